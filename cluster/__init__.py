@@ -1,0 +1,1 @@
+"""What talks to the cluster and to the person in front of it."""

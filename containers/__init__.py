@@ -1,0 +1,1 @@
+"""How a run is started: its command line and its environment."""

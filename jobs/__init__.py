@@ -1,0 +1,1 @@
+"""What a job is, does and leaves: spec, run, training, record, results."""

@@ -1,0 +1,85 @@
+"""Writing files so that a reader sees all of one or nothing of it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path`: temporary file beside it, fsync, rename over what was there."""
+    temporary = _write_beside(path, content)
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def publish(path: Path, content: bytes) -> None:
+    """Put `content` at `path` once: as `write_atomically`, but never over what is there.
+
+    Raises:
+        FileExistsError: something is published there already; it is left as it is.
+    """
+    temporary = _write_beside(path, content)
+    try:
+        os.link(temporary, path)  # link, unlike rename, refuses an existing name
+    finally:
+        temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def append_line(path: Path, content: Mapping[str, Any]) -> None:
+    """Append one JSON line in one write (O_APPEND) and fsync; several writers do not interleave."""
+    line = json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, line.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file of lines; what is torn (a killed writer's last line) is left out."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    lines = []
+    for line in text.split(b"\n"):
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(content, dict):
+            lines.append(content)
+    return lines
+
+
+def to_json(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+    """UTF-8 JSON with a final newline; ValueError for NaN or infinity."""
+    return (json.dumps(content, indent=indent, allow_nan=False) + "\n").encode()
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

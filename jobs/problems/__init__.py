@@ -1,0 +1,1 @@
+"""The test problems: what is trained, on what data, from which initial weights."""

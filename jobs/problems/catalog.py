@@ -1,0 +1,79 @@
+"""The names, defaults and targets of the test problems; imports no torch, so a login node can read it.
+
+Epochs and batch sizes are DeepOBS' defaults; targets are its `convergence_performance` values
+(version 1.1) where it has one.
+"""
+
+from dataclasses import dataclass
+
+from jobs.sweep import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemInfo:
+    """What the spec must know of a problem."""
+
+    name: str
+    title: str  # for figures
+    dataset: str | None  # a name of `jobs.datasets`; None: made from the seed
+    epochs: int
+    batch_size: int
+    inits: tuple[str, ...] = ("deepobs",)  # the first is the default
+    target: Target | None = None
+
+
+def _accuracy(value: float) -> Target:
+    return Target(metric="test_accuracy", value=value)
+
+
+_ALL = (
+    ProblemInfo(name="digits_mlp", title="Digits MLP", dataset="digits", epochs=20, batch_size=32),
+    ProblemInfo(
+        name="digits_2c2d", title="Digits 2c2d", dataset="digits", epochs=20, batch_size=32
+    ),
+    ProblemInfo(
+        name="mnist_logreg", title="MNIST LogReg", dataset="mnist", epochs=50, batch_size=128
+    ),
+    ProblemInfo(name="mnist_mlp", title="MNIST MLP", dataset="mnist", epochs=100, batch_size=128),
+    ProblemInfo(name="mnist_2c2d", title="MNIST 2c2d", dataset="mnist", epochs=100, batch_size=128),
+    ProblemInfo(
+        name="fmnist_logreg", title="F-MNIST LogReg", dataset="fmnist", epochs=50, batch_size=128
+    ),
+    ProblemInfo(
+        name="fmnist_mlp", title="F-MNIST MLP", dataset="fmnist", epochs=100, batch_size=128
+    ),
+    ProblemInfo(
+        name="fmnist_2c2d",
+        title="F-MNIST 2c2d",
+        dataset="fmnist",
+        epochs=100,
+        batch_size=128,
+        target=_accuracy(0.91981),
+    ),
+    ProblemInfo(
+        name="cifar10_3c3d",
+        title="CIFAR-10 3c3d",
+        dataset="cifar10",
+        epochs=100,
+        batch_size=128,
+        target=_accuracy(0.82833),
+    ),
+    ProblemInfo(
+        name="cifar10_roos",
+        title="CIFAR-10 Roos-Hennig",
+        dataset="cifar10",
+        epochs=5,
+        batch_size=128,
+        inits=("deepobs", "torch"),
+    ),
+    ProblemInfo(
+        name="quadratic_deep",
+        title="Quadratic Deep",
+        dataset=None,
+        epochs=100,
+        batch_size=128,
+        target=Target(metric="test_loss", value=87.703),
+    ),
+)
+
+PROBLEMS: dict[str, ProblemInfo] = {info.name: info for info in _ALL}

@@ -1,0 +1,115 @@
+"""The published outcome of a run: what it holds, and reading it back with suspicion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic_core import from_json
+
+from jobs.sweep import Run
+
+SCHEMA = 1
+
+EPOCH_METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+"""One value per evaluation, epoch 0 (before training) first; problems without accuracy have none."""
+
+STEP_METRICS = ("minibatch_loss", "learning_rate")
+"""Series with their steps: `{"step": [0, 10, ...], "value": [...]}`."""
+
+PHASES = ("setup", "train", "eval", "estimate", "apply")
+"""What the cost of a run is split into."""
+
+
+class RecordError(ValueError):
+    """A record's file is torn, foreign, or not what its place says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run's outcome.
+
+    `stop` is `{"reason", "epoch", "step"}`. `curves` has the keys of `EPOCH_METRICS` (as far as the
+    problem has them), of `STEP_METRICS`, and `optimizer` (the optimizer's own log). `cost` maps
+    each of `PHASES` to `{"wall_s", "cpu_s", "gpu_s", "forward", "backward", "hvp"}`, and
+    `peak_memory_bytes` and `peak_gpu_memory_bytes` to a number or null.
+    """
+
+    id: str
+    run: Run
+    outcome: Literal["completed", "diverged"]
+    stop: Mapping[str, Any]
+    curves: Mapping[str, Any]
+    cost: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `record.json` holds."""
+        return {
+            "schema": SCHEMA,
+            "id": self.id,
+            "run": self.run.to_json(),
+            "outcome": self.outcome,
+            "stop": dict(self.stop),
+            "curves": dict(self.curves),
+            "cost": dict(self.cost),
+            "provenance": dict(self.provenance),
+        }
+
+    @property
+    def evaluated_epochs(self) -> int:
+        """Number of evaluations, epoch 0 included."""
+        return len(self.curves["test_loss"])
+
+
+def read(path: Path) -> Record:
+    """Read and check one record.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RecordError: the file is torn, of another schema, or its id is not that of its run.
+    """
+    try:
+        return parse(from_json(path.read_bytes(), allow_inf_nan=False))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path}: {_reason(error)}") from None
+
+
+def parse(content: Mapping[str, Any]) -> Record:
+    """The record in `content`; ValueError, KeyError or TypeError if it is none."""
+    if content["schema"] != SCHEMA:
+        raise ValueError(f"schema {content['schema']!r}, expected {SCHEMA}")
+    run = Run.from_json(content["run"])
+    if content["id"] != run.id:
+        raise ValueError(f"says to be run {content['id']!r}, but its content is run {run.id!r}")
+    if content["outcome"] not in {"completed", "diverged"}:
+        raise ValueError(f"outcome {content['outcome']!r}, expected completed or diverged")
+    lengths = {
+        key: len(content["curves"][key]) for key in EPOCH_METRICS if key in content["curves"]
+    }
+    if len(set(lengths.values())) != 1 or "test_loss" not in lengths:
+        raise ValueError(f"curves of unequal length: {lengths}")
+    if content["outcome"] == "completed" and lengths["test_loss"] != run.epochs + 1:
+        raise ValueError(
+            f"completed with {lengths['test_loss']} evaluations instead of {run.epochs + 1}"
+        )
+    return Record(
+        id=content["id"],
+        run=run,
+        outcome=content["outcome"],
+        stop=content["stop"],
+        curves=content["curves"],
+        cost=content["cost"],
+        provenance=content["provenance"],
+    )
+
+
+def _reason(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)

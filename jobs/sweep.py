@@ -1,0 +1,165 @@
+"""What a sweep asks for: `Run`, `PlannedRun` (a run and how it is called), `Sweep`.
+
+Plain frozen values without dependencies: the login node, the node and the image all read them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+PROTOCOL_VERSION = 1
+"""Raised whenever the meaning of a run changes (a problem's definition, a stream, the evaluation)."""
+
+Value = bool | int | float | str | None | list["Value"] | dict[str, "Value"]
+"""A hyperparameter's value: what JSON can say, without NaN and infinities."""
+
+
+def canonical(value: Value) -> Value:
+    """The one spelling of a value: 1.0 is 1, -0.0 is 0, mappings are sorted by key."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {key: canonical(value[key]) for key in sorted(value)}
+    return value
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """First 12 hex digits of the sha256 of `content` as canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One problem x optimizer x hyperparameters x seed: all that defines a result, nothing else."""
+
+    problem: str  # a name of the catalog, or a dotted path to a class
+    optimizer: str  # dotted path of a class: "torch.optim.SGD"
+    hyperparameters: Mapping[str, Value]  # canonical; what is not here is the class's default
+    seed: int
+    epochs: int
+    batch_size: int
+    init: str = "deepobs"
+    protocol: str = "default"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that the id hashes."""
+        return {
+            "problem": self.problem,
+            "optimizer": self.optimizer,
+            "hyperparameters": canonical(dict(self.hyperparameters)),
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "init": self.init,
+            "protocol": self.protocol,
+            "version": PROTOCOL_VERSION,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`; ValueError for a run of another protocol version."""
+        fields = dict(content)
+        version = fields.pop("version")
+        if version != PROTOCOL_VERSION:
+            raise ValueError(
+                f"this run has protocol version {version}, this code implements {PROTOCOL_VERSION}"
+            )
+        return cls(**fields)
+
+    @cached_property
+    def id(self) -> str:
+        """12 hex digits that name the run: equal runs, and only they, have equal ids."""
+        return digest(self.to_json())
+
+    @cached_property
+    def cell(self) -> str:
+        """12 hex digits that name the cell: all seeds of one setting."""
+        return digest({key: value for key, value in self.to_json().items() if key != "seed"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A run with the names that the spec gives its parts."""
+
+    run: Run
+    problem: str  # the problem's label in the spec: a column of the figure
+    optimizer: str  # the optimizer's label in the spec: a line of the figure
+    varied: Mapping[str, Value] = field(default_factory=dict)  # the values its axes gave it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What counts as solved: `test_accuracy` at least, or `test_loss` at most, `value`."""
+
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What one YAML file asks for, in the order in which it asks."""
+
+    name: str
+    description: str
+    runs: tuple[PlannedRun, ...]
+    problems: tuple[str, ...]  # labels, in the spec's order
+    optimizers: tuple[str, ...]  # labels, in the spec's order
+    targets: Mapping[str, Target]  # by problem label, where one is known
+    data: str | None  # folder of the data sets, absolute
+    code: tuple[str, ...]  # folders put on the runs' module path, absolute
+    sources: Mapping[str, str]  # the spec's files: path -> text, the extended ones included
+
+    def to_json(self) -> dict[str, Any]:
+        """What `sweep.json` holds."""
+        return {
+            "schema": 1,
+            "name": self.name,
+            "description": self.description,
+            "problems": list(self.problems),
+            "optimizers": list(self.optimizers),
+            "targets": {label: asdict(target) for label, target in self.targets.items()},
+            "data": self.data,
+            "code": list(self.code),
+            "sources": dict(self.sources),
+            "runs": [
+                {
+                    "id": planned.run.id,
+                    "cell": planned.run.cell,
+                    "problem": planned.problem,
+                    "optimizer": planned.optimizer,
+                    "varied": dict(planned.varied),
+                    "run": planned.run.to_json(),
+                }
+                for planned in self.runs
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        runs = tuple(
+            PlannedRun(
+                run=Run.from_json(entry["run"]),
+                problem=entry["problem"],
+                optimizer=entry["optimizer"],
+                varied=entry["varied"],
+            )
+            for entry in content["runs"]
+        )
+        return cls(
+            name=content["name"],
+            description=content["description"],
+            runs=runs,
+            problems=tuple(content["problems"]),
+            optimizers=tuple(content["optimizers"]),
+            targets={label: Target(**target) for label, target in content["targets"].items()},
+            data=content["data"],
+            code=tuple(content["code"]),
+            sources=content["sources"],
+        )
