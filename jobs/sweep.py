@@ -18,9 +18,14 @@ Value = bool | int | float | str | None | list["Value"] | dict[str, "Value"]
 
 
 def canonical(value: Value) -> Value:
-    """The one spelling of a value: 1.0 is 1, -0.0 is 0, mappings are sorted by key."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    """The one spelling of a value: 1.0 is 1, -0.0 is 0, mappings are sorted by key.
+
+    A fraction has 12 significant digits: numpy's powers, and so the values of a `log_grid`, differ
+    in the last bit between machines, and a run must have the same id on all of them.
+    """
+    if isinstance(value, float):
+        rounded = value if value.is_integer() else float(f"{value:.12g}")
+        return int(rounded) if rounded.is_integer() else rounded
     if isinstance(value, list):
         return [canonical(item) for item in value]
     if isinstance(value, dict):
@@ -29,7 +34,8 @@ def canonical(value: Value) -> Value:
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """First 12 hex digits of the sha256 of `content` as canonical JSON."""
+    """First 12 hex digits of the sha256 of `content` as canonical JSON: 1.0 and 1 are the same."""
+    content = {key: canonical(value) for key, value in content.items()}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -40,7 +46,7 @@ class Run:
 
     problem: str  # a name of the catalog, or a dotted path to a class
     optimizer: str  # dotted path of a class: "torch.optim.SGD"
-    hyperparameters: Mapping[str, Value]  # canonical; what is not here is the class's default
+    hyperparameters: Mapping[str, Value]  # what is not here is the class's default
     seed: int
     epochs: int
     batch_size: int
@@ -48,11 +54,11 @@ class Run:
     protocol: str = "default"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that the id hashes."""
+        """Everything that the id hashes; numbers as given: a class may insist on 1.0 and refuse 1."""
         return {
             "problem": self.problem,
             "optimizer": self.optimizer,
-            "hyperparameters": canonical(dict(self.hyperparameters)),
+            "hyperparameters": dict(self.hyperparameters),
             "seed": self.seed,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
@@ -113,7 +119,7 @@ class Sweep:
     targets: Mapping[str, Target]  # by problem label, where one is known
     data: str | None  # folder of the data sets, absolute
     code: tuple[str, ...]  # folders put on the runs' module path, absolute
-    sources: Mapping[str, str]  # the spec's files: path -> text, the extended ones included
+    sources: Mapping[str, str]  # the spec's files: path -> text; "--set" -> the overrides
 
     def to_json(self) -> dict[str, Any]:
         """What `sweep.json` holds."""

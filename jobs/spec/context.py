@@ -1,0 +1,88 @@
+"""What the steps from a typed spec to its runs share: the tree, the folders, the mistakes so far."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.spec.mistakes import Mistake, Place, did_you_mean, listed
+from jobs.spec.model import Spec
+from jobs.spec.signature import NoSuchClassError, Signature, signature_of
+from jobs.spec.sources import real_path
+from jobs.spec.yaml12 import ListNode, MapNode, Node, ScalarNode
+
+
+@dataclass(frozen=True)
+class Context:
+    """One spec while it is being read."""
+
+    root: MapNode
+    spec: Spec
+    sources: Mapping[str, str]  # in the order in which a person reads them
+    narrowed: bool  # by --set: what it leaves out may still be named in `when` and `exclude`
+    folders: tuple[str, ...]  # absolute; searched first for the classes of dotted paths
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def add(self, place: Place, path: str, message: str) -> None:
+        """Note one mistake."""
+        self.mistakes.append(Mistake.at(place, path, message))
+
+    def entries(self, section: str) -> Iterator[tuple[str, Place, MapNode]]:
+        """Label, place and settings of each problem or optimizer, whichever way they are listed."""
+        found = self.root.entries.get(section)
+        node = found.node if found else None
+        if isinstance(node, MapNode):
+            for label, entry in node.entries.items():
+                inner = entry.node if isinstance(entry.node, MapNode) else MapNode({}, entry.key)
+                yield label, entry.key, inner
+        elif isinstance(node, ListNode):
+            seen: set[object] = set()
+            for item in node.items:
+                name = item.value if isinstance(item, ScalarNode) else None
+                if name in seen:
+                    self.add(item.place, section, f"{name!r} is listed twice")
+                elif isinstance(name, str):
+                    seen.add(name)
+                    yield name, item.place, MapNode({}, item.place)
+
+    def labels(self, section: str) -> list[str]:
+        """The labels of all problems or optimizers, those with a mistake included."""
+        entry = self.root.entries.get(section)
+        if entry is None or isinstance(entry.node, ScalarNode):
+            return []
+        if isinstance(entry.node, MapNode):
+            return list(entry.node.entries)
+        return [str(item.value) for item in entry.node.items if isinstance(item, ScalarNode)]
+
+    def look_up(self, name: str, known: list[str], place: Place, path: str) -> tuple[str, bool]:
+        """The dotted path that `name`, which is none of the `known` names, stands for; and is it one.
+
+        `a.b:C` is `a.b.C`.
+        """
+        dotted = name.replace(":", ".")
+        parts = dotted.split(".")
+        if len(parts) > 1 and all(part.isidentifier() for part in parts):
+            return dotted, True
+        what = path.partition(".")[0].removesuffix("s")
+        near = did_you_mean(name, known)
+        message = f"no {what} {name!r}{near} (known: {listed(known)}; or a dotted path like my_pkg.mod:Name)"
+        self.add(place, path, message)
+        return dotted, False
+
+    def signature(self, dotted: str, place: Place, path: str) -> tuple[Signature | None, bool]:
+        """The signature of a class, None where that cannot be told; and whether the class may exist."""
+        try:
+            return signature_of(dotted, self.folders), True
+        except NoSuchClassError as error:
+            self.add(place, path, str(error))
+            return None, False
+
+
+def folder_of(place: Place) -> Path:
+    """What a relative path written at `place` is relative to."""
+    return Path(place.file).parent if place.line else Path()
+
+
+def absolute(node: Node, place: Place) -> str:
+    """The absolute path of the folder that a scalar names."""
+    named = str(node.value if isinstance(node, ScalarNode) else "")
+    return real_path(folder_of(place) / named if not named.startswith("~") else Path(named))

@@ -1,0 +1,66 @@
+"""What is wrong with a file that a person wrote: where, what was found, what was expected."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from jobs.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in a file, counted from 1; line 0 means not in a file (`--set epochs`)."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        """`file:line:column`."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing to correct."""
+
+    file: str
+    line: int
+    column: int
+    path: str  # the key's path: "optimizers.SGD.lr"; empty: the file as a whole
+    message: str
+
+    @classmethod
+    def at(cls, place: Place, path: str, message: str) -> "Mistake":
+        """The mistake at `place`."""
+        return cls(place.file, place.line, place.column, path, message)
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return Place(self.file, self.line, self.column)
+
+    def __str__(self) -> str:
+        """`file:line:column: path: message`."""
+        return ": ".join(part for part in (str(self.place), self.path, self.message) if part)
+
+
+class SpecError(InputError):
+    """Everything that is wrong with a spec, one line per mistake."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes: tuple[Mistake, ...] = tuple(dict.fromkeys(mistakes))
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean 'x'?` for the nearest of `names`; empty where none is near."""
+    by_lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
+    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """`a, b, c`, cut after `limit` names."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

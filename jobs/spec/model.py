@@ -1,0 +1,245 @@
+"""What a spec may say, as types: its shape, before names are looked up and axes are expanded.
+
+Every field's description says what is expected there; error messages and the JSON Schema quote it.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+MAX_COUNT = 100_000
+MAX_SEED = 2**32 - 1
+AXES = ("values", "grid", "log_grid", "random")
+
+
+def parse_seeds(value: object) -> tuple[int, ...]:
+    """The seeds that `42` or `"42..51"` names (both ends included).
+
+    Raises:
+        ValueError: it is neither, or runs backwards, or out of bounds.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        first = last = value
+    else:
+        match = re.fullmatch(r"(\d{1,10})\s*\.\.\s*(\d{1,10})", str(value))
+        if match is None:
+            raise ValueError(
+                f"expected seeds like 42 or 42..51, found {value!r}{_hint(str(value))}"
+            )
+        first, last = int(match[1]), int(match[2])
+    if not 0 <= first <= MAX_SEED or not 0 <= last <= MAX_SEED:
+        raise ValueError(f"expected seeds from 0 to {MAX_SEED}, found {value}")
+    if last < first:
+        raise ValueError(f"the range {value} runs backwards; write {last}..{first}")
+    if last - first >= MAX_COUNT:
+        raise ValueError(f"the range {value} holds more than {MAX_COUNT:,} seeds")
+    return tuple(range(first, last + 1))
+
+
+def _hint(text: str) -> str:
+    if text.strip().isdigit():
+        return "; write it without quotes"
+    match = re.fullmatch(r"(\d+)\s*(?:-|:|\.\.\.|to|,)\s*(\d+)", text.strip())
+    return f"; a range is written {match[1]}..{match[2]}" if match else ""
+
+
+class Strict(BaseModel):
+    """No unknown keys, no conversions, no nulls where a value is expected."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _given(cls, value: object) -> object:
+        if value is None:
+            raise AssertionError  # worded by `mistakes_of`, from the field's description
+        return value
+
+
+Scalar = bool | int | float | str
+Values = Annotated[list[Any], Field(min_length=1, max_length=MAX_COUNT)]
+Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
+Span = Annotated[list[float], Field(min_length=3, max_length=3)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Name = Annotated[str, Field(min_length=1)]
+Group = Annotated[list[Name], Field(min_length=1)]
+Seeds = Annotated[
+    int | Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^\d+\s*\.\.\s*\d+$"})],
+    AfterValidator(parse_seeds),
+]
+Conditions = Annotated[dict[str, Scalar | list[Scalar | None] | None], Field(min_length=1)]
+
+
+class Draw(Strict):
+    """A distribution to draw from: exactly one of its keys."""
+
+    uniform: Bounds | None = Field(default=None, description="[low, high], low < high")
+    loguniform: Bounds | None = Field(default=None, description="[low, high], 0 < low < high")
+    choice: Values | None = Field(default=None, description="a list of values, at least one")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        exactly_one(self, ("uniform", "loguniform", "choice"))
+        for name, least in (("uniform", float("-inf")), ("loguniform", 0.0)):
+            bounds = getattr(self, name)
+            if bounds and not least < bounds[0] < bounds[1]:
+                rule = type(self).model_fields[name].description
+                raise ValueError(f"{name}: expected {rule}, found {bounds}")
+        return self
+
+
+class Axis(Strict):
+    """Several values for one setting: exactly one of values, grid, log_grid, random."""
+
+    values: Values | None = Field(default=None, description="a list of values, at least one")
+    grid: Span | None = Field(default=None, description="[start, stop, how many], evenly spaced")
+    log_grid: Span | None = Field(
+        default=None,
+        description="[start, stop, how many], evenly spaced in the logarithm, as in [1e-5, 1e2, 8]",
+    )
+    random: Draw | None = Field(
+        default=None,
+        description="one of uniform: [low, high], loguniform: [low, high], choice: [...]",
+    )
+    when: Conditions | None = Field(
+        default=None,
+        description="a mapping from keys to the value, or list of values, they must have",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        exactly_one(self, AXES)
+        for name in ("grid", "log_grid"):
+            span = getattr(self, name)
+            if span:
+                _check_span(name, span)
+        return self
+
+
+def _check_span(name: str, span: list[float]) -> None:
+    start, stop, count = span
+    if not float(count).is_integer() or not 2 <= count <= MAX_COUNT:
+        raise ValueError(f"{name}: expected [start, stop, how many], found {count} for how many")
+    if start == stop:
+        raise ValueError(f"{name}: start and stop are both {start}")
+    if name == "log_grid" and min(start, stop) <= 0:
+        meant = f"[1e{start:g}, 1e{stop:g}, {count:g}]"
+        raise ValueError(
+            f"log_grid: expected start and stop above 0, found {min(start, stop):g}; "
+            f"they are values, not exponents: write {meant} for powers of ten"
+        )
+
+
+def exactly_one(model: BaseModel, names: tuple[str, ...]) -> None:
+    """ValueError unless exactly one of the fields `names` is given."""
+    given = [name for name in names if getattr(model, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        raise ValueError(f"expected exactly one of {', '.join(names)}, found {found}")
+
+
+Setting = Axis | bool | int | float | str | list[Any] | None
+CountSetting = Axis | Count
+Target = Annotated[
+    dict[Literal["test_accuracy", "test_loss"], float], Field(min_length=1, max_length=1)
+]
+
+
+class Problem(Strict):
+    """How one problem is set."""
+
+    problem: Name | None = Field(
+        default=None,
+        description="the name of a problem, or a dotted path like my_pkg.problems:Blobs",
+    )
+    epochs: CountSetting | None = Field(
+        default=None, description="a whole number of at least 1, or an axis like {values: [5, 10]}"
+    )
+    batch_size: CountSetting | None = Field(
+        default=None, description="a whole number of at least 1, or an axis like {values: [32, 64]}"
+    )
+    init: Axis | Name | None = Field(
+        default=None, description="the name of an initialisation, or an axis like {values: [a, b]}"
+    )
+    target: float | Target | None = Field(
+        default=None, description="a test accuracy like 0.9, or {test_loss: 87.7}"
+    )
+
+    @field_validator("target", mode="after")
+    @classmethod
+    def _fraction(cls, target: float | Target | None) -> float | Target | None:
+        accuracy = target.get("test_accuracy", 1.0) if isinstance(target, dict) else target
+        if accuracy is not None and not 0 < accuracy <= 1:
+            raise ValueError(f"expected a test accuracy above 0 and up to 1, found {accuracy:g}")
+        return target
+
+
+class Optimizer(Strict):
+    """How one optimizer is set: the keys below, every other key is a hyperparameter."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Setting] = Field(init=False)
+
+    optimizer: Name | None = Field(
+        default=None, description="the name of an optimizer, or a dotted path like my_pkg.opt:Lion"
+    )
+    zip: Group | Annotated[list[Group], Field(min_length=1)] | None = Field(
+        default=None, description="a list of axes that advance together, or a list of such lists"
+    )
+    when: Conditions | None = Field(
+        default=None,
+        description="a mapping from keys to the value, or list of values, they must have",
+    )
+    samples: Count | None = Field(default=None, description="a whole number of at least 1")
+
+
+class Spec(Strict):
+    """A sweep: problems x optimizers x seeds."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")] | None = Field(
+        default=None, description="a folder's name: letters, digits, '.', '_' and '-'"
+    )
+    description: str | None = Field(default=None, description="text")
+    extends: Name | list[Name] | None = Field(
+        default=None, description="the name of a file, or a list of them"
+    )
+    protocol: Literal["default", "deepobs-2019"] | None = Field(
+        default=None, description="default or deepobs-2019"
+    )
+    data: Name | None = Field(default=None, description="the folder of the data sets")
+    code: list[Name] | None = Field(default=None, description="a list of folders, as in [.]")
+    seeds: Seeds | Annotated[list[Seeds], Field(min_length=1)] | None = Field(
+        default=None, description="a whole number, a range like 42..51, or a list of them"
+    )
+    epochs: CountSetting | None = Field(
+        default=None, description="a whole number of at least 1, or an axis like {values: [5, 10]}"
+    )
+    batch_size: CountSetting | None = Field(
+        default=None, description="a whole number of at least 1, or an axis like {values: [32, 64]}"
+    )
+    random_seed: int | None = Field(default=None, description="a whole number")
+    samples: Count | None = Field(default=None, description="a whole number of at least 1")
+    problems: (
+        Annotated[list[Name], Field(min_length=1)]
+        | Annotated[dict[Name, Problem | None], Field(min_length=1)]
+        | None
+    ) = Field(default=None, description="a list of names, or a mapping from labels to settings")
+    optimizers: (
+        Annotated[list[Name], Field(min_length=1)]
+        | Annotated[dict[Name, Optimizer | None], Field(min_length=1)]
+        | None
+    ) = Field(
+        default=None, description="a list of names, or a mapping from labels to hyperparameters"
+    )
+    exclude: list[Conditions] | None = Field(
+        default=None, description="a list of mappings like {optimizer: SGD, seed: [44, 45]}"
+    )

@@ -1,0 +1,215 @@
+"""The optimizers of a spec: classes looked up, hyperparameters with their values, checked and tuned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from jobs.optimizers import OPTIMIZERS, OptimizerInfo
+from jobs.spec import hyperparameters, model
+from jobs.spec.axes import Choice, Draws, Setting, constant, read_setting, repeated
+from jobs.spec.conditions import Condition, read_condition
+from jobs.spec.context import Context
+from jobs.spec.mistakes import Place, did_you_mean, listed
+from jobs.spec.problems import BASIC, ProblemEntry
+from jobs.spec.signature import Signature
+from jobs.spec.yaml12 import MapNode
+
+TUNED = "tuned"
+"""`lr: tuned` stands for the baseline value of the problem and the optimizer."""
+ELSEWHERE = (*BASIC, "seed", "seeds", "problem", "problems")
+"""Keys of the spec and its problems; an optimizer has no hyperparameters of these names."""
+
+
+@dataclass(frozen=True)
+class OptimizerEntry:
+    """One optimizer of the spec."""
+
+    label: str
+    path: str  # dotted path of its class
+    place: Place
+    source: str
+    info: OptimizerInfo | None
+    signature: Signature | None
+    settings: tuple[Setting, ...]
+    zips: tuple[tuple[str, ...], ...]
+    when: Condition
+
+
+def read_optimizers(context: Context) -> list[OptimizerEntry]:
+    """The optimizers without a mistake, in the spec's order."""
+    given = context.spec.optimizers
+    models: Mapping[str, model.Optimizer | None] = (
+        given if isinstance(given, dict) else dict.fromkeys(given or ())
+    )
+    found = []
+    for label, place, node in context.entries("optimizers"):
+        if label in models:
+            reader = _Reader(context, label, node, models[label] or model.Optimizer())
+            entry = reader.read(place)
+            found += [entry] if entry else []
+    return found
+
+
+def tuned(entry: OptimizerEntry, problem: ProblemEntry) -> Choice | str:
+    """The baseline step size, or what to say where there is none."""
+    values = entry.info.tuned if entry.info else {}
+    if problem.name in values:
+        return Choice(values[problem.name], "DeepOBS baseline")
+    name = entry.info.name if entry.info else entry.path
+    has = f"{name} is tuned for {listed(list(values))}" if values else f"{name} is not tuned at all"
+    others = [info.name for info in OPTIMIZERS.values() if problem.name in info.tuned]
+    return (
+        f"no tuned lr of {name} on {problem.name}: {has}; "
+        f"tuned on {problem.name}: {listed(others) or 'no optimizer'}"
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one entry."""
+
+    context: Context
+    label: str
+    node: MapNode
+    given: model.Optimizer
+
+    @property
+    def path(self) -> str:
+        return f"optimizers.{self.label}"
+
+    def read(self, place: Place) -> OptimizerEntry | None:
+        """The entry; None if it has a mistake."""
+        before = len(self.context.mistakes)
+        if self.given.optimizer:
+            place = self.node.entries["optimizer"].node.place
+        name = self.given.optimizer or self.label
+        info = OPTIMIZERS.get(name)
+        path, found = info.path if info else "", True
+        if info is None:
+            path, found = self.context.look_up(name, list(OPTIMIZERS), place, self.path)
+        if not found:
+            return None
+        signature, found = self.context.signature(path, place, self.path)
+        settings = self._settings(info, signature, place)
+        names = {setting.name for setting in settings}
+        for key in hyperparameters.missing(dict.fromkeys(names), signature) if found else ():
+            self.context.add(place, self.path, f"{path} needs the hyperparameter {key!r}")
+        entry = OptimizerEntry(
+            self.label,
+            path,
+            place,
+            str(place),
+            info,
+            signature,
+            settings,
+            self._zips(settings),
+            self._when(),
+        )
+        return entry if len(self.context.mistakes) == before else None
+
+    def _when(self) -> Condition:
+        if self.given.when is None:
+            return ()
+        return read_condition(self.given.when, self.node.entries["when"].node, f"{self.path}.when")
+
+    def _settings(
+        self, info: OptimizerInfo | None, signature: Signature | None, place: Place
+    ) -> tuple[Setting, ...]:
+        extra = self.given.model_extra or {}
+        pinned = info.pinned if info else {}
+        settings = [
+            constant(name, value, f"pinned by {info.name}" if info else "", place, self.path)
+            for name, value in pinned.items()
+            if name not in extra
+        ]
+        draws = Draws(self.context.spec.random_seed or 0, self._samples(extra))
+        for name, value in extra.items():
+            entry = self.node.entries[name]
+            path = f"{self.path}.{name}"
+            wrong = self._misplaced(name) or hyperparameters.unknown(name, signature)
+            if wrong:
+                self.context.add(entry.key, path, wrong)
+            setting = read_setting(name, value, entry.node, path, draws)
+            for where, message in repeated(setting):
+                self.context.add(where, path, message)
+            settings.append(self._fitted(setting, signature))
+        return tuple(settings)
+
+    def _samples(self, extra: Mapping[str, object]) -> int:
+        """How many random draws; a mistake if they are wanted and not said, or said and not wanted."""
+        samples = self.given.samples or self.context.spec.samples
+        drawn = [
+            name
+            for name, value in extra.items()
+            if isinstance(value, model.Axis) and value.random is not None
+        ]
+        if drawn and not samples:
+            place = self.node.entries[drawn[0]].node.place
+            path = f"{self.path}.{drawn[0]}"
+            self.context.add(place, path, "random needs samples, here or at the top: samples: 20")
+        if self.given.samples and not drawn:
+            place = self.node.entries["samples"].key
+            self.context.add(place, f"{self.path}.samples", "nothing here is random")
+        return samples or 0
+
+    @staticmethod
+    def _misplaced(name: str) -> str | None:
+        if name not in ELSEWHERE:
+            return None
+        where = "at the top" if name.startswith(("seed", "problems")) else "in a problem"
+        if name in ("epochs", "batch_size"):
+            where = "at the top or in a problem"
+        condition = "; to restrict an optimizer write when: {problem: ...}"
+        return f"{name!r} stands {where}{condition if name.startswith('problem') else ''}"
+
+    def _fitted(self, setting: Setting, signature: Signature | None) -> Setting:
+        """The setting with every value as the class's parameter takes it."""
+        parameter = signature.parameters.get(setting.name) if signature else None
+        if parameter is None:
+            return setting
+        choices = []
+        for choice in setting.choices:
+            try:
+                if not (setting.name == "lr" and choice.value == TUNED):
+                    choice = replace(choice, value=hyperparameters.fitted(choice.value, parameter))  # noqa: PLW2901  # the same choice, fitted
+            except ValueError as error:
+                self.context.add(choice.place or setting.place, setting.path, str(error))
+            choices.append(choice)
+        return replace(setting, choices=tuple(choices))
+
+    def _zips(self, settings: tuple[Setting, ...]) -> tuple[tuple[str, ...], ...]:
+        """The groups of axes that advance together."""
+        by_name = {setting.name: setting for setting in settings}
+        groups: list[tuple[str, ...]] = []
+        for names, place in self._zip_groups():
+            wrong = _zip_mistake(names, by_name, [name for group in groups for name in group])
+            if wrong:
+                self.context.add(place, f"{self.path}.zip", wrong)
+            groups.append(tuple(names))
+        return tuple(groups)
+
+    def _zip_groups(self) -> list[tuple[list[str], Place]]:
+        given = self.given.zip
+        if not given:
+            return []
+        node = self.node.entries["zip"].node
+        flat = [name for name in given if isinstance(name, str)]
+        nested = [names for names in given if isinstance(names, list)]
+        return [(flat or names, node.place) for names in nested or [flat]]
+
+
+def _zip_mistake(names: list[str], settings: Mapping[str, Setting], taken: list[str]) -> str | None:
+    for index, name in enumerate(names):
+        setting = settings.get(name)
+        if setting is None:
+            return f"{name!r} is not an axis of this optimizer{did_you_mean(name, settings)}"
+        if setting.kind != "axis":
+            return f"{name!r} is not an axis; write {name}: {{values: [...]}}"
+        if name in taken or name in names[:index]:
+            return f"{name!r} is zipped twice"
+    if len(names) < 2:
+        return "expected at least two axes"
+    lengths = {name: len(settings[name].choices) for name in names}
+    if len(set(lengths.values())) > 1:
+        counted = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        return f"zipped axes must have as many values as each other: {counted}"
+    return None

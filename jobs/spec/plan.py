@@ -1,0 +1,237 @@
+"""A spec, read and expanded: the sweep, and where every value of it comes from."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.spec.conditions import Condition, holds, spelling
+from jobs.spec.context import Context, absolute
+from jobs.spec.expand import MAX_RUNS, Cell, cells, count
+from jobs.spec.mistakes import Mistake, Place, SpecError
+from jobs.spec.model import parse_seeds
+from jobs.spec.optimizers import read_optimizers
+from jobs.spec.problems import BASIC, read_problems
+from jobs.spec.references import check_conditions, read_exclusions
+from jobs.spec.shape import read_shape
+from jobs.spec.sources import Tree, read_tree, real_path
+from jobs.spec.yaml12 import ListNode, Node, to_data
+from jobs.sweep import PlannedRun, Run, Sweep
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep and what `check` and `explain` tell of it."""
+
+    sweep: Sweep
+    cells: tuple[Cell, ...]  # of each run
+    seeds: dict[int, Place]  # where each seed is written
+    protocol: str  # where the protocol comes from
+
+
+def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read the spec in `path` with the `key.path=value` overrides.
+
+    Raises:
+        SpecError: with every mistake there is.
+    """
+    tree = read_tree(path, overrides)
+    spec, mistakes = read_shape(tree.root)
+    code = tuple(_folders(tree, path))
+    context = Context(tree.root, spec, tree.sources, bool(overrides), code)
+    context.mistakes.extend(mistakes)
+    seeds = _read_seeds(context)
+    problems, optimizers = read_problems(context), read_optimizers(context)
+    check_conditions(context, problems, optimizers)
+    exclusions = read_exclusions(context)
+    name = _name(context, path)
+    _check_folders(context)
+    _stop_if_wrong(context)
+    _check_size(context, count(problems, optimizers) * len(seeds))
+    expanded = _planned(context, cells(context, problems, optimizers), seeds)
+    kept = _less_excluded(context, expanded, exclusions)
+    _check_runs(context, kept)
+    _stop_if_wrong(context)
+    return _plan(context, tree, name, kept, seeds)
+
+
+def _stop_if_wrong(context: Context) -> None:
+    """SpecError with all mistakes so far, in the order in which a person reads the files."""
+    if context.mistakes:
+        files = {file: order for order, file in enumerate(context.sources)}
+
+        def position(mistake: Mistake) -> tuple[int, int, int]:
+            return files.get(mistake.file, -1), mistake.line, mistake.column
+
+        raise SpecError(sorted(context.mistakes, key=position))
+
+
+def _read_seeds(context: Context) -> dict[int, Place]:
+    """Each seed and where it is written."""
+    entry = context.root.entries.get("seeds")
+    if context.spec.seeds is None or entry is None:
+        return {}
+    items: Sequence[Node] = entry.node.items if isinstance(entry.node, ListNode) else [entry.node]
+    seeds: dict[int, Place] = {}
+    for item in items:
+        numbers = parse_seeds(to_data(item))
+        twice = next((number for number in numbers if number in seeds), None)
+        if twice is not None:
+            context.add(item.place, "seeds", f"the seed {twice} is here twice")
+        seeds |= dict.fromkeys(numbers, item.place)
+    return seeds
+
+
+def _folders(tree: Tree, path: Path) -> Iterator[str]:
+    """The folders put on the runs' module path; without `code`, the one of the spec."""
+    entry = tree.root.entries.get("code")
+    if entry is None or not isinstance(entry.node, ListNode):
+        yield str(real_path(path.parent))
+        return
+    for item in entry.node.items:
+        yield absolute(item, item.place)
+
+
+def _check_folders(context: Context) -> None:
+    entry = context.root.entries.get("code")
+    if entry is None or context.spec.code is None or not isinstance(entry.node, ListNode):
+        return
+    for index, item in enumerate(entry.node.items):
+        if not os.path.isdir(context.folders[index]):  # noqa: PTH112  # unlike Path, never raises
+            message = f"no such folder: {context.folders[index]}"
+            context.add(item.place, f"code[{index}]", message)
+
+
+def _name(context: Context, path: Path) -> str:
+    if context.spec.name or NAME.fullmatch(path.stem):
+        return context.spec.name or path.stem
+    if "name" not in context.root.entries:
+        message = f"the file's name {path.stem!r} cannot be a folder's name; add `name: ...`"
+        context.add(Place(str(path), 1, 1), "name", message)
+    return ""
+
+
+def _check_size(context: Context, runs: int) -> None:
+    if runs > MAX_RUNS:
+        message = f"{runs:,} runs before conditions; a sweep holds at most {MAX_RUNS:,}"
+        context.add(context.root.place, "", message)
+        _stop_if_wrong(context)
+
+
+def _planned(
+    context: Context, found: Iterable[Cell], seeds: dict[int, Place]
+) -> Iterator[tuple[PlannedRun, Cell]]:
+    """The runs of each cell, one per seed."""
+    protocol = context.spec.protocol or "default"
+    for cell in found:
+        values = {name: choice.value for name, choice in cell.choices.items()}
+        basic = {name: values.pop(name) for name in BASIC}
+        settings = (*cell.problem.settings, *cell.optimizer.settings)
+        varied = {
+            setting.name: cell.choices[setting.name].value
+            for setting in settings
+            if setting.kind != "constant" and setting.name in cell.choices
+        }
+        for seed in seeds:
+            run = Run(
+                problem=cell.problem.name,
+                optimizer=cell.optimizer.path,
+                hyperparameters=values,
+                seed=seed,
+                protocol=protocol,
+                **basic,  # type: ignore[arg-type]  # problems.py saw to their types
+            )
+            planned = PlannedRun(
+                run=run,
+                problem=cell.problem.label,
+                optimizer=cell.optimizer.label,
+                varied=varied,
+            )
+            yield planned, cell
+
+
+def _less_excluded(
+    context: Context, runs: Iterable[tuple[PlannedRun, Cell]], exclusions: Sequence[Condition]
+) -> list[tuple[PlannedRun, Cell]]:
+    """The runs that no exclusion names; one that names none is a mistake, unless --set made it so."""
+    if not exclusions:
+        return list(runs)
+    kept, used = [], [False] * len(exclusions)
+    spelled: dict[Cell, dict[str, str]] = {}
+    for planned, cell in runs:
+        if cell not in spelled:
+            spelled[cell] = cell.spellings()
+        values = spelled[cell] | {"seed": spelling(planned.run.seed)}
+        matching = [index for index, found in enumerate(exclusions) if holds(found, values)]
+        for index in matching:
+            used[index] = True
+        if not matching:
+            kept.append((planned, cell))
+    for index, exclusion in enumerate(exclusions):
+        if not used[index] and not context.narrowed:
+            message = "this excludes nothing: no run has all of these values"
+            context.add(exclusion[0].place, f"exclude[{index}]", message)
+    return kept
+
+
+def _check_runs(context: Context, runs: Sequence[tuple[PlannedRun, Cell]]) -> None:
+    """No run at all, or one run under two names."""
+    if not runs and not context.mistakes:
+        context.add(context.root.place, "", "no runs: `when` and `exclude` leave nothing to do")
+    first: dict[str, Cell] = {}
+    told: set[tuple[str, ...]] = set()
+    for planned, cell in runs:
+        other = first.setdefault(planned.run.id, cell)
+        labels = (other.problem.label, other.optimizer.label, planned.problem, planned.optimizer)
+        if other is not cell and labels not in told:
+            told.add(labels)
+            path, place, message = _same_run(other, cell, planned)
+            context.add(place, path, message)
+
+
+def _same_run(first: Cell, second: Cell, planned: PlannedRun) -> tuple[str, Place, str]:
+    """What to say of two cells that hold the same run."""
+    run = f"run {planned.run.id} ({second.problem.name}, seed {planned.run.seed})"
+    if first.optimizer is not second.optimizer:
+        names = f"{first.optimizer.label!r} and {second.optimizer.label!r}"
+        where, entry = "optimizers", second.optimizer.label
+        place = second.optimizer.place
+    else:
+        names = f"{first.problem.label!r} and {second.problem.label!r}"
+        where, entry = "problems", second.problem.label
+        place = second.problem.place
+    message = f"{names} ask for the same {run}; remove one, or let a value differ"
+    return f"{where}.{entry}", place, message
+
+
+def _plan(
+    context: Context,
+    tree: Tree,
+    name: str,
+    runs: Sequence[tuple[PlannedRun, Cell]],
+    seeds: dict[int, Place],
+) -> Plan:
+    problems = {cell.problem.label: cell.problem for _, cell in runs}
+    optimizers = {cell.optimizer.label: cell.optimizer for _, cell in runs}
+    data = tree.root.entries.get("data")
+    sweep = Sweep(
+        name=name,
+        description=context.spec.description or "",
+        runs=tuple(planned for planned, _ in runs),
+        problems=tuple(label for label in context.labels("problems") if label in problems),
+        optimizers=tuple(label for label in context.labels("optimizers") if label in optimizers),
+        targets={label: found.target for label, found in problems.items() if found.target},
+        data=absolute(data.node, data.node.place) if data else None,
+        code=context.folders,
+        sources=tree.sources,
+    )
+    protocol = tree.root.entries.get("protocol")
+    return Plan(
+        sweep,
+        tuple(cell for _, cell in runs),
+        seeds,
+        str(protocol.node.place) if protocol else "default",
+    )
