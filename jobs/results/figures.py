@@ -1,0 +1,56 @@
+"""The figures by name: drawn, rendered, written."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from jobs import files
+from jobs.record import EPOCH_METRICS
+from jobs.results import final, grid, runtime, sensitivity, style
+from jobs.results.ledger import Collection
+from jobs.results.style import FigureError
+
+FIGURES: Mapping[str, Callable[[Collection, str | None], Figure]] = {
+    "grid": grid.draw,
+    "final": final.draw,
+    "runtime": runtime.draw,
+    "sensitivity": sensitivity.draw,
+}
+"""What `draw` can draw; each takes a metric, or None for the problem's own."""
+
+_WITH_METRIC = ("final", "sensitivity")
+
+
+def draw(collection: Collection, name: str, metric: str | None = None) -> Figure:
+    """The figure of that name.
+
+    Raises:
+        FigureError: there is no such figure, or nothing to draw it from.
+    """
+    if name not in FIGURES:
+        raise FigureError(f"there is no figure {name!r}; there are: {', '.join(FIGURES)}")
+    if metric is not None and name not in _WITH_METRIC:
+        raise FigureError(f"figure {name!r} takes no metric; {' and '.join(_WITH_METRIC)} do")
+    if metric is not None and metric not in EPOCH_METRICS:
+        raise FigureError(f"there is no metric {metric!r}; there are: {', '.join(EPOCH_METRICS)}")
+    if not collection.found:
+        raise FigureError(f"sweep {collection.sweep.name!r} has no records yet: nothing to draw")
+    with style.style():
+        return FIGURES[name](collection, metric)
+
+
+def save(
+    folder: Path, collection: Collection, name: str, metric: str | None = None
+) -> tuple[Path, ...]:
+    """Draw the figure and write it into the folder, as PNG and PDF."""
+    figure = draw(collection, name, metric)
+    stem = name if metric is None else f"{name}_{metric}"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with style.style():
+        for suffix, content in style.render(figure).items():
+            path = folder / f"{stem}.{suffix}"
+            files.write_atomically(path, content)
+            written.append(path)
+    return tuple(written)

@@ -1,0 +1,59 @@
+"""What a reader of the table must know besides the numbers."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from jobs.record import EPOCH_METRICS
+from jobs.results.cells import Cell, group
+from jobs.results.reading import Result
+from jobs.sweep import Sweep
+
+_SAME_IN_A_SWEEP = ("code", "python", "torch", "device", "cpu", "gpu")
+"""The entries of the provenance whose change within a sweep may change a result or a time."""
+
+
+def of(sweep: Sweep, results: Sequence[Result | None]) -> list[str]:
+    """The findings on a sweep's results, each one line."""
+    found = [result for result in results if result is not None]
+    return [*_mixed(found), *_unequal_seeds(group(sweep, results)), *_holes(found)]
+
+
+def _mixed(results: Sequence[Result]) -> Iterator[str]:
+    for key in _SAME_IN_A_SWEEP:
+        counts = Counter(str(result.provenance.get(key)) for result in results)
+        if len(counts) > 1:
+            which = ", ".join(f"{value} ({count} runs)" for value, count in sorted(counts.items()))
+            yield f"records of different {key}: {which}"
+
+
+def _unequal_seeds(cells: Sequence[Cell]) -> Iterator[str]:
+    for problem in dict.fromkeys(cell.problem for cell in cells):
+        members = [cell for cell in cells if cell.problem == problem]
+        by_seeds: dict[tuple[int, ...], list[Cell]] = {}
+        for cell in members:
+            seeds = tuple(sorted(result.planned.run.seed for result in cell.results))
+            by_seeds.setdefault(seeds, []).append(cell)
+        if len(by_seeds) > 1:
+            which = "; ".join(
+                f"{', '.join(map(str, seeds)) or 'none'} in {_name(same)}"
+                for seeds, same in by_seeds.items()
+            )
+            yield f"unequal seeds between the cells of {problem}: {which}"
+
+
+def _name(cells: Sequence[Cell]) -> str:
+    first = f"{cells[0].optimizer} {cells[0].setting}".strip()
+    return first if len(cells) == 1 else f"{first} and {len(cells) - 1} more"
+
+
+def _holes(results: Sequence[Result]) -> Iterator[str]:
+    for result in results:
+        holes = [
+            metric
+            for metric in EPOCH_METRICS
+            if metric in result.curves and np.isnan(result.curves[metric]).any()
+        ]
+        if holes:
+            yield f"run {result.planned.run.id} lacks values of {', '.join(holes)}"

@@ -1,0 +1,80 @@
+"""A record as numbers: its curves as arrays, its end and its best, its costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.record import EPOCH_METRICS, Record
+from jobs.sweep import PlannedRun, Target
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A planned run with its outcome; a missing number is NaN and never becomes another one."""
+
+    planned: PlannedRun
+    diverged: bool
+    stop: Mapping[str, Any]
+    curves: Mapping[str, Floats]  # (E,) per metric of EPOCH_METRICS that the problem has
+    cost: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, planned: PlannedRun, record: Record) -> Self:
+        """The numbers of a record; its step series are left behind, they are large."""
+        return cls(
+            planned=planned,
+            diverged=record.outcome == "diverged",
+            stop=record.stop,
+            curves={
+                metric: _floats(record.curves[metric])
+                for metric in EPOCH_METRICS
+                if metric in record.curves
+            },
+            cost=record.cost,
+            provenance=record.provenance,
+        )
+
+    def final(self, metric: str) -> float:
+        """The metric after the last epoch; a diverged run has no last epoch."""
+        if self.diverged or metric not in self.curves:
+            return float("nan")
+        return float(self.curves[metric][-1])
+
+    def best(self, metric: str) -> float:
+        """The best of all evaluations that took place."""
+        values = self.curves.get(metric, np.empty(0))
+        values = values[np.isfinite(values)]
+        if not len(values):
+            return float("nan")
+        return float(values.max() if is_better_high(metric) else values.min())
+
+    def epochs_to(self, target: Target) -> float:
+        """The first epoch that reaches the target."""
+        values = self.curves.get(target.metric, np.empty(0))
+        high = is_better_high(target.metric)
+        reached = values >= target.value if high else values <= target.value
+        return float(np.argmax(reached)) if reached.any() else float("nan")
+
+    def seconds_per_epoch(self, phases: tuple[str, ...], clock: str) -> float:
+        """Seconds of those phases by that clock (`wall_s`, `cpu_s`), per epoch."""
+        try:
+            total = sum(float(self.cost[phase][clock]) for phase in phases)
+        except (KeyError, TypeError, ValueError):
+            return float("nan")
+        return total / self.planned.run.epochs if self.planned.run.epochs else float("nan")
+
+
+def is_better_high(metric: str) -> bool:
+    """Whether more is better."""
+    return metric.endswith("accuracy")
+
+
+def _floats(values: list[float | None]) -> Floats:
+    numbers = np.array(values, dtype=np.float64)  # null becomes NaN
+    return np.where(np.isfinite(numbers), numbers, np.nan)

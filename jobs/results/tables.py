@@ -1,0 +1,182 @@
+"""The tables of a sweep: a row per run, a row per value, a row per cell."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.record import EPOCH_METRICS
+from jobs.results.cells import Cell
+from jobs.results.reading import Result
+from jobs.sweep import Sweep, Target
+
+
+def runs(sweep: Sweep, results: Sequence[Result]) -> pd.DataFrame:
+    """A row per result; a column that a run has no value for is empty there.
+
+    `hp.*` are hyperparameters, `stop.*`, `cost.*` and `provenance.*` the entries of the record.
+    """
+    known = {name for result in results for name in result.planned.run.hyperparameters}
+    rows = [
+        _run_row(result, sorted(known), sweep.targets.get(result.planned.problem))
+        for result in results
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
+
+
+def curves(results: Sequence[Result]) -> pa.Table:
+    """A row per run, epoch and metric that was measured: `run`, `epoch`, `metric`, `value`."""
+    values, epochs, owners, kinds = [], [], [], []
+    for owner, result in enumerate(results):
+        for kind, metric in enumerate(EPOCH_METRICS):
+            curve = result.curves.get(metric, np.empty(0))
+            (measured,) = np.nonzero(~np.isnan(curve))
+            values.append(curve[measured])
+            epochs.append(measured)
+            owners.append(np.full(len(measured), owner))
+            kinds.append(np.full(len(measured), kind))
+    names = [result.planned.run.id for result in results]
+    return pa.table(
+        {
+            "run": _labels(owners, names),
+            "epoch": pa.array(_joined(epochs).astype(np.int32)),
+            "metric": _labels(kinds, EPOCH_METRICS),
+            "value": pa.array(_joined(values)),
+        }
+    )
+
+
+def summary(cells: Sequence[Cell], targets: Mapping[str, Target]) -> pd.DataFrame:
+    """A row per cell: n, mean, sd (n-1), min, max of final and best metrics over completed runs.
+
+    A diverged run has no final value, and its best is no match for one of a whole run: it is
+    counted, not averaged. Where a completed run lacks a value, so does its cell.
+    """
+    axes = dict.fromkeys(key for cell in cells for key in cell.varied)
+    rows = [_cell_row(cell, axes, targets.get(cell.problem)) for cell in cells]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
+
+
+def to_parquet(table: pd.DataFrame | pa.Table) -> bytes:
+    """The table as a Parquet file: the same bytes for the same table."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False)
+    buffer = BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """The table as UTF-8 CSV; numbers keep all their digits, a missing one is empty."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _run_row(
+    result: Result, hyperparameters: Iterable[str], target: Target | None
+) -> dict[str, Any]:
+    planned, run = result.planned, result.planned.run
+    row: dict[str, Any] = {
+        "id": run.id,
+        "cell": run.cell,
+        "problem": planned.problem,
+        "optimizer": planned.optimizer,
+        "problem_class": run.problem,
+        "optimizer_class": run.optimizer,
+        "seed": run.seed,
+        "epochs": run.epochs,
+        "batch_size": run.batch_size,
+        "init": run.init,
+        "protocol": run.protocol,
+        **{f"hp.{name}": run.hyperparameters.get(name) for name in hyperparameters},
+        "outcome": "diverged" if result.diverged else "completed",
+        **_flat("stop", result.stop),
+    }
+    for metric in result.curves:
+        row[f"final_{metric}"] = result.final(metric)
+        row[f"best_{metric}"] = result.best(metric)
+    row["epochs_to_target"] = result.epochs_to(target) if target else None
+    return row | _flat("cost", result.cost) | _flat("provenance", result.provenance)
+
+
+def _cell_row(cell: Cell, axes: Iterable[str], target: Target | None) -> dict[str, Any]:
+    completed, diverged = cell.completed, cell.diverged
+    row: dict[str, Any] = {
+        "cell": cell.id,
+        "problem": cell.problem,
+        "optimizer": cell.optimizer,
+        **{f"varied.{name}": cell.varied.get(name) for name in axes},
+        "n_expected": len(cell.planned),
+        "n": len(completed),
+        "n_diverged": len(diverged),
+        "seeds": _seeds(completed),
+        "diverged_seeds": _seeds(diverged),
+    }
+    for metric in EPOCH_METRICS:
+        row |= statistics(f"final_{metric}", [result.final(metric) for result in completed])
+        row |= statistics(f"best_{metric}", [result.best(metric) for result in completed])
+    epochs = reached([result.epochs_to(target) for result in completed]) if target else []
+    row["target"] = f"{target.metric} {target.value}" if target else None
+    row["n_reached_target"] = len(epochs) if target else None
+    row["epochs_to_target_mean"] = float(np.mean(epochs)) if epochs else None
+    return row
+
+
+def reached(epochs: Sequence[float]) -> list[float]:
+    """The epochs of the runs that got there at all."""
+    return [epoch for epoch in epochs if not np.isnan(epoch)]
+
+
+def statistics(name: str, values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, sd (n-1), min and max, each under its name; NaN where a value is NaN."""
+    n = len(values)
+    return {
+        f"{name}_mean": float(np.mean(values)) if n else None,
+        f"{name}_sd": float(np.std(values, ddof=1)) if n > 1 else None,
+        f"{name}_min": float(np.min(values)) if n else None,
+        f"{name}_max": float(np.max(values)) if n else None,
+    }
+
+
+def _seeds(results: Iterable[Result]) -> str:
+    return " ".join(str(seed) for seed in sorted(result.planned.run.seed for result in results))
+
+
+def _flat(prefix: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as dotted names."""
+    row: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}.{key}"
+        row |= _flat(name, value) if isinstance(value, Mapping) else {name: value}
+    return row
+
+
+def _column(values: Sequence[Any]) -> "pd.Series[Any]":
+    """The narrowest of boolean, integer, float and text that holds all values."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds and kinds <= {bool}:
+        return pd.Series(values, dtype="boolean")
+    if kinds == {int} and all(abs(value) < 2**63 for value in values if value is not None):
+        return pd.Series(values, dtype="Int64")
+    if kinds <= {int, float}:
+        return pd.Series(values, dtype="float64")
+    return pd.Series([_text(value) for value in values], dtype="string")
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _labels(codes: Sequence[Any], names: Sequence[str]) -> pa.DictionaryArray:
+    indices = pa.array(_joined(codes).astype(np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return np.concatenate(parts) if parts else np.empty(0)

@@ -1,0 +1,180 @@
+"""Makes a sweep's folder with invented but realistic records, for tests and benchmarks.
+
+Load it by path: `runpy.run_path("tests/make_sweep.py")["make_sweep"]`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.problems.catalog import PROBLEMS
+from jobs.record import PHASES
+from jobs.store import Store
+from jobs.sweep import PlannedRun, Run, Sweep, Value
+
+Setting = Mapping[str, Value]
+RUN_FIELDS = ("batch_size", "init")
+
+_SKILL = {"SGD": 0.0, "Momentum": 0.004, "Adam": 0.003, "PreconditionedSGD": -0.015}
+_SLOWNESS = {"Adam": 1.05, "AdaptiveSGD": 1.3, "PreconditionedSGD": 1.6}
+_NO_ACCURACY = {"quadratic_deep"}
+
+
+def make_sweep(
+    root: Path,
+    *,
+    problems: Sequence[str] = ("fmnist_2c2d", "cifar10_3c3d"),
+    optimizers: Mapping[str, Sequence[Setting]] | None = None,
+    seeds: Iterable[int] = range(42, 45),
+    epochs: int = 20,
+    diverges: Callable[[PlannedRun], int | None] = lambda _: None,
+    is_recorded: Callable[[PlannedRun], bool] = lambda _: True,
+    minibatch_losses: int = 0,
+) -> Store:
+    """A sweep with a record per run; `diverges` gives the epoch in which a run ends early.
+
+    `optimizers` maps a label to its settings; of a setting, `batch_size` and `init` belong to the
+    run, the rest are hyperparameters.
+    """
+    settings = optimizers or {"SGD": [{"lr": 0.1}], "Adam": [{"lr": 0.001}]}
+    seeds = tuple(seeds)
+    runs = tuple(
+        plan(problem, optimizer, setting, seed, epochs, varied=len(of_optimizer) > 1)
+        for problem in problems
+        for optimizer, of_optimizer in settings.items()
+        for setting in of_optimizer
+        for seed in seeds
+    )
+    sweep = Sweep(
+        name=root.name,
+        description="invented",
+        runs=runs,
+        problems=tuple(problems),
+        optimizers=tuple(settings),
+        targets={p: PROBLEMS[p].target for p in problems if PROBLEMS[p].target},
+        data=None,
+        code=(),
+        sources={f"{root.name}.yaml": ""},
+    )
+    store = Store(root)
+    store.save(sweep)
+    series = minibatch_series(minibatch_losses)
+    for planned in runs:
+        record = make_record(planned, diverges(planned)) if is_recorded(planned) else None
+        write(store, planned, record, series)
+    return store
+
+
+def write(store: Store, planned: PlannedRun, record: dict[str, Any] | None, series: str) -> None:
+    folder = store.run(planned.run.id)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.run_file.write_text(json.dumps(planned.run.to_json()))
+    if record is not None:
+        folder.record_file.write_text(json.dumps(record).replace('"SERIES"', series))
+
+
+def plan(
+    problem: str, optimizer: str, setting: Setting, seed: int, epochs: int, *, varied: bool
+) -> PlannedRun:
+    fields: dict[str, Any] = {key: setting[key] for key in RUN_FIELDS if key in setting}
+    run = Run(
+        problem=problem,
+        optimizer=f"torch.optim.{optimizer}",
+        hyperparameters={key: value for key, value in setting.items() if key not in RUN_FIELDS},
+        seed=seed,
+        epochs=epochs,
+        **{"batch_size": 128} | fields,
+    )
+    return PlannedRun(
+        run=run, problem=problem, optimizer=optimizer, varied=setting if varied else {}
+    )
+
+
+def make_record(planned: PlannedRun, diverges_in: int | None = None) -> dict[str, Any]:
+    run = planned.run
+    last = run.epochs if diverges_in is None else max(diverges_in - 1, 0)
+    stop = {"reason": "completed", "epoch": run.epochs, "step": run.epochs * 390}
+    if diverges_in is not None:
+        stop = {"reason": "nonfinite_loss", "epoch": diverges_in, "step": diverges_in * 390 - 17}
+    return {
+        "schema": 1,
+        "id": run.id,
+        "run": run.to_json(),
+        "outcome": "completed" if diverges_in is None else "diverged",
+        "stop": stop,
+        "curves": make_curves(planned, last, explodes=diverges_in is not None)
+        | {
+            "minibatch_loss": "SERIES",
+            "learning_rate": {"step": [0], "value": [run.hyperparameters.get("lr", 0.1)]},
+            "optimizer": {},
+        },
+        "cost": make_cost(planned),
+        "provenance": {
+            "code": "0123456789ab",
+            "host": "node1",
+            "machine": "x86_64",
+            "cpu": "A CPU",
+            "python": "3.11.7",
+            "torch": "2.13.0",
+            "device": "cpu",
+            "gpu": None,
+            "attempts": 1,
+            "slurm": {},
+        },
+    }
+
+
+def make_curves(planned: PlannedRun, last: int, *, explodes: bool) -> dict[str, list[float]]:
+    """Curves that rise to an accuracy which a wrong step size and the seed lower."""
+    run = planned.run
+    rng = np.random.default_rng([run.seed, *run.id.encode()])
+    off = np.log10(float(run.hyperparameters.get("lr", 0.1)) / 0.1)
+    base = 0.92 if "mnist" in run.problem else 0.82
+    final = base + _SKILL.get(planned.optimizer, -0.01) - 0.01 * off**2 + rng.normal(0, 0.004)
+    epoch = np.arange(last + 1)
+    slow = _SLOWNESS.get(planned.optimizer, 1.0)
+    rise = 1 - np.exp(-((epoch / (2.0 * slow**3)) ** 0.6))
+    test = 0.1 + (final - 0.1) * rise + rng.normal(0, 0.004, last + 1)
+    train = np.minimum(test + 0.07 * rise, 0.999)
+    loss = 2.35 * (1 - rise) + 0.3 + 0.15 * rise**6
+    accuracy = {
+        "train_accuracy": train,
+        "valid_accuracy": test + rng.normal(0, 0.002, last + 1),
+        "test_accuracy": test,
+    }
+    losses = {
+        "train_loss": 2.35 * np.exp(-epoch / 8.0 / slow) + 0.02 * rng.lognormal(0, 0.2, last + 1),
+        "valid_loss": loss * 1.01 + rng.normal(0, 0.01, last + 1),
+        "test_loss": loss + rng.normal(0, 0.01, last + 1),
+    }
+    if explodes:
+        losses = {name: values * 3.0**epoch for name, values in losses.items()}
+    found = losses if run.problem in _NO_ACCURACY else losses | accuracy
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def make_cost(planned: PlannedRun) -> dict[str, Any]:
+    rng = np.random.default_rng([planned.run.seed, 1])
+    slow = _SLOWNESS.get(planned.optimizer, 1.0)
+    wall = {"setup": 1.2, "train": 11.0, "eval": 2.0, "estimate": slow - 1, "apply": 2.0 * slow**3}
+    passes = {"gpu_s": None, "forward": 390, "backward": 390, "hvp": 0}
+    noise = rng.normal(1, 0.04, 2) + 0.01 * len(planned.optimizer) * rng.normal(size=2)
+    return {
+        name: {
+            "wall_s": wall[name] * planned.run.epochs * noise[0],
+            "cpu_s": 1.9 * wall[name] * planned.run.epochs * noise[1],
+            **passes,
+        }
+        for name in PHASES
+    } | {"peak_memory_bytes": 800_000_000, "peak_gpu_memory_bytes": None}
+
+
+def minibatch_series(count: int) -> str:
+    """The text of a minibatch_loss of so many values, every 10th step."""
+    rng = np.random.default_rng(7)
+    return json.dumps(
+        {"step": list(range(0, 10 * count, 10)), "value": rng.uniform(0.1, 2.3, count).tolist()}
+    )

@@ -1,0 +1,345 @@
+"""The figures: axes, labels, order, and that a divergence is marked and never refilled."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cluster.collect import plot
+from jobs.results import ledger, runtime, sensitivity
+from jobs.results.figures import FIGURES, draw
+from jobs.results.ledger import Collection
+from jobs.results.style import FigureError
+from jobs.store import Store
+
+make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+
+LRS = [float(lr) for lr in np.logspace(-3, 1, 5)]
+
+
+def diverges(planned):
+    """Every run at lr >= 1 in epoch 4; of those at 0.1 seed 43 in epoch 6."""
+    lr = planned.run.hyperparameters["lr"]
+    if lr >= 1:
+        return 4
+    return 6 if lr == 0.1 and planned.run.seed == 43 else None
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return make_sweep(
+        tmp_path_factory.mktemp("figures") / "sweep",
+        problems=["fmnist_2c2d", "quadratic_deep"],
+        optimizers={"Momentum": [{"lr": 100}], "SGD": [{"lr": lr} for lr in LRS], "Adam": [{}]},
+        epochs=20,
+        diverges=lambda p: diverges(p) if "lr" in p.run.hyperparameters else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def collection(store) -> Collection:
+    return ledger.collect(store)
+
+
+def shown(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def legend(axes: Axes) -> list[str]:
+    return [text.get_text().replace("\n ", "") for text in axes.get_legend().get_texts()]
+
+
+def crosses(axes: Axes) -> list[Line2D]:
+    return [line for line in axes.get_lines() if line.get_marker() == "x"]
+
+
+def test_grid_has_a_column_per_problem_and_a_row_per_metric(collection):
+    axes = shown(draw(collection, "grid"))
+
+    assert len(axes) == 6  # the quadratic has no accuracy
+    assert [a.get_title() for a in axes if a.get_title()] == ["F-MNIST 2c2d", "Quadratic Deep"]
+    assert [a.get_ylabel() for a in axes if a.get_ylabel()] == [
+        "test loss",
+        "train loss",
+        "test accuracy",
+        "train accuracy",
+    ]
+    assert [a.get_xlabel() for a in axes if a.get_legend()] == ["epoch", "epoch"]
+
+
+def test_grid_names_the_best_cell_and_counts_the_diverged_in_the_specs_order(collection):
+    texts = legend(next(a for a in shown(draw(collection, "grid")) if a.get_legend()))
+
+    assert texts[0] == "Momentum (3 of 3 diverged)"
+    assert texts[1] == "SGD lr=0.01, best of 5 (n=3)"
+    assert texts[2] == "Adam (n=3)"
+
+
+def test_grid_draws_mean_and_sd_of_the_completed_seeds(collection):
+    panel = shown(draw(collection, "grid"))[0]
+    curves = np.array(
+        [
+            result.curves["test_loss"]
+            for result in collection.found
+            if (result.planned.problem, result.planned.optimizer) == ("fmnist_2c2d", "Adam")
+        ]
+    )
+    drawn = [line for line in panel.get_lines() if len(line.get_xdata()) == 21]
+
+    np.testing.assert_allclose(drawn[-1].get_ydata(), curves.mean(axis=0))
+    band = panel.collections[-1].get_paths()[0].vertices
+    np.testing.assert_allclose(band[:, 1].max(), (curves.mean(0) + curves.std(0, ddof=1)).max())
+
+
+def test_grid_ends_a_diverged_curve_where_it_ended_with_a_cross(collection):
+    panel = shown(draw(collection, "grid"))[0]
+    thin = [line for line in panel.get_lines() if line.get_linewidth() == pytest.approx(0.7)]
+
+    assert [len(line.get_xdata()) for line in thin] == [4, 4, 4]  # epochs 0 to 3
+    assert [line.get_xdata()[0] for line in crosses(panel)] == [3, 3, 3]
+    low, high = panel.get_ylim()
+    assert all(low <= line.get_ydata()[0] <= high for line in crosses(panel))
+
+
+def test_grid_is_not_scaled_by_what_explodes(collection):
+    panel = shown(draw(collection, "grid"))[0]
+    completed = [r for r in collection.found if not r.diverged]
+
+    assert panel.get_ylim()[1] < 1.1 * max(r.curves["test_loss"].max() for r in completed)
+
+
+def test_grid_of_a_sweep_in_which_everything_diverged_at_once(tmp_path):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], diverges=lambda _: 1)
+    for planned in store.sweep().runs:
+        path = store.run(planned.run.id).record_file
+        record = json.loads(path.read_text())
+        record["curves"] = {}
+        path.write_text(json.dumps(record))
+
+    axes = shown(draw(ledger.collect(store), "grid"))
+
+    assert legend(axes[0]) == ["SGD (3 of 3 diverged)", "Adam (3 of 3 diverged)"]
+
+
+def test_loss_over_more_than_two_decades_is_on_a_log_scale(tmp_path):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], epochs=100)
+    for planned in store.sweep().runs:
+        path = store.run(planned.run.id).record_file
+        record = json.loads(path.read_text())
+        record["curves"]["train_loss"] = np.logspace(1, -4, 101).tolist()
+        path.write_text(json.dumps(record))
+
+    axes = shown(draw(ledger.collect(store), "grid"))
+
+    assert [a.get_yscale() for a in axes] == ["linear", "log", "linear", "linear"]
+
+
+def test_final_has_a_row_per_cell_in_the_specs_order(collection):
+    panel, quadratic = shown(draw(collection, "final"))
+
+    rows = [label.get_text() for label in panel.get_yticklabels()]
+    assert rows == ["Momentum", *(f"SGD\nlr={lr:.4g}" for lr in LRS), "Adam"]
+    assert panel.yaxis_inverted()
+    assert panel.get_xlabel() == "final test accuracy"
+    assert quadratic.get_xlabel() == "final test loss"
+    notes = [text.get_text() for text in panel.texts]
+    assert notes[0] == "n=0\n3 of 3 diverged"
+    assert notes[3] == "n=2\n1 of 3 diverged"
+    assert notes[6] == "n=3"
+
+
+def test_final_shows_every_completed_seed(collection):
+    panel = shown(draw(collection, "final"))[0]
+    points = [line for line in panel.get_lines() if line.get_marker() == "o"]
+    adam = [
+        result.final("test_accuracy")
+        for result in collection.found
+        if (result.planned.problem, result.planned.optimizer) == ("fmnist_2c2d", "Adam")
+    ]
+
+    assert points[-1].get_xdata().tolist() == adam
+    assert [len(line.get_xdata()) for line in points] == [3, 3, 2, 3]
+
+
+def test_runtime_is_the_mean_of_paired_ratios(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={"Adam": [{}], "SGD": [{}], "PreconditionedSGD": [{}]},
+    )
+    collection = ledger.collect(store)
+
+    def seconds(optimizer: str, clock: str) -> np.ndarray:
+        return np.array(
+            [
+                sum(result.cost[phase][clock] for phase in ("train", "estimate", "apply"))
+                for result in collection.found
+                if result.planned.optimizer == optimizer
+            ]
+        )
+
+    adam, slow = runtime.compare(collection)
+    for clock in ("wall_s", "cpu_s"):
+        expected = seconds("PreconditionedSGD", clock) / seconds("SGD", clock)
+        np.testing.assert_allclose(slow.by_clock[clock], expected)
+    assert (adam.cell.optimizer, slow.cell.optimizer) == ("Adam", "PreconditionedSGD")
+    figure = draw(collection, "runtime")
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    np.testing.assert_allclose(widths[2], slow.by_clock["wall_s"].mean())
+    assert "hosts: node1" in figure.get_supxlabel()
+    assert figure.axes[0].get_xlabel() == "training time per epoch, SGD = 1"
+
+
+def test_runtime_says_how_many_pairs_are_on_different_hosts(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep", problems=["digits_mlp"], optimizers={"A": [{}], "B": [{}]}
+    )
+    path = store.run(store.sweep().runs[-1].run.id).record_file
+    path.write_text(path.read_text().replace("node1", "node2"))
+
+    footer = draw(ledger.collect(store), "runtime").get_supxlabel()
+
+    assert "hosts: node1, node2; 1 pairs compare different hosts" in footer
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "diverging", "says"),
+    [
+        ({"SGD": [{}], "Adam": [{}]}, "SGD", "no run of SGD has completed"),
+        ({"SGD": [{}], "Adam": [{}]}, "Adam", "nothing to compare with the baseline SGD"),
+        ({"Adam": [{}]}, None, "nothing to compare with the baseline Adam"),
+    ],
+)
+def test_runtime_refuses_without_a_pair(tmp_path, optimizers, diverging, says):
+    store = make_sweep(
+        tmp_path / "sweep",
+        optimizers=optimizers,
+        diverges=lambda planned: 2 if planned.optimizer == diverging else None,
+    )
+
+    with pytest.raises(FigureError, match=says):
+        draw(ledger.collect(store), "runtime")
+
+
+def test_sensitivity_has_a_line_per_optimizer_and_marks_the_divergence(collection):
+    panel = shown(draw(collection, "sensitivity"))[0]
+
+    assert (panel.get_xscale(), panel.get_xlabel()) == ("log", "lr")
+    assert panel.get_ylabel() == "final valid accuracy"
+    assert legend(panel) == ["Momentum (n=3, 3 diverged)", "SGD (n=3)", "Adam (n=3)"]
+    sgd = next(line for line in panel.get_lines() if len(line.get_xdata()) == 5)
+    means = [
+        np.mean(
+            [
+                r.final("valid_accuracy")
+                for r in collection.found
+                if not r.diverged
+                and (r.planned.problem, r.planned.varied.get("lr")) == ("fmnist_2c2d", lr)
+            ]
+        )
+        for lr in LRS[:3]
+    ]
+    np.testing.assert_allclose(sgd.get_ydata(orig=False)[:3], means)
+    assert np.isnan(sgd.get_ydata(orig=False)[3:]).all()
+    assert [x for line in crosses(panel) for x in line.get_xdata()] == LRS[2:]
+    assert len(panel.patches) == 2  # shaded where no run completed
+
+
+def test_sensitivity_draws_one_line_per_value_of_what_else_varies(tmp_path):
+    grid = [{"lr": lr, "est_rank": rank} for rank in (2, 3) for lr in (0.1, 0.2, 0.3)]
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": grid})
+
+    panel = shown(draw(ledger.collect(store), "sensitivity"))[0]
+
+    assert (panel.get_xscale(), panel.get_xlabel()) == ("linear", "lr")
+    assert legend(panel) == ["SGD est_rank=2 (n=3)", "SGD est_rank=3 (n=3)"]
+
+
+def test_sensitivity_of_a_sweep_in_which_everything_diverged(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep", optimizers={"SGD": [{"lr": lr} for lr in LRS]}, diverges=lambda _: 2
+    )
+
+    panel = shown(draw(ledger.collect(store), "sensitivity"))[0]
+
+    assert [x for line in crosses(panel) for x in line.get_xdata()] == LRS
+
+
+def test_sensitivity_needs_a_varied_number(tmp_path):
+    store = make_sweep(tmp_path / "sweep")
+
+    with pytest.raises(FigureError, match="no hyperparameter"):
+        draw(ledger.collect(store), "sensitivity")
+
+
+@pytest.mark.parametrize(
+    ("values", "is_log"),
+    [
+        ([1e-3, 1e-2, 1e-1], True),
+        ([0.1, 0.2, 0.3], False),
+        ([0.1, 0.2], False),
+        ([0.1, 1.0], True),
+        ([0, 1e-2, 1e-1], False),
+        ([0.1], False),
+        (list(np.logspace(-5, 2, 20)) + list(np.logspace(-5, 2, 10)), True),
+    ],
+)
+def test_log_spacing_is_recognised(values, is_log):
+    assert sensitivity.is_log_spaced(values) is is_log
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_says_what_it_is_drawn_from(collection, name, tmp_path):
+    if name == "runtime":
+        collection = ledger.collect(make_sweep(tmp_path / "sweep"))
+    n = len(collection.found)
+
+    assert f"sweep · {n} of {n} runs · code 0123456789ab" in draw(collection, name).get_supxlabel()
+
+
+@pytest.mark.parametrize("name", ["grid", "final", "sensitivity"])
+def test_plot_writes_the_same_png_and_pdf_every_time(store, name, capsys):
+    def files() -> list[bytes]:
+        assert plot(store, figure=name, as_json=True) == 0
+        written = json.loads(capsys.readouterr().out)["files"]
+        assert [Path(path).name for path in written] == [f"{name}.png", f"{name}.pdf"]
+        return [Path(path).read_bytes() for path in written]
+
+    first = files()
+    assert first == files()
+    assert first[0].startswith(b"\x89PNG")
+    assert first[1].startswith(b"%PDF")
+
+
+def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
+    store = make_sweep(tmp_path / "sweep", epochs=3, is_recorded=lambda p: p.run.seed == 42)
+
+    assert plot(store, figure="final", metric="valid_loss", as_json=False) == 0
+    out = capsys.readouterr().out
+    assert "4 of 12 runs have a record" in out
+    assert "final_valid_loss.pdf" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "says"),
+    [
+        ("pie", None, "no figure 'pie'; there are: grid, final, runtime, sensitivity"),
+        ("grid", "test_loss", "takes no metric; final and sensitivity do"),
+        ("final", "test_los", "no metric 'test_los'"),
+    ],
+)
+def test_a_wrong_wish_is_the_users_mistake(collection, name, metric, says):
+    with pytest.raises(FigureError, match=says):
+        draw(collection, name, metric)
+
+
+def test_nothing_is_drawn_from_nothing(tmp_path):
+    store = make_sweep(tmp_path / "sweep", is_recorded=lambda _: False)
+
+    with pytest.raises(FigureError, match="no records yet"):
+        draw(ledger.collect(store), "grid")

@@ -1,0 +1,304 @@
+"""The ledger: every run is counted once, and whatever else lies in the folder is named."""
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.results import ledger
+from jobs.results.ledger import Ledger
+from jobs.store import Store, StoreError
+
+make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """2 problems x 2 optimizers x 3 seeds, all completed."""
+    return make_sweep(tmp_path / "sweep", epochs=2)
+
+
+def take(store: Store) -> Ledger:
+    return ledger.collect(store).ledger
+
+
+def ids(store: Store) -> list[str]:
+    return [planned.run.id for planned in store.sweep().runs]
+
+
+def edit(path: Path, change) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_a_whole_sweep_has_no_findings(store):
+    found = take(store)
+
+    assert (found.expected, found.states, found.missing) == (12, {"completed": 12}, 0)
+    assert found.findings == ()
+    assert found.is_whole
+
+
+def test_counts_add_up_whatever_became_of_the_runs(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        epochs=3,
+        diverges=lambda planned: 2 if planned.run.seed == 42 else None,
+        is_recorded=lambda planned: planned.run.seed != 44,
+    )
+    lost, failed = [run for run in ids(store) if not store.run(run).record_file.exists()][:2]
+    store.run(lost).claim()
+    attempt = store.run(failed).claim()
+    store.run(failed).note("ended", fence=attempt.fence, failure="oom", message="out of memory")
+
+    found = take(store)
+
+    assert found.states == {"diverged": 4, "completed": 4, "pending": 2, "lost": 1, "failed": 1}
+    assert found.missing == 3
+    content = found.to_json()
+    assert content["expected"] == sum(
+        content[key] for key in ("completed", "diverged", "failed", "missing")
+    )
+    assert content["missing"] == content["pending"] + content["running"] + content["lost"]
+    assert [entry["message"] for entry in content["unsettled"] if entry["id"] == failed] == [
+        "out of memory"
+    ]
+    assert not found.is_whole
+
+
+def test_a_running_run_is_missing(tmp_path):
+    store = make_sweep(tmp_path / "sweep", epochs=2, is_recorded=lambda p: p.run.seed != 42)
+    folder = next(store.run(run) for run in ids(store) if not store.run(run).record_file.exists())
+    folder.claim()
+
+    with folder.lock():
+        assert take(store).states["running"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param('{"schema": 1, "id": "', "EOF while parsing", id="torn"),
+        pytest.param("", "EOF while parsing", id="empty"),
+        pytest.param("[]", "list indices", id="a list"),
+        pytest.param("{}", "no 'schema'", id="an empty object"),
+        pytest.param("\x00\x01", "expected value", id="binary"),
+    ],
+)
+def test_a_bad_record_is_a_failure_that_is_named(store, text, says):
+    run = ids(store)[3]
+    store.run(run).record_file.write_text(text)
+
+    found = take(store)
+
+    assert found.states == {"completed": 11, "failed": 1}
+    assert len(found.findings) > 0
+    assert run in found.findings[0]
+    assert says in found.findings[0]
+    assert not found.is_whole
+
+
+def test_a_record_that_is_a_folder_is_a_failure(store):
+    path = store.run(ids(store)[0]).record_file
+    path.unlink()
+    path.mkdir()
+
+    assert take(store).states == {"completed": 11, "failed": 1}
+
+
+def test_a_run_whose_other_files_are_garbage_is_a_failure(tmp_path):
+    store = make_sweep(tmp_path / "sweep", epochs=2, is_recorded=lambda p: p.run.seed != 42)
+    folder = next(store.run(run) for run in ids(store) if not store.run(run).record_file.exists())
+    folder.claim()
+    folder.journal_file.mkdir()
+
+    found = take(store)
+
+    assert found.states == {"completed": 8, "pending": 3, "failed": 1}
+    assert f"run {folder.id} cannot be read" in found.findings[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda record: record["curves"].update(test_loss=["a", 1, 2]), id="text"),
+        pytest.param(lambda record: record["curves"].update(test_loss="abc"), id="no list"),
+        pytest.param(lambda record: record["curves"]["test_loss"].pop(), id="unequal"),
+        pytest.param(lambda record: record.update(cost=5), id="cost"),
+        pytest.param(lambda record: record["run"].update(seed=1), id="other run"),
+        pytest.param(lambda record: record.update(outcome="great"), id="outcome"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_a_failure(store, change):
+    edit(store.run(ids(store)[0]).record_file, change)
+
+    assert take(store).states == {"completed": 11, "failed": 1}
+
+
+def test_a_record_in_another_runs_folder_counts_for_neither(store):
+    first, second = ids(store)[:2]
+    store.run(first).record_file.replace(store.run(second).record_file)
+
+    found = take(store)
+
+    assert found.states == {"completed": 10, "pending": 1, "failed": 1}
+    assert f"is the record of run {first}, not of {second}" in found.findings[0]
+
+
+def test_a_record_that_lies_beside_its_place_is_not_counted(store):
+    folder = store.run(ids(store)[0])
+    folder.record_file.rename(folder.path / "record (1).json")
+
+    found = take(store)
+
+    assert found.states == {"completed": 11, "pending": 1}
+    assert f"runs/{folder.id}/record (1).json is the record of run {folder.id}" in found.findings[0]
+
+
+def test_an_identical_copy_is_counted_once(store):
+    folder = store.run(ids(store)[0])
+    shutil.copytree(folder.path, store.runs / f"{folder.id} (copy)")
+
+    found = take(store)
+
+    assert (found.duplicate, found.conflicts, found.extra) == (1, 0, 0)
+    assert found.states == {"completed": 12}
+    assert "counted once" in found.findings[0]
+    assert found.is_whole
+
+
+def test_a_copy_that_took_another_time_is_identical(store):
+    folder = store.run(ids(store)[0])
+    copy = folder.path / "record.json.bak"
+    shutil.copy(folder.record_file, copy)
+    edit(copy, lambda record: record["provenance"].update(host="elsewhere"))
+
+    assert (take(store).duplicate, take(store).conflicts) == (1, 0)
+
+
+def test_a_copy_with_other_numbers_is_nondeterminism(store):
+    folder = store.run(ids(store)[0])
+    copy = folder.path / "record_2.json"
+    shutil.copy(folder.record_file, copy)
+    edit(copy, lambda record: record["curves"]["test_loss"].__setitem__(1, 0.5))
+
+    found = take(store)
+
+    assert (found.duplicate, found.conflicts) == (1, 1)
+    assert found.findings[0].startswith("nondeterminism: ")
+    assert not found.is_whole
+
+
+def test_runs_that_the_spec_no_longer_asks_for_are_extra(tmp_path):
+    make_sweep(tmp_path / "sweep", epochs=2, seeds=[42, 43])
+    store = make_sweep(tmp_path / "sweep", epochs=2, seeds=[42])
+
+    found = take(store)
+
+    assert (found.expected, found.states, found.extra) == (4, {"completed": 4}, 4)
+    assert all("the spec does not ask for" in finding for finding in found.findings)
+    assert found.is_whole
+
+
+def test_foreign_things_are_named(store):
+    folder = store.run(ids(store)[0])
+    (store.root / "notes.txt").write_text("mine")
+    (store.root / "scratch").mkdir()
+    (store.runs / "stray.json").write_text("{}")
+    (store.runs / "backup").mkdir()
+    (folder.path / "core.123").write_bytes(b"\x00")
+    (folder.path / "link.json").symlink_to("/nowhere")
+
+    found = take(store)
+
+    for name in ("notes.txt", "scratch", "runs/stray.json", "runs/backup", "core.123", "link.json"):
+        assert any(name in finding for finding in found.findings), name
+    assert found.is_whole
+
+
+def test_leftovers_of_interrupted_writes_are_named(store):
+    folder = store.run(ids(store)[0])
+    attempt = folder.claim()
+    for place in (store.root, store.runs, folder.path, attempt.path):
+        (place / ".record.json.abc.tmp").write_text("{")
+
+    found = take(store)
+
+    assert [("interrupted write" in finding) for finding in found.findings] == [True] * 4
+    assert found.states == {"completed": 12}
+
+
+def test_records_of_different_versions_are_a_finding(store):
+    for run in ids(store)[:2]:
+        edit(store.run(run).record_file, lambda record: record["provenance"].update(torch="2.5.0"))
+
+    assert "records of different torch: 2.13.0 (10 runs), 2.5.0 (2 runs)" in take(store).findings
+
+
+def test_unequal_seeds_are_a_finding(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        epochs=2,
+        is_recorded=lambda planned: (planned.optimizer, planned.run.seed) != ("Adam", 43),
+    )
+
+    assert take(store).findings == (
+        "unequal seeds between the cells of digits_mlp: 42, 43, 44 in SGD; 42, 44 in Adam",
+    )
+
+
+def test_a_hole_in_a_curve_is_a_finding(store):
+    run = ids(store)[0]
+    edit(
+        store.run(run).record_file,
+        lambda record: record["curves"]["valid_loss"].__setitem__(-1, None),
+    )
+
+    assert f"run {run} lacks values of valid_loss" in take(store).findings
+
+
+def test_a_folder_that_is_no_sweep_is_the_users_mistake(tmp_path):
+    with pytest.raises(StoreError, match="is no sweep"):
+        ledger.collect(Store(tmp_path))
+
+
+def test_the_ledger_does_not_depend_on_where_the_sweep_lies(store, tmp_path):
+    (store.root / "notes.txt").write_text("mine")
+    shutil.copytree(store.root, tmp_path / "moved" / "sweep")
+
+    assert take(store).to_json() == take(Store(tmp_path / "moved" / "sweep")).to_json()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["record.json", "run.json", "journal.jsonl", "other.json", "lock"]),
+    content=st.binary(max_size=60)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["schema", "run"]), inner),
+        max_leaves=5,
+    ).map(lambda value: json.dumps(value).encode()),
+)
+def test_no_garbage_is_fatal_or_counted(store, name, content):
+    """Whatever bytes lie in a run's folder, all other runs are counted, and this one not twice."""
+    folder = store.run(ids(store)[0])
+    kept = folder.record_file.read_bytes()
+    path = folder.path / name
+    before = path.read_bytes() if path.exists() else None
+    try:
+        path.write_bytes(content)
+        found = take(store)
+    finally:
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+        folder.record_file.write_bytes(kept)
+
+    assert found.states["completed"] == (11 if name == "record.json" else 12)
+    assert sum(found.states.values()) == found.expected == 12

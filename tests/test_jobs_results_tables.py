@@ -1,0 +1,255 @@
+"""The tables: the numbers that plain numpy finds, and nothing that was not measured."""
+
+import json
+import runpy
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.collect import collect
+from jobs.record import EPOCH_METRICS
+from jobs.results import ledger, tables
+from jobs.results.cells import best, group
+from jobs.store import Store
+from jobs.sweep import Target
+
+make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+
+GRID = {"SGD": [{"lr": 0.01}, {"lr": 0.1}, {"lr": 100}], "Adam": [{"lr": 0.001}]}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    """SGD at lr=100 always diverges in epoch 3; Adam's seed 43 in epoch 5."""
+
+    def diverges(planned):
+        if planned.run.hyperparameters["lr"] == 100:
+            return 3
+        return 5 if (planned.optimizer, planned.run.seed) == ("Adam", 43) else None
+
+    return make_sweep(
+        tmp_path_factory.mktemp("tables") / "sweep",
+        problems=["fmnist_2c2d", "quadratic_deep"],
+        optimizers=GRID,
+        epochs=8,
+        diverges=diverges,
+    )
+
+
+@pytest.fixture(scope="module")
+def collection(store):
+    return ledger.collect(store)
+
+
+@pytest.fixture(scope="module")
+def summary(collection):
+    frame = tables.summary(group(collection.sweep, collection.results), collection.sweep.targets)
+    return pd.read_csv(BytesIO(tables.to_csv(frame)))
+
+
+def records(store: Store) -> list[dict]:
+    return [
+        json.loads(store.run(planned.run.id).record_file.read_text())
+        for planned in store.sweep().runs
+    ]
+
+
+def test_summary_agrees_with_plain_numpy(store, summary):
+    for _, row in summary.iterrows():
+        members = [
+            record
+            for record, planned in zip(records(store), store.sweep().runs, strict=True)
+            if planned.run.cell == row["cell"] and record["outcome"] == "completed"
+        ]
+        assert row["n"] == len(members)
+        for metric in EPOCH_METRICS:
+            curves = [record["curves"][metric] for record in members if metric in record["curves"]]
+            if not curves:
+                assert np.isnan(row[f"final_{metric}_mean"])
+                continue
+            finals = np.array([curve[-1] for curve in curves])
+            extreme = max if metric.endswith("accuracy") else min
+            bests = np.array([extreme(curve) for curve in curves])
+            for name, values in (("final", finals), ("best", bests)):
+                prefix = f"{name}_{metric}"
+                assert row[f"{prefix}_mean"] == pytest.approx(values.mean(), rel=1e-15)
+                assert row[f"{prefix}_sd"] == pytest.approx(values.std(ddof=1), rel=1e-12)
+                assert row[f"{prefix}_min"] == values.min()
+                assert row[f"{prefix}_max"] == values.max()
+
+
+def test_a_diverged_run_is_counted_and_never_averaged(summary):
+    rows = summary[summary.problem == "fmnist_2c2d"].set_index(["optimizer", "varied.lr"])
+
+    exploded = rows.loc[("SGD", 100.0)]
+    assert (exploded["n_expected"], exploded["n"], exploded["n_diverged"]) == (3, 0, 3)
+    assert exploded["diverged_seeds"] == "42 43 44"
+    averages = [c for c in summary if c.startswith(("final_", "best_", "epochs_to"))]
+    assert exploded[averages].isna().all()
+
+    partly = rows.loc["Adam"].iloc[0]
+    assert (partly["n"], partly["n_diverged"], partly["seeds"]) == (2, 1, "42 44")
+
+
+def test_cells_stand_in_the_order_of_the_spec(summary):
+    order = summary[["problem", "optimizer"]].drop_duplicates().to_numpy().tolist()
+
+    assert order == [
+        ["fmnist_2c2d", "SGD"],
+        ["fmnist_2c2d", "Adam"],
+        ["quadratic_deep", "SGD"],
+        ["quadratic_deep", "Adam"],
+    ]
+
+
+def test_curves_hold_what_was_measured_and_nothing_else(store, collection):
+    frame = tables.curves(collection.found).to_pandas()
+    measured = [
+        (record["id"], epoch, metric, value)
+        for record in records(store)
+        for metric in EPOCH_METRICS
+        for epoch, value in enumerate(record["curves"].get(metric, []))
+    ]
+
+    assert list(frame.columns) == ["run", "epoch", "metric", "value"]
+    assert list(frame.itertuples(index=False, name=None)) == measured
+
+
+def test_a_missing_value_has_no_row_and_becomes_no_number(tmp_path):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], epochs=2)
+    path = store.run(store.sweep().runs[0].run.id).record_file
+    record = json.loads(path.read_text())
+    record["curves"]["test_loss"][-1] = None
+    path.write_text(json.dumps(record))
+
+    collection = ledger.collect(store)
+    curves = tables.curves(collection.found).to_pandas()
+    runs = tables.runs(collection.sweep, collection.found)
+    cells = tables.summary(group(collection.sweep, collection.results), {})
+
+    own = curves[(curves.run == record["id"]) & (curves.metric == "test_loss")]
+    assert own.epoch.tolist() == [0, 1]
+    assert np.isnan(runs.final_test_loss[0])
+    assert np.isnan(cells.final_test_loss_mean[0])
+    assert cells.final_test_accuracy_mean.notna().all()
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999"])
+def test_a_number_beyond_floats_is_missing(tmp_path, text):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], epochs=2)
+    path = store.run(store.sweep().runs[0].run.id).record_file
+    record = json.loads(path.read_text())
+    record["curves"]["test_loss"][-1] = "HUGE"
+    path.write_text(json.dumps(record).replace('"HUGE"', text))
+
+    collection = ledger.collect(store)
+
+    assert np.isnan(tables.runs(collection.sweep, collection.found).final_test_loss[0])
+
+
+def test_runs_have_a_row_per_record_with_all_that_is_known(store, collection):
+    frame = pd.read_parquet(
+        BytesIO(tables.to_parquet(tables.runs(collection.sweep, collection.found)))
+    )
+
+    assert frame.id.tolist() == [planned.run.id for planned in store.sweep().runs]
+    first = frame.iloc[0]
+    assert first["hp.lr"] == 0.01
+    assert first["provenance.torch"] == "2.13.0"
+    assert first["cost.train.wall_s"] == records(store)[0]["cost"]["train"]["wall_s"]
+    diverged = frame[frame.outcome == "diverged"].iloc[0]
+    assert (diverged["stop.reason"], diverged["stop.epoch"]) == ("nonfinite_loss", 3)
+    assert np.isnan(diverged["final_test_accuracy"])
+    assert diverged["best_test_accuracy"] == max(
+        next(r for r in records(store) if r["id"] == diverged["id"])["curves"]["test_accuracy"]
+    )
+
+
+def test_epochs_to_target_is_the_first_epoch_that_reaches_it(collection):
+    result = collection.found[0]
+    accuracy = result.curves["test_accuracy"]
+    loss = result.curves["test_loss"]
+
+    high = Target(metric="test_accuracy", value=float(accuracy[4]))
+    assert result.epochs_to(high) == next(i for i, v in enumerate(accuracy) if v >= accuracy[4])
+    low = Target(metric="test_loss", value=float(loss[4]))
+    assert result.epochs_to(low) == next(i for i, v in enumerate(loss) if v <= loss[4])
+    assert np.isnan(result.epochs_to(Target(metric="test_accuracy", value=1.1)))
+    assert np.isnan(result.epochs_to(Target(metric="unknown", value=0.0)))
+
+
+def test_the_best_cell_has_no_divergence_and_the_best_mean(collection):
+    cells = group(collection.sweep, collection.results)
+    sgd = [cell for cell in cells if (cell.problem, cell.optimizer) == ("fmnist_2c2d", "SGD")]
+
+    chosen = best(sgd)
+
+    assert chosen is not None
+    means = {cell.setting: np.mean(cell.finals("valid_accuracy")) for cell in sgd if cell.completed}
+    assert chosen.setting == max(means, key=means.__getitem__)
+    assert best([cell for cell in sgd if not cell.completed]).setting == "lr=100"
+    assert best([]) is None
+
+
+@given(
+    st.lists(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        min_size=1,
+    )
+)
+def test_any_column_of_values_can_be_written(values):
+    frame = pd.DataFrame({"x": tables._column(values)})
+
+    assert len(pq.read_table(BytesIO(tables.to_parquet(frame)))) == len(values)
+    missing = frame.x.isna().tolist()
+    assert missing == [value is None for value in values]
+
+
+def test_collecting_twice_writes_the_same_bytes(store, capsys):
+    def files() -> dict[str, bytes]:
+        collect(store, strict=False, as_json=True)
+        return {path.name: path.read_bytes() for path in store.collected.iterdir()}
+
+    assert files() == files()
+    assert set(files()) == {"runs.parquet", "curves.parquet", "summary.csv", "ledger.json"}
+    capsys.readouterr()
+
+
+def test_json_is_one_object_on_stdout(store, capsys):
+    code = collect(store, strict=False, as_json=True)
+
+    out = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert (out["schema"], out["expected"], out["completed"], out["diverged"]) == (1, 24, 16, 8)
+    assert all(Path(path).is_file() for path in out["files"])
+
+
+def test_exit_codes(tmp_path, capsys):
+    whole = make_sweep(tmp_path / "whole", epochs=2)
+    assert collect(whole, strict=True, as_json=False) == 0
+    (whole.root / "notes.txt").write_text("mine")
+    assert collect(whole, strict=False, as_json=False) == 0
+    assert collect(whole, strict=True, as_json=False) == 1
+    out = capsys.readouterr().out
+    assert "! notes.txt does not belong here" in out
+    assert f"next: probprec plot {whole.root}" in out
+
+    partial = make_sweep(tmp_path / "partial", epochs=2, is_recorded=lambda p: p.run.seed == 42)
+    assert collect(partial, strict=False, as_json=False) == 1
+    out = capsys.readouterr().out
+    assert "missing 8 (8 pending)" in out
+    assert f"probprec status {partial.root}" in out
+
+
+def test_an_empty_sweep_is_collected_too(tmp_path, capsys):
+    store = make_sweep(tmp_path / "empty", is_recorded=lambda _: False)
+
+    assert collect(store, strict=False, as_json=True) == 1
+    assert json.loads(capsys.readouterr().out)["missing"] == 12
+    assert len(pd.read_parquet(store.collected / "curves.parquet")) == 0
