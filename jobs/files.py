@@ -30,8 +30,12 @@ def publish(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Append one JSON line in one write (O_APPEND) and fsync; several writers do not interleave."""
-    line = json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
+    """Append one JSON line in one write (O_APPEND) and fsync; several writers do not interleave.
+
+    The line break comes first as well as last, so that a line torn by a killed writer spoils only
+    itself.
+    """
+    line = "\n" + json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, line.encode())

@@ -10,6 +10,8 @@ def load_class(path: str) -> type:
         ImportError: the module cannot be imported, or holds no such class.
     """
     module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise ImportError(f"{path!r} is neither a known name nor a dotted path")
     module = importlib.import_module(module_name)
     found = getattr(module, name, None)
     if isinstance(found, type):

@@ -24,6 +24,8 @@ EPOCH_METRICS = (
 STEP_METRICS = ("minibatch_loss", "learning_rate")
 """Series with their steps: `{"step": [0, 10, ...], "value": [...]}`."""
 
+_NUMBERS = {float, int, type(None)}
+
 PHASES = ("setup", "train", "eval", "estimate", "apply")
 """What the cost of a run is split into."""
 
@@ -66,20 +68,25 @@ class Record:
     @property
     def evaluated_epochs(self) -> int:
         """Number of evaluations, epoch 0 included."""
-        return len(self.curves["test_loss"])
+        return len(self.curves.get("test_loss", ()))
 
 
-def read(path: Path) -> Record:
-    """Read and check one record.
+def read(path: Path, *, run_id: str | None = None) -> Record:
+    """Read and check one record; with `run_id`, also that it is the record of that run.
 
     Raises:
         FileNotFoundError: there is none.
-        RecordError: the file is torn, of another schema, or its id is not that of its run.
+        RecordError: the file is torn, of another schema or run, or its id is not that of its run.
     """
     try:
-        return parse(from_json(path.read_bytes(), allow_inf_nan=False))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = parse(from_json(path.read_bytes(), allow_inf_nan=False))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path}: {_reason(error)}") from None
+    if run_id not in {None, found.id}:
+        raise RecordError(f"{path}: is the record of run {found.id}, not of {run_id}")
+    return found
 
 
 def parse(content: Mapping[str, Any]) -> Record:
@@ -91,15 +98,12 @@ def parse(content: Mapping[str, Any]) -> Record:
         raise ValueError(f"says to be run {content['id']!r}, but its content is run {run.id!r}")
     if content["outcome"] not in {"completed", "diverged"}:
         raise ValueError(f"outcome {content['outcome']!r}, expected completed or diverged")
-    lengths = {
-        key: len(content["curves"][key]) for key in EPOCH_METRICS if key in content["curves"]
-    }
-    if len(set(lengths.values())) != 1 or "test_loss" not in lengths:
-        raise ValueError(f"curves of unequal length: {lengths}")
-    if content["outcome"] == "completed" and lengths["test_loss"] != run.epochs + 1:
-        raise ValueError(
-            f"completed with {lengths['test_loss']} evaluations instead of {run.epochs + 1}"
-        )
+    for key in ("stop", "curves", "cost", "provenance"):
+        if not isinstance(content[key], dict):
+            raise TypeError(f"{key} is no mapping")
+    evaluations = _count_evaluations(content["curves"])
+    if content["outcome"] == "completed" and evaluations != run.epochs + 1:
+        raise ValueError(f"completed with {evaluations} evaluations instead of {run.epochs + 1}")
     return Record(
         id=content["id"],
         run=run,
@@ -109,6 +113,18 @@ def parse(content: Mapping[str, Any]) -> Record:
         cost=content["cost"],
         provenance=content["provenance"],
     )
+
+
+def _count_evaluations(curves: Mapping[str, Any]) -> int:
+    """Length of the epoch curves: all of one length, of numbers and nulls; 0 if there is none."""
+    found = {key: curves[key] for key in EPOCH_METRICS if key in curves}
+    lengths = {key: len(values) for key, values in found.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"curves of unequal length: {lengths}")
+    for key, values in found.items():
+        if not isinstance(values, list) or not set(map(type, values)) <= _NUMBERS:
+            raise TypeError(f"{key} is no list of numbers")
+    return lengths.get("test_loss", 0)
 
 
 def _reason(error: Exception) -> str:

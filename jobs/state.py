@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs import record
+from jobs import files, record
 from jobs.store import RunFolder
 
 StateName = Literal["completed", "diverged", "running", "pending", "failed", "lost"]
@@ -29,7 +29,6 @@ class State:
     log: str | None = None  # the last attempt's log
     attempts: int = 0
     epoch: int | None = None  # last evaluated epoch of the last attempt
-    seconds_per_epoch: float | None = None  # of the last attempt
 
 
 def of(folder: RunFolder) -> State:
@@ -39,17 +38,14 @@ def of(folder: RunFolder) -> State:
     An attempt that started, holds no lock and wrote no end is `lost`: not completed, not failed.
     """
     try:
-        found = record.read(folder.record_file)
+        found = record.read(folder.record_file, run_id=folder.id)
     except FileNotFoundError:
-        return _without_record(folder)
+        try:
+            return _without_record(folder)
+        except OSError as error:  # a folder in a file's place, no permission
+            return _unreadable("bad_files", error, folder)
     except record.RecordError as error:
-        return State(
-            state="failed",
-            failure="bad_record",
-            message=str(error),
-            evidence=str(folder.record_file),
-            attempts=folder.last_fence(),
-        )
+        return _unreadable("bad_record", error, folder)
     return State(
         state=found.outcome,
         evidence=str(folder.record_file),
@@ -58,17 +54,24 @@ def of(folder: RunFolder) -> State:
     )
 
 
+def _unreadable(failure: str, error: Exception, folder: RunFolder) -> State:
+    return State(
+        state="failed",
+        failure=failure,
+        message=str(error),
+        evidence=str(folder.path),
+        attempts=folder.last_fence(),
+    )
+
+
 def _without_record(folder: RunFolder) -> State:
     fence = folder.last_fence()
     if fence == 0:
         return State(state="pending", evidence="no attempt yet")
-    lines = [line for line in folder.journal() if line.get("fence") == fence]
-    epochs = [line for line in lines if line.get("event") == "epoch"]
-    epoch = epochs[-1]["epoch"] if epochs else None
-    log = str(folder.attempt(fence).log_file)
-    rate = None
-    if len(epochs) > 1 and epochs[-1]["epoch"] > epochs[0]["epoch"]:
-        rate = (epochs[-1]["time"] - epochs[0]["time"]) / (epochs[-1]["epoch"] - epochs[0]["epoch"])
+    attempt = folder.attempt(fence)
+    epochs = files.read_lines(attempt.progress_file)
+    epoch = epochs[-1].get("epoch") if epochs else None
+    log = str(attempt.log_file)
     if folder.is_locked():
         return State(
             state="running",
@@ -76,9 +79,8 @@ def _without_record(folder: RunFolder) -> State:
             log=log,
             attempts=fence,
             epoch=epoch,
-            seconds_per_epoch=rate,
         )
-    end = next((line for line in reversed(lines) if line.get("event") == "ended"), None)
+    end = next((line for line in reversed(folder.journal()) if _is_end(line, fence)), None)
     if end is None:
         return State(
             state="lost",
@@ -98,3 +100,7 @@ def _without_record(folder: RunFolder) -> State:
         attempts=fence,
         epoch=epoch,
     )
+
+
+def _is_end(line: dict[str, object], fence: int) -> bool:
+    return line.get("event") == "ended" and line.get("fence") == fence

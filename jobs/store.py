@@ -26,10 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from jobs import files
+from jobs.errors import InputError
 from jobs.sweep import Run, Sweep
 
+_SWEEP_PARTS = {"sweep.json", "submissions", "submitit", "runs", "collected", "figures"}
+_RUN_PARTS = {"run.json", "journal.jsonl", "lock", "record.json", "attempts"}
 
-class StoreError(ValueError):
+
+class StoreError(InputError):
     """A sweep folder is missing, or is not one."""
 
 
@@ -43,11 +47,6 @@ class Store:
     def sweep_file(self) -> Path:
         """What was asked for."""
         return self.root / "sweep.json"
-
-    @property
-    def submitit(self) -> Path:
-        """Scripts and logs of the array tasks."""
-        return self.root / "submitit"
 
     @property
     def collected(self) -> Path:
@@ -81,10 +80,31 @@ class Store:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.sweep_file} cannot be read: {error}") from None
 
+    def exists(self) -> bool:
+        """Whether a sweep has been submitted here."""
+        return self.sweep_file.is_file()
+
     def save(self, sweep: Sweep) -> None:
         """Write what is asked for; a sweep may be edited and submitted again."""
         self.runs.mkdir(parents=True, exist_ok=True)
         files.write_atomically(self.sweep_file, files.to_json(sweep.to_json(), indent=1))
+
+    def submission(self, number: int) -> "Submission":
+        """A submission by its number."""
+        return Submission(self.root, number)
+
+    def new_submission(self, content: Mapping[str, Any]) -> "Submission":
+        """Write down what is about to be submitted, under the next number."""
+        folder = self.root / "submissions"
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            numbers = [int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal()]
+            submission = self.submission(max(numbers, default=0) + 1)
+            try:
+                files.publish(submission.file, files.to_json(content, indent=1))
+            except FileExistsError:
+                continue
+            return submission
 
     def folders(self) -> Iterator["RunFolder"]:
         """Every folder below `runs`, whether asked for or not, by name."""
@@ -92,6 +112,28 @@ class Store:
             with os.scandir(self.runs) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_dir())
             yield from (RunFolder(self.runs / name) for name in names)
+
+    def strangers(self) -> Iterator[Path]:
+        """What this layout does not know in the folder and beside the runs, by name."""
+        yield from _others(self.root, _SWEEP_PARTS)
+        for folder in (self.collected, self.figures):
+            yield from filter(is_leftover, _others(folder, set()))
+        names = {folder.id for folder in self.folders()}
+        yield from _others(self.runs, names)
+
+
+class Submission:
+    """What one `submit` or `run` sent off."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        self.number = number
+        self.file = root / "submissions" / f"{number:04d}.json"
+        self.submitit = root / "submitit" / f"{number:04d}"
+
+    def content(self) -> dict[str, Any]:
+        """What was written down."""
+        content: dict[str, Any] = json.loads(self.file.read_bytes())
+        return content
 
 
 class RunFolder:
@@ -114,6 +156,10 @@ class RunFolder:
         if not self.run_file.exists():
             files.write_atomically(self.run_file, files.to_json(run.to_json(), indent=1))
 
+    def set_record_aside(self) -> None:
+        """Give a torn record another name, so that the run can have one."""
+        self.record_file.rename(self.path / f"record.torn-{time.time_ns()}.json")
+
     def claim(self) -> "Attempt":
         """Start an attempt: take the next fence. Fences only grow, and no two claims share one."""
         attempts = self.path / "attempts"
@@ -130,7 +176,7 @@ class RunFolder:
         """The newest attempt's fence; 0 before the first."""
         try:
             names = [path.name for path in (self.path / "attempts").iterdir()]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return 0
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
@@ -157,6 +203,12 @@ class RunFolder:
             else:
                 yield True
 
+    def strangers(self) -> Iterator[Path]:
+        """What this layout does not know in the folder, and leftovers of killed writers."""
+        yield from _others(self.path, _RUN_PARTS)
+        for attempt in _others(self.path / "attempts", set()):
+            yield from filter(is_leftover, _others(attempt, set()))
+
     def is_locked(self) -> bool:
         """Whether an attempt is alive."""
         try:
@@ -171,16 +223,24 @@ class RunFolder:
         return False
 
 
-class Attempt:
+class AttemptFiles:
+    """The files of one execution of a run; the training knows no more than this folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log_file = path / "output.log"
+        self.progress_file = path / "progress.jsonl"
+        self.outcome_file = path / "outcome.json"
+        self.error_file = path / "error.json"
+
+
+class Attempt(AttemptFiles):
     """One execution of a run."""
 
     def __init__(self, folder: RunFolder, fence: int) -> None:
+        super().__init__(folder.path / "attempts" / f"{fence:04d}")
         self.folder = folder
         self.fence = fence
-        self.path = folder.path / "attempts" / f"{fence:04d}"
-        self.log_file = self.path / "output.log"
-        self.outcome_file = self.path / "outcome.json"
-        self.error_file = self.path / "error.json"
 
     def publish(self, record: Mapping[str, Any]) -> None:
         """Make the record the run's outcome, once and for good.
@@ -197,3 +257,17 @@ class Attempt:
 
 class StaleAttemptError(RuntimeError):
     """An attempt that has been overtaken tried to publish."""
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether it is a temporary file, which a killed writer leaves behind."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def _others(folder: Path, known: set[str]) -> list[Path]:
+    """What is in the folder, by name, but for the known names; nothing if there is no folder."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - thousands of folders: a Path per name is slow
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names) if name not in known]

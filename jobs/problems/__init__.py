@@ -1,1 +1,49 @@
 """The test problems: what is trained, on what data, from which initial weights."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.importing import load_class
+from jobs.problems.catalog import PROBLEMS
+from jobs.sweep import Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from jobs.problems.problem import Problem
+
+
+def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
+    """The problem of `run`: one of the catalog, or an own class by its dotted path.
+
+    The folder `data` is looked into for data sets before all others.
+
+    Raises:
+        DataError: files are missing or not what they should be.
+        ImportError: there is no such class.
+        TypeError: it is no `Problem`.
+        ValueError: the problem has no such protocol, init or batch size.
+    """
+    from jobs.problems.images import (  # noqa: PLC0415 - torch is for the node only
+        Cifar10,
+        Digits,
+        ImageProblem,
+    )
+    from jobs.problems.problem import Problem  # noqa: PLC0415
+    from jobs.problems.quadratic import QuadraticDeep  # noqa: PLC0415
+
+    info = PROBLEMS.get(run.problem)
+    if info is None:
+        found = load_class(run.problem)
+        if not issubclass(found, Problem):
+            raise TypeError(f"{run.problem} is not a jobs.problems.problem.Problem")
+        own: Problem = found(run, data=data, device=device)
+        return own
+    if run.init not in info.inits:
+        raise ValueError(f"{run.problem} has no init {run.init!r}; it has {', '.join(info.inits)}")
+    classes: dict[str | None, type[Problem]] = {
+        "digits": Digits,
+        "cifar10": Cifar10,
+        None: QuadraticDeep,
+    }
+    return classes.get(info.dataset, ImageProblem)(run, data=data, device=device)

@@ -1,0 +1,83 @@
+"""What a run costs, split into the phases of its training."""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from jobs.record import PHASES
+
+
+@dataclass
+class Phase:
+    """Sums over all stays in one phase."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0  # user + system of this process, all threads
+    gpu_s: float | None = None
+    forward: int = 0
+    backward: int = 0
+    hvp: int = 0  # Hessian-vector products
+
+
+class Meter:
+    """Measures wall, CPU and GPU seconds per phase, and counts passes.
+
+    The host is never made to wait for the GPU: on CUDA each stay is bracketed by two events, and
+    `drain` reads them at a point where the caller synchronises anyway. The wall seconds of a GPU
+    run are therefore those of the host; work still queued when a phase ends falls into the next
+    phase that waits.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.phases = {name: Phase() for name in PHASES}
+        self._pending: list[tuple[Phase, torch.cuda.Event, torch.cuda.Event]] = []
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            for phase in self.phases.values():
+                phase.gpu_s = 0.0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Phase]:
+        """Book what happens inside to phase `name`, exceptions included."""
+        phase = self.phases[name]
+        start = self._event()
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield phase
+        finally:
+            phase.wall_s += time.perf_counter() - wall
+            phase.cpu_s += time.process_time() - cpu
+            end = self._event()
+            if start is not None and end is not None:
+                self._pending.append((phase, start, end))
+
+    def drain(self) -> None:
+        """Wait for the GPU and book its seconds."""
+        if self._pending:
+            torch.cuda.synchronize(self.device)
+        for phase, start, end in self._pending:
+            phase.gpu_s = (phase.gpu_s or 0.0) + start.elapsed_time(end) / 1000.0
+        self._pending.clear()
+
+    def to_json(self) -> dict[str, Any]:
+        """The record's `cost`."""
+        self.drain()
+        return {name: asdict(phase) for name, phase in self.phases.items()} | {
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated(self.device)
+            if self.device.type == "cuda"
+            else None,
+        }
+
+    def _event(self) -> torch.cuda.Event | None:
+        if self.device.type != "cuda":
+            return None
+        event: torch.cuda.Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch has no types here
+        event.record(torch.cuda.current_stream(self.device))
+        return event

@@ -1,0 +1,66 @@
+"""The series that a training writes down, in the form of a record's `curves`."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+class Curves:
+    """The series of a record."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[str, list[float]] = {}
+        self._series: dict[str, dict[str, list[Any]]] = {
+            "minibatch_loss": {"step": [], "value": []},
+            "learning_rate": {"step": [], "value": []},
+        }
+        self._log: dict[str, dict[str, list[Any]]] = {}
+
+    def add_epoch(self, row: Mapping[str, float]) -> None:
+        """One evaluation's metrics."""
+        for metric, value in row.items():
+            self._epochs.setdefault(metric, []).append(value)
+
+    def add_minibatch_loss(self, step: int, value: float) -> None:
+        """The loss of the minibatch of `step`, before its update."""
+        _append(self._series["minibatch_loss"], step, value)
+
+    def see_learning_rate(self, step: int, value: float) -> None:
+        """The step size in force at `step`; only changes are kept."""
+        _append_change(self._series["learning_rate"], step, value)
+
+    def add_log(self, step: int, entries: Mapping[str, Any]) -> None:
+        """The optimizer's own log: numbers, and lists of them; only changes are kept."""
+        for name, value in entries.items():
+            series = self._log.setdefault(name, {"step": [], "value": []})
+            _append_change(series, step, value)
+
+    def cut(self, step: int) -> None:
+        """Forget everything from `step` on."""
+        for series in (*self._series.values(), *self._log.values()):
+            keep = sum(1 for known in series["step"] if known < step)
+            del series["step"][keep:], series["value"][keep:]
+
+    def to_json(self) -> dict[str, Any]:
+        """The record's `curves`."""
+        return {**self._epochs, **self._series, "optimizer": self._log}
+
+
+def _append(series: dict[str, list[Any]], step: int, value: Any) -> None:
+    series["step"].append(step)
+    series["value"].append(value)
+
+
+def _append_change(series: dict[str, list[Any]], step: int, value: Any) -> None:
+    known = _finite(value)
+    if not series["value"] or series["value"][-1] != known:
+        _append(series, step, known)
+
+
+def _finite(value: Any) -> Any:
+    """Numbers, and lists of them, as JSON can hold them: null in the place of what is not finite."""
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, int | float) and math.isfinite(value):
+        return value
+    return None

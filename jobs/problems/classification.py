@@ -1,0 +1,124 @@
+"""Problems whose labelled examples fit into memory: what DeepOBS does with them, batched on the device."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jobs.problems.problem import Batch, Problem, Split, seeded
+from jobs.problems.protocols import randomness_of
+from jobs.problems.randomness import Pass, Randomness
+from jobs.sweep import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs as they are kept (images: bytes), and labels (int64)."""
+
+    inputs: Tensor  # (N, ...)
+    labels: Tensor  # (N,)
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same on `device`."""
+        return Examples(self.inputs.to(device), self.labels.to(device))
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.labels)
+
+
+class Classification(Problem):
+    """Cross entropy over labelled examples; an own problem defines `examples` and `network`.
+
+    As in DeepOBS `valid_size` random examples of the training file are for validation; the train
+    loss is evaluated on `train_eval_size` random examples of the whole training file, drawn anew
+    each time; and every pass drops what does not fill a batch.
+    """
+
+    has_accuracy = True
+    valid_size = 10_000
+    train_eval_size = 10_000
+    randomness: Randomness
+
+    def __init__(self, run: Run, *, data: Path | None, device: torch.device) -> None:
+        super().__init__(run, data=data, device=device)
+        self.randomness = randomness_of(run)
+        train, test = self.examples(data)
+        self._check_sizes(len(train), len(test))
+        split = self.randomness.split(len(train))
+        self._indices = {
+            "train": torch.from_numpy(split[self.valid_size :]).to(device),
+            "valid": torch.from_numpy(split[: self.valid_size]).to(device),
+        }
+        self._train, self._test = train.to(device), test.to(device)
+        self.steps_per_epoch = (len(train) - self.valid_size) // self.batch_size
+        with seeded(run):
+            self.model = self.network().to(device)
+
+    @abstractmethod
+    def examples(self, data: Path | None) -> tuple[Examples, Examples]:
+        """The training file (the validation set included) and the test file."""
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The model with its initial weights; torch's global generator is the run's own here."""
+
+    def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:  # noqa: ARG002
+        """What the model sees of the inputs (B, ...) of one batch; by default all as it is."""
+        return inputs
+
+    def train_batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """One pass over the training set in a new order."""
+        indices = self._indices["train"]
+        order = self._order("train", epoch, len(indices))
+        return self._batches(self._train, indices[order], "train", epoch, start)
+
+    def evaluation_batches(self, split: Split, epoch: int) -> Iterator[Batch]:
+        """One pass over the train_eval, the validation or the test set."""
+        if split == "train":
+            order = self._order("train_eval", epoch, len(self._train))[: self.train_eval_size]
+            return self._batches(self._train, order, "train_eval", epoch)
+        if split == "valid":
+            indices = self._indices["valid"]
+            order = self._order("valid", epoch, len(indices))
+            return self._batches(self._train, indices[order], "valid", epoch)
+        self.randomness.no_order()
+        everything = torch.arange(len(self._test), device=self.device)
+        return self._batches(self._test, everything, "test", epoch)
+
+    def batch_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy, and the share of right answers."""
+        inputs, labels = batch
+        logits = self.model(inputs)  # (B, classes)
+        with torch.no_grad():
+            accuracy = (logits.argmax(dim=1) == labels).float().mean()
+        return functional.cross_entropy(logits, labels), accuracy
+
+    def _order(self, what: Pass, epoch: int, n: int) -> Tensor:
+        return torch.from_numpy(self.randomness.order(what, epoch, n)).to(self.device)
+
+    def _batches(
+        self, examples: Examples, order: Tensor, what: Pass, epoch: int, start: int = 0
+    ) -> Iterator[Batch]:
+        for step in range(len(order) // self.batch_size):
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            if step < start:
+                self.skip(what, epoch, step)
+                continue
+            inputs = self.prepare(examples.inputs[chosen], what, epoch, step)
+            yield inputs, examples.labels[chosen]
+
+    def skip(self, what: Pass, epoch: int, step: int) -> None:
+        """Draw what `prepare` would draw for a batch that is not wanted."""
+
+    def _check_sizes(self, train: int, test: int) -> None:
+        smallest = min(train - self.valid_size, self.valid_size, self.train_eval_size, test)
+        if not 1 <= self.batch_size <= smallest:
+            raise ValueError(
+                f"batch size {self.batch_size}: {self.run.problem} evaluates on {smallest} "
+                f"examples, and a batch has to be full"
+            )

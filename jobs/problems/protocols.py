@@ -1,0 +1,20 @@
+"""The protocols by name: where a run's random choices come from."""
+
+from collections.abc import Callable
+
+from jobs.problems.randomness import Randomness, Streams
+from jobs.problems.replay import Replay
+from jobs.sweep import Run
+
+PROTOCOLS: dict[str, Callable[[int], Randomness]] = {"default": Streams, "deepobs-2019": Replay}
+
+
+def randomness_of(run: Run) -> Randomness:
+    """The random choices of `run`, from its seed, by its protocol.
+
+    Raises:
+        ValueError: there is no such protocol.
+    """
+    if run.protocol not in PROTOCOLS:
+        raise ValueError(f"no protocol {run.protocol!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[run.protocol](run.seed)

@@ -1,0 +1,117 @@
+"""Where a number comes from: code, versions, machine, and how it was started."""
+
+import hashlib
+import os
+import platform
+import socket
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.sweep import Run
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = ("probprec", "cluster", "containers", "jobs")
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def of_training(run: Run, device: "torch.device") -> dict[str, Any]:
+    """What the training process knows of itself."""
+    return {
+        "code": code_digest(),
+        "own_code": _own_code(run),
+        "host": socket.gethostname(),
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "python": platform.python_version(),
+        **_torch(device),
+    }
+
+
+def of_launch() -> dict[str, Any]:
+    """What the launcher knows: the commit of the code it runs, and its Slurm job, if any."""
+    slurm = {
+        name.removeprefix("SLURM_").lower(): os.environ[name]
+        for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+        if name in os.environ
+    }
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": _is_dirty(), "slurm": slurm}
+
+
+@cache
+def code_digest() -> str:
+    """First 12 hex digits of the sha256 over every module of this toolkit, names and contents."""
+    total = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            total.update(f"{path.relative_to(_ROOT)}\0{_sha256(path)}\n".encode())
+    return total.hexdigest()[:12]
+
+
+def cpu_model() -> str:
+    """The processor's name (Linux's /proc/cpuinfo)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _own_code(run: Run) -> dict[str, str]:
+    """The user's own classes in the run: dotted path -> sha256 of the module's file."""
+    found = {}
+    for path in (run.problem, run.optimizer):
+        module = sys.modules.get(path.rpartition(".")[0])
+        package = path.partition(".")[0]
+        file = getattr(module, "__file__", None)
+        if file is not None and package not in {"torch", *PACKAGES}:
+            found[path] = _sha256(Path(file))
+    return found
+
+
+def _torch(device: "torch.device") -> dict[str, Any]:
+    import torch  # noqa: PLC0415 - the launcher reads this module where torch is not installed
+
+    on_gpu = device.type == "cuda"
+    return {
+        "torch": str(torch.__version__),
+        "numpy": metadata.version("numpy"),
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
+        "cuda": torch.version.cuda if on_gpu else None,
+        "driver": _driver() if on_gpu else None,
+    }
+
+
+def _driver() -> str | None:
+    return _output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+
+
+@cache
+def _git(*arguments: str) -> str | None:
+    return _output(["git", "-C", str(_ROOT), *arguments])
+
+
+def _is_dirty() -> bool | None:
+    changes = _git("status", "--porcelain", "--", *PACKAGES)
+    return None if changes is None else bool(changes)
+
+
+def _output(command: list[str]) -> str | None:
+    """What the command prints, or None where it is not there or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

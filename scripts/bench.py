@@ -1,0 +1,203 @@
+"""Measure what must be quick, each against a floor timed in turn with it in the same run.
+
+A row is the median ratio with its lowest and highest, over n pairs: A B A B ... Seconds are those
+of the median of A. Machines differ and drift; ratios of neighbours hardly do.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # the maker of synthetic sweeps lives with the tests
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison."""
+
+    what: str
+    problem: str | None
+    optimizer: str | None
+    against: str
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+    n: int
+
+
+def pairs(a: Callable[[], float], b: Callable[[], float], n: int) -> tuple[float, list[float]]:
+    """Median seconds of `a`, and the n ratios a/b; both return the seconds they took."""
+    timed = [(a(), b()) for _ in range(n)]
+    return statistics.median(first for first, _ in timed), [
+        first / second for first, second in timed
+    ]
+
+
+def row(what: str, against: str, timed: tuple[float, list[float]], **names: str) -> Row:
+    """The row of a comparison."""
+    seconds, ratios = timed
+    return Row(
+        what=what,
+        problem=names.get("problem"),
+        optimizer=names.get("optimizer"),
+        against=against,
+        seconds=seconds,
+        ratio=statistics.median(ratios),
+        low=min(ratios),
+        high=max(ratios),
+        n=len(ratios),
+    )
+
+
+def cpu(function: Callable[[], object]) -> float:
+    """CPU seconds of a call in this process."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def child(*arguments: str) -> float:
+    """CPU seconds of a child process, itself and what it started."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+
+
+def expand() -> Row:
+    """Validate a spec and expand it to 10,000 runs."""
+    from jobs import spec  # noqa: PLC0415
+    from jobs.sweep import digest  # noqa: PLC0415
+
+    text = """\
+problems: [fmnist_2c2d, digits_mlp]
+optimizers:
+  SGD: {lr: {log_grid: [1e-5, 1e+2, 25]}, momentum: {grid: [0, 0.95, 10]}}
+seeds: 1..20
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "many.yaml"
+        file.write_text(text)
+        sweep = spec.load(file)
+        contents = [planned.run.to_json() for planned in sweep.runs]
+        timed = pairs(
+            lambda: cpu(lambda: [planned.run.id for planned in spec.load(file).runs]),
+            lambda: cpu(lambda: [digest(content) for content in contents]),
+            n=5,
+        )
+    return row("expand and validate 10,000 runs", "hashing 10,000 runs", timed)
+
+
+def collect() -> Row:
+    """Collect 2,000 records of 100 epochs."""
+    from make_sweep import make_sweep  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = make_sweep(
+            Path(folder) / "many",
+            seeds=range(500),
+            epochs=100,
+            minibatch_losses=3900,
+        ).root
+        records = sorted(root.glob("runs/*/record.json"))
+        probprec = str(ROOT / ".venv/bin/probprec")
+
+        def ours() -> float:
+            return child(probprec, "collect", str(root), "--json")
+
+        def floor() -> float:
+            return cpu(lambda: [json.loads(file.read_bytes()) for file in records])
+
+        ours()
+        timed = pairs(ours, floor, n=3)
+    return row("collect 2,000 records of 100 epochs", "json.loads of the same files", timed)
+
+
+def start() -> Row:
+    """Start of the command line."""
+    probprec = str(ROOT / ".venv/bin/probprec")
+    timed = pairs(
+        lambda: child(probprec, "--help"), lambda: child(sys.executable, "-c", "pass"), n=11
+    )
+    return row("probprec --help", "python -c pass", timed)
+
+
+def epoch() -> Row:
+    """One epoch of training with the preconditioner against one with SGD."""
+    import torch  # noqa: PLC0415
+
+    from jobs import train  # noqa: PLC0415
+    from jobs.store import AttemptFiles  # noqa: PLC0415
+    from jobs.sweep import Run  # noqa: PLC0415
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    problem = "fmnist_2c2d"
+
+    def seconds(optimizer: str, **hyperparameters: float) -> float:
+        run = Run(
+            problem=problem,
+            optimizer=optimizer,
+            hyperparameters=hyperparameters,
+            seed=42,
+            epochs=1,
+            batch_size=128,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            cost = train.execute(run, data=None, out=AttemptFiles(Path(folder)))["cost"]
+        return float(sum(cost[phase]["wall_s"] for phase in ("train", "estimate", "apply")))
+
+    timed = pairs(
+        lambda: seconds("probprec.PreconditionedSGD"),
+        lambda: seconds("torch.optim.SGD", lr=0.1),
+        n=3,
+    )
+    what = "training of one epoch"
+    return row(what, "SGD", timed, problem=problem, optimizer="PreconditionedSGD")
+
+
+BENCHES: dict[str, Callable[[], Row]] = {
+    "expand": expand,
+    "collect": collect,
+    "start": start,
+    "epoch": epoch,
+}
+
+
+def main() -> None:
+    """Run the benches that are named, or all."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHES):
+        parser.error(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    rows: list[Row] = []
+    for name in options.names or BENCHES:
+        one = BENCHES[name]()
+        rows.append(one)
+        if not options.json:
+            title = " ".join(filter(None, (one.what, one.optimizer, one.problem)))
+            print(
+                f"{title}: {one.seconds:.3g} s = {one.ratio:.2f} x {one.against}"
+                f" [{one.low:.2f}, {one.high:.2f}], n={one.n}",
+                flush=True,
+            )
+    if options.json:
+        machine = {"cpus": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+        print(json.dumps({"schema": 1, "machine": machine, "rows": [asdict(one) for one in rows]}))
+
+
+if __name__ == "__main__":
+    main()

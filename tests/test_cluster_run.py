@@ -1,0 +1,261 @@
+"""From a spec to records, with the real command, real processes and real training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.store import Store
+
+SPEC = """\
+problems: [digits_mlp]
+optimizers:
+  SGD: {lr: 0.1}
+  Momentum: {lr: 0.02}
+seeds: 42..43
+epochs: 1
+"""
+
+
+def probprec(*arguments, cwd, check=None):
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+def write(folder, name, text):
+    (folder / name).write_text(textwrap.dedent(text))
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the sweep `small` has been run."""
+    folder = tmp_path_factory.mktemp("finished")
+    write(folder, "small.yaml", SPEC)
+    done = probprec("run", "small.yaml", "--json", cwd=folder, check=0)
+    return folder, json.loads(done.stdout), done.stderr
+
+
+def test_run_completes_every_run(finished):
+    folder, report, lines = finished
+    store = Store(folder / "sweeps" / "small")
+
+    assert report["states"] == {"completed": 4}
+    assert report["submitted"] == 4
+    assert report["already"] == 0
+    assert "[4/4] completed" in lines
+    assert all(store.run(planned.run.id).record_file.exists() for planned in store.sweep().runs)
+    assert all(store.run(planned.run.id).last_fence() == 1 for planned in store.sweep().runs)
+
+
+def test_running_again_finds_everything_done(finished):
+    folder, _, _ = finished
+    started = time.monotonic()
+    done = probprec("run", "small.yaml", cwd=folder, check=0)
+
+    assert "0 submitted, 4 done already" in done.stdout
+    assert time.monotonic() - started < 10
+
+
+def test_a_wider_spec_runs_only_what_is_new(finished):
+    folder, _, _ = finished
+    done = probprec("run", "small.yaml", "--set", "seeds=42..44", "--json", cwd=folder, check=0)
+    report = json.loads(done.stdout)
+
+    assert (report["submitted"], report["already"]) == (2, 4)
+
+
+def test_status_names_the_evidence(finished):
+    folder, _, _ = finished
+    report = json.loads(probprec("status", "small", "--json", cwd=folder, check=0).stdout)
+
+    assert report["slurm_calls"] == 0
+    assert all(run["evidence"].endswith("record.json") for run in report["runs"])
+    assert {run["epoch"] for run in report["runs"]} == {1}
+
+
+def test_a_torn_record_is_run_again(finished):
+    folder, _, _ = finished
+    store = Store(folder / "sweeps" / "small")
+    victim = store.run(store.sweep().runs[0].run.id)
+    whole = victim.record_file.read_bytes()
+    victim.record_file.write_bytes(whole[: len(whole) // 2])
+
+    report = json.loads(probprec("status", "small", "--json", cwd=folder, check=1).stdout)
+    assert [run["class"] for run in report["runs"]].count("bad_record") == 1
+    probprec("run", "small.yaml", "--set", "seeds=42..44", cwd=folder, check=0)
+
+    again, before = json.loads(victim.record_file.read_bytes()), json.loads(whole)
+    assert again["curves"] == before["curves"]
+    assert again["provenance"]["attempts"] == 2
+    assert len(list(victim.path.glob("record.torn-*"))) == 1
+
+
+def test_one_failure_stops_nothing_else(tmp_path):
+    """The error's first line and its log are shown, the exit code is 1, the others have records."""
+    write(
+        tmp_path,
+        "broken_opt.py",
+        """
+        import torch
+
+        class Broken(torch.optim.SGD):
+            def step(self, closure=None):
+                raise RuntimeError("this optimizer is broken\\nsecond line")
+        """,
+    )
+    write(
+        tmp_path,
+        "mixed.yaml",
+        """
+        problems: [digits_mlp]
+        optimizers:
+          broken: {optimizer: "broken_opt:Broken", lr: 0.1}
+          SGD: {lr: 0.1}
+        seeds: 42
+        epochs: 1
+        """,
+    )
+    done = probprec("run", "mixed.yaml", cwd=tmp_path, check=1)
+
+    assert "RuntimeError: this optimizer is broken" in done.stdout
+    assert "output.log" in done.stdout
+    assert "second line" not in done.stdout
+    states = json.loads(probprec("status", "mixed", "--json", cwd=tmp_path).stdout)["states"]
+    assert states == {"completed": 1, "failed": 1}
+
+
+def test_own_code_is_named_in_the_record(tmp_path):
+    write(
+        tmp_path,
+        "own_opt.py",
+        """
+        import torch
+
+        class Own(torch.optim.SGD):
+            pass
+        """,
+    )
+    write(
+        tmp_path,
+        "own.yaml",
+        """
+        problems: [digits_mlp]
+        optimizers: {own: {optimizer: own_opt.Own, lr: 0.1}}
+        seeds: 42
+        epochs: 1
+        """,
+    )
+    probprec("run", "own.yaml", cwd=tmp_path, check=0)
+    store = Store(tmp_path / "sweeps" / "own")
+    record = json.loads(store.run(store.sweep().runs[0].run.id).record_file.read_bytes())
+
+    assert list(record["provenance"]["own_code"]) == ["own_opt.Own"]
+    assert record["cost"]["total"]["cpu_s"] > 0
+
+
+def test_ctrl_c_stops_cleanly_and_running_again_continues(tmp_path):
+    write(tmp_path, "long.yaml", SPEC.replace("epochs: 1", "epochs: 30"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", "run", "long.yaml"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    store = Store(tmp_path / "sweeps" / "long")
+    wait_for(lambda: any(store.runs.glob("*/attempts/*/progress.jsonl")))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody in the foreground
+    output, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "Traceback" not in output
+    assert "the same command continues" in output
+    assert not trainings_below(tmp_path)
+    before = {path: path.read_bytes() for path in store.runs.glob("*/record.json")}
+    probprec("run", "long.yaml", "--set", "epochs=30", cwd=tmp_path, check=0)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert len(list(store.runs.glob("*/record.json"))) == 4
+
+
+def test_submit_returns_at_once_and_sends_each_run_once(tmp_path):
+    """Two submissions, the second while the first is running, attempt no run twice."""
+    write(tmp_path, "small.yaml", SPEC)
+    probprec("submit", "small.yaml", "--json", cwd=tmp_path, check=0)
+    probprec("run", "small.yaml", cwd=tmp_path)
+    store = Store(tmp_path / "sweeps" / "small")
+    wait_for(lambda: len(list(store.runs.glob("*/record.json"))) == 4)
+
+    assert all(len(list(path.iterdir())) == 1 for path in store.runs.glob("*/attempts"))
+
+
+def test_a_killed_launcher_is_lost_and_its_training_dies(tmp_path):
+    """SIGKILL leaves no end in the journal: the run is lost, not failed, and runs again."""
+    write(tmp_path, "long.yaml", SPEC.replace("epochs: 1", "epochs: 300").replace("42..43", "42"))
+    probprec("submit", "long.yaml", "--workers", 1, cwd=tmp_path, check=0)
+    store = Store(tmp_path / "sweeps" / "long")
+    wait_for(lambda: any(store.runs.glob("*/attempts/*/progress.jsonl")))
+    claimed = [
+        line
+        for path in store.runs.iterdir()
+        for line in store.run(path.name).journal()
+        if line["event"] == "claimed"
+    ]
+    os.kill(claimed[0]["pid"], signal.SIGKILL)
+    wait_for(lambda: not trainings_below(tmp_path))
+
+    report = json.loads(probprec("status", "long", "--json", cwd=tmp_path, check=1).stdout)
+    assert report["states"] == {"lost": 1, "pending": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.yaml"], "none.yaml"),
+        (["status", "none"], "is no sweep"),
+        (["collect", "none"], "is no sweep"),
+        (["plot", "none"], "is no sweep"),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_code_2(tmp_path, arguments, message):
+    done = probprec(*arguments, cwd=tmp_path, check=2)
+
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def trainings_below(folder):
+    """Process ids of trainings whose command line names the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes()
+        except OSError:
+            continue
+        if b"jobs.train" in arguments and str(folder).encode() in arguments:
+            found.append(path.parent.name)
+    return found

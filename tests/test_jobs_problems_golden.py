@@ -1,0 +1,163 @@
+"""Replayed runs of 2019 begin with the numbers that were recorded then (`golden_epoch0.csv`).
+
+Checked, to 1e-6 relative: train, validation and test loss before training, the loss of the first
+training minibatch; accuracies have to be equal. Not checked, because there is nothing to check:
+
+- `cifar10_roos`, first minibatch: those runs recorded the train loss in its place;
+- two runs of `mnist_2c2d` without validation set: their first minibatch is of another split.
+
+By default every seed of every problem is checked, but of the two large CIFAR-10 networks only one
+seed in full; the others by what costs little (the first minibatch, or the test loss at one batch
+size). `PROBPREC_GOLDEN=all` checks everything. A table of what was checked is printed at the end.
+"""
+
+import csv
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from jobs.datasets import find
+from jobs.problems import build, images
+from jobs.problems.catalog import PROBLEMS
+from jobs.problems.problem import Problem, Split
+from jobs.problems.quadratic import QuadraticDeep
+from jobs.sweep import Run
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+CPU = torch.device("cpu")
+EVERYTHING = os.environ.get("PROBPREC_GOLDEN") == "all"
+
+
+class Key(NamedTuple):
+    """What determines the numbers."""
+
+    problem: str
+    init: str
+    batch_size: int
+    seed: int
+    rotation: int
+
+
+def _read() -> dict[Key, list[dict[str, str]]]:
+    rows: dict[Key, list[dict[str, str]]] = {}
+    with (Path(__file__).parent / "golden_epoch0.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = Key(
+                row["problem"],
+                row["init"],
+                int(row["batch_size"]),
+                int(row["seed"]),
+                int(row["rotation"] or 0),
+            )
+            rows.setdefault(key, []).append(row)
+    return rows
+
+
+GOLDEN = _read()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_data_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "read", functools.lru_cache(images.read))
+        yield
+
+
+@pytest.fixture(scope="module")
+def report(request: pytest.FixtureRequest) -> Iterator[dict[Key, dict[str, float]]]:
+    """Largest relative errors by column; printed at the end."""
+    errors: dict[Key, dict[str, float]] = {}
+    yield errors
+    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and errors:
+        terminal.write_line("")
+        for line in _table(errors):
+            terminal.write_line(line)
+
+
+def _table(errors: dict[Key, dict[str, float]]) -> Iterator[str]:
+    yield "golden values of 2019 (largest relative error; accuracies equal):"
+    groups: dict[tuple[str, str, int, tuple[str, ...]], dict[Key, dict[str, float]]] = {}
+    for key, found in errors.items():
+        group = (key.problem, key.init, key.batch_size, tuple(found))
+        groups.setdefault(group, {})[key] = found
+    for (problem, init, batch_size, columns), members in sorted(groups.items()):
+        seeds = ",".join(str(seed) for seed in sorted({key.seed for key in members}))
+        rotations = len({key.rotation for key in members})
+        what = f"{problem:<14} {init:<8} batch {batch_size:<4} seeds {seeds:<15}"
+        worst = max(max(found.values()) for found in members.values())
+        more = f" ({rotations} rotations)" if rotations > 1 else ""
+        yield f"  {what} {worst:.1e}  {' '.join(columns)}{more}"
+
+
+def _columns(key: Key) -> tuple[str, ...]:
+    """Which columns are checked for `key`."""
+    full = (*SPLITS, "first_minibatch")
+    if key.problem == "cifar10_roos":
+        full = SPLITS
+    large = key.problem.startswith("cifar10") and key.seed != 42
+    if EVERYTHING or not (large or key.batch_size in (32, 64) and key.problem == "cifar10_roos"):
+        return full
+    if key.problem == "cifar10_3c3d":
+        return ("first_minibatch",)
+    return ("test",) if key.batch_size == 128 else ()
+
+
+def _build(key: Key) -> Problem:
+    run = Run(
+        problem=key.problem,
+        optimizer="torch.optim.SGD",
+        hyperparameters={},
+        seed=key.seed,
+        epochs=1,
+        batch_size=key.batch_size,
+        init=key.init,
+        protocol="deepobs-2019",
+    )
+    if key.problem == "quadratic_deep":
+        return QuadraticDeep(run, data=None, device=CPU, rotation=key.rotation)
+    return build(run, data=None, device=CPU)
+
+
+def _skip_without_data(problem: str) -> None:
+    dataset = PROBLEMS[problem].dataset
+    if dataset is not None:
+        try:
+            find.find(dataset)
+        except find.DataError:
+            pytest.skip(f"{dataset} is not on this machine (${find.VARIABLE})")
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in GOLDEN if _columns(key)], ids=lambda key: "-".join(map(str, key))
+)
+def test_a_replayed_run_begins_as_in_2019(key: Key, report: dict[Key, dict[str, float]]) -> None:
+    _skip_without_data(key.problem)
+    problem = _build(key)
+    columns = _columns(key)
+    found: dict[str, float] = {}
+    for split in SPLITS:
+        if split in columns:
+            loss, accuracy = problem.evaluate(split, 0)
+            found[split] = max(_error(loss, row[f"{split}_loss"]) for row in GOLDEN[key])
+            for row in GOLDEN[key]:
+                recorded = row[f"{split}_accuracy"]
+                assert accuracy is None or not recorded or abs(accuracy - float(recorded)) < 1e-9
+        else:
+            for _ in problem.evaluation_batches(split, 0):  # draws what an evaluation draws
+                pass
+    if "first_minibatch" in columns:
+        loss = problem.loss(next(problem.train_batches(1)))[0].item()
+        rows = [row for row in GOLDEN[key] if row["valid_loss"]]
+        found["first_minibatch"] = max(_error(loss, row["first_minibatch_loss"]) for row in rows)
+    report[key] = found
+    assert max(found.values()) < 1e-6, found
+
+
+def _error(value: float, recorded: str) -> float:
+    return abs(value / float(recorded) - 1) if recorded else 0.0

@@ -1,0 +1,118 @@
+"""The sweep folder: fences only grow, a record is published once, a live attempt is seen."""
+
+import threading
+
+import pytest
+
+from jobs.store import StaleAttemptError, Store, StoreError
+from jobs.sweep import PlannedRun, Run, Sweep
+
+
+@pytest.fixture
+def run():
+    return Run(
+        problem="digits_mlp",
+        optimizer="torch.optim.SGD",
+        hyperparameters={"lr": 0.1},
+        seed=42,
+        epochs=1,
+        batch_size=32,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, run):
+    folder = Store(tmp_path).run(run.id)
+    folder.create(run)
+    return folder
+
+
+def test_sweep_round_trip(tmp_path, run):
+    sweep = Sweep(
+        name="a",
+        description="",
+        runs=(PlannedRun(run=run, problem="digits", optimizer="SGD", varied={"lr": 0.1}),),
+        problems=("digits",),
+        optimizers=("SGD",),
+        targets={},
+        data=None,
+        code=(),
+        sources={},
+    )
+    store = Store(tmp_path / "a")
+    store.save(sweep)
+
+    assert store.sweep() == sweep
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"runs": 3}', '{"runs": [1]}'])
+def test_a_folder_that_is_no_sweep(tmp_path, text):
+    if text is not None:
+        (tmp_path / "sweep.json").write_text(text)
+
+    with pytest.raises(StoreError, match=r"sweep\.json"):
+        Store(tmp_path).sweep()
+
+
+def test_fences_only_grow(folder):
+    assert folder.last_fence() == 0
+    assert [folder.claim().fence for _ in range(3)] == [1, 2, 3]
+    assert folder.last_fence() == 3
+
+
+def test_no_two_claims_share_a_fence(folder):
+    fences = []
+
+    def claim():
+        fences.extend(folder.claim().fence for _ in range(20))
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(fences) == list(range(1, 81))
+
+
+def test_a_record_is_published_once(folder):
+    attempt = folder.claim()
+    attempt.publish({"value": 1})
+    with pytest.raises(FileExistsError):
+        attempt.publish({"value": 2})
+
+    assert folder.record_file.read_text() == '{"value": 1}\n'
+
+
+def test_an_overtaken_attempt_cannot_publish(folder):
+    zombie = folder.claim()
+    folder.claim()
+
+    with pytest.raises(StaleAttemptError, match="attempt 1 is older than attempt 2"):
+        zombie.publish({"value": 1})
+    assert not folder.record_file.exists()
+
+
+def test_the_lock_has_one_holder(folder):
+    assert not folder.is_locked()
+    with folder.lock() as mine:
+        assert mine
+        assert folder.is_locked()
+        with folder.lock() as other:
+            assert not other
+        assert folder.is_locked()
+    assert not folder.is_locked()
+
+
+def test_submissions_are_numbered(tmp_path):
+    store = Store(tmp_path)
+
+    assert [store.new_submission({"n": n}).number for n in range(3)] == [1, 2, 3]
+    assert store.submission(2).content() == {"n": 1}
+
+
+def test_foreign_names_among_attempts_are_no_fences(folder):
+    folder.claim()
+    (folder.path / "attempts" / "copy of 0009").mkdir()
+
+    assert folder.last_fence() == 1
