@@ -6,7 +6,7 @@ Nothing stays in memory: what is to be run is on disk before the first process s
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +29,7 @@ class Receipt:
     """What a submission came to."""
 
     store: Store
-    submitted: tuple[str, ...]  # ids of the runs sent off
+    submitted: Mapping[str, int]  # ids of the runs sent off, and their last fence before
     done: tuple[str, ...]  # ids of the runs that have a record
     running: tuple[str, ...]  # ids of the runs that somebody else is running right now
     workers: tuple[submitit.Job[None], ...] = field(default=())
@@ -70,7 +70,7 @@ def submit(sweep: Sweep, store: Store, profile: Profile, *, workers: int | None)
     lanes = min(workers or max(1, usable_cpus() // profile.threads), len(missing))
     return Receipt(
         store=store,
-        submitted=tuple(missing),
+        submitted=missing,
         done=tuple(done),
         running=tuple(running),
         workers=_start(store, profile, missing, lanes) if missing else (),

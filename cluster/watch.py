@@ -22,9 +22,6 @@ class Watch:
     def __init__(self, sweep: Sweep, receipt: Receipt) -> None:
         self.sweep = sweep
         self.receipt = receipt
-        self._fences = {
-            run_id: receipt.store.run(run_id).last_fence() for run_id in receipt.submitted
-        }
         self._final: dict[str, State] = {}
         self._start = time.monotonic()
         self._epochs_at_start: int | None = None
@@ -38,7 +35,7 @@ class Watch:
         if run_id in self._final:
             return self._final[run_id]
         found = state.of(self.receipt.store.run(run_id))
-        is_old = run_id in self._fences and found.attempts <= self._fences[run_id]
+        is_old = found.attempts <= self.receipt.submitted.get(run_id, -1)
         if found.state in {"completed", "diverged"}:
             self._final[run_id] = found
         elif found.state in {"failed", "lost"} and is_old:  # of an earlier submission
@@ -104,9 +101,10 @@ def _lines(watch: Watch, console: Console) -> list[Standing]:
             if run.id in reported or standing.state.state in {"pending", "running", "lost"}:
                 continue
             reported.add(run.id)
+            reason = f": {standing.state.message}" if standing.state.message else ""
             console.print(
                 f"[{len(reported)}/{len(found)}] {standing.state.state}: {run.id}"
-                f" {standing.planned.problem} {standing.planned.optimizer} seed {run.seed}",
+                f" {standing.planned.problem} {standing.planned.optimizer} seed {run.seed}{reason}",
                 style=status.STYLES[standing.state.state],
                 markup=False,
                 highlight=False,

@@ -118,10 +118,12 @@ class Launcher:
             outcome: dict[str, Any] = json.loads(attempt.outcome_file.read_bytes())
         except FileNotFoundError:
             return self._failure(attempt, returncode)
-        outcome["cost"]["total"] = total
-        outcome["provenance"] |= provenance.of_launch() | {"attempts": attempt.fence}
+        except ValueError as error:
+            return Failure(failure="exception", message=f"{attempt.outcome_file.name}: {error}")
         if record.parse(outcome).id != attempt.folder.id:
             return Failure(failure="exception", message=f"trained another run: {outcome['id']}")
+        outcome["cost"]["total"] = total
+        outcome["provenance"] |= provenance.of_launch() | {"attempts": attempt.fence}
         return outcome
 
     def _failure(self, attempt: Attempt, returncode: int) -> Failure:
