@@ -14,6 +14,7 @@ from probprec.posterior import (
     inverse_coefficients,
     leading_eigenpairs,
     noise_ratio,
+    uncertainties,
     variances,
 )
 
@@ -35,6 +36,9 @@ class GroupEstimate:
       for each tensor alone would be exact, and as many times as expensive as there are tensors. The
       signs are a function of the number of products so far, so runs can be repeated and resumed.
     - Directions have unit norm per tensor before the product, so that no tensor drowns another.
+    - Eigenvalues are believed that exceed b0 by some posterior standard deviations `w0 sqrt(u'Cu)`. The
+      symmetric part of an update `(y - b0 s) s'` has a positive eigenvalue however small the curvature:
+      without such a test, noise in y across s passes for curvature.
     - The first column is a product with the mean gradient, not the mean of the prior's products, each
       with its own gradient and Hessian: one product more.
     - Parameter groups do not see each other: each has products with its own block alone.
@@ -49,8 +53,8 @@ class GroupEstimate:
     """The last valid `alpha = s'Bs / s'BBs`."""
     b0: float = 0.0
     """The prior mean `1/alpha` of this estimate; 0 while there is none, or if alpha was not valid."""
-    w0: float | None = None
-    lambda0: float | None = None
+    w0: float = 0.0
+    lambda0: float = 0.0
     curvatures: list[float] = field(default_factory=list)
     """The eigenvalues behind `directions`, largest first."""
     moments: Tensor | None = None
@@ -112,18 +116,18 @@ class GroupEstimate:
             Z[index] = s_l
             Z[Z.shape[0] // 2 + index] = y_l
 
-    def set_directions(self, params: Sequence[Tensor], rank: int) -> None:
-        """Keep the leading eigenpairs of the posterior mean that exceed b0; let go of the columns."""
+    def set_directions(self, params: Sequence[Tensor], rank: int, significance: float) -> None:
+        """Keep the leading eigenpairs that surely exceed b0, for P; let go of the columns."""
         G, rho = self._fit_noise()
-        values, c = leading_eigenpairs(
-            G, self.b0, rho, rank, self.columns[0].dtype
-        )  # [L, k], [L, 2m, k]
-        for p, Z, sigma, c_l in zip(params, self.columns, values.tolist(), c, strict=True):
-            kept = [value for value in sigma if value > self.b0 * (1 + NEGLIGIBLE)]
-            U = c_l[:, : len(kept)].mT.to(Z.device, Z.dtype) @ Z
+        values, c = leading_eigenpairs(G, self.b0, rho, rank, self.columns[0].dtype)
+        excess = significance * self.w0 * uncertainties(G, c, rho) + NEGLIGIBLE * self.b0
+        kept = (values > self.b0 + excess).tolist()  # [L, k]
+        for i, (p, Z) in enumerate(zip(params, self.columns, strict=True)):
+            sigma = values[i, kept[i]]
+            U = c[i][:, kept[i]].mT.to(Z.device, Z.dtype) @ Z
             self.directions.append(U.to(p.dtype))
-            self.shrinkage.append(U.new_tensor([self.b0 / value - 1 for value in kept]).to(p.dtype))
-            self.curvatures += kept
+            self.shrinkage.append((self.b0 / sigma - 1).to(p.device, p.dtype))
+            self.curvatures += sigma.tolist()
         self.curvatures.sort(reverse=True)
         self.columns, self.gradient_sum = [], []
 

@@ -79,10 +79,7 @@ def leading_eigenpairs(
         Eigenvalues in descending order, shape [L, rank], and coefficients c, shape [L, 2m, rank].
         Directions that `dtype` cannot tell from zero come out with eigenvalue b0.
     """
-    m = G.shape[-1] // 2
-    eye = torch.eye(m, dtype=G.dtype, device=G.device)
-    factor, _ = torch.linalg.cholesky_ex(G[:, :m, :m] + rho * eye)
-    K = torch.cholesky_inverse(factor)
+    K = _inverse(G, rho)
     C = torch.cat(  # the symmetric part of B_m - b0 I is Z C Z'
         [torch.cat([-b0 * K, K / 2], dim=-1), torch.cat([K / 2, torch.zeros_like(K)], dim=-1)],
         dim=-2,
@@ -98,3 +95,22 @@ def leading_eigenpairs(
     inverse_root = V * torch.where(e > 0, e.rsqrt(), 0)[:, None, :]
     top = W.flip(-1)[:, :, :rank]
     return b0 + theta.flip(-1)[:, :rank], scale[:, :, None] * (inverse_root @ top)
+
+
+def uncertainties(G: Tensor, c: Tensor, rho: float) -> Tensor:
+    """`sqrt(u'Cu)`, shape [L, k], of unit vectors `u = Z c`, c of shape [L, 2m, k].
+
+    The posterior covariance of B is `w0^2 I (x) C` with `C = I - S K S'`, so that the standard deviation
+    of the curvature `u'Bu` is w0 times this: from 0, if S spans u and there is no noise, to 1.
+    """
+    m = G.shape[-1] // 2
+    Su = G[:, :m] @ c  # [L, m, k]
+    return (1 - (Su * (_inverse(G, rho) @ Su)).sum(dim=1)).clamp(min=0).sqrt()
+
+
+def _inverse(G: Tensor, rho: float) -> Tensor:
+    """`K = (S'S + rho I)^-1`, shape [L, m, m], by Cholesky."""
+    m = G.shape[-1] // 2
+    eye = torch.eye(m, dtype=G.dtype, device=G.device)
+    factor, _ = torch.linalg.cholesky_ex(G[:, :m, :m] + rho * eye)
+    return torch.cholesky_inverse(factor)

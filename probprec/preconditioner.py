@@ -34,7 +34,7 @@ class Preconditioner(WrappingOptimizer):
       parameter group (Sec. 2.4), and the prior mean `b0 = 1/alpha`;
     - *posterior*, m = `num_observations` products `y_i = B s_i`: the first along the mean gradient, on
       the last prior minibatch, then `s_{i+1} = -B_i^-1 g_i` (Eq. 16), g_i a new minibatch's gradient;
-    - the k <= `est_rank` leading eigenpairs `(U, Sigma)` of the posterior mean, those above b0;
+    - the k <= `est_rank` leading eigenpairs `(U, Sigma)` of the posterior mean, those surely above b0;
     - steps: `p.grad <- P p.grad`, `P = I + U (b0 Sigma^-1 - I) U'`, and the inner optimizer with lr = alpha;
       `alpha P` is the inverse of the estimated Hessian on the span of U.
 
@@ -63,13 +63,15 @@ class Preconditioner(WrappingOptimizer):
         ValueError, TypeError: a hyperparameter is not valid, here or for the inner optimizer.
     """
 
+    significance = 2.0
+    """The posterior standard deviations by which an eigenvalue must exceed b0; 0 trusts the mean."""
+
     def __init__(
         self,
         params: ParamsT,
         est_rank: int = 2,
         num_observations: int = 5,
         prior_iterations: int = 10,
-        *,
         weight_decay: float = 0,
         lr: float | None = None,
         optim_class: type[Optimizer] | str = torch.optim.SGD,
@@ -161,10 +163,7 @@ class Preconditioner(WrappingOptimizer):
         `max_ratio` in any group at the last look, an estimate starts, but not within `min_steps` updates
         of the last. (The ratio of norms, |g - g_0| / (b0 |d|), would take minibatch noise for curvature.)
         The gradients are those that the inner optimizer sees, P included. Costs a copy of weights and
-        gradients; a call synchronizes with the device.
-
-        Returns:
-            Whether an estimate has started.
+        gradients; a call synchronizes with the device. Returns whether an estimate has started.
         """
         updates = self._position - self._held
         if updates <= 0:
@@ -177,12 +176,11 @@ class Preconditioner(WrappingOptimizer):
         return True
 
     def get_log(self) -> dict[str, Any]:
-        """Plain numbers, for a record: the last estimate, and where the optimizer stands.
+        """Plain numbers, for a record; reading them synchronizes with the device.
 
-        `lr`, `alpha`, `b0`, `w0`, `lambda0` and `curvatures` (the eigenvalues above b0, largest first) are
-        lists with one entry per parameter group; None or empty where there is no valid estimate.
-        `gradient_norm` is that of the gradients in `p.grad`, after a step the preconditioned ones.
-        Reading it synchronizes with the device.
+        `lr`, `alpha`, `b0`, `w0`, `lambda0` and `curvatures` (the eigenvalues in P, largest first) are
+        lists with one entry per group, None, 0 or empty where the estimate has none. `gradient_norm`
+        is that of `p.grad`, after a step the preconditioned gradient.
         """
         grads = [p.grad for p in self._params() if p.grad is not None]
         return {
@@ -273,7 +271,7 @@ class Preconditioner(WrappingOptimizer):
     def _observe(
         self, group: dict[str, Any], estimate: GroupEstimate, index: int, *, keep_graph: bool
     ) -> None:
-        """Posterior phase: one product y = Bs, with random signs per tensor; see the class."""
+        """Posterior phase: one product y = Bs, with random signs per tensor (see `GroupEstimate`)."""
         if estimate.b0 == 0:
             return
         g = flat_gradients(group["params"], group["l2"])
@@ -286,7 +284,7 @@ class Preconditioner(WrappingOptimizer):
     def _set_directions(self, group: dict[str, Any], estimate: GroupEstimate) -> None:
         """End of the estimate: the low-rank approximation of `B_m` that P is made of."""
         if estimate.columns:
-            estimate.set_directions(group["params"], self.est_rank)
+            estimate.set_directions(group["params"], self.est_rank, self.significance)
 
     def _set_step_size(self, group: dict[str, Any], estimate: GroupEstimate) -> None:
         """End of the estimate: the inner optimizer's step size."""

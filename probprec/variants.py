@@ -22,7 +22,6 @@ class PreconditionedSGD(Preconditioner):
         est_rank: int = 2,
         num_observations: int = 5,
         prior_iterations: int = 10,
-        *,
         weight_decay: float = 0,
         lr: float | None = None,
         **optim_hyperparams: Any,

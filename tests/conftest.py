@@ -4,6 +4,10 @@ import os
 
 import pytest
 
+# Before anything imports torch: small problems on several threads are slower, most of all on a
+# busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _PREFIXES = ("APPTAINER", "SINGULARITY", "SLURM_", "SBATCH_", "SUBMITIT_", "PROBPREC_ROOT")
 
 

@@ -11,14 +11,15 @@ from probprec.posterior import (
     inverse_coefficients,
     leading_eigenpairs,
     noise_ratio,
+    uncertainties,
     variances,
 )
 
 F64 = torch.float64
 
 
-def dense_posterior_mean(S, Y, b0, w0, lambda0):
-    """`B_m` of `vec(B) ~ N(b0 I, W (x) W)`, `p(Y | B) = N(BS, Lambda (x) diag(s_i' Lambda s_i))`."""
+def dense_posterior(S, Y, b0, w0, lambda0):
+    """Mean and covariance (of the stacked columns) of B, from `vec(B) ~ N(b0 I, W (x) W)`, `p(Y | B) = N(BS, Lambda (x) diag(s_i' Lambda s_i))`."""
     N, m = S.shape
     eye = torch.eye(N, dtype=F64)
     W, Lambda = w0 * eye, lambda0 * eye
@@ -26,9 +27,9 @@ def dense_posterior_mean(S, Y, b0, w0, lambda0):
     noise = torch.diag(torch.stack([S[:, i] @ Lambda @ S[:, i] for i in range(m)]))
     prior = torch.kron(W, W)
     evidence = A @ prior @ A.T + torch.kron(noise, Lambda)
-    residual = (Y - b0 * S).T.reshape(-1)
-    mean = (b0 * eye).T.reshape(-1) + prior @ A.T @ torch.linalg.solve(evidence, residual)
-    return mean.view(N, N).T
+    gain = torch.linalg.solve(evidence, A @ prior).T
+    mean = (b0 * eye).reshape(-1) + gain @ (Y - b0 * S).T.reshape(-1)
+    return mean.view(N, N).T, prior - gain @ A @ prior
 
 
 def problem(seed, N, m):
@@ -55,7 +56,7 @@ cases = given(
 @settings(max_examples=40, deadline=None)
 def test_inverse_is_that_of_the_dense_posterior(*, seed, N, m, b0, w0, lambda0):
     S, Y, g = problem(seed, N, m)
-    B = dense_posterior_mean(S, Y, b0, w0, lambda0)
+    B, _ = dense_posterior(S, Y, b0, w0, lambda0)
     Z = torch.cat([S, Y], dim=1).T.contiguous()
     c = inverse_coefficients(gram([Z]), (g @ S)[None], b0, (lambda0 / w0) ** 2)[0]
     # compared as B B^-1 g = g, with room for how nearly singular B happens to be
@@ -67,18 +68,22 @@ def test_inverse_is_that_of_the_dense_posterior(*, seed, N, m, b0, w0, lambda0):
 @settings(max_examples=40, deadline=None)
 def test_eigenpairs_are_those_of_the_dense_posterior(*, seed, N, m, b0, w0, lambda0):
     S, Y, _ = problem(seed, N, m)
-    B = dense_posterior_mean(S, Y, b0, w0, lambda0)
+    B, covariance = dense_posterior(S, Y, b0, w0, lambda0)
     B = (B + B.T) / 2
     Z = torch.cat([S, Y], dim=1).T.contiguous()
-    values, c = leading_eigenpairs(gram([Z]), b0, (lambda0 / w0) ** 2, 2, F64)
+    rho = (lambda0 / w0) ** 2
+    values, c = leading_eigenpairs(gram([Z]), b0, rho, 2, F64)
+    sd = w0 * uncertainties(gram([Z]), c, rho)[0]
     expected = torch.linalg.eigvalsh(B).flip(0)
     size = expected.abs().max().item()
-    for value, coefficients, true in zip(values[0], c[0].T, expected, strict=False):
+    for value, coefficients, true, sd_i in zip(values[0], c[0].T, expected, sd, strict=False):
         if true > b0 + 1e-3 * size:
             u = coefficients @ Z
             assert value.item() == pytest.approx(true.item(), abs=1e-8 * size)
             assert torch.allclose(B @ u, value * u, rtol=0, atol=1e-6 * size)
             assert u.norm().item() == pytest.approx(1, abs=1e-6)
+            uu = torch.outer(u, u).reshape(-1)  # u'Bu = uu' vec(B)
+            assert sd_i.item() == pytest.approx((uu @ covariance @ uu).sqrt().item(), rel=1e-4)
         else:
             assert value <= b0 + 1.001e-3 * size
 
@@ -147,6 +152,6 @@ def test_float32_directions_are_orthonormal():
     estimate.set_prior(0.1, 3)
     for i in range(3):
         estimate.observe(i, [S[i]], [500 * S[i] + torch.randn(20_000, generator=generator)])
-    estimate.set_directions([S[0]], 2)
+    estimate.set_directions([S[0]], 2, 0.0)
     U = estimate.directions[0]
     assert torch.allclose(U @ U.T, torch.eye(2), atol=1e-4)

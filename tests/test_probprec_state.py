@@ -13,17 +13,26 @@ import probprec
 COUNTS = {"num_observations": 3, "prior_iterations": 3}
 EPOCH = 9  # 5 minibatches of estimate, 4 updates
 ADAM = "torch.optim.Adam"
+
+
+class Believer(probprec.PreconditionedSGD):
+    """Trusts the posterior mean, so that there are directions to save."""
+
+    significance = 0.0
+
+
 MAKERS = {
+    "Believer": lambda p: Believer(p, **COUNTS),
     "PreconditionedSGD": lambda p: probprec.PreconditionedSGD(p, **COUNTS),
     "with lr": lambda p: probprec.PreconditionedSGD(p, lr=0.05, **COUNTS),
-    "with momentum": lambda p: probprec.PreconditionedSGD(p, momentum=0.9, **COUNTS),
+    "with momentum": lambda p: Believer(p, momentum=0.9, **COUNTS),
     "with decay": lambda p: probprec.PreconditionedSGD(p, weight_decay=0.1, **COUNTS),
     "AdaptiveSGD": lambda p: probprec.AdaptiveSGD(p, **COUNTS),
     "OnlyAdaptiveSGD": lambda p: probprec.OnlyAdaptiveSGD(p, **COUNTS),
     "PreconditionedTunedSGD": lambda p: probprec.PreconditionedTunedSGD(p, 0.1, **COUNTS),
     "PreconditionedTunedMomentum": lambda p: probprec.PreconditionedTunedMomentum(p, 0.1, **COUNTS),
     "Adam": lambda p: probprec.Preconditioner(p, lr=0.01, optim_class=ADAM, **COUNTS),
-    "groups": lambda p: probprec.PreconditionedSGD(
+    "groups": lambda p: Believer(
         [{"params": [q], "lr": 0.1} if q.dim() == 1 else {"params": [q]} for q in p], **COUNTS
     ),
 }

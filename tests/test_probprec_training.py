@@ -1,19 +1,24 @@
-"""Phases, step sizes, inner optimizers, restarts, and what each variant leaves out."""
+"""Phases, step sizes, inner optimizers, and what each variant leaves out."""
 
-import gc
 import warnings
-import weakref
 
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import probprec
+
+
+class Believer(probprec.PreconditionedSGD):
+    """Trusts the posterior mean, and so always finds directions."""
+
+    significance = 0.0
+
 
 VARIANTS = {
     "Preconditioner": (probprec.Preconditioner, {}),
     "PreconditionedSGD": (probprec.PreconditionedSGD, {}),
+    "Believer": (Believer, {}),
     "AdaptiveSGD": (probprec.AdaptiveSGD, {}),
     "OnlyAdaptiveSGD": (probprec.OnlyAdaptiveSGD, {}),
     "PreconditionedTunedSGD": (probprec.PreconditionedTunedSGD, {"lr": 0.1}),
@@ -199,9 +204,7 @@ def test_without_directions_the_inner_optimizer_is_what_it_is_alone(optim_class)
 @pytest.mark.parametrize("optim_class", INNER, ids=str)
 def test_preconditioned_inner_optimizers_train(optim_class):
     net = network()
-    optimizer = probprec.PreconditionedTunedSGD.__mro__[2](  # Preconditioner
-        net.parameters(), lr=0.02, optim_class=optim_class
-    )
+    optimizer = probprec.Preconditioner(net.parameters(), lr=0.02, optim_class=optim_class)
     losses = train(net, optimizer, 100, epoch=None)
     assert losses[-1] < 0.9 * losses[0]
 
@@ -246,92 +249,3 @@ def test_gradients_of_several_backward_passes_add_up():
                 optimizer.backward(loss / parts)
             optimizer.step()
     assert torch.allclose(weights(nets[0]), weights(nets[1]), atol=1e-5)
-
-
-def quadratic_run(curvatures):
-    """The steps at which maybe_start_estimate() restarts, while the curvature follows `curvatures`."""
-    p = torch.ones(20, requires_grad=True)
-    scale = torch.linspace(0.5, 1, 20)
-    optimizer = probprec.PreconditionedSGD([p], 2, 2, 3)
-    generator = torch.Generator().manual_seed(0)
-    restarts = []
-    for i, curvature in enumerate(curvatures):
-        target = 3 + 0.5 * torch.randn(20, generator=generator)
-        optimizer.zero_grad()
-        optimizer.backward(0.5 * curvature * (scale * (p - target) ** 2).sum())
-        optimizer.step()
-        if optimizer.maybe_start_estimate():
-            restarts.append(i)
-    return restarts, optimizer
-
-
-def test_an_estimate_restarts_by_itself_when_the_curvature_outgrows_it_and_only_then():
-    assert quadratic_run([1.0] * 120)[0] == []
-    assert quadratic_run([1.0] * 20 + [0.2] * 100)[0] == []
-    restarts, optimizer = quadratic_run([1.0] * 12 + [3.5] * 60)
-    assert restarts == [
-        4 + 14
-    ]  # the first update is at 4; the curvature is seen at once, and waits
-    assert optimizer.get_log()["b0"][0] == pytest.approx(3.5, rel=0.3)
-
-
-def test_the_restart_rule_survives_missing_and_broken_gradients():
-    _, optimizer = quadratic_run([1.0] * 30)
-    (p,) = optimizer.param_groups[0]["params"]
-    for grad in (None, torch.full_like(p, torch.nan)):
-        p.grad = grad
-        optimizer.step()
-        assert not optimizer.maybe_start_estimate()
-
-
-def test_no_graph_and_no_reference_cycle_is_left_behind():
-    net = network()
-    optimizer = probprec.PreconditionedSGD(net.parameters(), 2, 2, 2)
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(5):
-            train(net, optimizer, 1, epoch=None)
-            assert all(p.grad.grad_fn is None for p in net.parameters())
-            grads = [weakref.ref(p.grad) for p in net.parameters()]
-            optimizer.zero_grad()
-            assert all(grad() is None for grad in grads)
-    finally:
-        gc.enable()
-
-
-def test_memory_does_not_grow_over_epochs():
-    net = network()
-    optimizer = probprec.PreconditionedTunedMomentum(net.parameters(), 0.01)
-    counts = []
-    for _ in range(4):
-        train(net, optimizer, 30)
-        gc.collect()
-        kinds = (torch.Tensor, nn.Parameter)
-        sizes = [o.numel() for o in gc.get_objects() if type(o) in kinds]
-        counts.append((len(sizes), sum(sizes)))
-    assert counts[1] == counts[2] == counts[3]
-
-
-class Recorder(TorchDispatchMode):
-    """The names of the operations that run."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Run it."""
-        self.names.add(func.name())
-        return func(*args, **(kwargs or {}))
-
-
-def test_steps_after_the_estimate_never_wait_for_the_device():
-    net = network()
-    optimizer = probprec.PreconditionedSGD(net.parameters())
-    train(net, optimizer, 20)
-    assert optimizer.get_log()["curvatures"] != [[]]
-    with Recorder() as recorder:
-        optimizer.step()
-    assert "aten::addmv_" in recorder.names
-    assert not {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"} & recorder.names
