@@ -11,6 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.datasets.catalog import DATASETS
+from jobs.datasets.find import find
+from jobs.problems.catalog import PROBLEMS
 from jobs.sweep import Run
 
 if TYPE_CHECKING:
@@ -20,9 +23,10 @@ PACKAGES = ("probprec", "cluster", "containers", "jobs")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def of_training(run: Run, device: "torch.device") -> dict[str, Any]:
-    """What the training process knows of itself."""
+def of_training(run: Run, data: Path | None, device: "torch.device") -> dict[str, Any]:
+    """What the training process knows of itself; `data` is the folder that it was given."""
     return {
+        "data": _data(run, data),
         "code": code_digest(),
         "own_code": _own_code(run),
         "host": socket.gethostname(),
@@ -61,6 +65,16 @@ def cpu_model() -> str:
         return platform.processor()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
+
+
+def _data(run: Run, folder: Path | None) -> dict[str, Any] | None:
+    """The data set, where it was read, and the sha256 of each file, verified while reading."""
+    info = PROBLEMS.get(run.problem)
+    if info is None or info.dataset is None:
+        return None
+    dataset = DATASETS[info.dataset]
+    found = find(dataset.name, folder)
+    return {"dataset": dataset.name, "folder": str(found), "sha256": dataset.hashes}
 
 
 def _own_code(run: Run) -> dict[str, str]:

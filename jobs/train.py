@@ -209,7 +209,7 @@ def execute(run: Run, *, data: Path | None, out: AttemptFiles) -> dict[str, Any]
         "stop": stop,
         "curves": training.curves.to_json(),
         "cost": meter.to_json(),
-        "provenance": provenance.of_training(run, device)
+        "provenance": provenance.of_training(run, data, device)
         | {"started": started, "ended": time.time()},
     }
 

@@ -200,6 +200,8 @@ def test_the_command_alone(tmp_path):
     assert found.cost["train"]["wall_s"] > 0
     assert found.cost["peak_memory_bytes"] > 10**7
     assert {"code", "host", "torch", "threads", "cpu"} <= set(found.provenance)
+    assert found.provenance["data"]["dataset"] == "digits"
+    assert len(found.provenance["data"]["sha256"]["digits.csv"]) == 64
 
 
 def test_the_same_run_twice_is_bit_equal(tmp_path):

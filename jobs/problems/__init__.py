@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.errors import InputError
 from jobs.importing import load_class
 from jobs.problems.catalog import PROBLEMS
 from jobs.sweep import Run
@@ -21,8 +22,7 @@ def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
     Raises:
         DataError: files are missing or not what they should be.
         ImportError: there is no such class.
-        TypeError: it is no `Problem`.
-        ValueError: the problem has no such protocol, init or batch size.
+        InputError: it is no `Problem`, or the problem has no such protocol, init or batch size.
     """
     from jobs.problems.images import (  # noqa: PLC0415 - torch is for the node only
         Cifar10,
@@ -36,11 +36,11 @@ def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
     if info is None:
         found = load_class(run.problem)
         if not issubclass(found, Problem):
-            raise TypeError(f"{run.problem} is not a jobs.problems.problem.Problem")
+            raise InputError(f"{run.problem} is not a jobs.problems.problem.Problem")
         own: Problem = found(run, data=data, device=device)
         return own
     if run.init not in info.inits:
-        raise ValueError(f"{run.problem} has no init {run.init!r}; it has {', '.join(info.inits)}")
+        raise InputError(f"{run.problem} has no init {run.init!r}; it has {', '.join(info.inits)}")
     classes: dict[str | None, type[Problem]] = {
         "digits": Digits,
         "cifar10": Cifar10,

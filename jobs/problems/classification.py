@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jobs.errors import InputError
 from jobs.problems.problem import Batch, Problem, Split, seeded
 from jobs.problems.protocols import randomness_of
 from jobs.problems.randomness import Pass, Randomness
@@ -118,7 +119,7 @@ class Classification(Problem):
     def _check_sizes(self, train: int, test: int) -> None:
         smallest = min(train - self.valid_size, self.valid_size, self.train_eval_size, test)
         if not 1 <= self.batch_size <= smallest:
-            raise ValueError(
+            raise InputError(
                 f"batch size {self.batch_size}: {self.run.problem} evaluates on {smallest} "
                 f"examples, and a batch has to be full"
             )

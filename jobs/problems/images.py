@@ -77,9 +77,8 @@ class ImageProblem(Classification):
         dataset = PROBLEMS[self.run.problem].dataset
         assert dataset is not None  # noqa: S101 - image problems have one
         images = read(dataset, find.find(dataset, data))
-        return _examples(images.train, images.train_labels), _examples(
-            images.test, images.test_labels
-        )
+        train = _examples(images.train, images.train_labels)
+        return train, _examples(images.test, images.test_labels)
 
     def network(self) -> nn.Module:
         """The recipe's network; on a CPU its convolutions are faster with the channels last."""
@@ -104,13 +103,16 @@ class Digits(ImageProblem):
 class Cifar10(ImageProblem):
     """CIFAR-10: normalized; training images (those of the train loss, too) are augmented."""
 
+    def __init__(self, run: Run, *, data: Path | None, device: torch.device) -> None:
+        super().__init__(run, data=data, device=device)
+        self._mean = torch.tensor(_CIFAR10_MEAN, device=device)[:, None, None]  # (3, 1, 1)
+        self._sd = torch.tensor(_CIFAR10_SD, device=device)[:, None, None]  # (3, 1, 1)
+
     def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:
         """Bytes (B, 3, 32, 32) to augmented, normalized images."""
         if what in ("train", "train_eval"):
             inputs = augment(inputs, self.randomness.jitter(what, epoch, step, len(inputs)))
-        mean = inputs.new_tensor(_CIFAR10_MEAN, dtype=torch.float32)[:, None, None]
-        sd = inputs.new_tensor(_CIFAR10_SD, dtype=torch.float32)[:, None, None]
-        return (inputs.float() / self.white - mean) / sd
+        return (super().prepare(inputs, what, epoch, step) - self._mean) / self._sd
 
     def skip(self, what: Pass, epoch: int, step: int) -> None:
         """Draw the augmentation of a batch that is not wanted."""

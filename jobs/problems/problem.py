@@ -98,10 +98,10 @@ class Problem(ABC):
 
 @contextmanager
 def seeded(run: Run) -> Iterator[None]:
-    """Within it torch's global generator is the run's own, afterwards it is as it was before.
+    """Within it torch's global CPU generator is the run's own, afterwards it is as it was before.
 
     For models whose layers draw their initial weights when they are made.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(stream(run.seed, "init").integers(2**63)))
+        torch.default_generator.manual_seed(int(stream(run.seed, "init").integers(2**63)))
         yield

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jobs.errors import InputError
 from jobs.problems.randomness import Randomness, Streams
 from jobs.problems.replay import Replay
 from jobs.sweep import Run
@@ -13,8 +14,8 @@ def randomness_of(run: Run) -> Randomness:
     """The random choices of `run`, from its seed, by its protocol.
 
     Raises:
-        ValueError: there is no such protocol.
+        InputError: there is no such protocol.
     """
     if run.protocol not in PROTOCOLS:
-        raise ValueError(f"no protocol {run.protocol!r}; there are {', '.join(PROTOCOLS)}")
+        raise InputError(f"no protocol {run.protocol!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[run.protocol](run.seed)

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from jobs.errors import InputError
 from jobs.problems.problem import Batch, Problem, Split
 from jobs.problems.protocols import randomness_of
-from jobs.problems.randomness import Randomness
+from jobs.problems.randomness import Pass, Randomness
 from jobs.sweep import Run
 
 _DIM = 100
@@ -37,7 +38,7 @@ class QuadraticDeep(Problem):
     ) -> None:
         super().__init__(run, data=data, device=device)
         if not 1 <= self.batch_size <= _SIZE:
-            raise ValueError(f"batch size {self.batch_size}: {run.problem} has {_SIZE} points")
+            raise InputError(f"batch size {self.batch_size}: {run.problem} has {_SIZE} points")
         self.steps_per_epoch = _SIZE // run.batch_size
         self.randomness = randomness_of(run)
         self.model = Quadratic(torch.from_numpy(_hessian(rotation)).float()).to(device)
@@ -45,24 +46,24 @@ class QuadraticDeep(Problem):
 
     def train_batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """One pass over the points in a new order."""
-        order = self.randomness.order("train", epoch, _SIZE)
-        return self._batches(self._points["train"][torch.from_numpy(order)], start)
+        return self._batches(self._shuffled("train", epoch), start)
 
     def evaluation_batches(self, split: Split, epoch: int) -> Iterator[Batch]:
         """The training points in a new order, or the others in theirs."""
-        points = self._points[split]
         if split == "train":
-            order = self.randomness.order("train_eval", epoch, _SIZE)
-            points = points[torch.from_numpy(order)]
-        else:
-            self.randomness.no_order()
-        return self._batches(points)
+            return self._batches(self._shuffled("train_eval", epoch))
+        self.randomness.no_order()
+        return self._batches(self._points[split])
 
     def batch_loss(self, batch: Batch) -> tuple[Tensor, None]:
         """The mean over the batch's points."""
         (points,) = batch
         loss: Tensor = self.model(points).mean()
         return loss, None
+
+    def _shuffled(self, what: Pass, epoch: int) -> Tensor:
+        order = torch.from_numpy(self.randomness.order(what, epoch, _SIZE))
+        return self._points["train"][order.to(self.device)]
 
     def _batches(self, points: Tensor, start: int = 0) -> Iterator[Batch]:
         for step in range(start, self.steps_per_epoch):
