@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cluster.collect import plot
-from jobs.results import ledger, runtime, sensitivity
+from jobs.results import ledger, runtime, sensitivity, style
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
@@ -258,6 +258,17 @@ def test_sensitivity_draws_one_line_per_value_of_what_else_varies(tmp_path):
 
     assert (panel.get_xscale(), panel.get_xlabel()) == ("linear", "lr")
     assert legend(panel) == ["SGD est_rank=2 (n=3)", "SGD est_rank=3 (n=3)"]
+
+
+def test_sensitivity_gives_both_panels_the_same_room(tmp_path):
+    """A panel in which nothing diverged has no crosses, and asks for no room for them."""
+    settings = [{"lr": lr} for lr in (0.01, 0.1, 1.0)]
+    store = make_sweep(tmp_path / "two", optimizers={"SGD": settings})
+    figure = draw(ledger.collect(store), "sensitivity")
+    style.render(figure)
+    widths = [panel.get_position().width for panel in shown(figure)]
+
+    assert min(widths) > 0.35
 
 
 def test_sensitivity_of_a_sweep_in_which_everything_diverged(tmp_path):

@@ -135,8 +135,10 @@ def _draw_level(panel: Axes, cell: Cell, metric: str, color: str) -> None:
 def _mark_diverged(panel: Axes, line: Sequence[Cell], axis: str, color: str, height: float) -> None:
     """A cross at every value at which a run diverged; a shade where none completed."""
     crossed = [_at(cell, axis) for cell in line if cell.diverged]
-    floor = panel.get_xaxis_transform()
-    panel.plot(crossed, [height] * len(crossed), "x", color=color, transform=floor, clip_on=False)
+    if crossed:  # the layout would make room at the origin for a line of no points
+        floor = panel.get_xaxis_transform()
+        heights = [height] * len(crossed)
+        panel.plot(crossed, heights, "x", color=color, transform=floor, clip_on=False)
     for cell, before, after in zip(line, [None, *line], [*line[1:], None], strict=False):
         if not cell.completed:
             sides = [_at(near or cell, axis) for near in (before, after)]
