@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )  # no second complaint at exit
         return DONE
     except ValueError as error:
-        from jobs.errors import InputError  # noqa: PLC0415 - see the module's docstring
+        from jobs.errors import InputError
 
         if not isinstance(error, InputError):
             raise
@@ -52,7 +52,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if command in {"check", "explain", "schema"}:
         return _preview(command, options)
     if command in {"run", "submit"}:
-        from cluster import run  # noqa: PLC0415
+        from cluster import run
 
         start = run.run if command == "run" else run.submit
         return start(
@@ -67,7 +67,7 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _preview(command: str, options: argparse.Namespace) -> int:
-    from cluster import preview  # noqa: PLC0415
+    from cluster import preview
 
     if command == "schema":
         return preview.schema()
@@ -77,17 +77,17 @@ def _preview(command: str, options: argparse.Namespace) -> int:
 
 
 def _on_sweep(command: str, options: argparse.Namespace) -> int:
-    from jobs.store import Store  # noqa: PLC0415
+    from jobs.store import Store
 
     # A sweep is named by its folder's path, or by its name below the root.
     store = Store(Path(options.sweep))
     if not store.exists():
         store = Store(options.root / options.sweep)
     if command == "status":
-        from cluster.status import status  # noqa: PLC0415
+        from cluster.status import status
 
         return status(store, as_json=options.json)
-    from cluster import collect  # noqa: PLC0415
+    from cluster import collect
 
     if command == "collect":
         return collect.collect(store, strict=options.strict, as_json=options.json)
@@ -125,6 +125,9 @@ def _add_start_commands(add: _AddParser) -> None:
     for command in (run, submit):
         _add_spec(command)
         _add_root(command)
+        command.add_argument(
+            "--on", choices=("local",), default="local", help="where (default: local, this machine)"
+        )
         command.add_argument(
             "--workers",
             type=_positive,

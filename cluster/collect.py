@@ -49,7 +49,7 @@ def plot(store: Store, *, figure: str, metric: str | None = None, as_json: bool)
     Raises:
         FigureError: there is no such figure, or nothing to draw it from.
     """
-    from jobs.results import figures  # noqa: PLC0415 - collect need not wait for matplotlib
+    from jobs.results import figures
 
     collection = ledger.collect(store, _show_progress)
     written = figures.save(store.figures, collection, figure, metric)

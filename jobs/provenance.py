@@ -90,7 +90,7 @@ def _own_code(run: Run) -> dict[str, str]:
 
 
 def _torch(device: "torch.device") -> dict[str, Any]:
-    import torch  # noqa: PLC0415 - the launcher reads this module where torch is not installed
+    import torch
 
     on_gpu = device.type == "cuda"
     return {

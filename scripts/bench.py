@@ -78,8 +78,8 @@ def child(*arguments: str) -> float:
 
 def expand() -> Row:
     """Validate a spec and expand it to 10,000 runs."""
-    from jobs import spec  # noqa: PLC0415
-    from jobs.sweep import digest  # noqa: PLC0415
+    from jobs import spec
+    from jobs.sweep import digest
 
     text = """\
 problems: [fmnist_2c2d, digits_mlp]
@@ -102,7 +102,7 @@ seeds: 1..20
 
 def collect() -> Row:
     """Collect 2,000 records of 100 epochs."""
-    from make_sweep import make_sweep  # noqa: PLC0415
+    from make_sweep import make_sweep
 
     with tempfile.TemporaryDirectory() as folder:
         root = make_sweep(
@@ -136,11 +136,11 @@ def start() -> Row:
 
 def epoch() -> Row:
     """One epoch of training with the preconditioner against one with SGD."""
-    import torch  # noqa: PLC0415
+    import torch
 
-    from jobs import train  # noqa: PLC0415
-    from jobs.store import AttemptFiles  # noqa: PLC0415
-    from jobs.sweep import Run  # noqa: PLC0415
+    from jobs import train
+    from jobs.store import AttemptFiles
+    from jobs.sweep import Run
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     problem = "fmnist_2c2d"

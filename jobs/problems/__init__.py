@@ -24,13 +24,13 @@ def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
         ImportError: there is no such class.
         InputError: it is no `Problem`, or the problem has no such protocol, init or batch size.
     """
-    from jobs.problems.images import (  # noqa: PLC0415 - torch is for the node only
+    from jobs.problems.images import (
         Cifar10,
         Digits,
         ImageProblem,
     )
-    from jobs.problems.problem import Problem  # noqa: PLC0415
-    from jobs.problems.quadratic import QuadraticDeep  # noqa: PLC0415
+    from jobs.problems.problem import Problem
+    from jobs.problems.quadratic import QuadraticDeep
 
     info = PROBLEMS.get(run.problem)
     if info is None:

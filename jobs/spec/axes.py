@@ -92,7 +92,7 @@ def _axis_choices(name: str, axis: Axis, node: Node, draws: Draws) -> Iterator[C
 
 def _spaced(axis: Axis) -> list[float]:
     """What numpy.linspace or, with math.log10 of the ends, numpy.logspace returns, bit for bit."""
-    import numpy as np  # noqa: PLC0415  # a tenth of a second that only grids pay
+    import numpy as np  # a tenth of a second that only grids pay
 
     if axis.grid is not None:
         start, stop, count = axis.grid
