@@ -89,6 +89,18 @@ def test_status_names_the_evidence(finished):
     assert {run["epoch"] for run in report["runs"]} == {1}
 
 
+def test_status_collect_and_plot_say_what_comes_next(finished):
+    folder, _, _ = finished
+    shown = probprec("status", "small", cwd=folder, check=0).stdout
+    collected = probprec("collect", "sweeps/small", cwd=folder, check=0).stdout
+    plotted = probprec("plot", "small", "--figure", "final", cwd=folder, check=0).stdout
+
+    assert "next: probprec collect sweeps/small" in shown
+    assert "expected 6, completed 6" in collected
+    assert "next: probprec plot sweeps/small" in collected
+    assert plotted.split() == [f"sweeps/small/figures/final.{kind}" for kind in ("png", "pdf")]
+
+
 def test_a_torn_record_is_run_again(finished):
     folder, _, _ = finished
     store = Store(folder / "sweeps" / "small")
