@@ -100,10 +100,10 @@ def troubles(found: list[Standing], most: int = 5) -> list[RenderableType]:
 
 
 def _next(root: Path, counts: Counter[str]) -> Text:
-    if counts["failed"] or counts["lost"] or counts["pending"]:
-        advice = "next: the same `probprec run` or `submit` again runs what has no record"
-    elif counts["running"]:
+    if counts["running"]:
         advice = f"next: probprec status {root}"
+    elif counts["failed"] or counts["lost"] or counts["pending"]:
+        advice = "next: the same `probprec run` or `submit` again runs what has no record"
     else:
         advice = f"next: probprec collect {root}; probprec plot {root}"
     return Text(advice, style="dim")

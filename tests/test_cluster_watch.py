@@ -118,3 +118,16 @@ def test_many_failures_are_not_all_printed(watched):
 
     assert len(lines) == 3
     assert "and 2 more" in str(lines[-1])
+
+
+def test_status_says_what_comes_next(watched, capsys):
+    """While something runs: look again. Else, if a record is missing: run again."""
+    sweep, store, _ = watched
+    assert status.status(store, as_json=False) == 1
+    assert "again runs what has no record" in capsys.readouterr().out
+
+    folder = store.run(sweep.runs[0].run.id)
+    with folder.lock():
+        folder.claim()
+        status.status(store, as_json=False)
+    assert f"next: probprec status {store.root}" in capsys.readouterr().out.replace("\n", "")
