@@ -1,6 +1,7 @@
 """The commands `run` and `submit`: from a spec to runs under way, and to their end."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def _submit(
     threads: int,
 ) -> tuple[Sweep, Receipt]:
     sweep = spec.load(spec_file, overrides)
+    if folder := os.environ.get(datasets.VARIABLE):
+        os.environ[datasets.VARIABLE] = str(Path(folder).resolve())  # the runs stand elsewhere
     profile: Profile = replace(LOCAL, threads=threads)
     datasets.require(
         {planned.run.problem for planned in sweep.runs},

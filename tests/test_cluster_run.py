@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.datasets import find
 from jobs.store import Store
 
 SPEC = """\
@@ -179,6 +181,23 @@ def test_own_code_is_named_in_the_record(tmp_path):
 
     assert list(record["provenance"]["own_code"]) == ["own_opt.Own"]
     assert record["cost"]["total"]["cpu_s"] > 0
+
+
+def test_a_relative_folder_of_data_is_found_by_the_runs(tmp_path, monkeypatch):
+    """They stand in another folder than the one in which the variable was set."""
+    original = find.find("digits")
+    folder = tmp_path / "data" / "digits"
+    folder.mkdir(parents=True)
+    shutil.copy(original / "digits.csv.gz", folder)
+    monkeypatch.setenv(find.VARIABLE, "data")
+    write(tmp_path, "one.yaml", SPEC.replace("42..43", "42"))
+    probprec("run", "one.yaml", cwd=tmp_path, check=0)
+    records = list((tmp_path / "sweeps" / "one" / "runs").glob("*/record.json"))
+
+    assert len(records) == 2
+    for record in records:
+        provenance = json.loads(record.read_bytes())["provenance"]
+        assert provenance["data"]["folder"] == str(folder)
 
 
 def test_ctrl_c_stops_cleanly_and_running_again_continues(tmp_path):
