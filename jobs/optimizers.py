@@ -79,4 +79,4 @@ def build(run: Run, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.
         ImportError: the module or the class is not there.
         TypeError, ValueError: the class refuses the hyperparameters.
     """
-    return load_class(run.optimizer)(parameters, **dict(run.hyperparameters))  # type: ignore[no-any-return]
+    return load_class(run.optimizer)(parameters, **dict(run.hyperparameters))  # type: ignore[no-any-return]  # a class known only by its name

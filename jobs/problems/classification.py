@@ -68,7 +68,7 @@ class Classification(Problem):
     def network(self) -> nn.Module:
         """The model with its initial weights; torch's global generator is the run's own here."""
 
-    def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:  # noqa: ARG002
+    def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:  # noqa: ARG002 - for subclasses
         """What the model sees of the inputs (B, ...) of one batch; by default all as it is."""
         return inputs
 

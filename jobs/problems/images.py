@@ -87,7 +87,7 @@ class ImageProblem(Classification):
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         return net
 
-    def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:  # noqa: ARG002
+    def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:  # noqa: ARG002 - as its base class
         """Bytes (B, C, H, W) to [0, 1]."""
         return inputs.float() / self.white
 
