@@ -5,6 +5,7 @@ stdout.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import spec as specs
+from jobs.resources import Resources, written
+from jobs.sweep import PlannedRun
 
 DONE, WRONG_INPUT = 0, 2
 FIRST_RUNS = 8
@@ -29,13 +32,14 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
         return _refuse(error, counts, as_json=as_json)
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
     if as_json:
-        counts |= {"runs": runs, "cells": cells, "array_tasks": runs}
+        counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
         return _print_json({**counts, "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if plan.sweep.description:
         console.print(plan.sweep.description)
-    for table in (_grid(plan), _problems(plan), _optimizers(plan), _first_runs(plan)):
+    tables = [_grid(plan), _problems(plan), _optimizers(plan), *_resources(plan), _first_runs(plan)]
+    for table in tables:
         console.print()
         console.print(table)
     if runs > FIRST_RUNS:
@@ -138,6 +142,31 @@ def _optimizers(plan: specs.Plan) -> Table:
         columns = ("\n".join(texts) for texts in (given, pinned))
         rows.append((entry.label, entry.path, *columns, ", ".join(default) or left))
     return _table("Optimizers", ("optimizer", "class", "given", "pinned", "default"), rows)
+
+
+def _array_tasks(plan: specs.Plan) -> int:
+    """How many: a task holds runs that ask for the same; a profile may pack more of them."""
+    asked = Counter(planned.resources for planned in plan.sweep.runs)
+    return sum(-(-runs // (found.runs_per_task or 1)) for found, runs in asked.items())
+
+
+def _resources(plan: specs.Plan) -> Iterator[Table]:
+    """Who asks for what, if anybody asks for anything."""
+    asked: dict[Resources, list[PlannedRun]] = {}
+    for planned in plan.sweep.runs:
+        asked.setdefault(planned.resources, []).append(planned)
+    rows = [
+        (
+            str(len(runs)),
+            ", ".join(dict.fromkeys(planned.problem for planned in runs)),
+            ", ".join(dict.fromkeys(planned.optimizer for planned in runs)),
+            ", ".join(f"{name} = {written(name, value)}" for name, value in found.said().items())
+            or "what the cluster's profile says",
+        )
+        for found, runs in asked.items()
+    ]
+    if any(found.said() for found in asked):
+        yield _table("Resources", ("runs", "problems", "optimizers", "ask for"), rows, right=(0,))
 
 
 def _first_runs(plan: specs.Plan) -> Table:

@@ -1,8 +1,54 @@
-"""What differs between clusters; so far there is one: this machine."""
+"""What differs between clusters: a name, an engine, and what runs get there; read from YAML."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+from jobs.errors import InputError
+from jobs.failure import FailureClass
+from jobs.resources import Resources, slurm_mem, slurm_time
+
+Engine = Literal["local", "slurm"]
+Action = Literal["requeue", "retry", "mem", "time", "exclude", "stop"]
+"""What is done about a failed attempt: the same element again, a new submission, one with more
+memory or time, one that avoids the node; or nothing until somebody has looked at it."""
+
+Option = str | int | bool
+
+POLICY: Mapping[FailureClass, Action] = MappingProxyType(
+    {
+        "oom": "mem",
+        "timeout": "requeue",
+        "preempted": "requeue",
+        "node_fail": "exclude",
+        "cancelled": "retry",
+        "killed": "retry",
+        "disk_full": "retry",
+        "bad_data": "stop",
+        "drifted": "stop",
+        "image": "stop",
+        "gpu_missing": "exclude",
+        "cuda_oom": "stop",
+        "import_error": "stop",
+        "exception": "stop",
+        "no_progress": "stop",
+        "lost": "retry",
+    }
+)
+"""The action for each class where the profile names no other."""
+
+LONGEST_LEAD = 90  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a cluster refuses; None: ask it."""
+
+    max_array: int | None = None  # elements of one array
+    max_submit: int | None = None  # jobs of one user in the queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,12 +56,150 @@ class Profile:
     """Where and how runs are executed."""
 
     name: str
-    engine: str
-    threads: int = 1  # CPU threads per run
+    engine: Engine
+    resources: Resources = field(default_factory=Resources)
+    threads: int | None = None  # CPU threads per run; None: the CPUs of the task, shared
+    scratch: str | None = None  # a folder on the nodes; may hold $USER and $SLURM_JOB_ID
+    data: Path | None = None  # folder of the data sets, absolute
+    python: str | None = None  # the interpreter of the training; None: the one that submits
+    setup: tuple[str, ...] = ()  # shell lines before a task
+    environment: Mapping[str, str] = field(default_factory=dict)  # of a task, on top
+    job_name: str | None = None
+    mail_type: str | None = None
+    mail_user: str | None = None
+    throttle: int | None = None  # elements of an array that run at a time
+    limits: Limits = field(default_factory=Limits)
+    signal_lead: int | None = None  # seconds before the end at which Slurm sends USR2
+    checkpoint_every: int = 600  # seconds
+    max_attempts: int = 20
+    policy: Mapping[FailureClass, Action] = field(default_factory=lambda: dict(POLICY))
+    options: Mapping[str, Option] = field(default_factory=dict)  # more options of sbatch
+    source: Path | None = None  # the file it was read from
+
+    def threads_of(self, resources: Resources) -> int:
+        """CPU threads of each run of an array task that gets `resources`."""
+        shared = (resources.cpus or 1) // (resources.runs_per_task or 1)
+        return self.threads or max(1, shared)
+
+    def lead_of(self, resources: Resources) -> int:
+        """Seconds before the end at which Slurm sends USR2: at most a quarter of the time."""
+        if self.signal_lead is not None:
+            return self.signal_lead
+        return min(LONGEST_LEAD, resources.time // 4) if resources.time else LONGEST_LEAD
+
+    def to_json(self) -> dict[str, Any]:
+        """What a submission stores."""
+        return {
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "resources": self.resources.to_json(),
+            "data": str(self.data) if self.data else None,
+            "setup": list(self.setup),
+            "environment": dict(self.environment),
+            "limits": asdict(self.limits),
+            "policy": dict(self.policy),
+            "options": dict(self.options),
+            "source": str(self.source) if self.source else None,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`; what is not there has its default."""
+        fields = dict(content)
+        for name, read in _READERS.items():
+            if fields.get(name) is not None:
+                fields[name] = read(fields[name])
+        return cls(**fields)
 
 
-LOCAL = Profile(name="local", engine="local")
+_READERS: Mapping[str, Any] = {
+    "resources": Resources.from_json,
+    "limits": lambda limits: Limits(**limits),
+    "setup": tuple,
+    "data": Path,
+    "source": Path,
+}
+
+LOCAL = Profile(name="local", engine="local", threads=1)
 """The default: submitit's local executor, this Python, this machine."""
+
+
+def folders() -> list[Path]:
+    """Where profiles are looked for, the first one wins: here, the user's, this checkout's."""
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    found = [
+        Path("configs", "clusters"),
+        Path(home, "probprec", "clusters").expanduser(),
+        Path(__file__).parent.parent / "configs" / "clusters",
+    ]
+    there = {folder.resolve(): folder for folder in reversed(found) if folder.is_dir()}
+    return [folder for folder in found if folder in there.values()]
+
+
+def load(name_or_path: str) -> Profile:
+    """The profile of a name, or in a file: a path ends in .yaml or has a slash.
+
+    Raises:
+        InputError: no such profile, or mistakes in its file: all of them, with their positions.
+    """
+    from cluster.profile_file import read_profile  # pydantic: half of what --help costs
+
+    if name_or_path.endswith(".yaml") or "/" in name_or_path:
+        return read_profile(Path(os.path.expanduser(name_or_path)))  # noqa: PTH111  # never raises
+    files = [folder / f"{name_or_path}.yaml" for folder in folders()]
+    file = next((file for file in files if file.is_file()), None)
+    if file is not None:
+        return read_profile(file)
+    if name_or_path == LOCAL.name:
+        return LOCAL
+    raise InputError(_unknown(name_or_path))
+
+
+def _unknown(name: str) -> str:
+    from jobs.spec.mistakes import did_you_mean, listed
+
+    places = folders()
+    known = {file.stem: None for folder in places for file in sorted(folder.glob("*.yaml"))}
+    names = list({LOCAL.name: None, **known})
+    return (
+        f"no cluster {name!r}{did_you_mean(name, names)} (known: {listed(names)}; "
+        f"looked in: {listed([str(folder) for folder in places]) or 'no folder'}; "
+        "or the path of a .yaml file)"
+    )
+
+
+def sbatch_parameters(profile: Profile, resources: Resources) -> dict[str, Option]:
+    """The options of sbatch for tasks that get `resources`; True stands for a flag without value.
+
+    Left to the caller: array, output, error and comment. GPUs are asked for by `gres`, which every
+    select plugin understands (`gpus-per-node` needs cons_tres).
+
+    Args:
+        profile: where.
+        resources: the profile's own, with what the spec says on top.
+    """
+    r = resources
+    gpus = ",".join(f"gpu:{part}" for part in str(r.gpus).split(",")) if r.gpus else None
+    wanted: dict[str, Option | None] = {
+        "job-name": profile.job_name,
+        "partition": r.partition,
+        "account": r.account,
+        "qos": r.qos,
+        "constraint": r.constraint,
+        "reservation": r.reservation,
+        "nodelist": ",".join(r.nodelist) if r.nodelist else None,
+        "exclude": ",".join(r.exclude) if r.exclude else None,
+        "time": slurm_time(r.time) if r.time is not None else None,
+        "cpus-per-task": r.cpus,
+        "mem": slurm_mem(r.mem) if r.mem is not None else None,
+        "mem-per-cpu": slurm_mem(r.mem_per_cpu) if r.mem_per_cpu is not None else None,
+        "gres": r.gres or gpus,
+        "mail-type": profile.mail_type,
+        "mail-user": profile.mail_user,
+        "signal": f"B:USR2@{profile.lead_of(r)}",
+        "requeue": True,
+        "open-mode": "append",
+    }
+    return {name: value for name, value in (wanted | dict(profile.options)).items() if value}
 
 
 def usable_cpus() -> int:

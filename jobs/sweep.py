@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
+from jobs.resources import Resources
+
 PROTOCOL_VERSION = 1
 """Raised whenever the meaning of a run changes (a problem's definition, a stream, the evaluation)."""
 
@@ -97,6 +99,31 @@ class PlannedRun:
     problem: str  # the problem's label in the spec: a column of the figure
     optimizer: str  # the optimizer's label in the spec: a line of the figure
     varied: Mapping[str, Value] = field(default_factory=dict)  # the values its axes gave it
+    resources: Resources = field(default_factory=Resources)  # what the spec asks; not in the id
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `sweep.json`."""
+        content = {
+            "id": self.run.id,
+            "cell": self.run.cell,
+            "problem": self.problem,
+            "optimizer": self.optimizer,
+            "varied": dict(self.varied),
+            "run": self.run.to_json(),
+        }
+        resources = self.resources.to_json()
+        return {**content, "resources": resources} if resources else content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`; a sweep that was saved before there were resources has none."""
+        return cls(
+            run=Run.from_json(content["run"]),
+            problem=content["problem"],
+            optimizer=content["optimizer"],
+            varied=content["varied"],
+            resources=Resources.from_json(content.get("resources", {})),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,35 +160,16 @@ class Sweep:
             "data": self.data,
             "code": list(self.code),
             "sources": dict(self.sources),
-            "runs": [
-                {
-                    "id": planned.run.id,
-                    "cell": planned.run.cell,
-                    "problem": planned.problem,
-                    "optimizer": planned.optimizer,
-                    "varied": dict(planned.varied),
-                    "run": planned.run.to_json(),
-                }
-                for planned in self.runs
-            ],
+            "runs": [planned.to_json() for planned in self.runs],
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        runs = tuple(
-            PlannedRun(
-                run=Run.from_json(entry["run"]),
-                problem=entry["problem"],
-                optimizer=entry["optimizer"],
-                varied=entry["varied"],
-            )
-            for entry in content["runs"]
-        )
         return cls(
             name=content["name"],
             description=content["description"],
-            runs=runs,
+            runs=tuple(map(PlannedRun.from_json, content["runs"])),
             problems=tuple(content["problems"]),
             optimizers=tuple(content["optimizers"]),
             targets={label: Target(**target) for label, target in content["targets"].items()},

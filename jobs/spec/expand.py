@@ -4,12 +4,14 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from jobs.resources import Resources
 from jobs.spec.axes import Choice, Setting
 from jobs.spec.conditions import holds, spelling
 from jobs.spec.context import Context
 from jobs.spec.optimizers import TUNED, OptimizerEntry, tuned
 from jobs.spec.problems import ProblemEntry
 from jobs.spec.references import dependencies
+from jobs.spec.resources import Said, combined
 
 MAX_RUNS = 200_000
 Row = tuple[Choice, ...]
@@ -22,6 +24,10 @@ class Cell:
     problem: ProblemEntry
     optimizer: OptimizerEntry
     choices: Mapping[str, Choice]  # of the basic settings and the hyperparameters
+
+    def resources(self, of_all: tuple[Said, ...]) -> tuple[Resources, Mapping[str, Said]]:
+        """What it may use, and who says so; `of_all`: what the spec says for all cells."""
+        return combined((of_all, self.problem.resources, self.optimizer.resources))
 
     def spellings(self) -> dict[str, str]:
         """What conditions compare."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.resources import written
 from jobs.spec.expand import Cell
 from jobs.spec.mistakes import Mistake, Place, SpecError, listed
 from jobs.spec.plan import Plan
@@ -41,9 +42,14 @@ def find_run(plan: Plan, prefix: str) -> int:
 
 
 def explain_run(plan: Plan, index: int) -> list[Origin]:
-    """Every value that defines the run, then the defaults of its optimizer."""
+    """Every value that defines the run, the defaults of its optimizer, then its resources."""
     planned, cell = plan.sweep.runs[index], plan.cells[index]
-    return [*_basics(plan, planned, cell), *_hyperparameters(cell)]
+    _, said = cell.resources(plan.resources)
+    resources = [
+        Origin(f"resources.{name}", written(name, one.value), str(one.place))
+        for name, one in said.items()
+    ]
+    return [*_basics(plan, planned, cell), *_hyperparameters(cell), *resources]
 
 
 def default_of(parameter: Parameter) -> Any:

@@ -16,9 +16,13 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.spec.resources import Resources
+from jobs.spec.strict import Strict
+
 MAX_COUNT = 100_000
 MAX_SEED = 2**32 - 1
 AXES = ("values", "grid", "log_grid", "random")
+SOME_RESOURCES = "a mapping like {time: 03:30:00, mem: 3G}"
 
 
 def parse_seeds(value: object) -> tuple[int, ...]:
@@ -50,19 +54,6 @@ def _hint(text: str) -> str:
         return "; write it without quotes"
     match = re.fullmatch(r"(\d+)\s*(?:-|:|\.\.\.|to|,)\s*(\d+)", text.strip())
     return f"; a range is written {match[1]}..{match[2]}" if match else ""
-
-
-class Strict(BaseModel):
-    """No unknown keys, no conversions, no nulls where a value is expected."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _given(cls, value: object) -> object:
-        if value is None:
-            raise AssertionError  # worded by `mistakes_of`, from the field's description
-        return value
 
 
 Scalar = bool | int | float | str
@@ -174,6 +165,8 @@ class Problem(Strict):
         default=None, description="a test accuracy like 0.9, or {test_loss: 87.7}"
     )
 
+    resources: Resources | None = Field(default=None, description=SOME_RESOURCES)
+
     @field_validator("target", mode="after")
     @classmethod
     def _fraction(cls, target: float | Target | None) -> float | Target | None:
@@ -200,6 +193,7 @@ class Optimizer(Strict):
         description="a mapping from keys to the value, or list of values, they must have",
     )
     samples: Count | None = Field(default=None, description="a whole number of at least 1")
+    resources: Resources | None = Field(default=None, description=SOME_RESOURCES)
 
 
 class Spec(Strict):
@@ -240,6 +234,7 @@ class Spec(Strict):
     ) = Field(
         default=None, description="a list of names, or a mapping from labels to hyperparameters"
     )
+    resources: Resources | None = Field(default=None, description=SOME_RESOURCES)
     exclude: list[Conditions] | None = Field(
         default=None, description="a list of mappings like {optimizer: SGD, seed: [44, 45]}"
     )

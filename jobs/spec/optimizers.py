@@ -10,6 +10,7 @@ from jobs.spec.conditions import Condition, read_condition
 from jobs.spec.context import Context
 from jobs.spec.mistakes import Place, did_you_mean, listed
 from jobs.spec.problems import BASIC, ProblemEntry
+from jobs.spec.resources import Said, read_resources
 from jobs.spec.signature import Signature
 from jobs.spec.yaml12 import MapNode
 
@@ -32,6 +33,7 @@ class OptimizerEntry:
     settings: tuple[Setting, ...]
     zips: tuple[tuple[str, ...], ...]
     when: Condition
+    resources: tuple[Said, ...]
 
 
 def read_optimizers(context: Context) -> list[OptimizerEntry]:
@@ -103,6 +105,7 @@ class _Reader:
             settings,
             self._zips(settings),
             self._when(),
+            read_resources(self.given.resources, self.node),
         )
         return entry if len(self.context.mistakes) == before else None
 

@@ -14,6 +14,7 @@ from jobs.spec.model import parse_seeds
 from jobs.spec.optimizers import read_optimizers
 from jobs.spec.problems import BASIC, read_problems
 from jobs.spec.references import check_conditions, read_exclusions
+from jobs.spec.resources import Said, read_resources
 from jobs.spec.shape import read_shape
 from jobs.spec.sources import Tree, read_tree, real_path
 from jobs.spec.yaml12 import ListNode, Node, to_data
@@ -30,6 +31,7 @@ class Plan:
     cells: tuple[Cell, ...]  # of each run
     seeds: dict[int, Place]  # where each seed is written
     protocol: str  # where the protocol comes from
+    resources: tuple[Said, ...]  # what the spec says for all runs
 
 
 def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -126,6 +128,7 @@ def _planned(
 ) -> Iterator[tuple[PlannedRun, Cell]]:
     """The runs of each cell, one per seed."""
     protocol = context.spec.protocol or "default"
+    of_all = read_resources(context.spec.resources, context.root)
     for cell in found:
         values = {name: choice.value for name, choice in cell.choices.items()}
         basic = {name: values.pop(name) for name in BASIC}
@@ -135,6 +138,7 @@ def _planned(
             for setting in settings
             if setting.kind != "constant" and setting.name in cell.choices
         }
+        resources, _ = cell.resources(of_all)
         for seed in seeds:
             run = Run(
                 problem=cell.problem.name,
@@ -149,6 +153,7 @@ def _planned(
                 problem=cell.problem.label,
                 optimizer=cell.optimizer.label,
                 varied=varied,
+                resources=resources,
             )
             yield planned, cell
 
@@ -234,4 +239,5 @@ def _plan(
         tuple(cell for _, cell in runs),
         seeds,
         str(protocol.node.place) if protocol else "default",
+        read_resources(context.spec.resources, context.root),
     )

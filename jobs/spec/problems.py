@@ -8,6 +8,7 @@ from jobs.spec import model
 from jobs.spec.axes import Choice, Draws, Setting, read_setting, repeated
 from jobs.spec.context import Context
 from jobs.spec.mistakes import Place, did_you_mean, listed
+from jobs.spec.resources import Said, read_resources
 from jobs.spec.yaml12 import MapNode
 from jobs.sweep import Target
 
@@ -26,6 +27,7 @@ class ProblemEntry:
     source: str
     settings: tuple[Setting, ...]
     target: Target | None
+    resources: tuple[Said, ...]
 
 
 def read_problems(context: Context) -> list[ProblemEntry]:
@@ -64,7 +66,15 @@ def _read(
                 context.add(setting.place, setting.path, wrong)
     if len(context.mistakes) > before:
         return None
-    return ProblemEntry(label, name, place, str(place), tuple(settings), _target(given, info))
+    return ProblemEntry(
+        label,
+        name,
+        place,
+        str(place),
+        tuple(settings),
+        _target(given, info),
+        read_resources(given.resources, node),
+    )
 
 
 def _order(context: Context, node: MapNode) -> list[str]:

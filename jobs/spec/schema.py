@@ -4,6 +4,7 @@ from typing import Any
 
 from jobs.optimizers import OPTIMIZERS
 from jobs.problems.catalog import PROBLEMS
+from jobs.resources import EXCLUSIVE
 from jobs.spec.model import Spec
 
 
@@ -28,6 +29,9 @@ def json_schema() -> dict[str, Any]:
         del entry["type"]
     axes = ("values", "grid", "log_grid", "random")
     definitions["Axis"]["oneOf"] = [{"required": [name]} for name in axes]
+    definitions["Resources"]["allOf"] = [
+        {"not": {"required": [name, other]}} for name, other in EXCLUSIVE.items() if name < other
+    ]
     draws = ("uniform", "loguniform", "choice")
     definitions["Draw"]["oneOf"] = [{"required": [name]} for name in draws]
     return schema

@@ -1,8 +1,8 @@
 """The one tree that a spec's files and the command line's overrides make together.
 
-`extends` merges down to the settings of a problem or an optimizer; a setting's own value (a number,
-a list, an axis, a condition) replaces the inherited one as a whole. `name` and `description` belong
-to the file they stand in and are not inherited.
+`extends` merges down to the settings of a problem or an optimizer and to the keys of `resources`; a
+setting's own value (a number, a list, an axis, a condition) replaces the inherited one as a whole.
+`name` and `description` belong to the file they stand in and are not inherited.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jobs.resources import EXCLUSIVE
 from jobs.spec.mistakes import Mistake, Place, SpecError
 from jobs.spec.yaml12 import (
     MAX_DEPTH,
@@ -23,6 +24,8 @@ from jobs.spec.yaml12 import (
 )
 
 MERGED_LEVELS = 3  # the spec > problems, optimizers > one of them
+SECTION_LEVEL = 2
+RESOURCES = "resources"
 NOT_INHERITED = ("name", "description", "extends")
 OVERRIDDEN_BELOW = {"epochs": "problems", "batch_size": "problems", "samples": "optimizers"}
 """What `--set` at the top also takes away from each problem or optimizer: it is meant for all."""
@@ -110,15 +113,25 @@ def _merge(base: MapNode, over: MapNode, levels: int) -> MapNode:
     for key, entry in over.entries.items():
         below = entries.get(key)
         if (
-            levels > 1
-            and below is not None
-            and isinstance(below.node, MapNode)
-            and isinstance(entry.node, MapNode)
+            below is None
+            or not isinstance(below.node, MapNode)
+            or not isinstance(entry.node, MapNode)
         ):
+            entries[key] = entry
+        elif key == RESOURCES and levels != SECTION_LEVEL:
+            entries[key] = Entry(entry.key, _merge_resources(below.node, entry.node))
+        elif levels > 1:
             entries[key] = Entry(entry.key, _merge(below.node, entry.node, levels - 1))
         else:
             entries[key] = entry
     return MapNode(entries, over.place)
+
+
+def _merge_resources(base: MapNode, over: MapNode) -> MapNode:
+    """Key by key; `mem` takes back an inherited `mem_per_cpu`, and so on."""
+    taken_back = {EXCLUSIVE.get(key) for key in over.entries}
+    kept = {key: entry for key, entry in base.entries.items() if key not in taken_back}
+    return MapNode({**kept, **over.entries}, over.place)
 
 
 def _override(root: MapNode, override: str) -> MapNode:
@@ -147,7 +160,10 @@ def _set(node: Node, keys: list[str], value: Node, place: Place) -> MapNode:
     key, rest = ".".join(keys[:length]), keys[length:]
     inner = node.entries.get(key)
     if rest:
-        value = _set(inner.node if inner else MapNode({}, place), rest, value, place)
+        below = inner.node if inner else MapNode({}, place)
+        if key == RESOURCES and isinstance(below, MapNode):
+            below = _merge_resources(below, MapNode({rest[0]: Entry(place, value)}, below.place))
+        value = _set(below, rest, value, place)
     return replace(node, entries={**node.entries, key: Entry(place, value)})
 
 

@@ -1,0 +1,227 @@
+"""A cluster's profile as a person writes it: strict YAML, every mistake with its position."""
+
+import os
+from datetime import timedelta
+from pathlib import Path as FilePath
+from typing import Annotated, Any, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from cluster.profile import POLICY, Action, Engine, Limits, Option, Profile
+from cluster.sbatch_options import sbatch_options, wrong_option
+from jobs.failure import FailureClass
+from jobs.resources import A_TIME, parse_time, slurm_time
+from jobs.spec.context import absolute
+from jobs.spec.mistakes import Mistake, SpecError, did_you_mean, listed
+from jobs.spec.resources import Positive, Resources, Seconds, Word
+from jobs.spec.strict import Strict
+from jobs.spec.translate import Path, Words, missing, validated, without_quotes
+from jobs.spec.yaml12 import MapNode, Node, ScalarNode, load_yaml
+
+MAIL_TYPES = (
+    "NONE",
+    "BEGIN",
+    "END",
+    "FAIL",
+    "REQUEUE",
+    "ALL",
+    "INVALID_DEPEND",
+    "STAGE_OUT",
+    "TIME_LIMIT",
+    "TIME_LIMIT_90",
+    "TIME_LIMIT_80",
+    "TIME_LIMIT_50",
+    "ARRAY_TASKS",
+)
+
+
+def _scratch(value: str) -> str:
+    if not value.startswith(("/", "$")):
+        raise ValueError(
+            f"expected a path on the nodes like /scratch/$SLURM_JOB_ID, found {value!r}"
+        )
+    return value
+
+
+def _mail_type(value: str) -> str:
+    for name in value.split(","):
+        if name not in MAIL_TYPES:
+            near = did_you_mean(name, MAIL_TYPES)
+            raise ValueError(f"unknown mail type {name!r}{near} (known: {listed(MAIL_TYPES)})")
+    return value
+
+
+def _text_or_number(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Line = Annotated[str, Field(min_length=1)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class LimitsFile(Strict):
+    """What a cluster refuses."""
+
+    max_array: Positive | None = Field(default=None, description="a whole number of at least 1")
+    max_submit: Positive | None = Field(default=None, description="a whole number of at least 1")
+
+
+class ProfileFile(Strict):
+    """The keys of a profile."""
+
+    engine: Engine | None = Field(default=None, description="local or slurm")
+    resources: Resources | None = Field(
+        default=None, description="a mapping like {partition: day, time: 03:30:00, mem: 3G}"
+    )
+    threads: Positive | None = Field(default=None, description="a whole number of at least 1")
+    scratch: Annotated[Name, AfterValidator(_scratch)] | None = Field(
+        default=None, description="a path on the nodes like /scratch/$SLURM_JOB_ID"
+    )
+    data: Name | None = Field(default=None, description="the folder of the data sets")
+    python: Name | None = Field(default=None, description="the path of a Python interpreter")
+    setup: list[Line] | None = Field(
+        default=None, description="a list of shell lines like [module load cuda]"
+    )
+    environment: dict[Variable, Annotated[str, BeforeValidator(_text_or_number)]] | None = Field(
+        default=None, description="a mapping from names of variables to text"
+    )
+    job_name: Word | None = Field(default=None, description="a name without spaces")
+    mail_type: Annotated[Name, AfterValidator(_mail_type)] | None = Field(
+        default=None, description="ALL, or types with commas: END,FAIL"
+    )
+    mail_user: Word | None = Field(default=None, description="a mail address")
+    throttle: Positive | None = Field(default=None, description="a whole number of at least 1")
+    limits: LimitsFile | None = Field(
+        default=None, description="a mapping like {max_array: 1001, max_submit: 500}"
+    )
+    signal_lead: Seconds | None = Field(default=None, description=A_TIME)
+    checkpoint_every: Seconds | None = Field(default=None, description=A_TIME)
+    max_attempts: Positive | None = Field(default=None, description="a whole number of at least 1")
+    policy: dict[FailureClass, Action] | None = Field(
+        default=None, description="a mapping like {oom: mem, timeout: time}"
+    )
+    options: dict[Name, Any] | None = Field(
+        default=None, description="a mapping from options of sbatch to values: {exclusive: true}"
+    )
+
+
+def read_profile(file: FilePath) -> Profile:
+    """The profile in a file; it is called as the file is.
+
+    Raises:
+        SpecError: with every mistake there is.
+    """
+    root = load_yaml(file)
+    if not isinstance(root, MapNode):
+        message = "expected a mapping with the key engine"
+        raise SpecError([Mistake.at(root.place, "", message)])
+    given, found = validated(ProfileFile, root, _WORDS)
+    options, wrong = _read_options(root)
+    absent = missing(root, {"engine": "local or slurm"}, found)
+    mistakes = [*(found | absent).values(), *wrong]
+    if mistakes:
+        raise SpecError(sorted(mistakes, key=lambda one: (one.line, one.column)))
+    return _profile(given, root, file, options)
+
+
+def _profile(
+    given: ProfileFile, root: MapNode, file: FilePath, options: dict[str, Option]
+) -> Profile:
+    said = {name: getattr(given, name) for name in ProfileFile.model_fields}
+    said = {name: value for name, value in said.items() if value is not None}
+    said |= {
+        "resources": given.resources.value() if given.resources else None,
+        "limits": Limits(**given.limits.model_dump()) if given.limits else None,
+        "setup": tuple(given.setup) if given.setup else None,
+        "policy": {**POLICY, **given.policy} if given.policy else None,
+        "options": options,
+        "source": file.resolve(),
+    }
+    if given.data:
+        node = root.entries["data"].node
+        said["data"] = FilePath(absolute(node, node.place))
+    if given.python:
+        said["python"] = os.path.expanduser(given.python)  # noqa: PTH111  # ~nobody raises in Path
+    kept = {name: value for name, value in said.items() if value is not None}
+    return Profile(name=file.stem, **kept)
+
+
+def _read_options(root: MapNode) -> tuple[dict[str, Option], list[Mistake]]:
+    """The extra options of sbatch, and what is wrong with them."""
+    entry = root.entries.get("options")
+    if entry is None or not isinstance(entry.node, MapNode) or not entry.node.entries:
+        return {}, []
+    known = sbatch_options()
+    options: dict[str, Option] = {}
+    mistakes = []
+    for name, found in entry.node.entries.items():
+        wrong = wrong_option(name, known)
+        if wrong:
+            mistakes.append(Mistake.at(found.key, f"options.{name}", wrong))
+            continue
+        value = _option(found.node)
+        if value is None:
+            message = "expected text, a whole number, or true for an option without value"
+            mistakes.append(Mistake.at(found.node.place, f"options.{name}", message))
+        else:
+            options[name] = value
+    return options, mistakes
+
+
+def _option(node: Node) -> Option | None:
+    """The value of an option; None: it is none."""
+    value = node.value if isinstance(node, ScalarNode) else None
+    if isinstance(value, timedelta):
+        return slurm_time(parse_time(value))
+    return (
+        value if value is True or type(value) is int or (value and isinstance(value, str)) else None
+    )
+
+
+def _is_duration(path: Path) -> bool:
+    return path in _DURATIONS or path[:1] == ("options",)
+
+
+def _known_keys(path: Path) -> list[str]:
+    model: type[Strict] = _PARTS.get(str(path[0]), ProfileFile) if len(path) > 1 else ProfileFile
+    return list(model.model_fields)
+
+
+def _expected(path: Path) -> str:
+    """The description of the innermost key that has one."""
+    fields = ProfileFile.model_fields
+    if len(path) > 1 and path[0] in _PARTS:
+        return str(_PARTS[str(path[0])].model_fields[str(path[1])].description)
+    if path[0] == "policy" and len(path) > 1:
+        return f"one of {listed(get_args(Action))}"
+    if path[0] == "environment" and len(path) > 1:
+        return "a variable's name of letters, digits and '_', and text"
+    if path[0] == "setup" and len(path) > 1:
+        return "a shell line"
+    return str(fields[str(path[0])].description)
+
+
+def _hint(path: Path, node: Node) -> str:
+    if path[-1] == "setup" and isinstance(node, ScalarNode) and isinstance(node.value, str):
+        return f"; write [{node.value}]"
+    if isinstance(node, ScalarNode) and type(node.value) in (int, float, bool):
+        return "; write it in quotes" if path[0] == "environment" else ""
+    return without_quotes(node)
+
+
+def _pruned(data: Any, mistakes: dict[Path, Mistake]) -> Any:
+    wrong = {path[0] for path in mistakes if path}
+    return {key: value for key, value in data.items() if key not in wrong}
+
+
+_PARTS: dict[str, type[Strict]] = {"resources": Resources, "limits": LimitsFile}
+_DURATIONS = {("resources", "time"), ("signal_lead",), ("checkpoint_every",)}
+_WORDS = Words(
+    known_keys=_known_keys,
+    expected=_expected,
+    hint=_hint,
+    listed_key="class of failures",
+    is_duration=_is_duration,
+    pruned=_pruned,
+)

@@ -1,0 +1,88 @@
+"""The options of sbatch that a profile may add: which there are, and which are not its business."""
+
+import re
+
+from cluster import slurm
+from jobs.spec.mistakes import did_you_mean
+
+_KNOWN_NAMES = """
+    account acctg-freq array batch bb bbf begin chdir cluster-constraint clusters comment constraint
+    container container-id contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task
+    deadline delay-boot dependency distribution error exclude exclusive export export-file extra
+    extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket
+    gpus-per-task gres gres-flags help hint hold ignore-pbs input job-name kill-on-invalid-dep
+    licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu mincpus network nice
+    no-kill no-requeue nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node
+    ntasks-per-socket oom-kill-step open-mode output overcommit oversubscribe parsable partition
+    power prefer priority profile propagate qos quiet reboot requeue reservation resv-ports segment
+    signal sockets-per-node spread-job stepmgr switches test-only thread-spec threads-per-core time
+    time-min tmp tres-bind tres-per-task uid usage use-min-nodes verbose version wait wait-all-nodes
+    wckey wrap
+"""
+KNOWN = frozenset(_KNOWN_NAMES.split())
+"""Of Slurm 22.05 (`sbatch --help` and sbatch(1)) and what came until 24.11."""
+
+_NOT_IN_HELP_NAMES = """
+    acctg-freq batch hint kill-on-invalid-dep mem-bind network ntasks-per-gpu open-mode prefer
+    test-only wait-all-nodes
+"""
+NOT_IN_HELP = frozenset(_NOT_IN_HELP_NAMES.split())
+"""What sbatch of 22.05 takes and its --help does not name; tried one by one."""
+
+_ELSEWHERE = {
+    "account": "resources.account",
+    "constraint": "resources.constraint",
+    "cpus-per-gpu": "resources.cpus",
+    "cpus-per-task": "resources.cpus",
+    "exclude": "resources.exclude",
+    "gpus": "resources.gpus",
+    "gpus-per-node": "resources.gpus",
+    "gpus-per-socket": "resources.gpus",
+    "gpus-per-task": "resources.gpus",
+    "gres": "resources.gres",
+    "job-name": "job_name",
+    "mail-type": "mail_type",
+    "mail-user": "mail_user",
+    "mem": "resources.mem",
+    "mem-per-cpu": "resources.mem_per_cpu",
+    "mem-per-gpu": "resources.mem",
+    "nodelist": "resources.nodelist",
+    "partition": "resources.partition",
+    "qos": "resources.qos",
+    "reservation": "resources.reservation",
+    "signal": "signal_lead",
+    "time": "resources.time",
+    "tres-per-task": "resources.gpus",
+}
+"""Options that have a key of their own."""
+
+_OURS_NAMES = """
+    array chdir clusters comment dependency error export export-file get-user-env help input
+    no-requeue nodefile nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node
+    ntasks-per-socket open-mode output parsable quiet requeue test-only usage verbose version wait
+    wrap
+"""
+_OURS = frozenset(_OURS_NAMES.split())
+"""Options on which it depends that a submission is found again, requeued, and one task each."""
+
+
+def wrong_option(name: str, known: frozenset[str]) -> str | None:
+    """What is wrong with an option that a profile adds; None: nothing."""
+    if name.startswith("-"):
+        return f"an option is written without dashes: {name.lstrip('-') or 'exclusive'}"
+    if name in _ELSEWHERE:
+        return f"{name!r} has a key of its own; write {_ELSEWHERE[name]}"
+    if name in _OURS:
+        return f"{name!r} is set by probprec itself and cannot be changed"
+    if name not in known:
+        free = known - _OURS - _ELSEWHERE.keys()
+        return f"sbatch has no option {name!r}{did_you_mean(name.replace('_', '-'), sorted(free))}"
+    return None
+
+
+def sbatch_options() -> frozenset[str]:
+    """The long options of this machine's sbatch; where none answers, those of 22.05 to 24.11."""
+    lines = (slurm.sbatch_help() or "").splitlines()
+    matches = [re.match(r"\s+(?:-\w,?\s+)?--([a-z][\w-]+)", line) for line in lines]
+    found = frozenset(match[1] for match in matches if match)
+    return found | NOT_IN_HELP if found else KNOWN

@@ -1,0 +1,99 @@
+"""Resources in a spec: what each level says, where, and what it comes to for a run."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from jobs import resources
+from jobs.spec.mistakes import Place
+from jobs.spec.strict import Strict
+from jobs.spec.yaml12 import MapNode
+
+_DURATION = r"^(\d{1,4}-)?\d{1,3}:[0-5]\d:[0-5]\d$|^(?=\S)(\d+d)?\s*(\d+h)?\s*(\d+min)?\s*(\d+s)?$"
+_NODES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+Seconds = Annotated[
+    int,
+    BeforeValidator(resources.parse_time),
+    WithJsonSchema({"type": "string", "pattern": _DURATION}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(resources.parse_size),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[MGT](iB)?$"}),
+]
+Gpus = Annotated[
+    int | str,
+    BeforeValidator(resources.parse_gpus),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}),
+]
+Nodes = Annotated[tuple[str, ...], BeforeValidator(resources.parse_nodes), WithJsonSchema(_NODES)]
+Word = Annotated[str, Field(pattern=r"^\S+$")]
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Resources(Strict):
+    """What an array task may use, and which part of the cluster it goes to."""
+
+    time: Seconds | None = Field(default=None, description=resources.A_TIME)
+    mem: Size | None = Field(default=None, description=resources.A_SIZE)
+    mem_per_cpu: Size | None = Field(default=None, description=resources.A_SIZE)
+    cpus: Positive | None = Field(default=None, description="a whole number of at least 1")
+    gpus: Gpus | None = Field(default=None, description=resources.SOME_GPUS)
+    gres: Word | None = Field(
+        default=None, description="generic resources as Slurm writes them, like gpu:1,tmpdisk:20"
+    )
+    partition: Word | None = Field(default=None, description="a partition, or several: day,week")
+    account: Word | None = Field(default=None, description="the name of an account")
+    qos: Word | None = Field(default=None, description="the name of a quality of service")
+    constraint: Word | None = Field(default=None, description="features of nodes, like a100|h100")
+    reservation: Word | None = Field(default=None, description="the name of a reservation")
+    nodelist: Nodes | None = Field(default=None, description=resources.SOME_NODES)
+    exclude: Nodes | None = Field(default=None, description=resources.SOME_NODES)
+    runs_per_task: Positive | None = Field(default=None, description="a whole number of at least 1")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        self.value()
+        return self
+
+    def value(self) -> resources.Resources:
+        """As a plain value."""
+        return resources.Resources(**self.model_dump())
+
+
+@dataclass(frozen=True)
+class Said:
+    """One key of a `resources:` and where its value stands."""
+
+    name: str
+    value: Any
+    place: Place
+
+
+def read_resources(given: Resources | None, node: MapNode) -> tuple[Said, ...]:
+    """What the `resources:` among the keys of `node`, whose typed form is `given`, says."""
+    entry = node.entries.get("resources")
+    if given is None or entry is None or not isinstance(entry.node, MapNode):
+        return ()
+    inner = entry.node.entries
+    return tuple(
+        Said(name, value, inner[name].node.place) for name, value in given.value().said().items()
+    )
+
+
+def combined(
+    levels: Iterable[tuple[Said, ...]],
+) -> tuple[resources.Resources, Mapping[str, Said]]:
+    """What the levels, the weakest first, come to, and who says what; `--set` is the strongest."""
+    said = [one for level in levels for one in level]
+    result: dict[str, Said] = {}
+    for one in sorted(said, key=lambda one: one.place.line == 0):
+        result.pop(resources.EXCLUSIVE.get(one.name, ""), None)
+        result[one.name] = one
+    values = {name: one.value for name, one in result.items()}
+    return resources.Resources(**values), {
+        name: result[name] for name in resources.NAMES if name in result
+    }
