@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,6 +37,10 @@ class Meter:
         self.device = device
         self.phases = {name: Phase() for name in PHASES}
         self._pending: list[tuple[Phase, torch.cuda.Event, torch.cuda.Event]] = []
+        self._peaks: dict[str, int | None] = {  # of earlier attempts
+            "peak_memory_bytes": None,
+            "peak_gpu_memory_bytes": None,
+        }
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             for phase in self.phases.values():
@@ -65,14 +69,22 @@ class Meter:
             phase.gpu_s = (phase.gpu_s or 0.0) + start.elapsed_time(end) / 1000.0
         self._pending.clear()
 
+    def add(self, earlier: Mapping[str, Any]) -> None:
+        """Take over what an earlier attempt had cost, as `to_json` said it."""
+        for name, phase in self.phases.items():
+            for key, value in earlier[name].items():
+                if value is not None:
+                    setattr(phase, key, (getattr(phase, key) or 0) + value)
+        self._peaks = {name: earlier[name] for name in self._peaks}
+
     def to_json(self) -> dict[str, Any]:
-        """The record's `cost`."""
+        """The record's `cost`: sums, and the highest of the peaks."""
         self.drain()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        gpu = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
         return {name: asdict(phase) for name, phase in self.phases.items()} | {
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated(self.device)
-            if self.device.type == "cuda"
-            else None,
+            name: max((peak for peak in (now, self._peaks[name]) if peak is not None), default=None)
+            for name, now in zip(self._peaks, (memory, gpu), strict=True)
         }
 
     def _event(self) -> torch.cuda.Event | None:

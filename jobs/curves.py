@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 
 class Curves:
@@ -44,6 +44,16 @@ class Curves:
     def to_json(self) -> dict[str, Any]:
         """The record's `curves`."""
         return {**self._epochs, **self._series, "optimizer": self._log}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`, to be continued; takes the lists over."""
+        curves = cls()
+        curves._log = content["optimizer"]
+        curves._series = {name: content[name] for name in curves._series}
+        series = {*curves._series, "optimizer"}
+        curves._epochs = {name: found for name, found in content.items() if name not in series}
+        return curves
 
 
 def _append(series: dict[str, list[Any]], step: int, value: Any) -> None:

@@ -1,16 +1,22 @@
 """Training: DeepOBS' protocol, honest endings, costs by phase, and the command that runs it alone."""
 
+import errno
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
-from jobs import files, record, train
+from jobs import checkpoint, files, interrupt, record, train, training
 from jobs.cost import Meter
 from jobs.curves import Curves
+from jobs.interrupt import Stop
+from jobs.monitor import FiniteMonitor
 from jobs.problems.problem import Problem
 from jobs.store import AttemptFiles
 from jobs.sweep import Run
@@ -62,12 +68,21 @@ class Parabola(Problem):
         return loss, None
 
 
+@pytest.fixture(autouse=True)
+def _handlers():
+    """The command takes the signals over; give them back."""
+    kept = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 def go(tmp_path, problem, optimizer=None, epochs=2):
     optimizer = optimizer or torch.optim.SGD(problem.model.parameters(), lr=0.01)
-    training = train.Training(
+    found = training.Training(
         make_run(epochs=epochs), problem, optimizer, Meter(CPU), AttemptFiles(tmp_path)
     )
-    return training.go(), training
+    return found.go(), found
 
 
 def test_order_of_evaluations_and_epochs(tmp_path):
@@ -95,6 +110,9 @@ def test_progress_has_a_line_per_evaluation(tmp_path):
     lines = files.read_lines(AttemptFiles(tmp_path).progress_file)
 
     assert [(line["epoch"], line["epochs"]) for line in lines] == [(0, 2), (1, 2), (2, 2)]
+    assert [(line["step"], line["steps"]) for line in lines] == [(0, 50), (25, 50), (50, 50)]
+    assert "epoch_s" not in lines[0]  # an evaluation alone says nothing of how long an epoch takes
+    assert all(line["epoch_s"] > 0 for line in lines[1:])
 
 
 @pytest.mark.parametrize("bad_at", [0, 7, 25, 49])
@@ -121,7 +139,7 @@ def test_an_evaluation_that_is_not_finite_ends_the_run(tmp_path):
 
 def test_a_late_look_finds_the_first_bad_step():
     """As on a GPU, where the host looks only every tenth step."""
-    monitor = train.FiniteMonitor(CPU)
+    monitor = FiniteMonitor(CPU, 10)
     for step, loss in enumerate([1.0, math.nan, 2.0, math.inf]):
         monitor.see(torch.tensor(loss), step, keep=True)
 
@@ -233,3 +251,136 @@ def test_a_run_that_cannot_be_leaves_its_reason(tmp_path, content, failure, mess
     assert error["failure"] == failure
     assert message in error["message"]
     assert not out.outcome_file.exists()
+
+
+def write_run(tmp_path, **changes):
+    """Arguments of the command, and where it writes to."""
+    (tmp_path / "run.json").write_bytes(files.to_json(make_run(**changes).to_json()))
+    out = AttemptFiles(tmp_path / "out")
+    return [str(tmp_path / "run.json"), "--out", str(out.path)], out
+
+
+def test_curves_go_on_where_they_were():
+    """The series of changes, too: the value before the interruption is known."""
+    curves, pieces = Curves(), Curves()
+    for step, rate in enumerate([0.1, 0.1, 0.2, 0.2, 0.1]):
+        pieces = Curves.from_json(json.loads(json.dumps(pieces.to_json())))
+        for each in (curves, pieces):
+            each.see_learning_rate(step, rate)
+            each.add_log(step, {"alpha": (rate, math.nan), "n": 1})
+            each.add_minibatch_loss(step, rate / 3)
+            each.add_epoch({"test_loss": rate / 7})
+    assert pieces.to_json() == curves.to_json()
+
+
+def test_costs_add_up_over_attempts():
+    first, second = Meter(CPU), Meter(CPU)
+    for meter in (first, second):
+        with meter.phase("train") as phase:
+            phase.forward += 3
+    before = json.loads(json.dumps(first.to_json())) | {"peak_memory_bytes": 10**15}
+    before["train"] |= {"wall_s": 100.0, "gpu_s": 7.0}
+    second.add(before)
+    found = second.to_json()
+
+    assert found["train"]["forward"] == 6
+    assert 100 < found["train"]["wall_s"] < 101
+    assert (found["train"]["gpu_s"], found["eval"]["gpu_s"]) == (7.0, None)
+    assert found["peak_memory_bytes"] == 10**15
+    assert found["peak_gpu_memory_bytes"] is None
+
+
+def test_there_is_time_with_a_margin(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    assert Stop().has_time_for(1e9)
+    assert Stop(until=1000 + 112).has_time_for(100)
+    assert not Stop(until=1000 + 111).has_time_for(100)
+
+
+def test_time_that_is_over_ends_each_attempt_after_an_epoch(tmp_path):
+    """Each makes progress, so a chain of attempts comes to the end of the run."""
+    whole = train.execute(make_run(epochs=3), data=None, out=AttemptFiles(tmp_path))
+    folders = []
+    for epoch in (1, 2):
+        arguments, out = write_run(tmp_path, epochs=3)
+        out = AttemptFiles(tmp_path / str(epoch))
+        resume = [word for folder in reversed(folders) for word in ("--resume", str(folder))]
+        arguments = [arguments[0], "--out", str(out.path), *resume]
+        assert train.main([*arguments, "--until", str(time.time())]) == 75
+        last = files.read_lines(out.progress_file)[-1]
+        assert (last["epoch"], last["step"], last["checkpoint"]) == (
+            epoch,
+            37 * epoch,
+            "checkpoint-a.pt",
+        )
+        folders.append(out.path)
+    out = AttemptFiles(tmp_path / "last")
+    arguments = [arguments[0], "--out", str(out.path), "--resume", str(folders[-1])]
+    assert train.main([*arguments, "--until", str(time.time())]) == 0  # no next epoch to fit in
+    assert json.loads(out.outcome_file.read_bytes())["curves"] == whole["curves"]
+
+
+def test_a_signal_in_an_evaluation_waits_for_its_end(tmp_path, monkeypatch):
+    """A checkpoint comes after it; a second signal changes nothing."""
+    real = Problem.evaluate
+
+    def evaluate(self, split, epoch):
+        if (split, epoch) == ("valid", 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return real(self, split, epoch)
+
+    monkeypatch.setattr(Problem, "evaluate", evaluate)
+    arguments, out = write_run(tmp_path)
+    assert train.main(arguments) == 75
+    lines = files.read_lines(out.progress_file)
+    assert [(line["epoch"], line["step"]) for line in lines] == [(0, 0), (1, 37), (1, 37)]
+    run = make_run()
+    saved = checkpoint.read(out.checkpoint_files[0], run)
+    assert (saved.epoch, saved.index) == (2, 0)
+
+
+def test_a_signal_after_the_last_evaluation_changes_nothing(tmp_path, monkeypatch):
+    real = Problem.evaluate
+
+    def evaluate(self, split, epoch):
+        if (split, epoch) == ("valid", 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, split, epoch)
+
+    monkeypatch.setattr(Problem, "evaluate", evaluate)
+    arguments, out = write_run(tmp_path, epochs=1)
+    assert train.main(arguments) == 0
+    assert out.outcome_file.exists()
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("what", ["append_line", "write_atomically"])
+def test_a_full_disk_is_named_even_if_only_the_exit_code_can(tmp_path, monkeypatch, what):
+    """Met in a progress line or in a checkpoint; in the second case the report fails, too."""
+    arguments, out = write_run(tmp_path)
+    monkeypatch.setattr(files, what, full)
+    code = train.main([*arguments, "--checkpoint-every", "0"])
+    if what == "write_atomically":
+        assert code == 73
+        assert not out.error_file.exists()
+    else:
+        assert code == 1
+        assert json.loads(out.error_file.read_bytes())["failure"] == "disk_full"
+
+
+@pytest.mark.parametrize("claims", [False, True])
+def test_a_run_that_was_given_a_gpu_does_not_train_without(tmp_path, monkeypatch, claims):
+    """None there, or one that is said to be there and does not work."""
+    if torch.version.cuda is not None:
+        pytest.skip("this torch is built for CUDA")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: claims)
+    arguments, out = write_run(tmp_path)
+    assert train.main([*arguments, "--gpu"]) == 1
+    error = json.loads(out.error_file.read_bytes())
+    assert error["failure"] == "gpu_missing"
+    assert f"CUDA_VISIBLE_DEVICES='3', torch {torch.__version__}" in error["message"]

@@ -1,0 +1,300 @@
+"""The command `verify-resume`: whether a run that is interrupted and goes on ends up the same.
+
+For a run of each pair of problem and optimizer, or for the one that is named, a shortened training
+is done twice in processes of their own: once in one go, once with interruptions. State, losses and
+curves have to be equal bit for bit after every step; where they are not, the report says what
+differs first, and what that means.
+"""
+
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from jobs import files
+from jobs import spec as specs
+from jobs.datasets import find as datasets
+from jobs.failure import EXIT_INTERRUPTED
+from jobs.store import AttemptFiles
+from jobs.sweep import PlannedRun, Run, Sweep
+
+EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3
+"""How far a run is trained; the preconditioner's default estimate takes 14 steps."""
+
+_PACKAGES = Path(__file__).resolve().parent.parent
+_NAMED = 3  # of the values that differ
+
+Line = dict[str, Any]
+"""One of `jobs.trace`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What came of one run."""
+
+    planned: PlannedRun
+    steps: int  # that were trained
+    interrupted: tuple[int, ...]  # after these steps
+    finding: str | None  # None: all equal
+
+
+def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_json: bool) -> int:
+    """Verify a run per problem and optimizer, or the named one; 0 if all are equal, else 1.
+
+    Raises:
+        SpecError, DataError: the spec is wrong, or data sets are missing.
+    """
+    plan = specs.make_plan(spec_file, overrides)
+    sweep = plan.sweep
+    chosen = _one_per_pair(sweep) if run is None else [sweep.runs[specs.find_run(plan, run)]]
+    data = Path(sweep.data) if sweep.data else None
+    datasets.require({planned.run.problem for planned in chosen}, spec_data=data)
+    console = Console(stderr=as_json, soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"{sweep.name}: {len(chosen)} runs, each shortened to {EPOCHS} epochs of at most {STEPS} steps"
+        f" and trained on the CPU: in one go, and with up to {INTERRUPTIONS} interruptions"
+    )
+    runs = track(chosen, "verifying", console=console, transient=True)
+    with tempfile.TemporaryDirectory(prefix="probprec-verify-") as folder:
+        verdicts = [
+            _verify(planned, sweep, Path(folder) / str(index)) for index, planned in enumerate(runs)
+        ]
+    _print(verdicts, console)
+    if as_json:
+        Console(soft_wrap=True).print_json(json.dumps(_to_json(sweep, verdicts)))
+    return 1 if any(verdict.finding for verdict in verdicts) else 0
+
+
+def _one_per_pair(sweep: Sweep) -> list[PlannedRun]:
+    pairs: dict[tuple[str, str], PlannedRun] = {}
+    for planned in sweep.runs:
+        pairs.setdefault((planned.problem, planned.optimizer), planned)
+    return list(pairs.values())
+
+
+def _verify(planned: PlannedRun, sweep: Sweep, folder: Path) -> Verdict:
+    short = replace(planned.run, epochs=EPOCHS)
+    folder.mkdir()
+    tracer = Tracer(short, sweep, folder)
+    stops: tuple[int, ...] = ()
+    steps = 0
+    try:
+        straight = tracer.train("straight")
+        steps = straight.lines[-1]["step"]
+        stops = interruptions(short, steps)
+        finding = _compare_pieces(straight, tracer.train_in_pieces(stops))
+    except TraceError as error:
+        finding = str(error)
+    return Verdict(planned=planned, steps=steps, interrupted=stops, finding=finding)
+
+
+def _compare_pieces(straight: "Traced", pieces: Iterator["Traced"]) -> str | None:
+    """Go on, piece by piece, as long as all is equal; what differs first, or None."""
+    lines: list[Line] = []
+    result = None
+    for piece in pieces:
+        lines += piece.lines
+        if finding := compare(straight.lines, lines):
+            return finding
+        result = piece.result
+    return None if result == straight.result else "the steps are equal, the curves are not"
+
+
+def interruptions(run: Run, steps: int) -> tuple[int, ...]:
+    """Steps after which to interrupt, one at random in each part of the training; always the same."""
+    draws = random.Random(run.id)  # noqa: S311 - to be repeatable is the point
+    bounds = [1 + index * (steps - 1) // INTERRUPTIONS for index in range(INTERRUPTIONS + 1)]
+    parts = [(low, high) for low, high in itertools.pairwise(bounds) if low < high]
+    return tuple(draws.randrange(low, high) for low, high in parts)
+
+
+class TraceError(RuntimeError):
+    """A training did not come to where it should have."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What a traced training left."""
+
+    lines: list[Line]
+    result: dict[str, Any] | None  # None: it was interrupted
+
+
+class Tracer:
+    """Starts the traced trainings of one run, each in a process of its own."""
+
+    def __init__(self, run: Run, sweep: Sweep, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "short.json"
+        self._data = sweep.data
+        self._code = sweep.code
+        files.write_atomically(self._file, files.to_json(run.to_json()))
+
+    def train_in_pieces(self, stops: Sequence[int]) -> Iterator[Traced]:
+        """The training, interrupted after these steps; each piece goes on from the one before."""
+        before: str | None = None
+        for index, stop in enumerate([*stops, None]):
+            piece = self.train(str(index), resume=before, stop=stop)
+            yield piece
+            before = str(index)
+
+    def train(self, name: str, *, resume: str | None = None, stop: int | None = None) -> Traced:
+        """One process; raises TraceError if it fails, or cannot be gone on from."""
+        out = AttemptFiles(self._folder / name)
+        done = subprocess.run(
+            self._command(out, resume, stop),
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in {0, EXIT_INTERRUPTED}:
+            raise TraceError(_why_failed(out, done))
+        lines = files.read_lines(self._trace(out))
+        if resume is not None and not lines[0]["resumed"]:
+            raise TraceError(f"cannot be gone on from: {_logged(done.stderr, 'skipped: ')}")
+        if done.returncode == 0:
+            return Traced(lines, json.loads(out.outcome_file.read_bytes()))
+        if not any(file.exists() for file in out.checkpoint_files):
+            raise TraceError(f"cannot be interrupted: {_logged(done.stderr, 'no checkpoint: ')}")
+        return Traced(lines, None)
+
+    def _command(self, out: AttemptFiles, resume: str | None, stop: int | None) -> list[str]:
+        command = [sys.executable, "-m", "jobs.trace", str(self._file), "--out", str(out.path)]
+        command += ["--trace", str(self._trace(out)), "--steps", str(STEPS)]
+        command += ["--data", self._data] if self._data else []
+        command += ["--resume", str(self._folder / resume)] if resume is not None else []
+        return command + (["--stop-after", str(stop)] if stop is not None else [])
+
+    def _trace(self, out: AttemptFiles) -> Path:
+        return self._folder / f"{out.path.name}.jsonl"
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
+        return {
+            **kept,
+            "PYTHONPATH": os.pathsep.join([str(_PACKAGES), *self._code]),
+            "PYTHONSAFEPATH": "1",
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+
+
+def _why_failed(out: AttemptFiles, done: subprocess.CompletedProcess[str]) -> str:
+    if out.error_file.exists():
+        return str(json.loads(out.error_file.read_bytes())["message"])
+    return f"exit code {done.returncode}: {done.stderr.strip()[-300:]}"
+
+
+def _logged(log: str, mark: str) -> str:
+    """What the first line with the mark says behind it."""
+    found = (line.partition(mark)[2] for line in log.splitlines() if mark in line)
+    return next(found, "the log does not say why")
+
+
+def compare(straight: Sequence[Line], pieces: Sequence[Line]) -> str | None:
+    """What differs first between a training in one go and one in pieces; None if nothing does."""
+    expected = {(line["epoch"], line["index"]): line for line in straight}
+    resumed_at, lost = None, ""
+    for line in pieces:
+        at = expected.get((line["epoch"], line["index"]))
+        if at is None:
+            return f"after step {line['step']} only the interrupted training goes on"
+        names = differing(at["state"], line["state"])
+        if line["resumed"]:
+            resumed_at = line["step"]
+            lost = _listed(differing(at["attributes"], line["attributes"]))
+            if names:
+                return (
+                    f"resumed at step {resumed_at}, but not to what was saved: {_listed(names)}:"
+                    " does load_state_dict() not bring back what state_dict() gave?"
+                )
+            continue
+        is_same_loss = repr(at["loss"]) == repr(line["loss"])  # NaN is NaN
+        if names or not is_same_loss:
+            return _explain(at, line, names, resumed_at, lost)
+    return None
+
+
+def _explain(at: Line, line: Line, names: Sequence[str], resumed_at: int | None, lost: str) -> str:
+    """What the first difference after a step means."""
+    step = line["step"]
+    is_same_loss = repr(at["loss"]) == repr(line["loss"])
+    loss = f"the loss of step {step} differs: {at['loss']!r} or {line['loss']!r}"
+    if resumed_at is None:
+        what = f"after step {step} there differ {_listed(names)}" if is_same_loss else loss
+        return (
+            f"even without an interruption two trainings are not the same: {what}:"
+            " randomness that does not come from the run's seed?"
+        )
+    since = f"resumed at step {resumed_at} to exactly what was saved, but"
+    if not is_same_loss:
+        return f"{since} {loss}: state outside state_dict(), of the problem or its model?"
+    hint = f" These attributes of it were not restored: {lost}." if lost else ""
+    return (
+        f"{since} after step {step} there differ {_listed(names)}:"
+        f" does the optimizer keep state outside state_dict()?{hint}"
+    )
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names whose values differ, or that only one of the two has."""
+    names = dict.fromkeys([*one, *other])
+    return [name for name in names if one.get(name, _LACKS) != other.get(name, _LACKS)]
+
+
+_LACKS = object()
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _print(verdicts: Sequence[Verdict], console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("problem", "optimizer", "run", "steps", "interrupted after", "resumed training"):
+        table.add_column(name, header_style="dim", overflow="fold")
+    for verdict in verdicts:
+        planned = verdict.planned
+        at = ", ".join(map(str, verdict.interrupted))
+        result = "differs" if verdict.finding else "equal"
+        steps = str(verdict.steps)
+        table.add_row(planned.problem, planned.optimizer, planned.run.id, steps, at, result)
+    console.print(table)
+    for verdict in verdicts:
+        if verdict.finding:
+            name = f"{verdict.planned.optimizer} on {verdict.planned.problem}"
+            console.print(f"{name}: {verdict.finding}", style="red")
+
+
+def _to_json(sweep: Sweep, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "sweep": sweep.name,
+        "epochs": EPOCHS,
+        "most_steps_per_epoch": STEPS,
+        "runs": [
+            {
+                "id": verdict.planned.run.id,
+                "problem": verdict.planned.problem,
+                "optimizer": verdict.planned.optimizer,
+                "steps": verdict.steps,
+                "interrupted_after": list(verdict.interrupted),
+                "equal": verdict.finding is None,
+                "finding": verdict.finding,
+            }
+            for verdict in verdicts
+        ],
+    }

@@ -1,0 +1,202 @@
+"""Train the beginning of a run and write down its state after every step, to compare two trainings.
+
+    python -m jobs.trace RUN.json --out DIR --trace FILE --steps N [--data DIR] [--resume DIR]
+        [--stop-after STEP]
+
+Each epoch has at most N steps, and each evaluation at most `EVALUATED` batches. FILE
+gets the trace, DIR what `python -m jobs.train` leaves. Always on the CPU.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jobs import checkpoint, failure, files, train
+from jobs.checkpoint import Checkpoint
+from jobs.interrupt import Stop
+from jobs.problems.problem import Batch, Problem, Split
+from jobs.store import AttemptFiles
+from jobs.sweep import Run
+from jobs.training import InterruptionError, Training
+
+EVALUATED = 2
+"""Batches of each split that an evaluation takes."""
+
+_STANDARD = {"state", "param_groups", "defaults"}  # what every optimizer has; `state_dict` says it
+_DEPTH = 4  # of lists in lists
+
+log = logging.getLogger(__name__)
+
+
+class TracedTraining(Training):
+    """A training that is short, and writes a line at every boundary and after a resume.
+
+    A line: `{"epoch", "index", "step", "resumed", "loss", "state", "attributes"}`. The last two map
+    names to values or hashes: `state` is what a checkpoint holds, `attributes` what else the
+    optimizer has as plain values.
+    """
+
+    file: Path
+    steps: int
+    stop_after: int | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._loss: torch.Tensor | None = None
+        self._loss_of = self.problem.loss
+        self._shorten(self.problem)
+
+    def _shorten(self, problem: Problem) -> None:
+        evaluation_batches = problem.evaluation_batches
+
+        def few(split: Split, epoch: int) -> Iterator[Batch]:
+            return itertools.islice(evaluation_batches(split, epoch), EVALUATED)
+
+        def seen(batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+            loss, accuracy = self._loss_of(batch)
+            self._loss = loss.detach()
+            return loss, accuracy
+
+        problem.steps_per_epoch = min(self.steps, problem.steps_per_epoch)
+        vars(problem).update(evaluation_batches=few, loss=seen)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Restore, and write down what has come back."""
+        super().restore(saved)
+        self._write(resumed=True)
+
+    def boundary(self, *, between_epochs: bool = False) -> None:
+        """Write a line; stop if this is where to."""
+        self._write(resumed=False)
+        if self.step == self.stop_after:
+            self._stop.asked = True
+        super().boundary(between_epochs=between_epochs)
+
+    def _write(self, *, resumed: bool) -> None:
+        line = {
+            "epoch": self.epoch,
+            "index": self.index,
+            "step": self.step,
+            "resumed": resumed,
+            "loss": None if self._loss is None else self._loss.item(),
+            "state": state_of(self),
+            "attributes": attributes_of(self.optimizer),
+        }
+        with self.file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def state_of(training: Training) -> dict[str, Any]:
+    """All that a checkpoint brings back, by names that a person understands."""
+    optimizer = training.optimizer.state_dict()
+    named: dict[str, Any] = {}
+    for index, of_parameter in optimizer.pop("state").items():
+        for key, value in of_parameter.items():
+            named[f"optimizer state '{key}' of parameter {index}"] = value
+    for index, group in enumerate(optimizer.pop("param_groups")):
+        for key, value in group.items():
+            named[f"optimizer setting '{key}' of group {index}"] = value
+    for key, value in optimizer.items():
+        named[f"optimizer state '{key}'"] = value
+    for key, value in training.problem.model.state_dict().items():
+        named[f"model weights '{key}'"] = value
+    notes = checkpoint.generator_notes()
+    named["the global random generator of torch"] = torch.get_rng_state()
+    named["the global random generator of numpy"] = notes["numpy"]
+    named["the global random generator of Python"] = notes["python"]
+    return dict(_flat(named))
+
+
+def attributes_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What else an optimizer has: attributes that are plain values, or made of them."""
+    own = {
+        key: value
+        for key, value in vars(optimizer).items()
+        if key not in _STANDARD and "hook" not in key and key != "_inner"
+    }
+    return dict(_flat(own))
+
+
+def _flat(named: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Each value as JSON can hold it: a number or a text as it is, more than that as a hash."""
+    for name, value in named.items():
+        if isinstance(value, dict):
+            for key, found in _flat(value):
+                yield f"{name}.{key}", found
+        elif value is None or isinstance(value, bool | int | float | str):
+            yield str(name), repr(value)
+        elif (found := _hash(value, _DEPTH)) is not None:
+            yield str(name), found
+
+
+def _hash(value: Any, depth: int) -> str | None:
+    """The sha256 of tensors, plain values and lists of them; None for what is of no known kind."""
+    if isinstance(value, torch.Tensor):
+        dense = value.detach().cpu().contiguous().reshape(-1)
+        content = dense.view(torch.uint8).numpy().tobytes()
+        return hashlib.sha256(f"{value.dtype}{tuple(value.shape)}".encode() + content).hexdigest()
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return hashlib.sha256(f"{value.dtype}{value.shape}".encode() + value.tobytes()).hexdigest()
+    if isinstance(value, dict):
+        value = [item for pair in value.items() for item in pair]
+    if isinstance(value, Sequence | set) and depth:
+        parts = [_hash(item, depth - 1) for item in value]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m jobs.trace`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.trace", description="Trace a training.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--trace", type=Path, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--stop-after", type=int)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options.out.mkdir(parents=True, exist_ok=True)
+    out = AttemptFiles(options.out)
+    run = Run.from_json(json.loads(options.run.read_bytes()))
+    try:
+        result = _trace(run, options, out)
+    except InterruptionError:
+        return failure.EXIT_INTERRUPTED
+    except Exception as error:
+        log.exception("the run failed")
+        files.write_atomically(out.error_file, files.to_json(failure.of_exception(error).to_json()))
+        return 1
+    files.write_atomically(out.outcome_file, files.to_json(result))
+    return 0
+
+
+def _trace(run: Run, options: argparse.Namespace, out: AttemptFiles) -> dict[str, Any]:
+    class Traced(TracedTraining):
+        file = options.trace
+        steps = options.steps
+        stop_after = options.stop_after
+
+    make = partial(
+        train.build, Traced, run, torch.device("cpu"), data=options.data, out=out, stop=Stop()
+    )
+    resume = [options.resume] if options.resume else []
+    training = train.begin(run, make, out=out, resume=resume, every=float("inf"))
+    return {"stop": training.go(), "curves": training.curves.to_json()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""The protocol: evaluate, train an epoch, evaluate, ... to the end, the divergence, or the next attempt."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+
+from jobs import checkpoint, files
+from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from jobs.cost import Meter
+from jobs.curves import Curves
+from jobs.interrupt import Stop
+from jobs.monitor import FiniteMonitor
+from jobs.problems.problem import Batch, Problem
+from jobs.store import AttemptFiles
+from jobs.sweep import Run
+
+LOG_INTERVAL = 10
+"""Steps between two entries of the minibatch loss, counted within each epoch (DeepOBS' default)."""
+
+_SPLITS: tuple[Literal["train", "valid", "test"], ...] = ("train", "valid", "test")
+
+log = logging.getLogger(__name__)
+
+
+class DivergedError(ArithmeticError):
+    """The run left the finite numbers."""
+
+    def __init__(self, reason: str, epoch: int, step: int) -> None:
+        super().__init__(f"{reason} in epoch {epoch} at step {step}")
+        self.stop = {"reason": reason, "epoch": epoch, "step": step}
+
+
+class InterruptionError(Exception):
+    """The training was told to stop, and has left a checkpoint if one could be written."""
+
+
+class Training:
+    """One run's training.
+
+    Evaluates all splits before training and after every epoch, logs the minibatch loss every
+    `LOG_INTERVAL`th step, and stops at the first loss that is not finite. Nothing after that step
+    is kept, and nothing is invented for it.
+
+    Between two steps, and after an evaluation, is a boundary: only there a checkpoint is written,
+    because it is due or because `stop` says so. Of epoch 0, the evaluation before training, nothing
+    is saved before its end. An evaluation is not interrupted, and neither is `start_estimate`.
+
+    An optimizer may offer `start_estimate()` (called after every epoch's evaluation),
+    `estimating` (its next step belongs to an estimation), `backward(loss)` (to be used instead of
+    `loss.backward()`), `hvp_count` and `get_log()`; all are optional.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        problem: Problem,
+        optimizer: torch.optim.Optimizer,
+        meter: Meter,
+        out: AttemptFiles,
+        stop: Stop | None = None,
+    ) -> None:
+        self.run = run
+        self.problem = problem
+        self.optimizer = optimizer
+        self.meter = meter
+        self.out = out
+        self.started = time.time()  # of the first attempt
+        self.resumes = 0
+        self.checkpoints = Checkpoints(out, every=math.inf)
+        self.epoch = 0  # under way; 0 is the evaluation before training
+        self.index = 0  # steps taken in this epoch
+        self.step = 0  # steps begun so far, over all epochs
+        self.curves = Curves()
+        self._stop = stop or Stop()
+        self._evaluated: int | None = None  # the last epoch that has been
+        self._epoch_start = time.monotonic()  # moved back by what earlier attempts spent on it
+        self._longest_epoch = 0.0  # seconds; of those that ended in this process
+        self._forwards = 0
+        problem.model.register_forward_hook(self._count_forward)
+        self._monitor = FiniteMonitor(meter.device, LOG_INTERVAL)
+        self._backward = getattr(optimizer, "backward", torch.Tensor.backward)
+        self._restart = getattr(optimizer, "start_estimate", None)
+        self._get_log = getattr(optimizer, "get_log", None)
+
+    def go(self) -> dict[str, Any]:
+        """Train to the end or to the divergence; returns the record's `stop`.
+
+        Raises:
+            InterruptionError: told to stop before the end.
+        """
+        try:
+            while self.epoch <= self.run.epochs:
+                if self.epoch > 0:
+                    self._train()
+                self._evaluate()
+                self._end_epoch()
+        except DivergedError as diverged:
+            log.info("%s", diverged)
+            return diverged.stop
+        return {"reason": "completed", "epoch": self.run.epochs, "step": self.step}
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on where the checkpoint was taken."""
+        notes, tensors = saved.notes, saved.tensors
+        self.problem.model.load_state_dict(tensors["model"])
+        self.optimizer.load_state_dict(tensors["optimizer"])
+        self.problem.load_state_dict(notes["problem"])
+        self.curves = Curves.from_json(notes["curves"])
+        self.meter.add(notes["cost"])
+        self.started, self.resumes = notes["started"], notes["resumes"] + 1
+        self.epoch, self.index, self.step = saved.epoch, saved.index, notes["step"]
+        self._evaluated = saved.epoch - 1
+        self._epoch_start = time.monotonic() - notes["epoch_s"]
+        checkpoint.restore_generators(tensors["generators"], notes["generators"])
+
+    def _snapshot(self) -> Checkpoint:
+        return Checkpoint(
+            epoch=self.epoch,
+            index=self.index,
+            tensors={
+                "model": self.problem.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "generators": checkpoint.generator_tensors(),
+            },
+            notes={
+                "problem": self.problem.state_dict(),
+                "curves": self.curves.to_json(),
+                "cost": self.meter.to_json(),
+                "started": self.started,
+                "resumes": self.resumes,
+                "step": self.step,
+                "epoch_s": time.monotonic() - self._epoch_start,
+                "generators": checkpoint.generator_notes(),
+            },
+        )
+
+    def boundary(self, *, between_epochs: bool = False) -> None:
+        """Between two steps: leave if it is time to, else write a checkpoint if one is due."""
+        expected = self._longest_epoch + self.checkpoints.seconds
+        if self._stop.asked:
+            self._save()
+            raise InterruptionError("told to stop by a signal")
+        if between_epochs and self._longest_epoch and not self._stop.has_time_for(expected):
+            self._save()
+            raise InterruptionError(
+                f"the next epoch would not end in time: it may take {expected:.0f} s"
+            )
+        if self.checkpoints.is_due:
+            self._save()
+
+    def _save(self) -> None:
+        self._collect()  # nothing that diverged is saved, and the monitor has nothing left to keep
+        try:
+            path = self.checkpoints.write(self.run, self._snapshot)
+        except CheckpointError as error:
+            log.warning("no checkpoint: %s", error)
+        else:
+            self.note_progress(checkpoint=path.name)
+
+    def _end_epoch(self) -> None:
+        """What follows an evaluation; the next epoch begins behind the boundary."""
+        if self._restart is not None and 0 < self.epoch < self.run.epochs:
+            self._restart()
+        seconds = time.monotonic() - self._epoch_start
+        if self.epoch > 0:
+            self._longest_epoch = max(self._longest_epoch, seconds)
+        self.note_progress(**({"epoch_s": seconds} if self.epoch > 0 else {}))
+        self.epoch, self.index = self.epoch + 1, 0
+        self._epoch_start = time.monotonic()
+        if self.epoch <= self.run.epochs:
+            self.boundary(between_epochs=True)
+
+    def _evaluate(self) -> None:
+        row: dict[str, float] = {}
+        with self.meter.phase("eval") as phase:
+            before = self._forwards
+            for split in _SPLITS:
+                loss, accuracy = self.problem.evaluate(split, self.epoch)
+                row[f"{split}_loss"] = loss
+                if accuracy is not None:
+                    row[f"{split}_accuracy"] = accuracy
+            phase.forward += self._forwards - before
+        if not all(math.isfinite(value) for value in row.values()):
+            raise DivergedError("nonfinite_evaluation", self.epoch, self.step)
+        self.curves.add_epoch(row)
+        self._evaluated = self.epoch
+        log.info("epoch %d/%d: %s", self.epoch, self.run.epochs, _format(row))
+
+    def note_progress(self, **more: Any) -> None:
+        """Append a line to the progress: how far the training is, and `more`."""
+        line = {
+            "time": time.time(),
+            "epoch": self._evaluated,
+            "epochs": self.run.epochs,
+            "step": self.step,
+            "steps": self.run.epochs * self.problem.steps_per_epoch,
+        }
+        files.append_line(self.out.progress_file, line | more)
+
+    def _train(self) -> None:
+        self.problem.model.train()
+        batches = self._batches()
+        while self.index < self.problem.steps_per_epoch:
+            self._take_step(batches.__next__, log_now=self.index % LOG_INTERVAL == 0)
+            self.index += 1
+            if self._monitor.is_due(self.index == self.problem.steps_per_epoch):
+                self._collect()
+            self.boundary()
+
+    def _batches(self) -> Iterator[Batch]:
+        """The epoch's minibatches from `index` on."""
+        if self.index == 0 or self.index < self.problem.steps_per_epoch:
+            return self.problem.train_batches(self.epoch, start=self.index)
+        # Resumed between the last step and the evaluation: the randomness of the whole epoch has
+        # been drawn, and for a problem that carries it along it has to be drawn again.
+        batches = self.problem.train_batches(self.epoch, start=self.index - 1)
+        next(batches)
+        return batches
+
+    def _take_step(self, next_batch: Any, *, log_now: bool) -> None:
+        estimating = bool(getattr(self.optimizer, "estimating", False))
+        forwards, hvps = self._forwards, getattr(self.optimizer, "hvp_count", 0)
+        with self.meter.phase("estimate" if estimating else "train") as phase:
+            batch: Batch = next_batch()
+            self.optimizer.zero_grad()
+            loss, _ = self.problem.loss(batch)
+            self._backward(loss)
+            phase.forward += self._forwards - forwards
+            phase.backward += 1
+        with self.meter.phase("estimate" if estimating else "apply") as phase:
+            self.optimizer.step()
+            phase.hvp += getattr(self.optimizer, "hvp_count", 0) - hvps
+        self._monitor.see(loss.detach(), self.step, keep=log_now)
+        rate = self.optimizer.param_groups[0]["lr"]
+        if log_now or not isinstance(rate, torch.Tensor):  # reading a tensor may wait for the GPU
+            self.curves.see_learning_rate(self.step, float(rate))
+        if log_now and self._get_log is not None:
+            self.curves.add_log(self.step, self._get_log())
+        self.step += 1
+
+    def _count_forward(self, *_: object) -> None:
+        self._forwards += 1
+
+    def _collect(self) -> None:
+        losses, first_bad = self._monitor.collect()
+        for step, value in losses:
+            self.curves.add_minibatch_loss(step, value)
+        if first_bad is not None:
+            self.curves.cut(first_bad)
+            raise DivergedError("nonfinite_loss", self.epoch, first_bad)
+
+
+def _format(row: Mapping[str, float]) -> str:
+    return ", ".join(f"{metric} {value:.4f}" for metric, value in row.items())
