@@ -2,36 +2,49 @@
 
 import json
 import os
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from cluster import status, watch
-from cluster.profile import LOCAL, Profile
+from cluster import connect, dry, profile, slurm, status, watch
+from cluster.profile import Profile
+from cluster.select import selection
 from cluster.submit import Receipt
 from cluster.submit import submit as send
 from jobs import spec
 from jobs.datasets import find as datasets
 from jobs.store import Store
-from jobs.sweep import Sweep
+from jobs.sweep import PlannedRun, Sweep
 
 
-def run(
-    spec_file: Path,
-    overrides: list[str],
-    *,
-    root: Path,
-    workers: int | None,
-    threads: int,
-    as_json: bool,
-) -> int:
-    """Submit to this machine and wait; 0 if every run has a record in the end, else 1."""
-    console = Console(stderr=as_json, soft_wrap=True)
-    sweep, receipt = _submit(
-        spec_file, overrides, console, root=root, workers=workers, threads=threads
-    )
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asks for."""
+
+    spec: Path
+    overrides: Sequence[str]
+    root: Path
+    on: str  # the profile
+    only: Sequence[str]  # `key=value`; see cluster.select
+    workers: int | None
+    threads: int | None
+    as_json: bool
+
+
+def run(request: Request) -> int:
+    """Submit and wait; 0 if every run has a record in the end, else 1.
+
+    On this machine Ctrl-C stops the runs; on a cluster they go on without us.
+    """
+    console = Console(stderr=request.as_json, soft_wrap=True)
+    sweep, store, place, chosen = _prepare(request)
+    receipt = _submit(sweep, store, place, chosen, request, console)
+    if place.engine == "slurm":
+        _tell_jobs(receipt, console)
+        return status.status(store, watch=True, as_json=request.as_json)
     try:
         found = watch.follow(sweep, receipt, console)
     except KeyboardInterrupt:
@@ -44,73 +57,121 @@ def run(
     counts = status.count(found)
     is_complete = counts["completed"] + counts["diverged"] == len(found)
     if is_complete:
-        console.print(f"every run has a record; next: probprec collect {receipt.store.root}")
+        console.print(f"every run has a record; next: probprec collect {store.root}")
     elif receipt.running:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
-    if as_json:
+    if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
     return 0 if is_complete else 1
 
 
-def submit(
-    spec_file: Path,
-    overrides: list[str],
-    *,
-    root: Path,
-    workers: int | None,
-    threads: int,
-    as_json: bool,
-) -> int:
-    """Submit to this machine and return at once; 0 when everything is under way or done."""
-    console = Console(stderr=as_json, soft_wrap=True)
-    _, receipt = _submit(spec_file, overrides, console, root=root, workers=workers, threads=threads)
-    if receipt.submitted:
+def submit(request: Request) -> int:
+    """Submit and return at once; 0 when everything is under way or done."""
+    console = Console(stderr=request.as_json, soft_wrap=True)
+    sweep, store, place, chosen = _prepare(request)
+    receipt = _submit(sweep, store, place, chosen, request, console)
+    if place.engine == "slurm":
+        _tell_jobs(receipt, console)
+    elif receipt.submitted:
         console.print(
             f"{len(receipt.workers)} workers are running in the background;"
-            f" next: probprec status {receipt.store.root}"
+            f" next: probprec status {store.root}"
         )
-    if as_json:
+    if request.as_json:
         _print_json(receipt, {})
-    return 0
+    return 1 if receipt.fed is not None and receipt.fed.problem else 0
+
+
+def dry_run(request: Request) -> int:
+    """Show what `submit` would send, and what Slurm says of it; nothing is written or sent."""
+    sweep, store, place, chosen = _prepare(request)
+    return dry.dry_run(sweep, store, place, chosen, as_json=request.as_json)
+
+
+def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[PlannedRun], bool]]:
+    sweep = spec.load(request.spec, request.overrides)
+    chosen = selection(sweep, request.only)
+    place = profile.load(request.on)
+    if request.threads is not None:
+        place = replace(place, threads=request.threads)
+    connect.use(place.name)
+    if folder := os.environ.get(datasets.VARIABLE):
+        os.environ[datasets.VARIABLE] = str(Path(folder).resolve())  # the runs stand elsewhere
+    data = sweep.data or place.data
+    if place.engine == "local" or data is None or Path(data).is_dir():
+        datasets.require(
+            {planned.run.problem for planned in sweep.runs}, spec_data=Path(data) if data else None
+        )
+    return sweep, Store(request.root / sweep.name), place, chosen
 
 
 def _submit(
-    spec_file: Path,
-    overrides: list[str],
+    sweep: Sweep,
+    store: Store,
+    place: Profile,
+    chosen: Callable[[PlannedRun], bool],
+    request: Request,
     console: Console,
-    *,
-    root: Path,
-    workers: int | None,
-    threads: int,
-) -> tuple[Sweep, Receipt]:
-    sweep = spec.load(spec_file, overrides)
-    if folder := os.environ.get(datasets.VARIABLE):
-        os.environ[datasets.VARIABLE] = str(Path(folder).resolve())  # the runs stand elsewhere
-    profile: Profile = replace(LOCAL, threads=threads)
-    datasets.require(
-        {planned.run.problem for planned in sweep.runs},
-        spec_data=Path(sweep.data) if sweep.data else None,
+) -> Receipt:
+    receipt = send(
+        sweep,
+        store,
+        place,
+        workers=request.workers,
+        chosen=chosen,
+        on_wait=lambda: console.print(f"{store.root} is being submitted by somebody else; waiting"),
     )
-    receipt = send(sweep, Store(root / sweep.name), profile, workers=workers)
+    left = len(sweep.runs) - len(receipt.submitted) - len(receipt.done) - len(receipt.running)
     parts = [
         f"{len(receipt.submitted)} submitted",
         f"{len(receipt.done)} done already",
-        *([f"{len(receipt.running)} running already"] if receipt.running else []),
+        *([f"{len(receipt.running)} waiting or running already"] if receipt.running else []),
+        *([f"{left} not chosen"] if left else []),
     ]
-    console.print(f"{receipt.store.root}: {len(sweep.runs)} runs, {', '.join(parts)}")
-    return sweep, receipt
+    console.print(f"{store.root}: {len(sweep.runs)} runs, {', '.join(parts)}")
+    return receipt
+
+
+def _tell_jobs(receipt: Receipt, console: Console) -> None:
+    """The jobs, what waits, and what to type next."""
+    fed = receipt.fed
+    if fed is not None:
+        for job, count, runs in fed.chunks:
+            console.print(f"  job {job}: array of {count} ({len(runs)} runs)")
+        if fed.feeder is not None:
+            console.print(
+                f"  job {fed.feeder}: sends the other {fed.waiting} tasks when there is room"
+            )
+        if fed.problem is not None:
+            console.print(
+                f"  {fed.waiting} tasks are not sent ({fed.problem});"
+                " the same command later sends them",
+                style="bold yellow",
+            )
+    root = receipt.store.root
+    console.print(f"next: probprec status {root} --watch; probprec collect {root}", style="dim")
 
 
 def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
+    fed = receipt.fed
+    sent = fed.chunks if fed is not None else []
     content = {
         "schema": 1,
         **extra,
         "submitted": len(receipt.submitted),
         "already": len(receipt.done) + len(receipt.running),
         "jobs": [
-            {"job_id": worker.job_id, "array": None, "runs": list(receipt.submitted)}
-            for worker in receipt.workers
+            *(
+                {"job_id": worker.job_id, "array": None, "runs": list(receipt.submitted)}
+                for worker in receipt.workers
+            ),
+            *(
+                {"job_id": str(job), "array": f"0-{count - 1}", "runs": runs}
+                for job, count, runs in sent
+            ),
         ],
-        "sbatch_calls": 0,
+        "feeder": None if fed is None or fed.feeder is None else str(fed.feeder),
+        "waiting": fed.waiting if fed is not None else 0,
+        "sbatch_calls": slurm.asked.calls.get("sbatch", 0),
     }
     Console(soft_wrap=True, highlight=False).print_json(json.dumps(content))

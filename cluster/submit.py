@@ -1,27 +1,22 @@
-"""Send a sweep's missing runs to an engine; so far the engine is this machine.
+"""Send a sweep's missing runs to an engine: this machine, or Slurm.
 
-Nothing stays in memory: what is to be run is on disk before the first process starts.
+Nothing stays in memory: what is to be run is on disk before anything is sent, and a run that is
+waiting or running somewhere is never sent again.
 """
 
-import os
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import submitit
-
+from cluster import feeder, local, queue
 from cluster.profile import Profile, usable_cpus, visible_gpus
-from jobs import launch, record
+from jobs import provenance, record, snapshot
+from jobs.launch import Entry
+from jobs.resources import Resources
+from jobs.state import Memory
 from jobs.store import RunFolder, Store
-from jobs.sweep import Sweep
-
-_A_YEAR_IN_MINUTES = 60 * 24 * 365
-"""submitit's local executor insists on a time limit; on this machine there is none."""
-
-_TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGHUP)
+from jobs.sweep import PlannedRun, Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +26,15 @@ class Receipt:
     store: Store
     submitted: Mapping[str, int]  # ids of the runs sent off, and their last fence before
     done: tuple[str, ...]  # ids of the runs that have a record
-    running: tuple[str, ...]  # ids of the runs that somebody else is running right now
-    workers: tuple[submitit.Job[None], ...] = field(default=())
+    running: tuple[str, ...]  # ids of the runs that wait or run somewhere already
+    workers: tuple[local.Worker, ...] = field(default=())
+    fed: feeder.Fed | None = None  # on Slurm: what was sent
 
     def cancel(self) -> None:
         """Stop the workers; their runs are noted as cancelled and can be submitted again."""
         for worker in self.workers:
             if not worker.done():
-                os.kill(int(worker.job_id), signal.SIGTERM)  # a local job's id is its process's
+                local.stop(worker)
         while not self.is_over():
             time.sleep(0.05)
 
@@ -47,37 +43,150 @@ class Receipt:
         return all(worker.done() for worker in self.workers)
 
 
-def submit(sweep: Sweep, store: Store, profile: Profile, *, workers: int | None) -> Receipt:
-    """Start workers for every run of the sweep that has no record and is not being run.
+def submit(
+    sweep: Sweep,
+    store: Store,
+    profile: Profile,
+    *,
+    workers: int | None = None,
+    chosen: Callable[[PlannedRun], bool] = lambda _: True,
+    more: Callable[[PlannedRun], Resources] = lambda _: Resources(),
+    on_wait: Callable[[], object] = lambda: None,
+) -> Receipt:
+    """Send every run of the sweep that has no record and is neither waiting nor running.
 
     Args:
         sweep: what is asked for.
         store: where it lives; made if it is not there.
         profile: where to run.
-        workers: runs at a time; default: as many as the CPUs allow.
+        workers: on this machine: runs at a time; default: as many as the CPUs allow.
+        chosen: which of the missing runs to send.
+        more: resources that a run gets beyond what the profile and the spec say.
+        on_wait: called if somebody else is submitting this sweep just now.
+
+    Raises:
+        slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
-    store.save(sweep)
-    done, running, missing = [], [], {}
+    with store.submitting(on_wait) as lock:
+        store.save(sweep)
+        done, running, missing = _sort(sweep, store, queue.repair(store))
+        wanted = [planned for planned in missing if chosen(planned)]
+        if not wanted:
+            return Receipt(store=store, submitted={}, done=done, running=running)
+        content = plan(sweep, store, profile, wanted, more)
+        submission = store.new_submission(content)
+        submitted = {
+            entry["id"]: entry["fence"]
+            for group in content["groups"]
+            for task in group["tasks"]
+            for entry in task
+        }
+        if profile.engine == "slurm":
+            fed = feeder.feed(store, submission, hold=lock)
+            return Receipt(store=store, submitted=submitted, done=done, running=running, fed=fed)
+        started = local.start(store, submission, usable_lanes(content, workers))
+    return Receipt(store=store, submitted=submitted, done=done, running=running, workers=started)
+
+
+def plan(
+    sweep: Sweep,
+    store: Store,
+    profile: Profile,
+    wanted: Sequence[PlannedRun],
+    more: Callable[[PlannedRun], Resources] = lambda _: Resources(),
+    *,
+    keep: bool = True,
+) -> dict[str, Any]:
+    """What a submission writes down: all that the nodes need to know.
+
+    Runs that ask for the same resources are in one group; a group becomes one array, or several.
+    Without `keep` the code's snapshot is not written either.
+    """
+    runs = [planned.run for planned in wanted]
+    code = snapshot.take(store.code, sweep.code, runs, keep=keep)
+    return {
+        "schema": 1,
+        "time": time.time(),
+        "profile": profile.to_json(),
+        "python": profile.python,
+        "data": sweep.data or (str(profile.data) if profile.data else None),
+        "gpus": visible_gpus() if profile.engine == "local" else [],
+        "checkpoint_every": profile.checkpoint_every,
+        "max_attempts": profile.max_attempts,
+        "requeues": [name for name, action in profile.policy.items() if action == "requeue"],
+        "code": {
+            "file": code.file.name,
+            "sha256": code.sha256,
+            "own": list(code.own),
+            **provenance.of_submission(),
+        },
+        "groups": _groups(store, profile, wanted, more),
+    }
+
+
+def _groups(
+    store: Store,
+    profile: Profile,
+    wanted: Sequence[PlannedRun],
+    more: Callable[[PlannedRun], Resources],
+) -> list[dict[str, Any]]:
+    together: dict[Resources, list[dict[str, Any]]] = {}
+    for planned in wanted:
+        resources = profile.resources.merged(planned.resources).merged(more(planned))
+        entry = Entry(run=planned.run, fence=store.run(planned.run.id).last_fence())
+        together.setdefault(resources, []).append(entry.to_json())
+    groups = []
+    for resources, entries in together.items():
+        size = resources.runs_per_task or 1
+        groups.append(
+            {
+                "resources": resources.to_json(),
+                "threads": profile.threads_of(resources),
+                "needs_gpu": bool(resources.gpus) or "gpu" in (resources.gres or ""),
+                "lead": profile.lead_of(resources),
+                "tasks": [entries[i : i + size] for i in range(0, len(entries), size)],
+            }
+        )
+    return groups
+
+
+def usable_lanes(content: Mapping[str, Any], workers: int | None) -> int:
+    """How many workers go through a submission on this machine."""
+    tasks = sum(len(group["tasks"]) for group in content["groups"])
+    threads = max(group["threads"] * max(map(len, group["tasks"])) for group in content["groups"])
+    return min(workers or max(1, usable_cpus() // threads), tasks)
+
+
+def _sort(
+    sweep: Sweep, store: Store, known: queue.Queue
+) -> tuple[tuple[str, ...], tuple[str, ...], list[PlannedRun]]:
+    """The runs that have a record, those that wait or run, and the others."""
+    done, running, missing = [], [], []
+    memory = Memory(store)
     for planned in sweep.runs:
         folder = store.run(planned.run.id)
-        folder.create(planned.run)
-        if has_record(folder):
+        if memory.has_record(folder) or _is_recorded(folder):
             done.append(folder.id)
-        elif folder.is_locked():
+        elif known.is_live(folder.id) or _is_running_here(folder, known):
             running.append(folder.id)
         else:
-            missing[folder.id] = folder.last_fence()
-    lanes = min(workers or max(1, usable_cpus() // profile.threads), len(missing))
-    return Receipt(
-        store=store,
-        submitted=missing,
-        done=tuple(done),
-        running=tuple(running),
-        workers=_start(store, profile, missing, lanes) if missing else (),
-    )
+            missing.append(planned)
+    return tuple(done), tuple(running), missing
 
 
-def has_record(folder: RunFolder) -> bool:
+def _is_running_here(folder: RunFolder, known: queue.Queue) -> bool:
+    """Whether an attempt holds its lock and Slurm does not say that its element is over.
+
+    A process that outlived its node's Slurm may hold a lock for ever; its fence is stale as soon
+    as there is a newer attempt, so it need not be waited for.
+    """
+    if not folder.is_locked():
+        return False
+    sent = known.runs.get(folder.id)
+    return sent is None or sent.element is None or not sent.element.is_over
+
+
+def _is_recorded(folder: RunFolder) -> bool:
     """Whether the run's outcome is published; a torn record is set aside, so that it is run again."""
     try:
         record.read(folder.record_file, run_id=folder.id)
@@ -88,51 +197,3 @@ def has_record(folder: RunFolder) -> bool:
         folder.note("record set aside", message=str(error))
         return False
     return True
-
-
-def _start(
-    store: Store, profile: Profile, missing: dict[str, int], lanes: int
-) -> tuple[submitit.Job[None], ...]:
-    content: dict[str, Any] = {
-        "schema": 1,
-        "time": time.time(),
-        "profile": profile.name,
-        "threads": profile.threads,
-        "gpus": visible_gpus(),
-        "runs": missing,
-    }
-    submission = store.new_submission(content)
-    executor = submitit.LocalExecutor(folder=submission.submitit)
-    executor.update_parameters(timeout_min=_A_YEAR_IN_MINUTES, stderr_to_stdout=True)
-    with _detached():
-        jobs = executor.map_array(
-            launch.work,
-            [str(store.root.resolve())] * lanes,
-            [submission.number] * lanes,
-            range(lanes),
-        )
-    return tuple(jobs)
-
-
-@contextmanager
-def _detached() -> Iterator[None]:
-    """Start processes that outlive the terminal and hold neither its Ctrl-C nor our output.
-
-    submitit gives its children our signals and standard streams. A child that ignores SIGINT and
-    SIGHUP is not torn down half-way by the terminal; one that does not hold our stdout lets
-    `probprec submit ... | less` end when we do. The workers set their own handlers.
-    """
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _TERMINAL_SIGNALS}
-    streams = [os.dup(number) for number in range(3)]
-    null = os.open(os.devnull, os.O_RDWR)
-    try:
-        for number in range(3):
-            os.dup2(null, number)
-        yield
-    finally:
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
-        os.close(null)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """Why an attempt ended without a record, in classes that say what to do."""
 
+import errno
 import signal
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -7,8 +8,41 @@ from typing import Any, Literal
 from jobs.datasets import DataError
 
 FailureClass = Literal[
-    "bad_data", "cancelled", "cuda_oom", "exception", "import_error", "killed", "lost", "oom"
+    "oom",
+    "timeout",
+    "preempted",
+    "node_fail",
+    "cancelled",
+    "killed",
+    "disk_full",
+    "bad_data",
+    "drifted",
+    "image",
+    "gpu_missing",
+    "cuda_oom",
+    "import_error",
+    "exception",
+    "no_progress",
+    "lost",
 ]
+
+EXIT_INTERRUPTED = 75
+"""Of a training that was told to stop and wrote a checkpoint first (EX_TEMPFAIL of sysexits(3))."""
+
+EXIT_DISK_FULL = 73
+"""Of a training that cannot even write why it ended (EX_CANTCREAT of sysexits(3))."""
+
+_CRASHES = {
+    signal.SIGSEGV,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+}
+"""Signals that a program gives itself by a mistake of its own; trying again does not help."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,41 +51,73 @@ class Failure:
 
     failure: FailureClass
     message: str  # one line
+    evidence: str = ""  # what says so: a file, a counter, an exit status
 
     def to_json(self) -> dict[str, Any]:
         """What `error.json` and the journal hold."""
         return asdict(self)
 
 
+class GpuMissingError(RuntimeError):
+    """The run was given a GPU, and there is none that can be used."""
+
+
 def of_exception(error: BaseException) -> Failure:
     """The failure that an exception of the training amounts to."""
     lines = str(error).splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return Failure(failure=_class_of(error), message=text)
+    return Failure(failure=_class_of(error), message=text, evidence="traceback in the log")
 
 
-def of_exit(returncode: int, *, cancelled: bool) -> Failure:
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the file system has no space left, or the user no quota."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def of_exit(returncode: int) -> Failure:
     """The failure of a training that left neither outcome nor error behind.
 
     Args:
         returncode: of the process; negative: the signal that ended it.
-        cancelled: whether the launcher was told to stop.
     """
-    if cancelled:
-        return Failure(failure="cancelled", message="stopped before its end")
     if returncode < 0:
         name = signal.Signals(-returncode).name
-        return Failure(failure="killed", message=f"killed by {name}")
-    return Failure(failure="exception", message=f"exit code {returncode} without a report")
+        if -returncode in _CRASHES:
+            return Failure(
+                failure="exception", message=f"crashed with {name}", evidence="exit status"
+            )
+        return Failure(failure="killed", message=f"killed by {name}", evidence="exit status")
+    if returncode == EXIT_DISK_FULL:
+        return Failure(
+            failure="disk_full", message="no space left to write to", evidence="exit status"
+        )
+    if returncode in {126, 127}:  # as a shell and a container runtime say it
+        return Failure(
+            failure="image",
+            message=f"cannot be started: exit code {returncode}",
+            evidence="exit status",
+        )
+    return Failure(
+        failure="exception",
+        message=f"exit code {returncode} without a report",
+        evidence="exit status",
+    )
+
+
+_CLASSES: tuple[tuple[type[BaseException], FailureClass], ...] = (
+    (DataError, "bad_data"),
+    (GpuMissingError, "gpu_missing"),
+    (ImportError, "import_error"),
+    (MemoryError, "oom"),
+)
 
 
 def _class_of(error: BaseException) -> FailureClass:
-    if isinstance(error, DataError):
-        return "bad_data"
-    if isinstance(error, ImportError):
-        return "import_error"
-    if isinstance(error, MemoryError):
-        return "oom"
+    for kind, failure in _CLASSES:
+        if isinstance(error, kind):
+            return failure
+    if is_disk_full(error):
+        return "disk_full"
     if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's, without importing torch here
         return "cuda_oom"
     return "exception"

@@ -14,13 +14,21 @@ from typing import TYPE_CHECKING, Any
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
 from jobs.problems.catalog import PROBLEMS
+from jobs.snapshot import PACKAGES, ROOT, toolkit
 from jobs.sweep import Run
 
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("probprec", "cluster", "containers", "jobs")
-_ROOT = Path(__file__).resolve().parent.parent
+_SLURM = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_PARTITION",
+    "SLURMD_NODENAME",
+)
 
 
 def of_training(run: Run, data: Path | None, device: "torch.device") -> dict[str, Any]:
@@ -37,23 +45,27 @@ def of_training(run: Run, data: Path | None, device: "torch.device") -> dict[str
     }
 
 
+def of_submission() -> dict[str, Any]:
+    """The commit of the code that is about to be submitted."""
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": _is_dirty()}
+
+
 def of_launch() -> dict[str, Any]:
-    """What the launcher knows: the commit of the code it runs, and its Slurm job, if any."""
+    """What the launcher knows: its Slurm job, if any."""
     slurm = {
         name.removeprefix("SLURM_").lower(): os.environ[name]
-        for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+        for name in _SLURM
         if name in os.environ
     }
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": _is_dirty(), "slurm": slurm}
+    return {"slurm": slurm}
 
 
 @cache
 def code_digest() -> str:
     """First 12 hex digits of the sha256 over every module of this toolkit, names and contents."""
     total = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            total.update(f"{path.relative_to(_ROOT)}\0{_sha256(path)}\n".encode())
+    for name, text in toolkit():
+        total.update(f"{name}\0{hashlib.sha256(text).hexdigest()}\n".encode())
     return total.hexdigest()[:12]
 
 
@@ -81,11 +93,11 @@ def _own_code(run: Run) -> dict[str, str]:
     """The user's own classes in the run: dotted path -> sha256 of the module's file."""
     found = {}
     for path in (run.problem, run.optimizer):
-        module = sys.modules.get(path.rpartition(".")[0])
-        package = path.partition(".")[0]
+        module = sys.modules.get(path.replace(":", ".").rpartition(".")[0])
         file = getattr(module, "__file__", None)
-        if file is not None and package not in {"torch", *PACKAGES}:
-            found[path] = _sha256(Path(file))
+        if file is not None and path.partition(".")[0] not in {"torch", *PACKAGES}:
+            loader = getattr(module, "__loader__", None)  # the file may lie in a zip
+            found[path] = hashlib.sha256(loader.get_data(file)).hexdigest()  # type: ignore[union-attr]  # a module with a file has a loader
     return found
 
 
@@ -110,7 +122,7 @@ def _driver() -> str | None:
 
 @cache
 def _git(*arguments: str) -> str | None:
-    return _output(["git", "-C", str(_ROOT), *arguments])
+    return _output(["git", "-C", str(ROOT), *arguments])
 
 
 def _is_dirty() -> bool | None:
@@ -125,7 +137,3 @@ def _output(command: list[str]) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

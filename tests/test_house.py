@@ -56,6 +56,15 @@ def test_only_the_store_knows_the_layout():
     assert found == ["store.py"]
 
 
+def test_only_one_module_runs_slurms_commands():
+    """No other module spells one; but the lab, which is a Slurm of its own."""
+    names = re.compile(r'\[\s*"(sbatch|squeue|scontrol|scancel|sacct|sacctmgr|sinfo|srun)"')
+    found = {path.name for path in modules() if names.search(path.read_text())}
+    lab = {path.name for path in modules() if path.parent.name == "lab"}
+
+    assert found - lab == {"slurm.py"}
+
+
 def test_the_command_line_is_light():
     """Importing the command loads neither torch nor pandas nor matplotlib nor numpy."""
     code = "import json, sys, cluster.cli; print(json.dumps(sorted(sys.modules)))"

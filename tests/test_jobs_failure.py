@@ -18,6 +18,9 @@ class OutOfMemoryError(RuntimeError):
         (MemoryError(), ("oom", "MemoryError")),
         (OutOfMemoryError("CUDA"), ("cuda_oom", "OutOfMemoryError: CUDA")),
         (ValueError("first\nsecond"), ("exception", "ValueError: first")),
+        (failure.GpuMissingError("no GPU"), ("gpu_missing", "GpuMissingError: no GPU")),
+        (OSError(28, "full"), ("disk_full", "OSError: [Errno 28] full")),
+        (OSError(2, "gone"), ("exception", "FileNotFoundError: [Errno 2] gone")),
     ],
 )
 def test_of_exception(error, expected):
@@ -27,14 +30,17 @@ def test_of_exception(error, expected):
 
 
 @pytest.mark.parametrize(
-    ("returncode", "cancelled", "expected"),
+    ("returncode", "expected"),
     [
-        (-9, False, ("killed", "killed by SIGKILL")),
-        (-9, True, ("cancelled", "stopped before its end")),
-        (3, False, ("exception", "exit code 3 without a report")),
+        (-9, ("killed", "killed by SIGKILL")),
+        (-11, ("exception", "crashed with SIGSEGV")),
+        (-6, ("exception", "crashed with SIGABRT")),
+        (3, ("exception", "exit code 3 without a report")),
+        (127, ("image", "cannot be started: exit code 127")),
+        (failure.EXIT_DISK_FULL, ("disk_full", "no space left to write to")),
     ],
 )
-def test_of_exit(returncode, cancelled, expected):
-    found = failure.of_exit(returncode, cancelled=cancelled)
+def test_of_exit(returncode, expected):
+    found = failure.of_exit(returncode)
 
     assert (found.failure, found.message) == expected

@@ -1,12 +1,18 @@
-"""One attempt from claim to record; the training itself is faked, its files are what it leaves."""
+"""Array tasks from claim to record; the trainings are small scripts, the processes and signals real."""
 
 import json
+import os
 import signal
+import sys
+import threading
+import time
 
 import pytest
 
-from jobs import files, provenance
-from jobs.launch import Launcher, work
+from containers.command import Command
+from jobs import files, launch, provenance
+from jobs.failure import Failure
+from jobs.launch import Allocation, Entry, How, Launcher, out_of_budget, work
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
 
@@ -18,7 +24,16 @@ RUN = Run(
     epochs=1,
     batch_size=32,
 )
-COST = {"exit": 0, "wall_s": 2.0, "cpu_s": 1.0, "peak_memory_bytes": 1}
+HEAD = """
+import json, os, signal, sys, time
+from pathlib import Path
+from jobs.store import Store
+signal.pthread_sigmask(signal.SIG_SETMASK, [])  # as jobs.train, once it listens
+out = Path(sys.argv[1])
+outcome = json.loads(os.environ["OUTCOME"])
+def publish(content=None):
+    (out / "outcome.json").write_text(json.dumps(content or outcome))
+"""
 
 
 def outcome(run=RUN):
@@ -37,119 +52,301 @@ def outcome(run=RUN):
 @pytest.fixture(autouse=True)
 def _handlers():
     """A launcher takes the signals over; give them back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (*launch.STOP_SIGNALS, signal.SIGCHLD)
+    kept = {number: signal.getsignal(number) for number in numbers}
     yield
+    signal.set_wakeup_fd(-1)
     for number, handler in kept.items():
         signal.signal(number, handler)
 
 
 @pytest.fixture
-def folder(tmp_path):
-    folder = Store(tmp_path).run(RUN.id)
-    folder.create(RUN)
-    return folder
+def store(tmp_path):
+    return Store(tmp_path)
 
 
-def fake_training(monkeypatch, leaves):
-    """The training's process is replaced by `leaves(attempt)`, which returns the exit code."""
-    monkeypatch.setattr(
-        Launcher, "_train", lambda _self, attempt: {**COST, "exit": leaves(attempt)}
-    )
+@pytest.fixture
+def folder(store):
+    return store.run(RUN.id)
 
 
-def launcher():
-    return Launcher(data=None, code=(), threads=1, gpu="")
+@pytest.fixture
+def trains(monkeypatch):
+    """`trains(script)`: what a training does instead of training."""
+
+    def use(script):
+        def training(run_file, out, **_how):
+            run = Run.from_json(json.loads(run_file.read_bytes()))
+            return Command(
+                arguments=(sys.executable, "-c", HEAD + script, str(out)),
+                environment={**os.environ, "OUTCOME": json.dumps(outcome(run))},
+            )
+
+        monkeypatch.setattr(launch.command, "training", training)
+
+    return use
 
 
-def test_an_outcome_is_published_with_its_provenance(folder, monkeypatch):
-    def leaves(attempt):
-        files.write_atomically(attempt.outcome_file, files.to_json(outcome()))
-        return 0
+class Element(Allocation):
+    """A made-up element of an array."""
 
-    fake_training(monkeypatch, leaves)
-    launcher().attempt(folder, last_fence=0)
+    name = "7_0"
+    grace = 0.5
+
+    def __init__(self, *, restarts=0, end=None, lead=0.0, problem=None):
+        self.restarts, self.end, self.lead, self.problem = restarts, end, lead, problem
+        self.requeued = 0
+
+    def describe(self):
+        return {"element": self.name, "restart": self.restarts}
+
+    def why_stop(self, number):
+        return Failure(failure="preempted", message="preempted", evidence=str(number))
+
+    def requeue(self):
+        self.requeued += 1
+        if self.problem is None:  # as Slurm ends what it has put back
+            threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        return self.problem
+
+
+def how(**changes):
+    return How(data=None, modules=(), requeues=frozenset({"timeout", "preempted"}), **changes)
+
+
+def launcher(store, allocation=None, **changes):
+    return Launcher(store, how(**changes), allocation or Allocation())
+
+
+def attempt(store, fence=0, allocation=None, run=RUN, **changes):
+    return launcher(store, allocation, **changes).run_task([Entry(run=run, fence=fence)])
+
+
+def ends(folder):
+    return [line for line in folder.journal() if line["event"] == "ended"]
+
+
+def test_an_outcome_is_published_with_its_provenance(store, folder, trains):
+    trains("publish()")
+    code = {"commit": "c", "dirty": False, "snapshot": "s"}
+
+    assert attempt(store, code=code)
     record = json.loads(folder.record_file.read_bytes())
-
-    assert record["cost"]["total"] == {"wall_s": 2.0, "cpu_s": 1.0, "peak_memory_bytes": 1}
+    assert set(record["cost"]["total"]) == {"wall_s", "cpu_s", "peak_memory_bytes"}
     assert record["provenance"]["attempts"] == 1
     assert record["provenance"]["host"] == "here"
-    assert {"commit", "dirty", "slurm"} <= set(record["provenance"])
+    assert {"commit", "dirty", "slurm", "snapshot", "co_tenants"} <= set(record["provenance"])
     assert [line["event"] for line in folder.journal()] == ["claimed", "ended"]
+    assert not folder.is_locked()
 
 
-def test_the_outcome_of_another_run_is_not_published(folder, monkeypatch):
-    other = Run.from_json(RUN.to_json() | {"seed": 43})
+@pytest.mark.parametrize(
+    ("script", "failure", "message"),
+    [
+        ("publish(outcome | {'id': 'x'})", "exception", "says to be run"),
+        ("(out / 'outcome.json').write_text('{')", "exception", "outcome.json"),
+        ("sys.exit(3)", "exception", "exit code 3"),
+        ("sys.exit(127)", "image", "cannot be started"),
+        ("sys.exit(73)", "disk_full", "no space"),
+        ("sys.exit(75)", "timeout", "time limit"),
+        ("os.kill(os.getpid(), 9)", "killed", "SIGKILL"),
+        (
+            """(out / 'error.json').write_text('{"failure": "bad_data", "message": "torn"}')""",
+            "bad_data",
+            "torn",
+        ),
+    ],
+)
+def test_what_is_no_outcome_is_a_failure(store, folder, trains, script, failure, message):
+    trains(script)
 
-    def leaves(attempt):
-        files.write_atomically(attempt.outcome_file, files.to_json(outcome(other)))
-        return 0
-
-    fake_training(monkeypatch, leaves)
-    launcher().attempt(folder, last_fence=0)
-
+    assert not attempt(store)
     assert not folder.record_file.exists()
-    assert "trained another run" in folder.journal()[-1]["message"]
+    assert ends(folder)[-1]["failure"] == failure
+    assert message in ends(folder)[-1]["message"]
 
 
-def test_a_torn_outcome_is_a_failure(folder, monkeypatch):
-    def leaves(attempt):
-        attempt.outcome_file.write_text('{"schema": 1, ')
-        return 0
+def test_a_training_that_cannot_be_started(store, folder, monkeypatch):
+    monkeypatch.setattr(
+        launch.command,
+        "training",
+        lambda *_, **__: Command(arguments=("/no/such/python",), environment={}),
+    )
 
-    fake_training(monkeypatch, leaves)
-    launcher().attempt(folder, last_fence=0)
-
-    assert not folder.record_file.exists()
-    assert folder.journal()[-1]["failure"] == "exception"
+    assert not attempt(store)
+    assert ends(folder)[-1]["failure"] == "image"
 
 
-def test_an_overtaken_attempt_is_refused(folder, monkeypatch):
+def test_the_kernels_word_on_memory(store, folder, trains, monkeypatch):
+    """A process that was killed while the counter of its cgroup grew was killed for its memory."""
+    readings = iter([4, 5])
+    monkeypatch.setattr(launch.memory, "oom_kills", lambda: next(readings))
+    monkeypatch.setattr(launch._Live.__dataclass_fields__["oom_kills"], "default_factory", int)
+    trains("os.kill(os.getpid(), 9)")
+    attempt(store)
+
+    assert ends(folder)[-1]["failure"] == "oom"
+
+
+def test_an_overtaken_attempt_is_refused(store, folder, trains):
     """A zombie can burn time, never change a result."""
+    trains("Store(out.parents[3]).run(out.parents[1].name).claim(); publish()")
 
-    def leaves(attempt):
-        attempt.folder.claim()
-        files.write_atomically(attempt.outcome_file, files.to_json(outcome()))
-        return 0
-
-    fake_training(monkeypatch, leaves)
-    launcher().attempt(folder, last_fence=0)
-
+    assert not attempt(store)
     assert not folder.record_file.exists()
     assert folder.journal()[-1]["event"] == "refused"
 
 
-def test_an_error_report_becomes_the_failure(folder, monkeypatch):
-    def leaves(attempt):
-        report = {"failure": "bad_data", "message": "DataError: torn"}
-        files.write_atomically(attempt.error_file, files.to_json(report))
-        return 1
+def test_a_run_with_a_record_is_left_alone(store, folder, trains):
+    trains("publish()")
+    attempt(store)
+    before = folder.record_file.read_bytes()
 
-    fake_training(monkeypatch, leaves)
-    launcher().attempt(folder, last_fence=0)
-    end = folder.journal()[-1]
-
-    assert (end["failure"], end["message"]) == ("bad_data", "DataError: torn")
+    assert attempt(store, fence=1)
+    assert folder.last_fence() == 1
+    assert folder.record_file.read_bytes() == before
 
 
-@pytest.mark.parametrize("why", ["has a record", "is locked", "has a newer fence"])
-def test_a_run_that_is_not_to_be_attempted(folder, monkeypatch, why):
-    fake_training(monkeypatch, lambda _attempt: pytest.fail("attempted"))
-    if why == "has a record":
-        folder.claim().publish(outcome())
-        launcher().attempt(folder, last_fence=1)
-    elif why == "is locked":
-        with folder.lock():
-            launcher().attempt(folder, last_fence=0)
+def test_a_run_that_somebody_else_claimed_is_left_alone(store, folder, trains):
+    trains("publish()")
+    folder.claim()
+
+    assert not attempt(store)
+    assert folder.last_fence() == 1
+    assert [line["event"] for line in folder.journal()] == ["refused"]
+
+
+def test_runs_of_one_task_run_side_by_side(store, trains):
+    runs = [Run.from_json(RUN.to_json() | {"seed": seed}) for seed in (1, 2)]
+    trains("publish() if outcome['run']['seed'] == 1 else sys.exit(3)")
+    done = launcher(store).run_task([Entry(run=run, fence=0) for run in runs])
+
+    assert not done
+    record = json.loads(store.run(runs[0].id).record_file.read_bytes())
+    assert record["provenance"]["co_tenants"] == [runs[1].id]
+    assert ends(store.run(runs[1].id))[-1]["failure"] == "exception"
+
+
+def test_a_stopped_training_is_told_and_waited_for(store, folder, trains):
+    trains(
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75));"
+        "os.kill(os.getppid(), signal.SIGUSR2); time.sleep(20)"
+    )
+    attempt(store)
+
+    assert ends(folder)[-1]["failure"] == "cancelled"
+    assert [line["event"] for line in folder.journal()] == ["claimed", "stopping", "ended"]
+
+
+def test_a_training_that_does_not_listen_is_killed(store, folder, trains):
+    trains(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    )
+    started = time.monotonic()
+    attempt(store, allocation=Element(problem="no"))
+
+    assert ends(folder)[-1]["failure"] == "preempted"
+    assert time.monotonic() - started < 20
+
+
+def test_time_runs_out(store, folder, trains):
+    """Without a signal, by the end time alone; afterwards the element is put back."""
+    trains("signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(60)")
+    element = Element(end=time.time() + 60, lead=59.5)
+    attempt(store, allocation=element)
+
+    assert ends(folder)[-1]["failure"] == "timeout"
+    assert element.requeued == 1
+    assert folder.journal()[-1] == folder.journal()[-1] | {"event": "requeued", "element": "7_0"}
+
+
+def test_a_requeue_that_is_refused_is_written_down(store, folder, trains):
+    trains("sys.exit(75)")
+    attempt(store, allocation=Element(problem="Requested operation is presently disabled"))
+
+    assert folder.journal()[-1]["event"] == "not requeued"
+    assert "disabled" in folder.journal()[-1]["message"]
+
+
+def test_a_restarted_element_goes_on_with_its_run(store, folder, trains):
+    """It follows its own last attempt, whose end it writes down if that could not."""
+    zombie = folder.claim()
+    folder.note("claimed", fence=zombie.fence, element="7_0", submission=0)
+    trains("publish()")
+
+    assert attempt(store, allocation=Element(restarts=1))
+    assert [(line["fence"], line["failure"]) for line in ends(folder)] == [(1, "lost"), (2, None)]
+
+
+def test_a_restarted_element_leaves_the_runs_of_others_alone(store, folder, trains):
+    other = folder.claim()
+    folder.note("claimed", fence=other.fence, element="8_0", submission=0)
+    trains("publish()")
+
+    assert not attempt(store, allocation=Element(restarts=1))
+    assert folder.last_fence() == 1
+
+
+def test_scratch_is_used_and_left_as_it_was(store, folder, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setenv("MY_JOB", "7")
+    monkeypatch.setattr(
+        launch.command,
+        "training",
+        lambda *_, scratch, **__: (
+            seen.append(scratch) or Command(arguments=("true",), environment={})
+        ),
+    )
+    for place in ("$MY_JOB", "$NOT_SET"):
+        attempt(store, fence=folder.last_fence(), scratch=f"{tmp_path}/scratch/{place}")
+
+    assert seen[0].parent == tmp_path / "scratch" / "7"
+    assert seen[1] is None
+    assert not list((tmp_path / "scratch" / "7").iterdir())
+
+
+def journal(folder, *tries, submission=1):
+    for fence, (failure, step) in enumerate(tries, 1):
+        folder.note("claimed", fence=fence, submission=submission)
+        folder.note("ended", fence=fence, failure=failure, step=step, message="m")
+
+
+@pytest.mark.parametrize(
+    ("tries", "message"),
+    [
+        ([], None),
+        ([("timeout", 10)], None),
+        ([("timeout", 10), ("timeout", 20)], None),
+        ([("timeout", 10), ("timeout", 10)], None),  # the first of them made progress
+        ([("timeout", None), ("timeout", None)], "two attempts without a newer checkpoint"),
+        ([("timeout", 10), ("timeout", 10), ("timeout", 10)], "than step 10"),
+        ([("preempted", None)] * 3, None),  # they may have had no time
+        ([("preempted", step) for step in range(5)], "5 attempts"),
+    ],
+)
+def test_the_budget(folder, tries, message):
+    folder.create(RUN)
+    journal(folder, *tries)
+    found = out_of_budget(folder, most=5)
+
+    if message is None:
+        assert found is None
     else:
-        folder.claim()
-        launcher().attempt(folder, last_fence=0)
-
-    assert folder.journal() == []
+        assert found.failure == "no_progress"
+        assert message in found.message
 
 
-def test_a_stopped_launcher_starts_nothing_more(tmp_path, monkeypatch):
+def test_a_new_submission_has_a_new_budget(folder):
+    folder.create(RUN)
+    journal(folder, ("timeout", None), ("timeout", None))
+    folder.note("claimed", fence=3, submission=2)
+
+    assert out_of_budget(folder, most=5) is None
+
+
+def test_a_stopped_worker_starts_nothing_more(store, trains):
     runs = [Run.from_json(RUN.to_json() | {"seed": seed}) for seed in (1, 2, 3)]
-    store = Store(tmp_path)
     store.save(
         Sweep(
             name="a",
@@ -163,17 +360,29 @@ def test_a_stopped_launcher_starts_nothing_more(tmp_path, monkeypatch):
             sources={},
         )
     )
-    for run in runs:
-        store.run(run.id).create(run)
-    content = {"threads": 1, "gpus": ["3", "5"], "runs": {run.id: 0 for run in runs}}
+    content = {
+        "python": None,
+        "data": None,
+        "gpus": ["3", "5"],
+        "checkpoint_every": 600,
+        "max_attempts": 3,
+        "requeues": [],
+        "code": {"file": "c.zip", "sha256": "s", "own": [], "commit": None, "dirty": None},
+        "profile": {"scratch": None},
+        "groups": [
+            {
+                "threads": 1,
+                "needs_gpu": False,
+                "tasks": [[Entry(run=run, fence=0).to_json()] for run in runs],
+            }
+        ],
+    }
     number = store.new_submission(content).number
-
-    def leaves(_attempt):
-        signal.raise_signal(signal.SIGTERM)
-        return -9
-
-    fake_training(monkeypatch, leaves)
-    work(str(tmp_path), number, 1)
+    trains(
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75));"
+        "os.kill(os.getppid(), signal.SIGTERM); time.sleep(20)"
+    )
+    work(str(store.root), number, 1)
     attempted = [run.id for run in runs if store.run(run.id).last_fence()]
 
     assert attempted == [runs[0].id]
@@ -189,3 +398,11 @@ def test_slurm_ids_are_part_of_the_provenance(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
 
     assert provenance.of_launch()["slurm"] == {"job_id": "17"}
+
+
+def test_a_torn_error_report_does_not_hide_the_exit(store, folder, trains):
+    trains("(out / 'error.json').write_text('{'); sys.exit(4)")
+    attempt(store)
+
+    assert ends(folder)[-1]["message"] == "exit code 4 without a report"
+    assert files.read_lines(folder.journal_file)

@@ -52,8 +52,9 @@ def test_counts_add_up_whatever_became_of_the_runs(tmp_path):
         is_recorded=lambda planned: planned.run.seed != 44,
     )
     lost, failed = [run for run in ids(store) if not store.run(run).record_file.exists()][:2]
-    store.run(lost).claim()
+    store.run(lost).claim().release()
     attempt = store.run(failed).claim()
+    attempt.release()
     store.run(failed).note("ended", fence=attempt.fence, failure="oom", message="out of memory")
 
     found = take(store)
@@ -74,10 +75,10 @@ def test_counts_add_up_whatever_became_of_the_runs(tmp_path):
 def test_a_running_run_is_missing(tmp_path):
     store = make_sweep(tmp_path / "sweep", epochs=2, is_recorded=lambda p: p.run.seed != 42)
     folder = next(store.run(run) for run in ids(store) if not store.run(run).record_file.exists())
-    folder.claim()
+    attempt = folder.claim()
 
-    with folder.lock():
-        assert take(store).states["running"] == 1
+    assert take(store).states["running"] == 1
+    attempt.release()
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The sweep folder: fences only grow, a record is published once, a live attempt is seen."""
 
+import fcntl
+import subprocess
 import threading
 
 import pytest
 
-from jobs.store import StaleAttemptError, Store, StoreError
+from jobs.store import ClaimedError, StaleAttemptError, Store, StoreError
 from jobs.sweep import PlannedRun, Run, Sweep
 
 
@@ -93,15 +95,56 @@ def test_an_overtaken_attempt_cannot_publish(folder):
     assert not folder.record_file.exists()
 
 
-def test_the_lock_has_one_holder(folder):
+def test_an_attempt_is_locked_from_its_first_moment(folder):
     assert not folder.is_locked()
-    with folder.lock() as mine:
-        assert mine
-        assert folder.is_locked()
-        with folder.lock() as other:
-            assert not other
-        assert folder.is_locked()
+    attempt = folder.claim()
+    assert folder.is_locked()
+    attempt.release()
     assert not folder.is_locked()
+
+
+def test_a_claim_after_somebody_elses_is_refused_and_leaves_nothing(folder):
+    folder.claim(0)
+    with pytest.raises(ClaimedError, match="attempt 1"):
+        folder.claim(0)
+
+    assert [path.name for path in (folder.path / "attempts").iterdir()] == ["0001"]
+
+
+def test_a_part_is_written_down_once_sent_once_or_withdrawn(tmp_path):
+    submission = Store(tmp_path).submission(3)
+    part = submission.part("chunk", 20)
+    part.intend({"token": "t"})
+    with pytest.raises(FileExistsError):
+        part.intend({"token": "u"})
+    assert part.job_id() is None
+    part.settle(17)
+    part.settle(18)  # the submitter and a repair may both find out
+    assert part.job_id() == 17
+    feeder = submission.part("feeder", 40)
+    feeder.intend({"token": "v"})
+    feeder.withdraw("refused")
+
+    assert [part.first for part in submission.parts("chunk")] == [20]
+    assert submission.parts("feeder") == []
+
+
+def test_whoever_inherits_the_lock_holds_the_sweep(tmp_path):
+    """A sbatch that outlives its killed submitter keeps the next submitter out."""
+    store = Store(tmp_path)
+    with store.submitting() as lock:
+        child = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
+    try:
+        with (
+            (tmp_path / "submissions" / "lock").open("ab") as file,
+            pytest.raises(BlockingIOError),
+        ):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        child.kill()
+        child.wait()
+    with store.submitting():
+        pass
 
 
 def test_submissions_are_numbered(tmp_path):

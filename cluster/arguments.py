@@ -1,0 +1,248 @@
+"""The arguments of the command `probprec`; argparse only, so that `--help` is quick."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+_AddParser = Callable[..., argparse.ArgumentParser]
+
+_EPILOG = """\
+exit codes: 0 done; 1 something is missing or failed; 2 the input is wrong; 130 interrupted
+
+a first sweep, on this machine:
+  probprec check configs/experiments/quickstart.yaml    what would run
+  probprec run configs/experiments/quickstart.yaml      run it here
+  probprec collect quickstart                           records to tables
+  probprec plot quickstart                              records to a figure
+
+on a cluster:
+  probprec submit SPEC --on PROFILE --dry-run           the batch scripts, and what Slurm says
+  probprec submit SPEC --on PROFILE                     send it and go home
+  probprec status SWEEP --watch                         how it stands
+  probprec why RUN                                      what became of a run, and what to do
+  probprec retry SWEEP                                  what failed, with more memory or time
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    found = argparse.ArgumentParser(
+        prog="probprec",
+        description="Benchmark deep-learning optimizers: one YAML file in, one table and the figures out.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = found.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_spec_commands(commands.add_parser)
+    _add_start_commands(commands.add_parser)
+    _add_watch_commands(commands.add_parser)
+    _add_repair_commands(commands.add_parser)
+    _add_result_commands(commands.add_parser)
+    _add_lab(commands.add_parser("lab", help="a throw-away Slurm on this machine, to try things"))
+    return found
+
+
+def _add_spec_commands(add: _AddParser) -> None:
+    check = add("check", help="validate a spec and show what it asks for")
+    _add_spec(check)
+    _add_json(check)
+    explain = add("explain", help="show which line of a spec gave each value")
+    _add_spec(explain)
+    explain.add_argument("run", metavar="RUN", help="a run's id, or the beginning of it")
+    _add_json(explain)
+    add("schema", help="print the JSON Schema of a spec, for editors")
+    verify = add("verify-resume", help="check that an interrupted run goes on exactly as it was")
+    _add_spec(verify)
+    verify.add_argument("--run", metavar="RUN", help="only this run (default: one of each kind)")
+    _add_json(verify)
+
+
+def _add_start_commands(add: _AddParser) -> None:
+    run = add("run", help="run what has no record yet, and wait")
+    submit = add("submit", help="the same without waiting: submit and go home")
+    for command in (run, submit):
+        _add_spec(command)
+        _add_root(command)
+        command.add_argument(
+            "--on",
+            metavar="PROFILE",
+            default="local",
+            help="where: a profile's name (configs/clusters/NAME.yaml) or file (default: local,"
+            " this machine)",
+        )
+        command.add_argument(
+            "--only",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="only some runs, by problem, optimizer, seed, cell or run,"
+            " e.g. --only seed=42..44 --only optimizer=SGD; may be repeated",
+        )
+        command.add_argument(
+            "--workers",
+            type=_positive,
+            metavar="N",
+            help="on this machine: runs at a time (default: usable CPUs / threads)",
+        )
+        command.add_argument(
+            "--threads",
+            type=_positive,
+            metavar="N",
+            help="CPU threads per run (default: the profile's; on this machine 1)",
+        )
+        _add_json(command)
+    submit.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the batch scripts and what Slurm says of them; send nothing",
+    )
+
+
+def _add_watch_commands(add: _AddParser) -> None:
+    status = add("status", help="show how a sweep stands")
+    _add_sweep(status)
+    status.add_argument("--watch", action="store_true", help="look again until all is over")
+    for name, summary in (
+        ("logs", "show the log of a run"),
+        ("why", "what became of a run, and what to do about it"),
+    ):
+        command = add(name, help=summary)
+        command.add_argument("run", metavar="RUN", help="a run's id, or the beginning of it")
+        command.add_argument(
+            "--of",
+            dest="sweep",
+            metavar="SWEEP",
+            help="its sweep's name or folder (default: the sweep below the root that has it)",
+        )
+        _add_root(command)
+        if name == "logs":
+            command.add_argument(
+                "-f", "--follow", action="store_true", help="go on as it grows, over all attempts"
+            )
+        else:
+            _add_json(command)
+
+
+def _add_repair_commands(add: _AddParser) -> None:
+    retry = add("retry", help="submit again what failed, with what it lacked")
+    _add_sweep(retry)
+    retry.add_argument(
+        "--failed", action="store_true", help="all that failed, also what will fail again"
+    )
+    retry.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="only failures of this class, e.g. oom; may be repeated",
+    )
+    retry.add_argument(
+        "--run", dest="runs", action="append", default=[], metavar="RUN", help="only this run"
+    )
+    retry.add_argument("--mem", metavar="M", help="memory: x2, +2G or 8G (default: the policy's)")
+    retry.add_argument("--time", metavar="T", help="time: x2, +50%%, +01:00:00 or 04:00:00")
+    retry.add_argument(
+        "--exclude-bad-nodes", action="store_true", help="not on nodes that fail what others pass"
+    )
+    retry.add_argument("--on", metavar="PROFILE", help="where (default: as the last time)")
+    cancel = add("cancel", help="cancel a sweep's jobs, or some runs")
+    _add_sweep(cancel)
+    cancel.add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
+
+
+def _add_result_commands(add: _AddParser) -> None:
+    collect = add("collect", help="turn a sweep's records into tables")
+    plot = add("plot", help="draw a sweep's figures")
+    for command in (collect, plot):
+        _add_sweep(command)
+    collect.add_argument(
+        "--strict", action="store_true", help="exit with 1 on any finding, not only on missing runs"
+    )
+    plot.add_argument(
+        "--figure",
+        choices=("grid", "final", "runtime", "sensitivity"),
+        default="grid",
+        help="curves of all metrics; final metric per seed; cost relative to SGD;"
+        " final metric against a hyperparameter (default: grid)",
+    )
+    plot.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="of the figures final and sensitivity, e.g. test_loss (default: the problem's own)",
+    )
+
+
+def _add_lab(lab: argparse.ArgumentParser) -> None:
+    commands = lab.add_subparsers(dest="lab", metavar="COMMAND", required=True)
+    up = commands.add_parser("up", help="start it")
+    up.add_argument("--nodes", type=_positive, default=2, metavar="N", help="default: 2")
+    up.add_argument(
+        "--cpus", type=_positive, default=4, metavar="N", help="per node, pretended (default: 4)"
+    )
+    up.add_argument(
+        "--gpus", type=int, default=2, metavar="N", help="per node, pretended (default: 2)"
+    )
+    up.add_argument("--accounting", action="store_true", help="with slurmdbd, so that sacct works")
+    up.add_argument(
+        "--max-array-size", type=_positive, default=1001, metavar="N", help="default: 1001"
+    )
+    up.add_argument(
+        "--max-submit", type=_positive, metavar="N", help="jobs in the queue; needs --accounting"
+    )
+    commands.add_parser("down", help="stop it, and leave nothing behind")
+    status = commands.add_parser("status", help="its daemons and nodes")
+    _add_json(status)
+    execute = commands.add_parser("exec", help="run a command in it: lab exec -- squeue")
+    execute.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- CMD")
+    fault = commands.add_parser("fault", help="break something, to see what happens")
+    fault.add_argument(
+        "name",
+        metavar="FAULT",
+        help="kill DAEMON, restart DAEMON, drain NODE, resume NODE, preempt, requeue JOB,"
+        " fill-scratch, free-scratch; daemons: slurmctld, slurmdbd, slurmd:node1",
+    )
+    fault.add_argument("arguments", nargs="*", metavar="WHAT")
+    lab.add_argument(
+        "--folder", type=Path, metavar="DIR", help="default: $PROBPREC_LAB, else below /tmp"
+    )
+
+
+def _add_sweep(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sweep", metavar="SWEEP", help="a sweep's name, or its folder")
+    _add_root(command)
+    _add_json(command)
+
+
+def _add_spec(command: argparse.ArgumentParser) -> None:
+    command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
+    command.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a value, e.g. --set epochs=2 --set optimizers.SGD.lr=0.1; may be repeated",
+    )
+
+
+def _add_root(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--root",
+        type=Path,
+        default=Path(os.environ.get("PROBPREC_ROOT", "sweeps")),
+        metavar="DIR",
+        help="where sweeps live (default: $PROBPREC_ROOT, else ./sweeps)",
+    )
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number

@@ -1,0 +1,50 @@
+"""Which Slurm the commands talk to: the machine's own, or the lab's."""
+
+import os
+from pathlib import Path
+
+from cluster.lab import Lab
+from jobs.errors import InputError
+from jobs.store import Store
+
+LAB = "lab"
+
+
+def use(profile: str) -> None:
+    """Turn this process's Slurm commands to the cluster of that profile.
+
+    Raises:
+        InputError: the lab is meant, and none is up.
+    """
+    if profile != LAB:
+        return
+    lab = Lab()
+    if not lab.is_up():
+        raise InputError(f"no lab is up in {lab.folder}; start one: probprec lab up")
+    os.environ["SLURM_CONF"] = str(lab.conf)
+
+
+def use_that_of(store: Store) -> None:
+    """Turn to the cluster that the sweep was last submitted to; if it is gone, it will not answer."""
+    submissions = store.submissions()
+    if submissions and submissions[-1].content()["profile"]["name"] == LAB:
+        os.environ["SLURM_CONF"] = str(Lab().conf)
+
+
+def find_sweep(root: Path, run: str) -> Store:
+    """The sweep below `root` that has a run whose id begins like that.
+
+    Raises:
+        InputError: none has, or several have.
+    """
+    found = [
+        store
+        for store in (Store(path) for path in (sorted(root.iterdir()) if root.is_dir() else ()))
+        if store.exists() and any(planned.run.id.startswith(run) for planned in store.sweep().runs)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(f"no sweep below {root} has a run {run!r}; name the sweep: --of SWEEP")
+    names = ", ".join(store.root.name for store in found)
+    raise InputError(f"run {run!r} is in several sweeps ({names}); name one: --of SWEEP")

@@ -1,0 +1,155 @@
+"""What Slurm's queue knows of a sweep's runs: one squeue, matched with what was written down."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from cluster import slurm
+from cluster.slurm import Element
+from jobs.store import Part, Store, Submission
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Where a run was last sent."""
+
+    submission: int
+    job_id: int | None  # of the array; None: not sent yet, a feeder will
+    task: int
+    element: Element | None = None  # in the queue; None: not (or no longer) there
+
+    @property
+    def name(self) -> str | None:
+        """The array's element, as Slurm writes it."""
+        return None if self.job_id is None else f"{self.job_id}_{self.task}"
+
+
+@dataclass(kw_only=True)
+class Queue:
+    """The runs that are waiting or running, and what is known of the others."""
+
+    runs: dict[str, Sent] = field(default_factory=dict)
+    fed: set[int] = field(default_factory=set)  # submissions whose feeder is alive
+    unknown: str | None = None  # why Slurm could not be asked
+    unsettled: list[tuple[Submission, Part]] = field(default_factory=list)
+    jobs: dict[str, Element] = field(default_factory=dict)  # of this sweep, in the queue
+
+    def is_live(self, run_id: str) -> bool:
+        """Whether the run is waiting or running in Slurm, or will be sent by a feeder."""
+        sent = self.runs.get(run_id)
+        if sent is None:
+            return False
+        if sent.job_id is None:
+            return sent.submission in self.fed
+        return sent.element is not None and not sent.element.is_over
+
+
+def look(store: Store) -> Queue:
+    """Ask Slurm once, if anything of this sweep was ever sent to it."""
+    found = Queue()
+    submissions = [known for known in store.submissions() if known.parts("chunk")]
+    if not submissions:
+        return found
+    try:
+        elements = slurm.queue()
+    except slurm.SlurmError as error:
+        elements, found.unknown = [], str(error)
+    by_token = {element.comment: element.job_id for element in elements if element.comment}
+    by_place = {(element.job_id, element.task): element for element in elements}
+    for submission in submissions:
+        _add(found, submission, by_token, by_place)
+    return found
+
+
+def _add(
+    found: Queue,
+    submission: Submission,
+    by_token: Mapping[str, int],
+    by_place: Mapping[tuple[int, int | None], Element],
+) -> None:
+    for run_id, task in _planned(submission):
+        found.runs[run_id] = Sent(submission=submission.number, job_id=None, task=task)
+    for part in submission.parts("chunk"):
+        _add_chunk(found, submission, part, by_token, by_place)
+    for part in submission.parts("feeder"):
+        job_id = _job_id(part, part.content()["token"], by_token)
+        if job_id is None:
+            found.unsettled.append((submission, part))
+        elif (element := by_place.get((job_id, None))) is not None:
+            found.jobs[element.name] = element
+            if not element.is_over:
+                found.fed.add(submission.number)
+
+
+def _add_chunk(
+    found: Queue,
+    submission: Submission,
+    part: Part,
+    by_token: Mapping[str, int],
+    by_place: Mapping[tuple[int, int | None], Element],
+) -> None:
+    content = part.content()
+    job_id = _job_id(part, content["token"], by_token)
+    if job_id is None:
+        found.unsettled.append((submission, part))
+    for index, task in enumerate(content["tasks"]):
+        element = None if job_id is None else _element(job_id, index, by_place)
+        if element is not None:
+            found.jobs[element.name] = element
+        for run in task:
+            found.runs[run["id"]] = Sent(
+                submission=submission.number, job_id=job_id, task=index, element=element
+            )
+
+
+def _element(
+    job_id: int, index: int, by_place: Mapping[tuple[int, int | None], Element]
+) -> Element | None:
+    """An array's element in the queue.
+
+    Of elements that were cancelled one by one before they began, Slurm shows none; once the last
+    of them is, it shows the array itself as cancelled.
+    """
+    rest = by_place.get((job_id, None))
+    if rest is not None and rest.state == "CANCELLED":
+        return by_place.get((job_id, index), replace(rest, task=index))
+    return by_place.get((job_id, index))
+
+
+def _planned(submission: Submission) -> Iterator[tuple[str, int]]:
+    position = 0
+    for group in submission.content()["groups"]:
+        for task in group["tasks"]:
+            yield from ((run["id"], position) for run in task)
+            position += 1
+
+
+def _job_id(part: Part, token: str, by_token: Mapping[str, int]) -> int | None:
+    """The job of a part: by its receipt, or, where its submitter died, by the token in the queue."""
+    known = part.job_id()
+    if known is None and token in by_token:
+        part.settle(by_token[token])
+        return by_token[token]
+    return known
+
+
+def repair(store: Store) -> Queue:
+    """Look, and withdraw what was written down but never reached Slurm.
+
+    To be called by whoever holds the sweep: nobody else is sending then.
+
+    Raises:
+        slurm.SlurmError: something was written down without a receipt, and Slurm does not answer:
+            whether it was sent cannot be known now.
+    """
+    found = look(store)
+    if not found.unsettled:
+        return found
+    if found.unknown is not None:
+        raise slurm.UnreachableError(
+            ("squeue",),
+            f"{found.unknown}; whether {len(found.unsettled)} jobs of an interrupted submission"
+            " were sent cannot be known now; nothing was sent; try again later",
+        )
+    for _, part in found.unsettled:
+        part.withdraw("not in the queue, and its submitter is gone")
+    return look(store)

@@ -1,0 +1,311 @@
+"""Slurm's commands: the only place where they are run and their output is read.
+
+Every call is counted, because a controller that serves a whole university is easily annoyed.
+"""
+
+import getpass
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_OF_THE_CALLER = (
+    "SLURM_",
+    "SBATCH_",
+    "SQUEUE_",
+    "SCANCEL_",
+    "SACCT_",
+    "SRUN_",
+    "SALLOC_",
+    "SCONTROL_",
+    "SINFO_",
+)
+"""Variables that change what Slurm's commands do: a job that submits must not pass on its own."""
+
+_KEPT = {"SLURM_CONF"}
+
+_LIMIT = re.compile(
+    r"MaxSubmit|MaxJobs|GrpSubmit|GrpJobs|accounting/QOS policy|QOS.*Limit|Assoc.*Limit"
+    r"|job submit limit|temporarily unable to accept|Resource temporarily unavailable"
+    r"|Invalid job array specification|Maximum number of jobs",
+    re.IGNORECASE,
+)
+
+
+class SlurmError(RuntimeError):
+    """A Slurm command failed."""
+
+    def __init__(self, command: Sequence[str], message: str) -> None:
+        super().__init__(f"{command[0]}: {message}")
+        self.message = message
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether it says no because too much is in the queue already, or in one array."""
+        return _LIMIT.search(self.message) is not None
+
+
+class UnreachableError(SlurmError):
+    """The controller does not answer, or the command is not there: what it would say is unknown."""
+
+
+@dataclass
+class Counter:
+    """How often Slurm was asked, by command."""
+
+    calls: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.calls.values())
+
+
+asked = Counter({})
+"""The calls of this process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Element:
+    """One job of the queue: an element of an array, or a plain job."""
+
+    job_id: int  # the array's, or the plain job's
+    task: int | None  # the element's index
+    raw_id: int  # the element's own id
+    state: str  # PENDING, RUNNING, COMPLETING, COMPLETED, FAILED, ...
+    reason: str
+    node: str
+    restarts: int
+    comment: str
+
+    @property
+    def name(self) -> str:
+        """As Slurm writes it: `123_4`, or `123`."""
+        return f"{self.job_id}" if self.task is None else f"{self.job_id}_{self.task}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will never run (again)."""
+        return self.state in OVER
+
+
+OVER = {
+    "COMPLETED",
+    "CANCELLED",
+    "FAILED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "PREEMPTED",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "OUT_OF_MEMORY",
+    "REVOKED",
+}
+"""The states that a job does not leave (squeue(1), JOB STATE CODES)."""
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what would change Slurm's commands; SLURM_CONF stays."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or not name.startswith(_OF_THE_CALLER)
+    }
+
+
+def queue() -> list[Element]:
+    """My jobs, the recently ended ones (MinJobAge) included; one call, whatever the size.
+
+    Raises:
+        UnreachableError: the controller does not answer.
+    """
+    fields = "%F|%K|%A|%T|%r|%N|%k"
+    output = _run(
+        [
+            "squeue",
+            "--noheader",
+            "--array",
+            "--states=all",
+            f"--user={getpass.getuser()}",
+            f"--format={fields}",
+        ]
+    )
+    return [_element(line) for line in output.splitlines() if line.count("|") >= 6]
+
+
+def _element(line: str) -> Element:
+    job, task, raw, state, reason, node, comment = line.split("|", 6)
+    return Element(
+        job_id=int(job),
+        task=int(task) if task.isdecimal() else None,
+        raw_id=int(raw),
+        state=state,
+        reason=reason,
+        node=node,
+        restarts=0,
+        comment=comment,
+    )
+
+
+def show_job(name: str) -> dict[str, str]:
+    """What scontrol knows of one job; SlurmError if it has forgotten it."""
+    output = _run(["scontrol", "--oneliner", "show", "job", name])
+    return dict(re.findall(r"(\w[\w:/]*)=(\S*)", output))
+
+
+def unix_time(text: str | None) -> float | None:
+    """A time as Slurm prints it, `2026-11-23T23:00:00`, local; None if it is none."""
+    try:
+        return time.mktime(time.strptime(text or "", "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+
+
+def config() -> dict[str, str]:
+    """The controller's settings, e.g. MaxArraySize, MinJobAge, KillWait."""
+    output = _run(["scontrol", "show", "config"])
+    pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def submit_limit(account: str | None, qos: str | None) -> int | None:
+    """How many jobs I may have in the queue, as far as sacctmgr tells; None: it does not.
+
+    The smallest of the MaxSubmitJobs of my associations and the MaxSubmitJobsPerUser of the
+    quality of service that jobs will get.
+    """
+    user = getpass.getuser()
+    where = [f"user={user}", *([f"account={account}"] if account else [])]
+    fields = "format=MaxSubmitJobs,DefaultQOS,QOS"
+    try:
+        rows = _run(["sacctmgr", "-nP", "show", "assoc", "where", *where, fields]).splitlines()
+        names = {qos} if qos else set()
+        found = []
+        for row in rows:
+            limit, default, all_of_them = [*row.split("|"), "", "", ""][:3]
+            found.append(limit)
+            if not qos:
+                names.add(default or all_of_them.partition(",")[0])
+        for name in filter(None, names):
+            chosen = ["where", f"name={name}", "format=MaxSubmitJobsPerUser"]
+            found += _run(["sacctmgr", "-nP", "show", "qos", *chosen]).splitlines()
+    except SlurmError:
+        return None
+    return min((int(text) for text in found if text.isdecimal()), default=None)
+
+
+def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) -> tuple[int, str]:
+    """Send a batch script; returns the job's id (0 with `test_only`) and what sbatch said.
+
+    Args:
+        script: with its #SBATCH lines.
+        hold: a descriptor that sbatch keeps open as long as it lives.
+        test_only: only ask when it would start.
+    """
+    options = ["--test-only"] if test_only else ["--parsable"]
+    command = ["sbatch", *options, str(script)]
+    output = _run(command, hold=hold, timeout=300, both=test_only)
+    if test_only:
+        return 0, output.strip()
+    match = re.search(r"^(\d+)(;|$)", output, re.MULTILINE)  # sites print greetings around it
+    if match is None:
+        raise SlurmError(command, f"said {output!r} instead of a job id")
+    return int(match[1]), output
+
+
+def sbatch_help() -> str | None:
+    """What `sbatch --help` prints, options of the site's plugins included; None: no answer.
+
+    It needs the site's slurm.conf, but no running controller.
+    """
+    try:
+        return _run(["sbatch", "--help"])
+    except SlurmError:
+        return None
+
+
+def requeue(name: str) -> None:
+    """Put a job, or exactly one element of an array, back into the queue."""
+    _run(["scontrol", "requeue", name])
+
+
+def cancel(names: Iterable[str]) -> None:
+    """Cancel jobs and elements."""
+    listed = list(names)
+    for start in range(0, len(listed), 500):  # a command line is finite
+        _run(["scancel", *listed[start : start + 500]])
+
+
+def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str]] | None:
+    """What sacct knows of the jobs' elements, all their runs; None where there is no accounting.
+
+    Without a start time sacct forgets everything before midnight.
+    """
+    fields = ("JobID", "State", "ExitCode", "NodeList", "MaxRSS", "ReqMem", "Elapsed", "Timelimit")
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
+    ids = ",".join(str(job_id) for job_id in job_ids)
+    try:
+        output = _run(
+            [
+                "sacct",
+                "-nP",
+                "--duplicates",
+                f"--starttime={start}",
+                f"--jobs={ids}",
+                f"--format={','.join(fields)}",
+            ]
+        )
+    except SlurmError:
+        return None
+    return [dict(zip(fields, line.split("|"), strict=False)) for line in output.splitlines()]
+
+
+def _run(
+    command: list[str], *, hold: int | None = None, timeout: float = 60, both: bool = False
+) -> str:
+    """Standard output of a command; `both`: standard error, too."""
+    asked.calls[command[0]] = asked.calls.get(command[0], 0) + 1
+    try:
+        done = subprocess.run(
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            pass_fds=() if hold is None else (hold,),
+        )
+    except FileNotFoundError:
+        raise UnreachableError(command, "not found; is this a login node?") from None
+    except subprocess.TimeoutExpired:
+        raise UnreachableError(command, f"no answer within {timeout:.0f} s") from None
+    if done.returncode != 0:
+        message = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        kind = UnreachableError if _is_unreachable(message) else SlurmError
+        raise kind(command, message.replace("\n", "; "))
+    return done.stdout + (done.stderr if both else "")
+
+
+def _is_unreachable(message: str) -> bool:
+    return any(
+        text in message
+        for text in (
+            "Unable to contact slurm controller",
+            "Connection refused",
+            "Socket timed out",
+            "Zero Bytes were transmitted",
+            "Communication connection failure",
+            "Unable to establish configuration source",
+            "Could not establish a configuration source",
+        )
+    )
+
+
+def gpus_of(variables: Mapping[str, str]) -> str:
+    """The GPUs that Slurm gave to this job, as CUDA_VISIBLE_DEVICES names them; empty: none."""
+    found = variables.get("CUDA_VISIBLE_DEVICES", "")
+    return "" if found == "NoDevFiles" else found

@@ -1,0 +1,173 @@
+"""One element of a Slurm array, on the node.
+
+    python -m cluster.task ROOT SUBMISSION FIRST
+
+Imported first from the installation, it checks that the code snapshot is what was submitted, and
+becomes the same entry point imported from the snapshot: later edits reach no run.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster import slurm
+from jobs import launch
+from jobs.failure import Failure
+from jobs.launch import Allocation, Entry, Launcher
+from jobs.snapshot import ROOT, found_sha256
+from jobs.store import ClaimedError, Store
+
+FAILED = 1
+
+
+class SlurmAllocation(Allocation):
+    """This element of an array.
+
+    It is asked for by `123_4`: the own id of an array's last element is that of the whole array.
+    """
+
+    def __init__(self, lead: float) -> None:
+        variables = os.environ
+        self.name: str = f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
+        self.raw_id = int(variables["SLURM_JOB_ID"])
+        self.restarts = int(variables.get("SLURM_RESTART_COUNT", "0"))
+        self.node = variables.get("SLURMD_NODENAME", "")
+        self.lead = lead
+        self.end = self._find_end()
+
+    def _find_end(self) -> float | None:
+        """When Slurm will end this job; versions before 23.02 only tell who asks."""
+        told = os.environ.get("SLURM_JOB_END_TIME")
+        if told:
+            return float(told)
+        try:
+            return slurm.unix_time(slurm.show_job(self.name).get("EndTime"))
+        except slurm.SlurmError as error:
+            _log(f"the end time is not known: {error}")
+            return None
+
+    def describe(self) -> dict[str, Any]:
+        """What the journal says of it."""
+        return {
+            "element": self.name,
+            "job": self.raw_id,
+            "restart": self.restarts,
+            "node": self.node,
+            "end": self.end,
+        }
+
+    def why_stop(self, number: int) -> Failure:
+        """By the signal, the end time, and what the controller says of this job just now."""
+        name = signal.Signals(number).name
+        if self._is_near_end() and number in {signal.SIGUSR1, signal.SIGUSR2}:
+            return launch.timeout(self.end)
+        try:
+            job = slurm.show_job(self.name)
+        except slurm.SlurmError as error:
+            job = {"JobState": f"not known ({error})"}
+        state = job.get("JobState", "")
+        evidence = f"{name}; scontrol says JobState={state} Restarts={job.get('Restarts')}"
+        if int(job.get("Restarts", "0")) > self.restarts:
+            # Also while it is still COMPLETING, as a cancelled job is: only this tells them apart.
+            return Failure(
+                failure="preempted", message="put back into the queue by Slurm", evidence=evidence
+            )
+        if job.get("PreemptTime", "None") not in {"None", "N/A", "Unknown"}:
+            return Failure(
+                failure="preempted",
+                message="preempted by a job of higher priority",
+                evidence=f"{evidence} PreemptTime={job['PreemptTime']}",
+            )
+        if self._is_near_end() and "CANCEL" not in state:
+            return launch.timeout(self.end)
+        message = "cancelled" if state in {"CANCELLED", "COMPLETING"} else f"stopped by {name}"
+        return Failure(failure="cancelled", message=message, evidence=evidence)
+
+    def _is_near_end(self) -> bool:
+        """Whether the time limit may be meant; Slurm may signal up to a minute early (sbatch(1))."""
+        return self.end is not None and time.time() >= self.end - self.lead - 65
+
+    def why_vanished(self) -> Failure:
+        """Slurm started this element again, although the last attempt had not said goodbye."""
+        return Failure(
+            failure="node_fail",
+            message="the attempt was cut off without a signal, and Slurm started it again",
+            evidence=f"restart {self.restarts} of {self.name}",
+        )
+
+    def requeue(self) -> str | None:
+        """Put back exactly this element: the array's own id would requeue all of it."""
+        try:
+            slurm.requeue(self.name)
+        except slurm.SlurmError as error:
+            # Slurm may have done it already, as after a preemption.
+            return None if "pending execution" in error.message else str(error)
+        return None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the element; 0 if every run of it has a record, so that no failure looks COMPLETED."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, launch.STOP_SIGNALS)  # until the launcher listens
+    store, number, first = Store(Path(arguments[0])), int(arguments[1]), int(arguments[2])
+    submission = store.submission(number)
+    content = submission.content()
+    chunk = submission.part("chunk", first).content()
+    entries = list(map(Entry.from_json, chunk["tasks"][int(os.environ["SLURM_ARRAY_TASK_ID"])]))
+    archive = (store.code / content["code"]["file"]).resolve()
+    if archive != ROOT:
+        found = found_sha256(archive)
+        if found == content["code"]["sha256"]:
+            _become(archive, arguments)
+        return _refuse(store, entries, archive, content["code"]["sha256"], found)
+    settings = launch.how(store, number, content, chunk, slurm.gpus_of(os.environ))
+    launcher = Launcher(store, settings, SlurmAllocation(chunk["lead"]))
+    return 0 if launcher.run_task(entries) else FAILED
+
+
+def _become(archive: Path, arguments: Sequence[str]) -> None:
+    """Go on from the snapshot, as the same process."""
+    environment = {**os.environ, "PYTHONPATH": str(archive)}
+    os.execve(  # noqa: S606 - this interpreter, and arguments of our own
+        sys.executable, [sys.executable, "-m", "cluster.task", *arguments], environment
+    )
+
+
+def _refuse(
+    store: Store, entries: Sequence[Entry], archive: Path, expected: str, found: str | None
+) -> int:
+    """The code is not what was submitted: say so in every run's journal; train nothing."""
+    why = Failure(
+        failure="drifted",
+        message=f"the code snapshot {archive.name} is not what was submitted",
+        evidence=f"{archive}: sha256 {found}, expected {expected}",
+    )
+    for entry in entries:
+        folder = store.run(entry.run.id)
+        folder.create(entry.run)
+        try:
+            attempt = folder.claim(entry.fence)
+        except ClaimedError:
+            continue
+        folder.note("claimed", fence=attempt.fence, **_identity(os.environ))
+        folder.note("ended", fence=attempt.fence, **why.to_json())
+    _log(f"{why.message}: {why.evidence}")
+    return FAILED
+
+
+def _identity(variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "element": f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}",
+        "node": variables.get("SLURMD_NODENAME", ""),
+    }
+
+
+def _log(message: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

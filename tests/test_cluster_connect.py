@@ -1,0 +1,57 @@
+"""Which cluster a command talks to, and which sweep a run belongs to."""
+
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+
+from cluster import connect
+from jobs.errors import InputError
+from jobs.store import Store
+
+make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+
+
+@pytest.fixture(autouse=True)
+def _no_lab(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROBPREC_LAB", str(tmp_path / "lab"))
+    monkeypatch.setenv("SLURM_CONF", "mine")
+
+
+def test_other_profiles_leave_slurm_as_it_is():
+    connect.use("tcml")
+
+    assert os.environ["SLURM_CONF"] == "mine"
+
+
+def test_the_lab_has_to_be_up(tmp_path):
+    with pytest.raises(InputError, match="probprec lab up"):
+        connect.use("lab")
+    assert not (tmp_path / "lab").exists()
+
+
+def test_a_sweep_that_was_sent_to_the_lab_is_looked_for_there(tmp_path):
+    store = Store(tmp_path / "sweep")
+    connect.use_that_of(store)
+    assert os.environ["SLURM_CONF"] == "mine"
+    store.new_submission({"profile": {"name": "lab"}})
+    connect.use_that_of(store)
+    assert os.environ["SLURM_CONF"] == str(tmp_path / "lab" / "slurm.conf")
+
+
+def test_the_sweep_of_a_run(tmp_path):
+    for name, seeds in (("one", [42]), ("two", [42, 43])):
+        make_sweep(tmp_path / name, seeds=seeds, is_recorded=lambda _: False)
+    (tmp_path / "no sweep").mkdir()
+    runs = {
+        planned.run.seed: planned.run.id for planned in Store(tmp_path / "two").sweep().runs[:2]
+    }
+
+    assert connect.find_sweep(tmp_path, runs[43][:9]).root == tmp_path / "two"
+    with pytest.raises(InputError, match=r"several sweeps \(one, two\)"):
+        connect.find_sweep(tmp_path, runs[42])
+    with pytest.raises(InputError, match="no sweep below"):
+        connect.find_sweep(tmp_path, "zz")
+    with pytest.raises(InputError, match="no sweep below"):
+        connect.find_sweep(tmp_path / "none", runs[42])
