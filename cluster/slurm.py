@@ -284,9 +284,11 @@ def _run(
     except subprocess.TimeoutExpired:
         raise UnreachableError(command, f"no answer within {timeout:.0f} s") from None
     if done.returncode != 0:
-        message = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
-        kind = UnreachableError if _is_unreachable(message) else SlurmError
-        raise kind(command, message.replace("\n", "; "))
+        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        lines = [re.sub(r"^\w+: (error|fatal): ", "", line) for line in said.splitlines()]
+        if _is_unreachable(said):
+            raise UnreachableError(command, lines[-1])
+        raise SlurmError(command, "; ".join(lines))
     return done.stdout + (done.stderr if both else "")
 
 

@@ -1,20 +1,26 @@
 """How a sweep stands: states with their evidence, as a table for people and as JSON for machines."""
 
 import json
+import sys
+import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jobs import state
-from jobs.state import STATES, State
+from cluster import advice, nodes, progress, standing
+from cluster.profile import Action
+from cluster.queue import Queue
+from cluster.standing import Look, Standing
+from jobs.failure import FailureClass
+from jobs.state import STATES
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Sweep
+from jobs.sweep import Sweep
 
 STYLES: Mapping[str, str] = {
     "completed": "green",
@@ -23,111 +29,267 @@ STYLES: Mapping[str, str] = {
     "pending": "dim",
     "failed": "bold red",
     "lost": "bold yellow",
+    "unknown": "yellow",
 }
 
-
-@dataclass(frozen=True)
-class Standing:
-    """One run and its state."""
-
-    planned: PlannedRun
-    state: State
+_SHORT = {"completed": "done", "running": "run", "pending": "wait", "unknown": "?"}
+_WIDE = 120  # columns from which on there is room for more than the states
+_COMMAND = "probprec "
+_BAR, _FRAME = 20, 7  # columns of a bar; lines of the table that are no rows
+_MOST = 5  # of more of a kind, the first ones are shown
 
 
-def standings(store: Store, sweep: Sweep) -> list[Standing]:
-    """The state of every run, in the sweep's order."""
-    return [Standing(planned, state.of(store.run(planned.run.id))) for planned in sweep.runs]
+def status(store: Store, *, watch: bool, as_json: bool) -> int:
+    """Print how the sweep stands; 1 while a run is failed, lost or has no record.
 
+    With `watch`, look again until nothing waits or runs any more; Ctrl-C leaves the jobs alone.
+    """
+    if watch:
+        from cluster import watch as watching
 
-def status(store: Store, *, as_json: bool) -> int:
-    """Print how the sweep stands; 1 while a run is failed, lost or has no record."""
-    sweep = store.sweep()
-    found = standings(store, sweep)
-    counts = count(found)
+        look = watching.until_over(store, Console(stderr=as_json))
+    else:
+        look = standing.look(store)
     if as_json:
-        Console(soft_wrap=True, highlight=False).print_json(json.dumps(_to_json(sweep, found)))
+        sys.stdout.write(json.dumps(to_json(look), indent=1) + "\n")
     else:
         console = Console()
-        console.print(table(sweep, found))
-        for line in troubles(found):
-            console.print(line)
-        console.print(_next(store.root, counts))
-    return 0 if counts["completed"] + counts["diverged"] == len(found) else 1
+        lines = screen(look, store, width=console.width, fit=console.is_terminal)
+        console.print(Group(*lines), soft_wrap=not console.is_terminal)
+    return 0 if look.is_complete else 1
 
 
-def count(found: list[Standing]) -> Counter[str]:
+def count(found: Sequence[Standing]) -> Counter[str]:
     """Runs by state."""
-    return Counter(standing.state.state for standing in found)
+    return Counter(one.state.state for one in found)
 
 
-def table(sweep: Sweep, found: list[Standing]) -> Table:
-    """A row per problem and optimizer, a column per state that occurs."""
-    counts = count(found)
-    shown = [name for name in STATES if counts[name]]
-    rows: dict[tuple[str, str], Counter[str]] = {}
-    for standing in found:
-        key = (standing.planned.problem, standing.planned.optimizer)
-        rows.setdefault(key, Counter())[standing.state.state] += 1
-    result = Table(title=f"{sweep.name}: {len(found)} runs", title_justify="left")
+def screen(
+    look: Look, store: Store, *, width: int, height: int | None = None, fit: bool = True
+) -> list[RenderableType]:
+    """All that is to be said, most important last: that is where a person looks.
+
+    Args:
+        look: how the sweep stands.
+        store: its folder.
+        width: columns of the terminal.
+        height: lines that there are; default: any number.
+        fit: cut what is wider than the terminal.
+    """
+    counts = count(look.runs)
+    most = _MOST if height is None else max(1, (height - 14) // 4)
+    below = [Text(note, style="yellow") for note in look.notes]
+    if any(one.is_live for one in look.runs):
+        below.append(Text(str(progress.eta(look.runs))))
+    below += jobs_lines(look.queue, most)
+    below += _waiting(look.runs, most)
+    below += troubles(look.runs, most, root=store.root, policy=_policy(store, counts))
+    below += _bad_nodes(look.runs, store.root)
+    below.append(_next(store, look, counts))
+    for line in below:
+        if fit and _COMMAND not in line.plain:  # who is to type something has to see all of it
+            line.no_wrap, line.overflow = True, "ellipsis"
+    taken = sum(1 if line.no_wrap else -(-len(line) // width) for line in below)
+    room = None if height is None else height - taken
+    return [table(look.sweep, look.runs, width=width, height=room), *below]
+
+
+def table(
+    sweep: Sweep, found: Sequence[Standing], *, width: int = 80, height: int | None = None
+) -> Table:
+    """A row per problem and optimizer, a column per state that occurs, and the epochs done.
+
+    Where the rows do not fit into `height` lines there is one per problem, else only their sum.
+    """
+    pairs = _grouped(found, with_optimizer=True)
+    rows = pairs
+    if height is not None and len(rows) > height - _FRAME:
+        rows = _grouped(found, with_optimizer=False)
+    if height is not None and len(rows) > height - _FRAME:
+        rows = {}
+    shown = [name for name in STATES if count(found)[name]]
+    is_wide = width >= _WIDE
+    title = f"{sweep.name}: {len(found)} runs"
+    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("problem", overflow="fold")
     result.add_column("optimizer", overflow="fold")
+    if is_wide:
+        result.add_column("cells", justify="right")
     for name in shown:
-        result.add_column(name, justify="right", style=STYLES[name])
-    for (problem, optimizer), row in rows.items():
-        result.add_row(problem, optimizer, *(str(row[name] or "") for name in shown))
-    if len(rows) > 1:
+        heading = name if is_wide else _SHORT.get(name, name)
+        result.add_column(heading, justify="right", style=STYLES[name])
+    result.add_column("epochs", justify="right", no_wrap=True)
+    if is_wide:
+        result.add_column("", no_wrap=True)
+        result.add_column("s/epoch", justify="right")
+    for (problem, optimizer), members in rows.items():
+        result.add_row(problem, optimizer, *_cells_of_row(members, shown, is_wide=is_wide))
+    if len(rows) != 1:
         result.add_section()
-        result.add_row("all", "", *(str(counts[name]) for name in shown))
+        hidden = "" if rows is pairs else f"({len(pairs)} pairs)"
+        result.add_row("all", hidden, *_cells_of_row(found, shown, is_wide=is_wide))
     return result
 
 
-def troubles(found: list[Standing], most: int = 5) -> list[RenderableType]:
-    """What failed or was lost: first line of the error, and where its log lies."""
-    bad = [standing for standing in found if standing.state.state in {"failed", "lost"}]
-    lines: list[RenderableType] = []
-    for standing in bad[:most]:
-        run, known = standing.planned.run, standing.state
-        text = Text()
-        text.append(f"{known.failure or known.state} ", style=STYLES[known.state])
-        text.append(f"{run.id} {standing.planned.problem} {standing.planned.optimizer}")
-        text.append(f" seed {run.seed}: {known.message}")
-        if known.log is not None:
-            text.append(f"\n  log: {known.log}", style="dim")
-        lines.append(text)
-    if len(bad) > most:
-        lines.append(Text(f"... and {len(bad) - most} more (--json lists them all)", style="dim"))
+def _grouped(
+    found: Sequence[Standing], *, with_optimizer: bool
+) -> dict[tuple[str, str], list[Standing]]:
+    rows: dict[tuple[str, str], list[Standing]] = {}
+    for one in found:
+        key = (one.planned.problem, one.planned.optimizer if with_optimizer else "")
+        rows.setdefault(key, []).append(one)
+    return rows
+
+
+def _cells_of_row(members: Sequence[Standing], shown: Sequence[str], *, is_wide: bool) -> list[str]:
+    counts = count(members)
+    done, wanted = sum(map(progress.done, members)), progress.wanted(members)
+    share = done / wanted if wanted else 1.0
+    percent = 100 if done == wanted else min(99, int(100 * share))
+    states = [str(counts[name] or "") for name in shown]
+    if not is_wide:
+        return [*states, f"{percent} %"]
+    filled = int(share * _BAR)
+    seconds = progress.seconds_per_epoch(members)
+    return [
+        str(len({one.planned.run.cell for one in members})),
+        *states,
+        f"{done} of {wanted}",
+        f"{'━' * filled}{' ' * (_BAR - filled)} {percent:3d} %",
+        "" if seconds is None else f"{seconds:.3g}",
+    ]
+
+
+def jobs_lines(queue: Queue, most: int = _MOST) -> list[Text]:
+    """The sweep's jobs in the queue, by array, with the ids that Slurm's commands take."""
+    jobs: dict[int, Counter[str]] = {}
+    feeders = set()
+    for element in queue.jobs.values():
+        if not element.is_over:
+            jobs.setdefault(element.job_id, Counter())[element.state.lower()] += 1
+            if element.task is None:
+                feeders.add(element.job_id)
+    lines = []
+    for job, states in list(jobs.items())[:most]:
+        what = "sends the next ones" if job in feeders else "array"
+        said = ", ".join(f"{number} {name}" for name, number in states.most_common())
+        lines.append(Text(f"job {job}, {what}: {said}"))
+    if len(jobs) > most:
+        lines.append(Text(f"... and {len(jobs) - most} more jobs", style="dim"))
     return lines
 
 
-def _next(root: Path, counts: Counter[str]) -> Text:
-    if counts["running"]:
-        advice = f"next: probprec status {root}"
-    elif counts["failed"] or counts["lost"] or counts["pending"]:
-        advice = "next: the same `probprec run` or `submit` again runs what has no record"
+def _waiting(found: Sequence[Standing], most: int = _MOST) -> list[Text]:
+    """Why runs wait, a line per reason; first where waiting is in vain."""
+    reasons = Counter(one.reason for one in found if one.reason is not None)
+    ordered = sorted(reasons.items(), key=lambda item: (not item[0].is_hopeless, -item[1]))
+    lines = []
+    for reason, number in ordered[:most]:
+        style = "bold red" if reason.is_hopeless else ""
+        lines.append(Text(f"{number} pending: {reason.words} ({reason.name})", style=style))
+    return lines
+
+
+def troubles(
+    found: Sequence[Standing],
+    most: int = _MOST,
+    *,
+    root: Path | None = None,
+    policy: Mapping[FailureClass, Action] | None = None,
+) -> list[Text]:
+    """What failed or was lost, by class and error: how many, the first one's log, what to type."""
+    groups: dict[tuple[str, str | None], list[Standing]] = {}
+    for one in found:
+        if one.state.state in {"failed", "lost"}:
+            key = (one.state.failure or one.state.state, one.state.message)
+            groups.setdefault(key, []).append(one)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    lines = []
+    for (name, message), members in ordered[:most]:
+        first = members[0]
+        run = first.planned.run
+        text = Text()
+        number = f"{len(members)} " if len(members) > 1 else ""
+        text.append(f"{number}{name}: ", style=STYLES[first.state.state])
+        where = f"{run.id} {first.planned.problem} {first.planned.optimizer} seed {run.seed}"
+        text.append(f"{message}" if root is not None else f"{where}: {message}")
+        lines.append(text)
+        if root is not None:
+            lines.append(Text(f"  {advice.line(root, name, run.id, policy)}"))
+        elif first.state.log is not None:
+            lines.append(Text(f"  log: {first.state.log}", style="dim"))
+    if len(ordered) > most:
+        rest = sum(len(members) for _, members in ordered[most:])
+        lines.append(Text(f"... and {rest} more (--json lists them all)", style="dim"))
+    return lines
+
+
+def _bad_nodes(found: Sequence[Standing], root: Path) -> list[Text]:
+    bad = nodes.suspicious(found)[:2]
+    lines = []
+    for node in bad:
+        text = Text(f"{node.name} looks bad: ", style="bold yellow")
+        lines.append(text.append(node.evidence, style="not bold"))
+    return [*lines, *([Text(f"  probprec retry {root} --exclude-bad-nodes")] if bad else [])]
+
+
+def _policy(store: Store, counts: Counter[str]) -> Mapping[FailureClass, Action] | None:
+    return advice.policy_of(store) if counts["failed"] or counts["lost"] else None
+
+
+def _next(store: Store, look: Look, counts: Counter[str]) -> Text:
+    root = store.root
+    if look.is_complete:
+        command = f"probprec collect {root}; probprec plot {root}"
+    elif not look.is_over:
+        command = f"probprec status {root} --watch"
+    elif counts["pending"]:
+        spec = next((name for name in look.sweep.sources if name != "--set"), None)
+        number = f"{counts['pending']} runs were never sent; "
+        return Text(f"{number}next: {advice.submit_command(store, spec)}", style="dim")
     else:
-        advice = f"next: probprec collect {root}; probprec plot {root}"
-    return Text(advice, style="dim")
+        command = f"probprec retry {root}"
+    return Text(f"next: {command}", style="dim")
 
 
-def _to_json(sweep: Sweep, found: list[Standing]) -> dict[str, Any]:
+def to_json(look: Look) -> dict[str, Any]:
+    """What `--json` prints."""
+    eta = progress.eta(look.runs)
     return {
         "schema": 1,
-        "sweep": sweep.name,
-        "states": dict(count(found)),
-        "slurm_calls": 0,
-        "runs": [
-            {
-                "id": standing.planned.run.id,
-                "cell": standing.planned.run.cell,
-                "seed": standing.planned.run.seed,
-                "state": standing.state.state,
-                "class": standing.state.failure,
-                "evidence": standing.state.evidence,
-                "attempts": standing.state.attempts,
-                "epoch": standing.state.epoch,
-                "message": standing.state.message,
-                "log": standing.state.log,
-            }
-            for standing in found
-        ],
+        "sweep": look.sweep.name,
+        "states": dict(count(look.runs)),
+        "slurm_calls": look.slurm_calls,
+        "time": time.time(),
+        "notes": look.notes,
+        "epochs": {
+            "done": sum(map(progress.done, look.runs)),
+            "wanted": progress.wanted(look.runs),
+        },
+        "eta_s": eta.seconds,
+        "eta_basis": eta.basis,
+        "nodes": [node.to_json() for node in nodes.judge(look.runs)],
+        "runs": [run_json(one) for one in look.runs],
+    }
+
+
+def run_json(one: Standing) -> dict[str, Any]:
+    """One run of it."""
+    return {
+        "id": one.planned.run.id,
+        "cell": one.planned.run.cell,
+        "seed": one.planned.run.seed,
+        "state": one.state.state,
+        "class": one.state.failure,
+        "evidence": one.state.evidence,
+        "attempts": one.state.attempts,
+        "epoch": one.state.epoch,
+        "step": one.state.step,
+        "steps": one.state.steps,
+        "message": one.state.message,
+        "log": one.state.log,
+        "element": one.element,
+        "node": one.state.node,
+        "reason": one.reason.name if one.reason else None,
+        "live": one.is_live,
     }

@@ -1,19 +1,31 @@
-"""Watch a submission on this machine until it is over: a live table, or a line per finished run."""
+"""Watch a sweep until it is over: a live table, or lines where there is no terminal.
 
+`follow` is for runs on this machine that this command has started. `until_over` is for a sweep
+that runs wherever it may; it looks at files often and asks Slurm seldom.
+"""
+
+import random
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cluster import status
-from cluster.status import Standing
+from cluster import progress, standing, status
+from cluster.progress import duration
+from cluster.standing import Look, Standing
 from cluster.submit import Receipt
 from jobs import state
-from jobs.state import State
+from jobs.state import Memory, State
+from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
+
+_SURE = 3  # looks in a row that find nothing alive: a worker may be between two runs
 
 
 class Watch:
@@ -46,13 +58,13 @@ class Watch:
 
     def eta(self, found: list[Standing]) -> float | None:
         """Seconds to go, by the epochs per second since the watch began; None: not known yet."""
-        done = sum(_epochs_done(standing) for standing in found)
+        done = sum(_epochs_done(one) for one in found)
         if self._epochs_at_start is None:
             self._epochs_at_start = done
         progressed = done - self._epochs_at_start
         if progressed == 0:
             return None
-        remaining = sum(standing.planned.run.epochs for standing in found) - done
+        remaining = sum(one.planned.run.epochs for one in found) - done
         return remaining * (time.monotonic() - self._start) / progressed
 
 
@@ -82,10 +94,12 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
             eta = watch.eta(found)
             bar.update(
                 task,
-                completed=sum(_epochs_done(standing) for standing in found),
-                eta="" if eta is None else f"about {_duration(eta)} to go",
+                completed=sum(_epochs_done(one) for one in found),
+                eta="" if eta is None else f"about {duration(eta)} to go",
             )
-            lines = [status.table(watch.sweep, found), *status.troubles(found, most=3), bar]
+            room = console.height - 11
+            rows = status.table(watch.sweep, found, width=console.width, height=room)
+            lines: list[RenderableType] = [rows, *status.troubles(found, most=3), bar]
             hint = Text("Ctrl-C stops; the same command continues", style="dim")
             live.update(Group(*lines, hint), refresh=True)
 
@@ -96,16 +110,16 @@ def _lines(watch: Watch, console: Console) -> list[Standing]:
     reported = set(watch.receipt.done)
 
     def show(found: list[Standing]) -> None:
-        for standing in found:
-            run = standing.planned.run
-            if run.id in reported or standing.state.state in {"pending", "running", "lost"}:
+        for one in found:
+            run = one.planned.run
+            if run.id in reported or one.state.state in {"pending", "running", "lost"}:
                 continue
             reported.add(run.id)
-            reason = f": {standing.state.message}" if standing.state.message else ""
+            reason = f": {one.state.message}" if one.state.message else ""
             console.print(
-                f"[{len(reported)}/{len(found)}] {standing.state.state}: {run.id}"
-                f" {standing.planned.problem} {standing.planned.optimizer} seed {run.seed}{reason}",
-                style=status.STYLES[standing.state.state],
+                f"[{len(reported)}/{len(found)}] {one.state.state}: {run.id}"
+                f" {one.planned.problem} {one.planned.optimizer} seed {run.seed}{reason}",
+                style=status.STYLES[one.state.state],
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -126,16 +140,147 @@ def _until_over(watch: Watch, show: Callable[[list[Standing]], None]) -> list[St
         time.sleep(max(0.5, 9 * (time.monotonic() - start)))
 
 
-def _epochs_done(standing: Standing) -> int:
+def _epochs_done(one: Standing) -> int:
     """Epochs that need no more work: all of them once the run has ended, however it ended."""
-    if standing.state.state in {"completed", "diverged", "failed"}:
-        return standing.planned.run.epochs
-    return standing.state.epoch or 0
+    if one.state.state in {"completed", "diverged", "failed"}:
+        return one.planned.run.epochs
+    return one.state.epoch or 0
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+@dataclass
+class Pace:
+    """When to look again: soon after a change, ever later while nothing happens."""
+
+    shortest: float
+    longest: float
+    pause: float = 0.0
+
+    def next(self, *, changed: bool, took: float = 0.0) -> float:
+        """Seconds to wait, a fifth more or less: several watchers shall not ask at one time.
+
+        Args:
+            changed: whether the last look found something new.
+            took: seconds that it took; looking is never more than a tenth of the time.
+        """
+        longer = self.shortest if changed or not self.pause else self.pause * 1.5
+        self.pause = min(max(longer, 9 * took), self.longest)
+        return self.pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+
+def until_over(
+    store: Store,
+    console: Console,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    files: Pace | None = None,
+    slurm: Pace | None = None,
+) -> Look:
+    """Watch until nothing waits or runs any more; returns the last look.
+
+    Args:
+        store: the sweep.
+        console: where to show it.
+        sleep: how to wait.
+        files: how often to look at files; default: every 2 to 20 s.
+        slurm: how often to ask Slurm; default: every 5 to 60 s.
+    """
+    watching = _Watching(store, files or Pace(2.0, 20.0), slurm or Pace(5.0, 60.0))
+    try:
+        with _shown(store, console) as show:
+            while True:
+                look, pause = watching.look()
+                show(look, max(pause, watching.until_slurm))
+                if look.is_complete or watching.quiet >= _SURE:
+                    return look
+                sleep(pause)
+    except KeyboardInterrupt:
+        console.print(
+            f"no longer watching; the jobs go on. probprec status {store.root} --watch continues,"
+            f" probprec cancel {store.root} stops them",
+            markup=False,
+            highlight=False,
+        )
+        raise
+
+
+class _Watching:
+    """Looks at files, and now and then asks Slurm."""
+
+    def __init__(self, store: Store, files: Pace, slurm: Pace) -> None:
+        self.store, self.files, self.slurm = store, files, slurm
+        self.memory = Memory(store)
+        self.sweep, self._version = store.sweep(), store.sweep_file.stat().st_mtime_ns
+        self.quiet = 0  # fresh looks in a row that found nothing alive
+        self._last: Look | None = None
+        self._ask_at = 0.0
+
+    @property
+    def until_slurm(self) -> float:
+        """Seconds until Slurm is asked again."""
+        return max(0.0, self._ask_at - time.monotonic())
+
+    def look(self) -> tuple[Look, float]:
+        """How it stands, and how long to wait."""
+        self._read_sweep()
+        before, start = self._last, time.monotonic()
+        is_asking = before is None or self.quiet > 0 or start >= self._ask_at
+        found = standing.look(
+            self.store, self.sweep, memory=self.memory, earlier=None if is_asking else before
+        )
+        took = time.monotonic() - start
+        changed = before is None or _essence(before) != _essence(found)
+        if is_asking:
+            self._ask_at = time.monotonic() + self.slurm.next(changed=changed, took=took)
+        elif changed:
+            self._ask_at = min(self._ask_at, start + self.slurm.shortest)
+        self.quiet = self.quiet + 1 if found.is_over else 0
+        self._last = found
+        return found, self.files.next(changed=changed or self.quiet > 0, took=took)
+
+    def _read_sweep(self) -> None:
+        version = self.store.sweep_file.stat().st_mtime_ns
+        if version != self._version:  # submitted again, perhaps with more runs
+            self.sweep, self._version = self.store.sweep(), version
+
+
+def _essence(look: Look) -> list[tuple[str, int | None, int]]:
+    return [(one.state.state, one.state.epoch, one.state.attempts) for one in look.runs]
+
+
+_Show = Callable[[Look, float], None]
+
+
+@contextmanager
+def _shown(store: Store, console: Console) -> Iterator[_Show]:
+    """How looks are shown: in place on a terminal, else a line per change."""
+    if not console.is_terminal:
+        yield _line_by_line(console)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        def show(look: Look, until_slurm: float) -> None:
+            hint = "Ctrl-C stops watching, not the jobs"
+            if look.queue.runs:
+                hint += f"; Slurm is asked again in about {duration(until_slurm)}"
+            lines = status.screen(look, store, width=console.width, height=console.height - 2)
+            live.update(Group(*lines[:-1], Text(hint, style="dim")), refresh=True)
+
+        yield show
+
+
+def _line_by_line(console: Console) -> _Show:
+    last = ""
+
+    def show(look: Look, _: float) -> None:
+        nonlocal last
+        counts: Counter[str] = status.count(look.runs)
+        said = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+        done, wanted = sum(map(progress.done, look.runs)), progress.wanted(look.runs)
+        line = f"{said}; {done} of {wanted} epochs"
+        if line != last:
+            last = line
+            eta = f"; {progress.eta(look.runs)}" if not look.is_over else ""
+            text = f"{time.strftime('%H:%M:%S')} {line}{eta}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return show

@@ -1,12 +1,19 @@
 """The state of a run, from its files alone, with the evidence."""
 
+import json
+import os
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from jobs import files, record
-from jobs.store import RunFolder
+from jobs import files, history, record
+from jobs.history import Past
+from jobs.record import Record
+from jobs.store import RunFolder, Store
 
-StateName = Literal["completed", "diverged", "running", "pending", "failed", "lost"]
+StateName = Literal["completed", "diverged", "running", "pending", "failed", "lost", "unknown"]
 
 STATES: tuple[StateName, ...] = (
     "completed",
@@ -15,7 +22,11 @@ STATES: tuple[StateName, ...] = (
     "pending",
     "failed",
     "lost",
+    "unknown",
 )
+"""`unknown` is never said from files alone: only where Slurm would have to be asked and cannot be."""
+
+_TAIL = 16_384  # bytes at the end of a file of lines: more than anybody needs of the newest ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +39,101 @@ class State:
     message: str | None = None  # its first line
     log: str | None = None  # the last attempt's log
     attempts: int = 0
-    epoch: int | None = None  # last evaluated epoch of the last attempt
+    epoch: int | None = None  # last evaluated epoch
+    step: int | None = None
+    steps: int | None = None  # of the whole run
+    epoch_s: float | None = None  # seconds that an epoch took, measured
+    node: str | None = None  # of the last attempt
+    element: str | None = None  # of the array, in which the last attempt ran: `123_4`
+    submission: int | None = None  # that sent the last attempt
+    claimed: float | None = None  # unix time at which the last attempt began
+    tried: tuple[tuple[str, str | None], ...] = ()  # node and failure class; None: it went well
+
+
+class Memory:
+    """Remembers what will not be different the next time, so that 10,000 runs are looked at quickly.
+
+    A record that was read and found whole never changes; one whose size or time did is read again.
+    And Slurm forgets a job minutes after its end: its last word is kept here. The file may be
+    deleted at any time, and is written by whoever happens to look.
+    """
+
+    _SCHEMA = 2
+
+    def __init__(self, store: Store) -> None:
+        self._file = store.states_file
+        content = self._read()
+        self._known: dict[str, Any] = content.get("records", {})
+        self._words: dict[str, str] = content.get("words", {})
+        self._is_new = False
+        self.asked: set[str] = set()  # the elements that Slurm's accounting was asked for
+
+    def has_record(self, folder: RunFolder) -> bool:
+        """Whether the run's record is one that was found whole."""
+        known = self._known.get(folder.id)
+        return known is not None and known["file"] == _signature(folder)
+
+    def of(self, folder: RunFolder) -> State:
+        """The state of a run, from memory where its record is known."""
+        signature = _signature(folder)
+        known = self._known.get(folder.id)
+        if signature is not None and known is not None and known["file"] == signature:
+            tried = tuple((node, failure) for node, failure in known["tried"])
+            fields = {**known["state"], "evidence": str(folder.record_file), "tried": tried}
+            return State(**fields)
+        found = of(folder)
+        if found.state in {"completed", "diverged"} and signature is not None:
+            names = ("state", "attempts", "epoch", "step", "steps", "epoch_s", "node", "element")
+            self._known[folder.id] = {
+                "file": signature,
+                "state": {name: getattr(found, name) for name in names},
+                "tried": found.tried,
+            }
+            self._is_new = True
+        return found
+
+    def word(self, element: str | None) -> str | None:
+        """What Slurm said last of an element that is over."""
+        return None if element is None else self._words.get(element)
+
+    def keep_word(self, element: str, word: str) -> None:
+        """Remember it: an element that is over stays so."""
+        if self._words.get(element) != word:
+            self._words[element] = word
+            self._is_new = True
+
+    def save(self) -> None:
+        """Write it down, if there is something new and the folder can be written to."""
+        if not self._is_new:
+            return
+        theirs = self._read()  # of somebody who has looked at the same time
+        content = {
+            "schema": self._SCHEMA,
+            "records": {**theirs.get("records", {}), **self._known},
+            "words": {**theirs.get("words", {}), **self._words},
+        }
+        try:
+            files.write_atomically(self._file, files.to_json(content))
+        except OSError:
+            return
+        self._is_new = False
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self._file.read_bytes())
+            is_mine = content["schema"] == self._SCHEMA
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return content if is_mine else {}
+
+
+def _signature(folder: RunFolder) -> list[int] | None:
+    """What changes when a record's file changes; None: there is none."""
+    try:
+        found = os.stat(folder.record_file)  # noqa: PTH116 - thousands of them; a Path is slower
+    except OSError:
+        return None
+    return [found.st_mtime_ns, found.st_size, found.st_ino]
 
 
 def of(folder: RunFolder) -> State:
@@ -46,12 +151,42 @@ def of(folder: RunFolder) -> State:
             return _unreadable("bad_files", error, folder)
     except record.RecordError as error:
         return _unreadable("bad_record", error, folder)
+    return _recorded(folder, found)
+
+
+def _recorded(folder: RunFolder, found: Record) -> State:
+    try:
+        pasts = history.read(folder)
+    except OSError:
+        pasts = []
+    slurm = found.provenance.get("slurm") or {}
+    node = slurm.get("slurmd_nodename") or found.provenance.get("host")
+    array, task = slurm.get("array_job_id"), slurm.get("array_task_id")
     return State(
         state=found.outcome,
         evidence=str(folder.record_file),
         attempts=folder.last_fence(),
         epoch=found.evaluated_epochs - 1,
+        step=found.stop.get("step"),
+        steps=found.stop.get("step"),
+        epoch_s=_seconds_per_epoch(found),
+        node=node,
+        element=f"{array}_{task}" if array and task else None,
+        tried=(*_failures(pasts), *([(node, None)] if node else [])),
     )
+
+
+def _seconds_per_epoch(found: Record) -> float | None:
+    """From the cost of the whole run; None where a record does not tell."""
+    phases = [found.cost.get(name) for name in record.PHASES if name != "setup"]
+    walls = [phase.get("wall_s") for phase in phases if isinstance(phase, dict)]
+    known = [wall for wall in walls if isinstance(wall, int | float)]
+    epochs = found.evaluated_epochs - 1
+    return sum(known) / epochs if known and epochs > 0 else None
+
+
+def _failures(pasts: Sequence[Past]) -> list[tuple[str, str | None]]:
+    return [(past.node, past.failure) for past in pasts if past.node and past.failure]
 
 
 def _unreadable(failure: str, error: Exception, folder: RunFolder) -> State:
@@ -69,38 +204,73 @@ def _without_record(folder: RunFolder) -> State:
     if fence == 0:
         return State(state="pending", evidence="no attempt yet")
     attempt = folder.attempt(fence)
-    epochs = files.read_lines(attempt.progress_file)
-    epoch = epochs[-1].get("epoch") if epochs else None
-    log = str(attempt.log_file)
-    if folder.is_locked():
+    is_alive = attempt.is_alive()  # asked before the journal is read: who lets go has written
+    pasts = history.read(folder)
+    last = next((past for past in pasts if past.fence == fence), Past(fence=fence))
+    fields: dict[str, Any] = {
+        "attempts": fence,
+        "log": str(attempt.log_file),
+        "node": last.node,
+        "element": last.element,
+        "submission": last.submission,
+        "claimed": last.start,
+        "tried": tuple(_failures(pasts)),
+        **_progress(folder, fence),
+    }
+    if is_alive:
+        evidence = f"attempt {fence} holds its lock in {attempt.path}"
+        return State(state="running", evidence=evidence, **fields)
+    if not last.is_over and last.failure is not None:
+        message = f"{last.message}; it was killed before it could write its end"
+        evidence = last.evidence or str(folder.journal_file)
         return State(
-            state="running",
-            evidence=f"attempt {fence} holds {folder.path / 'lock'}",
-            log=log,
-            attempts=fence,
-            epoch=epoch,
+            state="failed", failure=last.failure, message=message, evidence=evidence, **fields
         )
-    end = next((line for line in reversed(folder.journal()) if _is_end(line, fence)), None)
-    if end is None:
+    if not last.is_over:
         return State(
             state="lost",
             evidence=f"attempt {fence} started, wrote no end and is not alive",
             failure="lost",
             message="its launcher vanished",
-            log=log,
-            attempts=fence,
-            epoch=epoch,
+            **fields,
         )
-    return State(
-        state="failed",
-        evidence=str(folder.journal_file),
-        failure=end.get("failure"),
-        message=end.get("message"),
-        log=log,
-        attempts=fence,
-        epoch=epoch,
-    )
+    fields |= {"failure": last.failure, "message": last.message}
+    if last.is_requeued:
+        evidence = f"attempt {fence} put {last.element} back into the queue"
+        return State(state="pending", evidence=evidence, **fields)
+    return State(state="failed", evidence=last.evidence or str(folder.journal_file), **fields)
 
 
-def _is_end(line: dict[str, object], fence: int) -> bool:
-    return line.get("event") == "ended" and line.get("fence") == fence
+def _progress(folder: RunFolder, fence: int) -> dict[str, Any]:
+    """How far the run is: by the newest attempt that tells."""
+    for number in range(fence, 0, -1):
+        lines = tail(folder.attempt(number).progress_file)
+        if lines:
+            seconds = [line["epoch_s"] for line in lines if line.get("epoch_s")]
+            last: Mapping[str, Any] = lines[-1]
+            return {
+                "epoch": last.get("epoch"),
+                "step": last.get("step"),
+                "steps": last.get("steps"),
+                "epoch_s": statistics.median(seconds) if seconds else None,
+            }
+    return {}
+
+
+def tail(path: Path) -> list[dict[str, Any]]:
+    """The last lines of a file of lines; its size does not matter."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            text = file.read()
+    except FileNotFoundError:
+        return []
+    lines = []
+    for line in text.split(b"\n"):
+        try:
+            content = json.loads(line)
+        except ValueError:  # torn, or cut at the beginning of the tail
+            continue
+        lines += [content] if isinstance(content, dict) else []
+    return lines

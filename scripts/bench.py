@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -167,25 +167,48 @@ def epoch() -> Row:
     return row(what, "SGD", timed, problem=problem, optimizer="PreconditionedSGD")
 
 
+def through_slurm(runs: int) -> Iterator[Row]:
+    """Many runs through Slurm: 10,000 submitted and looked at, `runs` trained."""
+    import load
+
+    for one in (*load.queue_many(), load.flow(runs)):
+        ratios = [ours / floor for ours, floor in zip(one.ours, one.floors, strict=True)]
+        yield row(one.what, one.against, (one.seconds, ratios))
+
+
 BENCHES: dict[str, Callable[[], Row]] = {
     "expand": expand,
     "collect": collect,
     "start": start,
     "epoch": epoch,
 }
+LOAD = "load"
+"""The one that makes several rows, and takes half an hour with 1,000 runs."""
+
+
+def measured(names: Iterable[str], runs: int) -> Iterator[Row]:
+    """The rows of the benches, one by one."""
+    for name in names:
+        if name == LOAD:
+            yield from through_slurm(runs)
+        else:
+            yield BENCHES[name]()
 
 
 def main() -> None:
     """Run the benches that are named, or all."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}")
+    names = [*BENCHES, LOAD]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--runs", type=int, default=1000, help="trainings of `load` (default: %(default)s)"
+    )
     options = parser.parse_args()
-    if unknown := set(options.names) - set(BENCHES):
-        parser.error(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    if unknown := set(options.names) - set(names):
+        parser.error(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     rows: list[Row] = []
-    for name in options.names or BENCHES:
-        one = BENCHES[name]()
+    for one in measured(options.names or names, options.runs):
         rows.append(one)
         if not options.json:
             title = " ".join(filter(None, (one.what, one.optimizer, one.problem)))

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+pytest_plugins = ["tests.slurm"]
+
 # Before anything imports torch: small problems on several threads are slower, most of all on a
 # busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,16 +1,22 @@
 """The live screen and the lines: what they say of runs under way."""
 
+import dataclasses
 import io
+import json
+import runpy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from cluster import status, watch
-from cluster.watch import Watch
+from cluster.watch import Pace, Watch
 from jobs import files
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
+
+FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
 
 
 def planned(seed):
@@ -54,8 +60,9 @@ def watched(tmp_path):
 
 def fail(store, sweep, index, message="RuntimeError: no"):
     folder = store.run(sweep.runs[index].run.id)
-    fence = folder.claim().fence
-    folder.note("ended", fence=fence, failure="exception", message=message)
+    attempt = folder.claim()
+    folder.note("ended", fence=attempt.fence, failure="exception", message=message)
+    attempt.release()
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
@@ -99,11 +106,10 @@ def test_the_time_to_go_comes_from_the_epochs_done(watched, monkeypatch):
     looking = Watch(sweep, receipt)
     assert looking.eta(looking.look()) is None
 
-    folder = store.run(sweep.runs[0].run.id)
-    with folder.lock():
-        attempt = folder.claim()
-        files.append_line(attempt.progress_file, {"time": 0.0, "epoch": 2, "epochs": 10})
-        found = looking.look()
+    attempt = store.run(sweep.runs[0].run.id).claim()
+    files.append_line(attempt.progress_file, {"time": 0.0, "epoch": 2, "epochs": 10})
+    found = looking.look()
+    attempt.release()
 
     assert found[0].state.epoch == 2
     assert looking.eta(found) == pytest.approx((40 - 2) * 5 / 2)
@@ -112,22 +118,135 @@ def test_the_time_to_go_comes_from_the_epochs_done(watched, monkeypatch):
 def test_many_failures_are_not_all_printed(watched):
     sweep, store, receipt = watched
     for index in range(4):
-        fail(store, sweep, index)
+        fail(store, sweep, index, f"RuntimeError: {index}")
     receipt.submitted = {}
     lines = status.troubles(Watch(sweep, receipt).look(), most=2)
 
-    assert len(lines) == 3
+    assert len(lines) == 2 * 2 + 1
+    assert "log: " in str(lines[1])
     assert "and 2 more" in str(lines[-1])
 
 
-def test_status_says_what_comes_next(watched, capsys):
-    """While something runs: look again. Else, if a record is missing: run again."""
-    sweep, store, _ = watched
-    assert status.status(store, as_json=False) == 1
-    assert "again runs what has no record" in capsys.readouterr().out
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    return FakeSlurm(tmp_path, monkeypatch)
 
-    folder = store.run(sweep.runs[0].run.id)
-    with folder.lock():
-        folder.claim()
-        status.status(store, as_json=False)
-    assert f"next: probprec status {store.root}" in capsys.readouterr().out.replace("\n", "")
+
+def console(width=0):
+    output = io.StringIO()
+    return Console(file=output, force_terminal=bool(width), width=width or 200, height=24), output
+
+
+def test_watching_ends_when_nothing_is_live(fake):
+    """The story of a sweep: wait, run, done, and one failure; Slurm is asked less than the files."""
+    story = iter(
+        [
+            lambda: None,
+            lambda: fake.queue(("100_0", "RUNNING"), ("100_1", "RUNNING")),
+            lambda: [fake.record(index) for index in (0, 1)],
+            lambda: [fake.record(2), fake.fail(3, "100_3", "exception")],
+            fake.queue,
+        ]
+    )
+    fake.queue(*[(f"100_{index}", "PENDING", "Priority") for index in range(4)])
+    screen, output = console()
+    looks = []
+    look = watch.until_over(
+        fake.store,
+        screen,
+        sleep=lambda pause: looks.append(pause) or next(story, lambda: None)(),
+        slurm=Pace(0.0, 0.0),
+    )
+
+    assert status.count(look.runs) == {"completed": 3, "failed": 1}
+    lines = output.getvalue().splitlines()
+    assert "4 pending; 0 of 40 epochs; time to go: not known (nothing runs yet)" in lines[0]
+    assert "3 completed, 1 failed; 30 of 40 epochs" in lines[-1]
+
+
+def test_files_are_looked_at_more_often_than_slurm_is_asked(fake):
+    fake.queue(*[(f"100_{index}", "PENDING", "Priority") for index in range(4)])
+    screen, _ = console()
+    looks = []
+
+    def sleep(pause):
+        looks.append(pause)
+        if len(looks) == 30:
+            for index in range(4):
+                fake.record(index)
+
+    watch.until_over(fake.store, screen, sleep=sleep)
+
+    assert len(looks) == 30
+    assert len(fake.calls("squeue")) == 1
+    assert max(looks[:3]) < 8 < min(looks[-5:])
+    assert max(looks) <= 24
+
+
+@pytest.mark.parametrize("width", [0, 80])
+def test_ctrl_c_leaves_the_jobs_alone(fake, width):
+    fake.queue(*[(f"100_{index}", "PENDING", "Priority") for index in range(4)])
+    screen, output = console(width)
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watch.until_over(fake.store, screen, sleep=interrupted)
+    assert "no longer watching; the jobs go on" in output.getvalue()
+    assert fake.calls("scancel") == []
+
+
+def test_watching_goes_on_while_slurm_does_not_answer(fake):
+    fake.down()
+    screen, output = console(80)
+    looks = []
+
+    def sleep(_):
+        looks.append(1)
+        if len(looks) == 5:
+            for index in range(4):
+                fake.record(index)
+
+    look = watch.until_over(fake.store, screen, sleep=sleep)
+
+    assert look.is_complete
+    assert len(looks) == 5
+    assert "Slurm cannot be asked now" in output.getvalue()
+
+
+def test_a_sweep_that_grows_while_it_is_watched(fake):
+    small = dataclasses.replace(fake.sweep, runs=fake.sweep.runs[:2])
+    fake.store.save(small)
+    fake.queue(*[(f"100_{index}", "PENDING", "Priority") for index in range(4)])
+    looks = []
+
+    def sleep(_):
+        looks.append(1)
+        if len(looks) == 1:
+            fake.store.save(fake.sweep)
+        for index in range(4):
+            fake.record(index)
+
+    assert len(watch.until_over(fake.store, console()[0], sleep=sleep).runs) == 4
+
+
+def test_status_watch_prints_one_object(fake, capsys):
+    for index in range(4):
+        fake.record(index)
+    fake.queue()
+
+    assert status.status(fake.store, watch=True, as_json=True) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["states"] == {"completed": 4}
+    assert "4 completed; 40 of 40 epochs" in captured.err
+
+
+def test_the_pace():
+    pace = Pace(2.0, 60.0)
+    quiet = [pace.next(changed=False) for _ in range(12)]
+
+    assert 1.6 <= quiet[0] <= 2.4
+    assert 48 <= quiet[-1] <= 72
+    assert pace.next(changed=True) <= 2.4
+    assert pace.next(changed=True, took=5.0) >= 36

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from jobs import files, record, state
+from jobs import files, history, record, state
+from jobs.state import Memory
 from jobs.store import Store
 from jobs.sweep import Run
 
@@ -40,35 +41,86 @@ def folder(tmp_path):
     return folder
 
 
+def claim(folder, **details):
+    attempt = folder.claim()
+    folder.note("claimed", fence=attempt.fence, host="here", pid=1, **details)
+    return attempt
+
+
+def end(attempt, failure, message="no", **details):
+    attempt.folder.note("ended", fence=attempt.fence, failure=failure, message=message, **details)
+    attempt.release()
+
+
 def test_pending(folder):
     assert state.of(folder).state == "pending"
 
 
-def test_running_with_its_epoch(folder):
-    with folder.lock():
-        attempt = folder.claim()
-        files.append_line(attempt.progress_file, {"time": 1.0, "epoch": 1, "epochs": 2})
-        found = state.of(folder)
+def test_running_with_its_progress(folder):
+    attempt = claim(folder, element="7_3", node="node1", submission=2)
+    for epoch in (0, 1):
+        line = {"time": 1.0, "epoch": epoch, "epochs": 2, "step": 37 * epoch, "steps": 74}
+        files.append_line(attempt.progress_file, line | ({"epoch_s": 8.0} if epoch else {}))
+    found = state.of(folder)
 
     assert (found.state, found.epoch, found.attempts) == ("running", 1, 1)
+    assert (found.step, found.steps, found.epoch_s) == (37, 74, 8.0)
+    assert (found.node, found.element, found.submission) == ("node1", "7_3", 2)
     assert "attempt 1 holds" in found.evidence
+    attempt.release()
 
 
 def test_failed_with_class_message_and_log(folder):
-    attempt = folder.claim()
-    folder.note("ended", fence=1, failure="bad_data", message="DataError: torn")
+    attempt = claim(folder)
+    end(attempt, "bad_data", "DataError: torn")
     found = state.of(folder)
 
     assert (found.state, found.failure, found.message) == ("failed", "bad_data", "DataError: torn")
     assert found.log == str(attempt.log_file)
+    assert found.tried == (("here", "bad_data"),)
 
 
 def test_the_last_attempt_counts(folder):
-    folder.claim()
-    folder.note("ended", fence=1, failure="killed", message="killed by SIGKILL")
-    folder.claim()
+    end(claim(folder), "killed", "killed by SIGKILL")
+    claim(folder, node="node2").release()
+    found = state.of(folder)
 
-    assert state.of(folder).state == "lost"
+    assert (found.state, found.node) == ("lost", "node2")
+    assert found.tried == (("here", "killed"),)
+
+
+def test_a_new_attempt_is_as_far_as_the_one_before(folder):
+    """It goes on from there, even if it has not said so yet."""
+    first = claim(folder)
+    files.append_line(first.progress_file, {"time": 1.0, "epoch": 1, "step": 40, "checkpoint": "a"})
+    end(first, "timeout")
+    second = claim(folder)
+    found = state.of(folder)
+
+    assert (found.state, found.epoch, found.step) == ("running", 1, 40)
+    second.release()
+
+
+def test_put_back_into_the_queue(folder):
+    attempt = claim(folder, element="7_3")
+    end(attempt, "timeout", "time limit")
+    folder.note("requeued", fence=1, element="7_3")
+    assert (state.of(folder).state, state.of(folder).failure) == ("pending", "timeout")
+
+    folder.note("not requeued", fence=1, message="no")
+    assert state.of(folder).state == "failed"
+
+
+def test_the_history_of_all_attempts(folder):
+    end(claim(folder, element="7_3", node="node1", end=99.0), "preempted", step=30)
+    folder.note("requeued", fence=1, element="7_3")
+    claim(folder, element="7_3", node="node2").release()
+    folder.note("refused", submission=1, message="no fence")
+    first, second = history.read(folder)
+
+    assert (first.node, first.failure, first.step, first.limit) == ("node1", "preempted", 30, 99.0)
+    assert (first.is_over, first.is_requeued) == (True, True)
+    assert (second.node, second.is_over, second.end) == ("node2", False, None)
 
 
 @pytest.mark.parametrize("outcome", ["completed", "diverged"])
@@ -134,3 +186,71 @@ def test_record_round_trip(folder):
     folder.claim().publish(make_record())
 
     assert record.read(folder.record_file).to_json() == make_record()
+
+
+def test_a_record_tells_its_node_and_what_an_epoch_took(folder):
+    end(claim(folder, node="node1"), "node_fail")
+    cost = {
+        "setup": {"wall_s": 50},
+        "train": {"wall_s": 6.0},
+        "eval": {"wall_s": 2.0},
+        "apply": None,
+    }
+    slurm = {"slurmd_nodename": "node2", "array_job_id": "7", "array_task_id": "3"}
+    folder.claim().publish(make_record(cost=cost, provenance={"slurm": slurm}))
+    found = state.of(folder)
+
+    assert (found.epoch_s, found.node, found.element) == (4.0, "node2", "7_3")
+    assert found.tried == (("node1", "node_fail"), ("node2", None))
+
+
+def test_memory_reads_a_record_once(tmp_path, folder, monkeypatch):
+    folder.claim().publish(make_record(provenance={"host": "here"}))
+    memory = Memory(Store(tmp_path))
+    assert not memory.has_record(folder)
+    first = memory.of(folder)
+    memory.save()
+    monkeypatch.setattr(state, "of", None)
+    again = Memory(Store(tmp_path))
+
+    assert again.has_record(folder)
+    assert again.of(folder) == first
+
+
+def test_memory_notices_another_record(tmp_path, folder):
+    folder.claim().publish(make_record())
+    memory = Memory(Store(tmp_path))
+    memory.of(folder)
+    folder.record_file.write_text("{")
+
+    assert not memory.has_record(folder)
+    assert memory.of(folder).failure == "bad_record"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 1, "records": {"a": [1]}}'])
+def test_a_memory_of_another_kind_is_empty(tmp_path, text):
+    (tmp_path / "states.json").write_text(text)
+    memory = Memory(Store(tmp_path))
+    memory.keep_word("7_3", "TIMEOUT")
+    memory.save()
+
+    assert Memory(Store(tmp_path)).word("7_3") == "TIMEOUT"
+    assert Memory(Store(tmp_path)).word(None) is None
+
+
+def test_a_memory_that_cannot_be_written(tmp_path, folder):
+    """Somebody else's sweep may be looked at."""
+    folder.claim().publish(make_record())
+    memory = Memory(Store(tmp_path / "not there"))
+    memory.of(folder)
+    memory.save()
+
+
+def test_the_end_of_a_long_progress(folder):
+    attempt = claim(folder)
+    lines = [json.dumps({"time": 1.0, "epoch": epoch, "pad": "x" * 100}) for epoch in range(400)]
+    attempt.progress_file.write_text("\n".join(lines))
+    lines = state.tail(attempt.progress_file)
+
+    assert lines[-1]["epoch"] == 399
+    assert 50 < len(lines) < 400

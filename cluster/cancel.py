@@ -1,0 +1,199 @@
+"""Stop a sweep, or some of its runs, and nothing else: `probprec cancel`."""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cluster import queue as queues
+from cluster import slurm, standing
+from cluster.queue import Queue
+from cluster.slurm import Element
+from jobs import history
+from jobs.history import Past
+from jobs.state import Memory
+from jobs.store import RunFolder, Store
+
+
+@dataclass
+class _Work:
+    """What is stopped, and what is not, and why."""
+
+    runs: set[str] = field(default_factory=set)
+    jobs: list[str] = field(default_factory=list)  # as scancel takes them
+    workers: dict[int, list[str]] = field(default_factory=dict)  # pid -> its runs, on this machine
+    left: dict[str, str] = field(default_factory=dict)  # run -> why it goes on
+    idle: list[str] = field(default_factory=list)  # runs that neither wait nor run
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "schema": 1,
+            "cancelled": sorted(self.runs),
+            "jobs": self.jobs,
+            "workers": sorted(self.workers),
+            "left": [{"id": run_id, "why": why} for run_id, why in self.left.items()],
+            "notes": self.notes,
+        }
+
+
+def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
+    """Cancel the jobs of these runs, or all jobs of the sweep; 1 if something asked for goes on.
+
+    Args:
+        store: the sweep; jobs of others, and of other sweeps, are never touched.
+        runs: ids or beginnings; none: all of them.
+        as_json: print one JSON object.
+
+    Raises:
+        InputError: no such run.
+        slurm.SlurmError: scancel failed.
+    """
+    sweep = store.sweep()
+    named = {planned.run.id for planned in standing.resolve(sweep, runs)}
+    wanted = named or {planned.run.id for planned in sweep.runs}
+    calls = slurm.asked.total
+    work = _Work()
+    with store.submitting():  # a feeder at work would send what we do not know of yet
+        found = queues.look(store)
+        if found.unknown is not None:
+            work.notes.append(f"Slurm cannot be asked, nothing of it is cancelled: {found.unknown}")
+        elements = _elements(found, wanted, work, everything=not named)
+        _local(store, wanted, work)
+        if elements:
+            work.jobs = _names(found, elements)
+            slurm.cancel(work.jobs)
+            _remember(store, elements)
+    for pid in work.workers:
+        os.kill(pid, signal.SIGTERM)
+    work.idle = sorted(named - work.runs - work.left.keys())
+    _show(Console(stderr=as_json, soft_wrap=as_json), store, work, everything=not named)
+    if as_json:
+        content = work.to_json() | {"slurm_calls": slurm.asked.total - calls}
+        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+    return 1 if work.left or work.notes else 0
+
+
+def _elements(
+    found: Queue, wanted: set[str], work: _Work, *, everything: bool
+) -> dict[str, Element]:
+    """The elements, and with `everything` the feeders, to cancel, by name; feeders first.
+
+    An element that also holds runs that nobody named goes on.
+    """
+    if everything:
+        live = [element for element in found.jobs.values() if not element.is_over]
+        live.sort(key=lambda element: element.task is not None)
+        work.runs |= {run_id for run_id in found.runs if found.is_live(run_id)}
+        return {element.name: element for element in live}
+    holds: defaultdict[str, set[str]] = defaultdict(set)
+    for run_id, place in found.runs.items():
+        if place.element is not None and found.is_live(run_id):
+            holds[place.element.name].add(run_id)
+    chosen = {}
+    for run_id in sorted(wanted):
+        sent = found.runs.get(run_id)
+        if sent is None or not found.is_live(run_id):
+            continue
+        if sent.element is None:
+            work.left[run_id] = "is not sent yet, and will be by a job of the whole sweep"
+        elif holds[sent.element.name] <= wanted:
+            chosen[sent.element.name] = sent.element
+            work.runs.add(run_id)
+        else:
+            others = ", ".join(sorted(holds[sent.element.name] - wanted))
+            work.left[run_id] = f"shares {sent.element.name} with {others}; name them, too"
+    return chosen
+
+
+def _names(found: Queue, elements: dict[str, Element]) -> list[str]:
+    """What scancel is told: the array's id where all that is left of it goes, else each element."""
+    live: defaultdict[int, set[str]] = defaultdict(set)
+    for element in found.jobs.values():
+        if not element.is_over:
+            live[element.job_id].add(element.name)
+    names = (
+        str(element.job_id) if live[element.job_id] <= elements.keys() else name
+        for name, element in elements.items()
+    )
+    return list(dict.fromkeys(names))
+
+
+def _remember(store: Store, elements: dict[str, Element]) -> None:
+    """What never began leaves no journal, and Slurm forgets it."""
+    memory = Memory(store)
+    for element in elements.values():
+        if element.state == "PENDING" and element.task is not None:
+            memory.keep_word(element.name, "CANCELLED")
+    memory.save()
+
+
+def _local(store: Store, wanted: set[str], work: _Work) -> None:
+    """The launchers on this machine that have one of the runs."""
+    for folder in store.folders():
+        if folder.id not in wanted or folder.record_file.exists() or not folder.is_locked():
+            continue
+        past = next((one for one in reversed(history.read(folder))), None)
+        if past is None or past.element is not None:
+            continue
+        if past.host != socket.gethostname():
+            work.left[folder.id] = f"runs on {past.host}: log in there and type the same"
+        elif past.pid is not None and _holds_lock(folder, past):
+            work.workers.setdefault(past.pid, []).append(folder.id)
+            work.runs.add(folder.id)
+        else:
+            work.left[folder.id] = f"process {past.pid}, its launcher, does not hold its lock"
+
+
+def _holds_lock(folder: RunFolder, past: Past) -> bool:
+    """Whether that process has the attempt's lock open: a pid may belong to another one by now."""
+    lock = folder.attempt(past.fence).path / "lock"
+    try:
+        wanted = lock.stat()
+        descriptors = list(Path(f"/proc/{past.pid}/fd").iterdir())
+    except OSError:
+        return False
+    return any(_is_same(descriptor, wanted) for descriptor in descriptors)
+
+
+def _is_same(descriptor: Path, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(descriptor.stat(), wanted)
+    except OSError:
+        return False
+
+
+def _show(console: Console, store: Store, work: _Work, *, everything: bool) -> None:
+    for note in work.notes:
+        console.print(Text(note, style="bold yellow"))
+    for run_id, why in work.left.items():
+        console.print(Text(f"{run_id} is not cancelled: {why}", style="bold yellow"))
+    if work.jobs:
+        console.print(Text(f"cancelled {_shortened(work.jobs)}: {len(work.runs)} runs"))
+    for pid, runs in work.workers.items():
+        text = f"told worker {pid} to stop ({_shortened(runs)}); it writes a checkpoint and ends"
+        console.print(Text(text))
+    if work.workers and not everything:
+        console.print(Text("its other runs wait: the same `probprec submit` goes on with them"))
+    if work.idle:
+        console.print(Text(f"neither wait nor run: {_shortened(work.idle)}"))
+    if not work.runs and not work.left and not work.notes:
+        console.print(Text("nothing to cancel"))
+    else:
+        console.print(Text(f"next: probprec status {store.root}", style="dim"))
+
+
+def _shortened(names: Sequence[str] | Iterable[str], most: int = 8) -> str:
+    listed = list(names)
+    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + rest

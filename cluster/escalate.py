@@ -1,0 +1,147 @@
+"""More of what a run lacked: memory, time, another node."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cluster import progress
+from cluster.profile import Profile
+from cluster.standing import Standing
+from jobs.errors import InputError
+from jobs.resources import Resources, parse_size, parse_time, written
+from jobs.store import Store
+
+_FACTOR, _MARGIN, _LEAST = 2, 1.2, 1.5
+"""Of memory; of the measured time; of the time there was, at least."""
+
+_TIMES = re.compile(r"x([0-9]+(?:\.[0-9]+)?)")
+_PERCENT = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)%")
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a quantity is changed: x2, +50%, +2G, or 8G."""
+
+    text: str
+    factor: float | None = None
+    more: int | None = None
+    value: int | None = None
+
+    def of(self, before: int | None, name: str) -> int:
+        """The new value.
+
+        Raises:
+            InputError: it is relative, and nothing was asked for before.
+        """
+        if self.value is not None:
+            return self.value
+        if before is None:
+            raise InputError(
+                f"--{name} {self.text}: nothing was asked for before that could be changed;"
+                f" give it as a whole, e.g. --{name} {'8G' if name == 'mem' else '04:00:00'}"
+            )
+        return math.ceil(before * self.factor) if self.factor else before + (self.more or 0)
+
+
+def parse_change(name: str, text: str | None) -> Change | None:
+    """The change that `--mem` or `--time` asks for.
+
+    Raises:
+        InputError: it is none.
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    read = parse_size if name == "mem" else parse_time
+    try:
+        if match := _TIMES.fullmatch(text):
+            return _by_factor(text, float(match[1]))
+        if match := _PERCENT.fullmatch(text):
+            return _by_factor(text, 1 + float(match[1]) / 100)
+        if text.startswith("+"):
+            return Change(text, more=read(text[1:]))
+        return Change(text, value=read(text))
+    except ValueError as error:
+        raise InputError(f"--{name} {text}: {error}; or x2, +50%, or + with an amount") from None
+
+
+def _by_factor(text: str, factor: float) -> Change:
+    if not 0 < factor <= 1000:
+        raise ValueError(f"expected a factor above 0 and not above 1000, found {factor:g}")
+    return Change(text, factor=factor)
+
+
+def last_asked(store: Store) -> dict[str, Resources]:
+    """What each run asked for when it was last submitted."""
+    found: dict[str, Resources] = {}
+    for submission in store.submissions():
+        for group in submission.content()["groups"]:
+            resources = Resources.from_json(group["resources"])
+            found.update((run["id"], resources) for task in group["tasks"] for run in task)
+    return found
+
+
+def kept(one: Standing, profile: Profile, last: Resources | None) -> Resources:
+    """What earlier retries gave a run beyond what the profile and the spec say: it stays so."""
+    base = profile.resources.merged(one.planned.resources)
+    if last is None:
+        return Resources()
+    has_more = _memory(last) > _memory(base)
+    return Resources(
+        time=last.time if (last.time or 0) > (base.time or 0) else None,
+        mem=last.mem if has_more else None,
+        mem_per_cpu=last.mem_per_cpu if has_more else None,
+    ).merged(without(base, last.exclude or ()))
+
+
+def _memory(asked: Resources) -> int:
+    """MiB of a whole task; 0: not said."""
+    return asked.mem or (asked.mem_per_cpu or 0) * (asked.cpus or 1)
+
+
+def with_memory(asked: Resources, change: Change | None) -> Resources:
+    """More memory than `asked`; nothing where the cluster's default was asked for and nothing is said.
+
+    Raises:
+        InputError: a relative change of nothing.
+    """
+    if change is not None and change.value is not None:
+        return Resources(mem=change.value)
+    doubled = change or Change(f"x{_FACTOR}", factor=_FACTOR)
+    if asked.mem_per_cpu is not None:
+        return Resources(mem_per_cpu=doubled.of(asked.mem_per_cpu, "mem"))
+    if asked.mem is None and change is None:
+        return Resources()
+    return Resources(mem=doubled.of(asked.mem, "mem"))
+
+
+def with_time(asked: Resources, one: Standing, change: Change | None) -> Resources:
+    """More time than `asked`: what the epochs that are left will take, with a margin."""
+    if change is not None:
+        return Resources(time=change.of(asked.time, "time"))
+    if asked.time is None:
+        return Resources()
+    left = one.planned.run.epochs - progress.done(one)
+    measured = left * (one.state.epoch_s or 0.0) * _MARGIN
+    return Resources(time=math.ceil(max(measured, asked.time * _LEAST) / 60) * 60)
+
+
+def without(asked: Resources, nodes: Iterable[str]) -> Resources:
+    """The same, on other nodes."""
+    excluded = tuple(dict.fromkeys((*(asked.exclude or ()), *nodes)))
+    return Resources(exclude=excluded) if excluded != (asked.exclude or ()) else Resources()
+
+
+def described(asked: Resources, more: Resources) -> str:
+    """What is different, for people: `mem 4G -> 8G, not on node7`."""
+    before, parts = asked.said(), []
+    for name, value in more.said().items():
+        if before.get(name) == value:
+            continue
+        if name == "exclude":
+            parts.append(f"not on {','.join(value)}")
+        else:
+            old = f"{written(name, before[name])} -> " if name in before else ""
+            parts.append(f"{name} {old}{written(name, value)}")
+    return ", ".join(parts) or "as before"

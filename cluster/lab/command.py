@@ -1,0 +1,134 @@
+"""The command `probprec lab`: up, down, status, exec, and the knobs that break it."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cluster.lab.lab import Lab
+from cluster.lab.settings import Settings
+from jobs.errors import InputError
+
+FAULTS: Mapping[str, str] = {
+    "kill": "DAEMON [SIGNAL] [with-steps]",
+    "restart": "DAEMON",
+    "drain": "NODE",
+    "resume": "NODE",
+    "preempt": "[SECONDS [NODE...]]",
+    "requeue": "JOB",
+    "start-now": "JOB",
+    "fill-scratch": "",
+    "free-scratch": "",
+    "slow": "SECONDS (of scratch; 0: no longer)",
+}
+"""The knobs of `fault` and what each takes."""
+
+
+def up(settings: Settings, folder: Path | None = None) -> int:
+    """Start a lab and say what there is and what to type next."""
+    lab = Lab(folder)
+    lab.up(settings)
+    console = Console(highlight=False, soft_wrap=True)
+    gpus = f" {settings.gpus} fake GPUs," if settings.gpus else ""
+    console.print(
+        f"a Slurm of your own in {lab.folder}: {settings.nodes} nodes with {settings.cpus} CPUs,"
+        f"{gpus} {settings.memory_mb} MB each;"
+        f" accounting {'on' if settings.accounting else 'off'}"
+    )
+    console.print("partitions: day (default), short, preemptible, urgent (preempts preemptible)")
+    where = "" if folder is None else f"PROBPREC_LAB={lab.folder} "
+    for line in (
+        f"next: {where}probprec submit SPEC --on lab",
+        f"      {where}probprec lab exec -- squeue",
+        f"      {where}probprec lab down",
+    ):
+        console.print(Text(line, style="dim"))
+    return 0
+
+
+def down(folder: Path | None = None) -> int:
+    """Stop a lab and remove it."""
+    lab = Lab(folder)
+    was_there = lab.folder.exists()
+    lab.down()
+    text = "stopped and removed" if was_there else "there was none"
+    Console(highlight=False, soft_wrap=True).print(f"{lab.folder}: {text}")
+    return 0
+
+
+def status(folder: Path | None = None, *, as_json: bool = False) -> int:
+    """Print daemons and nodes; 1 while one of them is not as it should be."""
+    lab = Lab(folder)
+    found = lab.status()
+    if as_json:
+        Console(soft_wrap=True, highlight=False).print_json(json.dumps(found))
+    else:
+        table = Table(title=f"lab in {lab.folder}", title_justify="left")
+        table.add_column("daemon")
+        table.add_column("pid", justify="right")
+        table.add_column("state")
+        for name, daemon in found["daemons"].items():
+            text = Text("runs", "green") if daemon["alive"] else Text("dead", "bold red")
+            table.add_row(name, str(daemon["pid"] or ""), text)
+        table.add_section()
+        for node, state in found["nodes"].items():
+            table.add_row(node, "", Text(state, "bold red" if "down" in state else ""))
+        Console().print(table)
+    return 0 if all(daemon["alive"] for daemon in found["daemons"].values()) else 1
+
+
+def exec_(folder: Path | None, command: Sequence[str]) -> int:
+    """Run a command with SLURM_CONF of the lab, at this terminal; its exit code."""
+    lab = Lab(folder)
+    if not command:
+        raise InputError("lab exec: no command; e.g. probprec lab exec -- squeue")
+    if not lab.conf.exists():
+        raise InputError(f"lab: there is none in {lab.folder}; next: probprec lab up")
+    try:
+        code = subprocess.run(list(command), env=lab.environment(), check=False).returncode
+    except FileNotFoundError:
+        raise InputError(f"lab exec: {command[0]}: command not found") from None
+    return code if code >= 0 else 128 - code
+
+
+def fault(folder: Path | None, name: str, arguments: Sequence[str] = ()) -> int:
+    """Turn one knob of `FAULTS`."""
+    lab = Lab(folder)
+    if name not in FAULTS:
+        raise InputError(f"lab: no fault {name!r}; there are: {', '.join(FAULTS)}")
+    if not lab.is_up():
+        raise InputError(f"lab: none is up in {lab.folder}; next: probprec lab up")
+    knobs: dict[str, Callable[..., object]] = {
+        "kill": lambda daemon, *how: _kill(lab, daemon, how),
+        "restart": lab.restart,
+        "drain": lab.drain,
+        "resume": lab.resume,
+        "preempt": lambda seconds="20", *nodes: lab.preempt(nodes, float(seconds)),
+        "requeue": lab.requeue,
+        "start-now": lab.start_now,
+        "fill-scratch": lab.fill_scratch,
+        "free-scratch": lab.free_scratch,
+        "slow": lambda seconds: lab.slow(float(seconds)),
+    }
+    try:
+        result = knobs[name](*arguments)
+    except (TypeError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"lab: usage: {name} {FAULTS[name]}") from None
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"lab: {name}: {error.stderr.strip()}") from None
+    if result is not None:
+        Console(highlight=False, soft_wrap=True).print(str(result))
+    return 0
+
+
+def _kill(lab: Lab, daemon: str, how: Sequence[str]) -> None:
+    names = [word for word in how if word != "with-steps"] or ["KILL"]
+    sig = signal.Signals[f"SIG{names[-1].upper().removeprefix('SIG')}"]
+    lab.kill(daemon, sig, with_steps="with-steps" in how)

@@ -1,0 +1,199 @@
+"""Processes that outlive us: start them, know them again, and never signal a stranger.
+
+A process is known by its pid and its start time, so a pid that was given to somebody else in the
+meantime is not taken for ours. Signals go through a pidfd, which closes the gap between the look
+and the signal.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.lab import slow
+
+PROC = Path("/proc")
+DAEMONS = frozenset(
+    {
+        "slurmctld",
+        "slurmdbd",
+        "slurmd",
+        "slurmstepd",
+        "slurmscriptd",
+        "munged",
+        "mariadbd",
+        slow.NAME,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process and when it started (clock ticks since boot)."""
+
+    pid: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What /proc/PID/stat says."""
+
+    process: Process
+    name: str
+    state: str
+    parent: int
+
+
+def stat(pid: int) -> Stat | None:
+    """A process of this machine, or None if there is none with this pid."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    return Stat(Process(pid, int(fields[19])), name, fields[0], int(fields[1]))
+
+
+def is_alive(process: Process) -> bool:
+    """Whether it still runs (a zombie does not)."""
+    found = stat(process.pid)
+    return found is not None and found.process == process and found.state not in "ZX"
+
+
+def send(process: Process, sig: int) -> bool:
+    """Signal it if it still runs; whether it did."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not is_alive(process):
+            return False
+        signal.pidfd_send_signal(handle, sig)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def wait_gone(processes: Sequence[Process], seconds: float) -> list[Process]:
+    """Wait until they are gone; those that are not after `seconds`."""
+    deadline = time.monotonic() + seconds
+    left = [process for process in processes if is_alive(process)]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = [process for process in left if is_alive(process)]
+    return left
+
+
+def start(
+    command: Sequence[str], *, pid_file: Path, log: Path, environment: Mapping[str, str]
+) -> Process | None:
+    """Start a daemon that holds nothing of ours: own session, own parent, own log, no inherited files.
+
+    Returns:
+        The process, also written to `pid_file`; None if it ended at once (its log says why).
+    """
+    pid_file.unlink(missing_ok=True)
+    script = 'umask 022; echo $$ >"$0.new"; mv "$0.new" "$0"; exec "$@"'
+    with log.open("ab") as output:
+        subprocess.run(
+            ["setsid", "--fork", "sh", "-c", script, str(pid_file), *command],  # noqa: S607 - Debian's
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=dict(environment),
+            check=True,
+        )
+    deadline = time.monotonic() + 10
+    while not pid_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    found = stat(int(pid_file.read_text()))
+    if found is None or found.state in "ZX":
+        return None
+    pid_file.write_text(f"{found.process.pid} {found.process.start}\n")
+    return found.process
+
+
+def read(pid_file: Path) -> Process | None:
+    """The process that `start` wrote down, running or not."""
+    try:
+        pid, begun = pid_file.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return Process(int(pid), int(begun))
+
+
+def everything() -> Iterator[Stat]:
+    """All processes of this machine."""
+    for entry in PROC.iterdir():
+        if entry.name.isdigit() and (found := stat(int(entry.name))) is not None:
+            yield found
+
+
+def of_lab(folder: Path, also: Iterable[int] = ()) -> list[Process]:
+    """Every process of the lab in `folder`: daemons, steps, their jobs' processes and descendants.
+
+    A command that a user gave (`lab exec -- bash`) names the folder, too, but is no job: it is left
+    alone, as are we and our ancestors.
+
+    Args:
+        folder: The lab's, as its processes spell it.
+        also: Processes that are known to belong to it, though they do not show it.
+    """
+    table = {found.process.pid: found for found in everything() if found.state not in "ZX"}
+    mine = _ancestors(table, os.getpid())
+    roots = {pid for pid, found in table.items() if _belongs(found, folder)} | set(also)
+    return [one for one in _below(table, roots) if one.pid not in mine]
+
+
+def descendants(processes: Iterable[Process]) -> list[Process]:
+    """These processes and all that they started, as far as its parents still live."""
+    table = {found.process.pid: found for found in everything() if found.state not in "ZX"}
+    return _below(table, {process.pid for process in processes})
+
+
+def _below(table: Mapping[int, Stat], roots: set[int]) -> list[Process]:
+    return [found.process for pid, found in table.items() if roots & _ancestors(table, pid)]
+
+
+def _ancestors(table: Mapping[int, Stat], pid: int) -> set[int]:
+    line = set()
+    while pid in table and pid not in line:
+        line.add(pid)
+        pid = table[pid].parent
+    return line
+
+
+def _belongs(found: Stat, folder: Path) -> bool:
+    proc = PROC / str(found.process.pid)
+    try:
+        environment = (proc / "environ").read_bytes().split(b"\0")
+        command = (proc / "cmdline").read_bytes()
+    except OSError:
+        return False
+    is_ours = f"SLURM_CONF={folder}/slurm.conf".encode() in environment
+    if any(part.startswith(b"SLURMD_NODENAME=") for part in environment):
+        return is_ours
+    if found.name not in DAEMONS:
+        return False
+    # slurmstepd overwrites its environment with its title; its open log gives it away.
+    return (
+        is_ours or f"{folder}/".encode() in command or has_open(found.process.pid, (f"{folder}/",))
+    )
+
+
+def has_open(pid: int, prefixes: tuple[str, ...]) -> bool:
+    """Whether a process holds a file open whose path begins with one of these."""
+    try:
+        links = list((PROC / str(pid) / "fd").iterdir())
+        return any(str(link.readlink()).startswith(prefixes) for link in links)
+    except OSError:
+        return False

@@ -1,0 +1,168 @@
+"""The log of a run, over all its attempts: `probprec logs RUN`."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from cluster import advice, standing, words
+from cluster.standing import Standing
+from cluster.watch import Pace
+from jobs import history
+from jobs.state import Memory
+from jobs.store import RunFolder, Store
+from jobs.sweep import PlannedRun
+
+
+def logs(
+    store: Store, run: str, *, follow: bool, sleep: Callable[[float], None] = time.sleep
+) -> int:
+    """Write the newest attempt's log to stdout; 1 if there is none yet, or the run failed meanwhile.
+
+    Args:
+        store: the sweep.
+        run: an id, or its beginning.
+        follow: go on as it grows, and with the next attempts, until the run is over.
+        sleep: how to wait.
+
+    Raises:
+        InputError: no such run.
+    """
+    planned = standing.resolve(store.sweep(), [run])[0]
+    following = _Following(store, planned)
+    if follow:
+        return following.go(sleep)
+    if following.show_attempt() or following.show_batch():
+        return 0
+    one = following.look()
+    _say(f"no log yet: {one.state.state}, {one.state.evidence}")
+    return 1
+
+
+class _Following:
+    """One run's logs."""
+
+    def __init__(self, store: Store, planned: PlannedRun) -> None:
+        self.store = store
+        self.folder = store.run(planned.run.id)
+        self.sweep = replace(store.sweep(), runs=(planned,))
+        self.memory = Memory(store)
+        self._fence = 0
+        self._offset = 0
+        self._said = ""
+
+    def go(self, sleep: Callable[[float], None]) -> int:
+        """Follow until it is over."""
+        files, slurm = Pace(0.5, 5.0), Pace(5.0, 60.0)
+        ask_at = 0.0
+        while True:
+            is_alive = self.folder.is_locked()  # asked before the log is read, so that none is lost
+            is_done = self.folder.record_file.exists()
+            has_new = self.show_attempt()
+            if is_done:
+                _say(f"{self.folder.id} has its record")
+                return 0
+            if not is_alive and time.monotonic() >= ask_at:
+                one = self.look()
+                if not one.is_live and one.state.state != "unknown":
+                    return self._end(one)
+                self._wait(one)
+                ask_at = time.monotonic() + slurm.next(changed=has_new)
+            sleep(files.next(changed=has_new))
+
+    def look(self) -> Standing:
+        """How the run stands."""
+        return standing.look(self.store, self.sweep, memory=self.memory).runs[0]
+
+    def show_attempt(self) -> bool:
+        """Write what is new in the newest attempt's log; whether there was something."""
+        newest = self.folder.last_fence()
+        has_new = self._copy() if self._fence else False
+        if newest > self._fence:
+            self._announce(newest)
+            self._fence, self._offset = newest, 0
+            has_new = self._copy() or has_new
+        return has_new
+
+    def show_batch(self) -> bool:
+        """Write what Slurm's batch script left, where no attempt has begun; whether there is any."""
+        sent = self.look().sent
+        if sent is None or sent.name is None:
+            return False
+        shown = False
+        for path in words.logs_of(self.store, sent):
+            if path.is_file() and path.stat().st_size:
+                _say(f"==> {path}")
+                _write(path.read_bytes())
+                shown = True
+        return shown
+
+    def _announce(self, fence: int) -> None:
+        past = next((one for one in history.read(self.folder) if one.fence == fence), None)
+        where = f" on {past.node}" if past and past.node else ""
+        when = f", {_clock(past.start)}" if past and past.start else ""
+        _say(f"==> attempt {fence}{where}{when}: {self.folder.attempt(fence).log_file}")
+
+    def _copy(self) -> bool:
+        path = self.folder.attempt(self._fence).log_file
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offset)
+                text = file.read()
+        except FileNotFoundError:
+            return False
+        self._offset += len(text)
+        _write(text)
+        return bool(text)
+
+    def _wait(self, one: Standing) -> None:
+        said = f"{one.state.state}: {one.state.evidence}"
+        if said != self._said and one.state.state != "running":
+            _say(f"waiting; {said}")
+        self._said = said
+
+    def _end(self, one: Standing) -> int:
+        state = one.state
+        if state.state in {"completed", "diverged"}:
+            _say(f"{self.folder.id} has its record")
+            return 0
+        if state.state == "pending":
+            _say(f"nothing to follow: {state.evidence}")
+            return 1
+        _say(f"{state.state}: {state.failure}: {state.message}")
+        _say(advice.line(self.store.root, state.failure, self.folder.id))
+        return 1
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
+def _write(text: bytes) -> None:
+    sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    """About the logs, not of them: stdout holds what the run wrote, nothing else."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+
+
+def last_lines(path: Path, most: int) -> list[str]:
+    """The end of a log."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 200 * most))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-most:]
+
+
+def newest_log(folder: RunFolder) -> Path | None:
+    """The log of the newest attempt that has one."""
+    paths = (folder.attempt(fence).log_file for fence in range(folder.last_fence(), 0, -1))
+    return next((path for path in paths if path.is_file()), None)

@@ -1,0 +1,296 @@
+"""Submit again what failed, with what it lacked: `probprec retry`."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cluster import advice, escalate, nodes, slurm, standing, submit
+from cluster.escalate import Change
+from cluster.profile import LOCAL, Profile
+from cluster.standing import Look, Standing
+from cluster.submit import Receipt
+from jobs.errors import InputError
+from jobs.failure import FailureClass
+from jobs.resources import Resources
+from jobs.spec.mistakes import did_you_mean, listed
+from jobs.store import Store
+
+_CLASSES = (*get_args(FailureClass), "bad_record", "bad_files")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """One run that is to be submitted again."""
+
+    one: Standing
+    more: Resources
+    changes: str  # for people
+
+    @property
+    def failure(self) -> str:
+        """The class of its failure."""
+        return self.one.state.failure or self.one.state.state
+
+
+@dataclass
+class _Choice:
+    """What is retried, and what is not, and why."""
+
+    chosen: list[Standing] = field(default_factory=list)
+    left: list[tuple[Standing, str]] = field(default_factory=list)
+
+
+def retry(
+    store: Store,
+    *,
+    failed: bool,
+    classes: list[str],
+    runs: list[str],
+    mem: str | None,
+    time: str | None,
+    exclude_bad_nodes: bool,
+    profile: Profile | None,
+    as_json: bool,
+) -> int:
+    """Submit failed, lost and cancelled runs again; 1 if something failed and none could be sent.
+
+    Args:
+        store: the sweep.
+        failed: all of them; default: those that may go well without anybody mending anything.
+        classes: only these failure classes.
+        runs: only these runs; ids or beginnings.
+        mem: `x2`, `+2G` or `8G` instead of what the policy does; `time` likewise.
+        time: `x2`, `+50%`, `+01:00:00` or `04:00:00`.
+        exclude_bad_nodes: avoid the nodes against which there is evidence.
+        profile: where; default: as the last time.
+        as_json: print one JSON object.
+
+    Raises:
+        InputError: no such run, class, or amount.
+        slurm.SlurmError: Slurm does not answer, or takes nothing.
+    """
+    changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
+    _check_classes(classes)
+    calls, look = slurm.asked.total, standing.look(store)
+    place = profile or _last_profile(store)
+    if place.engine == "local" and (mem or time or exclude_bad_nodes):
+        raise InputError("on this machine there are no limits: --mem, --time, ... change nothing")
+    choice = _choose(look, place, failed=failed, classes=classes, runs=runs)
+    bad = nodes.suspicious(look.runs) if exclude_bad_nodes else []
+    planned = _plan(look, store, place, choice.chosen, changes, [node.name for node in bad])
+    receipt = _send(store, look, place, planned) if planned else None
+    _show(Console(stderr=as_json, soft_wrap=as_json), store, look, planned, choice, receipt)
+    if as_json:
+        content = _to_json(planned, choice, receipt) | {"slurm_calls": slurm.asked.total - calls}
+        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+    return _code(look, planned, receipt)
+
+
+def _code(look: Look, planned: Sequence[Retry], receipt: Receipt | None) -> int:
+    if receipt is not None and receipt.fed is not None and receipt.fed.problem:
+        return 1
+    return 0 if _sent(planned, receipt) or look.is_complete else 1
+
+
+def _sent(planned: Sequence[Retry], receipt: Receipt | None) -> list[Retry]:
+    """What was really sent: somebody else may have been quicker."""
+    submitted = receipt.submitted if receipt is not None else {}
+    return [retry_ for retry_ in planned if retry_.one.planned.run.id in submitted]
+
+
+def _check_classes(classes: Sequence[str]) -> None:
+    for name in classes:
+        if name not in _CLASSES:
+            raise InputError(
+                f"--class {name}: no such class{did_you_mean(name, _CLASSES)}"
+                f" (there are: {listed(sorted(_CLASSES))})"
+            )
+
+
+def _last_profile(store: Store) -> Profile:
+    submissions = store.submissions()
+    return Profile.from_json(submissions[-1].content()["profile"]) if submissions else LOCAL
+
+
+def _choose(
+    look: Look, place: Profile, *, failed: bool, classes: Sequence[str], runs: Sequence[str]
+) -> _Choice:
+    """The runs that failed and are wanted; of the others that were asked for, why not."""
+    named = {planned.run.id for planned in standing.resolve(look.sweep, runs)}
+    found = _Choice()
+    for one in look.runs:
+        state, run_id = one.state, one.planned.run.id
+        if named and run_id not in named:
+            continue
+        name = state.failure or state.state
+        if state.state not in {"failed", "lost"}:
+            if named:
+                found.left.append((one, f"{state.state}: {state.evidence}"))
+        elif look.queue.is_live(run_id):
+            found.left.append((one, "its array task still runs other runs"))
+        elif classes and name not in classes:
+            continue
+        elif not (classes or failed or named) and advice.action_of(place.policy, name) == "stop":
+            found.left.append((one, f"{name}: {advice.MEANING[name][1]}"))
+        else:
+            found.chosen.append(one)
+    return found
+
+
+def _plan(
+    look: Look,
+    store: Store,
+    place: Profile,
+    chosen: Sequence[Standing],
+    changes: tuple[Change | None, Change | None],
+    bad: Sequence[str],
+) -> list[Retry]:
+    if place.engine == "local":
+        return [Retry(one, Resources(), "as before") for one in chosen]
+    last = escalate.last_asked(store)
+    seen = {node for one in look.runs for node, _ in one.state.tried}
+    return [
+        _plan_one(one, place, last.get(one.planned.run.id), changes, bad, seen) for one in chosen
+    ]
+
+
+def _plan_one(
+    one: Standing,
+    place: Profile,
+    last: Resources | None,
+    changes: tuple[Change | None, Change | None],
+    bad: Sequence[str],
+    seen: set[str],
+) -> Retry:
+    """What one run gets: what it had, what the flags say, else what the policy says."""
+    mem, time = changes
+    base = place.resources.merged(one.planned.resources)
+    more = escalate.kept(one, place, last)
+    asked = base.merged(more)
+    action = advice.action_of(place.policy, one.state.failure)
+    note = ""
+    if mem is not None or action == "mem":
+        grown = escalate.with_memory(asked, mem)
+        note = "" if grown.said() else "; it asked for no memory: give it some, e.g. --mem 8G"
+        more = more.merged(grown)
+    if time is not None or action == "time":
+        more = more.merged(escalate.with_time(asked, one, time))
+    avoided = list(bad)
+    if action == "exclude" and one.state.node is not None:
+        if seen - {one.state.node} - set(asked.exclude or ()):
+            avoided.append(one.state.node)
+        else:
+            note += f"; {one.state.node} is not avoided: no other node is known"
+    more = more.merged(escalate.without(asked, avoided))
+    return Retry(one, more, escalate.described(asked, more) + note)
+
+
+def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) -> Receipt:
+    more = {retry_.one.planned.run.id: retry_.more for retry_ in planned}
+    return submit.submit(
+        look.sweep,
+        store,
+        place,
+        chosen=lambda run: run.run.id in more,
+        more=lambda run: more[run.run.id],
+    )
+
+
+def _show(
+    console: Console,
+    store: Store,
+    look: Look,
+    planned: Sequence[Retry],
+    choice: _Choice,
+    receipt: Receipt | None,
+) -> None:
+    if planned:
+        console.print(_table(planned))
+    groups: dict[str, list[Standing]] = {}
+    for one, why in choice.left:
+        groups.setdefault(why, []).append(one)
+    for why, members in groups.items():
+        first = members[0].planned.run.id
+        text = Text(f"{len(members)} not retried, e.g. {first}: {why}")
+        console.print(text if len(members) > 1 else Text(f"{first} not retried: {why}"))
+    if receipt is None:
+        console.print(_why_nothing(store, look, choice))
+        return
+    for line in _jobs(receipt):
+        console.print(Text(line))
+    held = len(planned) - len(_sent(planned, receipt))
+    if held:
+        said = f"{held} of them not sent: somebody else is running them by now"
+        console.print(Text(said, style="bold yellow"))
+    console.print(Text(f"next: probprec status {store.root} --watch", style="dim"))
+
+
+def _table(planned: Sequence[Retry]) -> Table:
+    groups: dict[tuple[str, str], int] = {}
+    for retry_ in planned:
+        key = (retry_.failure, retry_.changes)
+        groups[key] = groups.get(key, 0) + 1
+    table = Table()
+    table.add_column("class", no_wrap=True)
+    table.add_column("runs", justify="right", no_wrap=True)
+    table.add_column("retried with", overflow="fold")
+    for (failure, changes), number in groups.items():
+        table.add_row(failure, str(number), Text(changes))
+    return table
+
+
+def _jobs(receipt: Receipt) -> list[str]:
+    fed = receipt.fed
+    if fed is None:
+        return [f"{len(receipt.submitted)} runs on {len(receipt.workers)} workers of this machine"]
+    lines = [f"job {job}: array of {count} ({len(runs)} runs)" for job, count, runs in fed.chunks]
+    if fed.feeder is not None:
+        lines.append(f"job {fed.feeder}: sends the other {fed.waiting} tasks when there is room")
+    if fed.problem is not None:
+        lines.append(f"{fed.waiting} tasks are not sent ({fed.problem}); the same command later")
+    return lines
+
+
+def _why_nothing(store: Store, look: Look, choice: _Choice) -> Text:
+    if look.is_complete:
+        return Text(
+            f"nothing to retry: every run has a record; next: probprec collect {store.root}"
+        )
+    live = sum(one.is_live for one in look.runs)
+    unknown = sum(one.state.state == "unknown" for one in look.runs)
+    if unknown:
+        return Text(
+            f"nothing to retry now; of {unknown} runs nothing is known: {'; '.join(look.notes)}"
+        )
+    if choice.left:
+        return Text(f"nothing is retried; when it is mended: probprec retry {store.root} --failed")
+    if live:
+        return Text(f"nothing to retry; {live} runs wait or run: probprec status {store.root}")
+    return Text("nothing to retry: no run failed so; what was never sent: probprec submit")
+
+
+def _to_json(planned: Sequence[Retry], choice: _Choice, receipt: Receipt | None) -> dict[str, Any]:
+    chunks = receipt.fed.chunks if receipt is not None and receipt.fed is not None else []
+    jobs: list[Mapping[str, Any]] = [
+        {"job_id": str(job), "array": f"0-{count - 1}", "runs": runs} for job, count, runs in chunks
+    ]
+    return {
+        "schema": 1,
+        "retried": [
+            {
+                "id": retry_.one.planned.run.id,
+                "class": retry_.failure,
+                "resources": retry_.more.to_json(),
+                "changes": retry_.changes,
+            }
+            for retry_ in _sent(planned, receipt)
+        ],
+        "left": [{"id": one.planned.run.id, "why": why} for one, why in choice.left],
+        "jobs": jobs,
+    }

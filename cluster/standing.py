@@ -1,0 +1,295 @@
+"""How every run of a sweep stands: its files, joined with what Slurm's queue says, with evidence.
+
+A record decides. Else the files say what was, and the queue says what still may come. What neither
+knows stays unknown; a run that Slurm has forgotten is not completed.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cluster import queue as queues
+from cluster import reasons, slurm, words
+from cluster.queue import Queue, Sent
+from cluster.reasons import Reason
+from jobs.errors import InputError
+from jobs.state import Memory, State
+from jobs.store import RunFolder, Store
+from jobs.sweep import PlannedRun, Sweep
+
+_MARGIN, _JUST_NOW = 120.0, 10.0
+"""Seconds that an attempt, or an array, must be older than the queue to be missed in it."""
+
+_WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+_RUNNING = {
+    "RUNNING",
+    "COMPLETING",
+    "SUSPENDED",
+    "STOPPED",
+    "SIGNALING",
+    "STAGE_OUT",
+    "RESIZING",
+}
+
+_NOT_STARTED = State(state="pending", evidence="no attempt yet")
+_FED = Reason("not sent yet", "will be sent by a job that waits for room in the queue")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run and how it stands."""
+
+    planned: PlannedRun
+    state: State
+    sent: Sent | None = None
+    reason: Reason | None = None  # why it waits in the queue
+    is_live: bool = False  # waits or runs, here or in Slurm
+
+    @property
+    def element(self) -> str | None:
+        """The array's element that it waits or runs in, or was last sent to."""
+        return (self.sent.name if self.sent else None) or self.state.element
+
+
+@dataclass
+class Look:
+    """A sweep at one moment."""
+
+    sweep: Sweep
+    runs: list[Standing]
+    queue: Queue
+    asked_at: float  # when the queue was asked
+    notes: list[str]  # what could not be known, and why
+    accounting: list[words.Row]  # what sacct said of what was lost
+    slurm_calls: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits or runs any more, as far as can be known."""
+        return not any(
+            standing.is_live or standing.state.state == "unknown" for standing in self.runs
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run has a record."""
+        return all(standing.state.state in {"completed", "diverged"} for standing in self.runs)
+
+
+def look(
+    store: Store,
+    sweep: Sweep | None = None,
+    *,
+    memory: Memory | None = None,
+    earlier: Look | None = None,
+    about: PlannedRun | None = None,
+) -> Look:
+    """How the sweep stands; at most two calls of Slurm's commands.
+
+    Args:
+        store: where it lives.
+        sweep: if it has been read already.
+        memory: if there is one already; it is saved.
+        earlier: take the queue from then instead of asking again.
+        about: ask accounting only for this run.
+    """
+    calls = slurm.asked.total
+    asked_at = time.time() if earlier is None else earlier.asked_at
+    found = queues.look(store) if earlier is None else earlier.queue
+    looking = _Looking(store, sweep or store.sweep(), found, asked_at, memory or Memory(store))
+    result = looking.go(earlier, about)
+    result.slurm_calls = slurm.asked.total - calls
+    return result
+
+
+def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:
+    """The runs of these ids, or beginnings of ids.
+
+    Raises:
+        InputError: no run begins so, or several do.
+    """
+    found = []
+    for name in names:
+        matching = [planned for planned in sweep.runs if planned.run.id.startswith(name)]
+        if len(matching) != 1 or not name:
+            raise InputError(_not_one(sweep, name, matching))
+        found += matching
+    return found
+
+
+def _not_one(sweep: Sweep, name: str, matching: Sequence[PlannedRun]) -> str:
+    shown = [
+        f"  {planned.run.id} {planned.problem} {planned.optimizer} seed {planned.run.seed}"
+        for planned in (matching or sweep.runs)[:10]
+    ]
+    if matching:
+        head = f"{len(matching)} runs of {sweep.name} begin with {name!r}; which of them?"
+    else:
+        head = f"no run of {sweep.name} begins with {name!r}; there are, for example:"
+    return "\n".join([head, *shown])
+
+
+class _Looking:
+    """One look."""
+
+    def __init__(
+        self, store: Store, sweep: Sweep, queue: Queue, asked_at: float, memory: Memory
+    ) -> None:
+        self.store, self.sweep, self.queue = store, sweep, queue
+        self.asked_at, self.memory = asked_at, memory
+        self.folders = {folder.id: folder for folder in store.folders()}
+        self.feeders = _feeders(store, queue)
+        self.fresh = _fresh(store, asked_at - _JUST_NOW)
+
+    def go(self, earlier: Look | None, about: PlannedRun | None) -> Look:
+        """Every run, in the sweep's order; accounting is asked for what is lost, or was earlier."""
+        runs = [self._standing(planned) for planned in self.sweep.runs]
+        notes = [] if earlier is None else earlier.notes
+        rows: list[words.Row] = []
+        if self.queue.unknown is not None:
+            notes = [f"Slurm cannot be asked now: {self.queue.unknown}"]
+        elif earlier is None:
+            lost = [one for one in runs if one.state.state == "lost"]
+            if about is not None:
+                lost = [one for one in lost if one.planned is about]
+            rows, notes = words.ask_accounting(self.store, self.memory, lost)
+            again = {id(one): self._standing(one.planned) for one in lost}
+            runs = [again.get(id(one), one) for one in runs]
+        self.memory.save()
+        return Look(self.sweep, runs, self.queue, self.asked_at, notes, rows)
+
+    def _standing(self, planned: PlannedRun) -> Standing:
+        run_id = planned.run.id
+        folder = self.folders.get(run_id)
+        known = self.memory.of(folder) if folder is not None else _NOT_STARTED
+        sent = self.queue.runs.get(run_id)
+        if known.state in {"completed", "diverged"}:
+            return Standing(planned, known, sent)
+        if known.state == "running":
+            why = self._why_orphan(known)
+            if why is None:
+                return Standing(planned, known, sent, is_live=True)
+            known = replace(known, **why)
+        if sent is not None and self.queue.is_live(run_id):
+            return self._in_queue(planned, known, sent)
+        if sent is not None and sent.job_id in self.fresh and not _is_of(sent, known):
+            state = replace(known, state="pending", evidence=f"sent as {sent.name} just now")
+            return Standing(planned, state, sent, is_live=True)
+        return Standing(planned, self._over(folder or self.store.run(run_id), known, sent), sent)
+
+    def _why_orphan(self, known: State) -> dict[str, Any] | None:
+        """Why a held lock does not mean that the run is alive: its job is over; None: it is."""
+        if known.element is None or self.queue.unknown is not None:
+            return None
+        element = self.queue.jobs.get(known.element)
+        if element is None and (known.claimed or self.asked_at) > self.asked_at - _MARGIN:
+            return None  # the queue may be older than the job
+        if element is not None and not element.is_over:
+            return None
+        word = "no longer knows it" if element is None else f"says {element.state}"
+        return {
+            "state": "lost",
+            "failure": "lost",
+            "message": "a process outlived its job; it holds the run's lock, but can change nothing",
+            "evidence": f"attempt {known.attempts} is locked; of {known.element} Slurm {word}",
+        }
+
+    def _over(self, folder: RunFolder, known: State, sent: Sent | None) -> State:
+        """The state of a run that neither waits nor runs, as far as is known."""
+        if sent is not None and not _is_of(sent, known):
+            if self.queue.unknown is not None:
+                return self._unknown(known, sent.name or "a job that may send it")
+            if sent.job_id is not None:
+                return words.never_began(known, sent, self._word(sent.name))
+        if known.attempts == 0:
+            where = "not sent" if sent else "not sent, or its worker has not come to it yet"
+            return replace(known, evidence=where)
+        if known.state == "failed" or known.element is None or folder.is_locked():
+            return known  # a locked one is an orphan, which may still write its end
+        if self.queue.unknown is not None:
+            return self._unknown(known, known.element)
+        return words.refined(folder, known, self._word(known.element))
+
+    def _unknown(self, known: State, name: str) -> State:
+        return replace(
+            known,
+            state="unknown",
+            failure=None,
+            message=None,
+            evidence=f"{name}: Slurm cannot be asked, and no attempt is alive",
+        )
+
+    def _word(self, name: str | None) -> str | None:
+        """What Slurm says, or said, of an element that is over."""
+        element = self.queue.jobs.get(name or "")
+        if element is not None and element.is_over:
+            self.memory.keep_word(element.name, element.state)
+        return self.memory.word(name)
+
+    def _in_queue(self, planned: PlannedRun, known: State, sent: Sent) -> Standing:
+        """Its job waits or runs, or will be sent; and no attempt of it is alive."""
+        element = sent.element
+        if element is None:
+            evidence = f"will be sent by job {self.feeders.get(sent.submission)}"
+            state = replace(known, state="pending", evidence=evidence)
+            return Standing(planned, state, sent, _FED, is_live=True)
+        said = f"{element.name} is {element.state}"
+        if element.state in _WAITING:
+            name = element.reason if element.state == "PENDING" else element.state
+            reason = reasons.explain(name)
+            evidence = f"{said} ({name}): {reason.words}"
+            state = replace(known, state="pending", evidence=evidence)
+            return Standing(planned, state, sent, reason, is_live=True)
+        if element.state not in _RUNNING:
+            state = replace(
+                known, state="unknown", evidence=f"{said}: what that means is not known"
+            )
+            return Standing(planned, state, sent, is_live=True)
+        if known.state == "failed" and known.element == element.name:
+            return Standing(planned, known, sent)  # others of its array task may still run
+        state = replace(
+            known,
+            state="running",
+            evidence=f"{said} on {element.node}; the run has not begun there yet",
+            node=element.node or known.node,
+            element=element.name,
+        )
+        return Standing(planned, state, sent, is_live=True)
+
+
+def _is_of(sent: Sent, known: State) -> bool:
+    """Whether the last attempt came out of the newest submission, or of a later, local one."""
+    if known.attempts == 0:
+        return False
+    return known.submission is None or known.submission >= sent.submission
+
+
+def _feeders(store: Store, queue: Queue) -> dict[int, int]:
+    """The live job that will send the rest of a submission, by the submission's number."""
+    found = {}
+    for number in queue.fed:
+        for part in store.submission(number).parts("feeder"):
+            job = part.job_id()
+            element = queue.jobs.get(str(job))
+            if job is not None and element is not None and not element.is_over:
+                found[number] = job
+    return found
+
+
+def _fresh(store: Store, since: float) -> set[int | None]:
+    """The arrays that were sent so lately that the queue may have been asked before."""
+    return {
+        part.job_id()
+        for submission in store.submissions()
+        for part in submission.parts("chunk")
+        if _is_newer(part.receipt_file, since)
+    }
+
+
+def _is_newer(file: Path, time_: float) -> bool:
+    try:
+        return file.stat().st_mtime > time_
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,141 @@
+"""Slurm's last words: what it says of an array element that is over, and what that means for a run.
+
+The node itself writes down why an attempt ended. Only where it could not (it died, or the run never
+began) Slurm is believed, and its word is written down, because it forgets within minutes.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster import slurm
+from cluster.queue import Sent
+from jobs.failure import FailureClass
+from jobs.state import Memory, State
+from jobs.store import RunFolder, Store
+
+if TYPE_CHECKING:
+    from cluster.standing import Standing
+
+_CLASS: Mapping[str, tuple[FailureClass, str]] = {
+    "OUT_OF_MEMORY": ("oom", "killed with its launcher: over the memory limit"),
+    "TIMEOUT": ("timeout", "killed at its time limit"),
+    "DEADLINE": ("timeout", "killed at its deadline"),
+    "NODE_FAIL": ("node_fail", "its node failed"),
+    "BOOT_FAIL": ("node_fail", "its node could not be started"),
+    "CANCELLED": ("cancelled", "cancelled"),
+    "REVOKED": ("cancelled", "taken back by another cluster"),
+    "PREEMPTED": ("preempted", "preempted, and not put back into the queue"),
+    "FAILED": ("killed", "its launcher was killed, or could not go on"),
+}
+
+_MANY = 200
+"""More elements than this are not named one by one on a command line."""
+
+
+def refined(folder: RunFolder, known: State, word: str | None) -> State:
+    """The state of a run whose last attempt left no end, or was put back into a queue that lost it.
+
+    What Slurm says is noted in the run's journal: everybody else, too, shall know it.
+    """
+    if word is None or word not in _CLASS:
+        said = f"says {word} of" if word else "no longer knows"
+        evidence = f"{known.evidence}; Slurm {said} {known.element}"
+        return replace(known, state="lost", failure="lost", evidence=evidence)
+    failure, message = _CLASS[word]
+    if known.state == "pending":
+        message += " while it waited to go on"
+    evidence = f"Slurm says {word} of {known.element}"
+    with suppress(OSError):  # somebody else's sweep may be looked at, too
+        folder.note(
+            "ended",
+            fence=known.attempts,
+            step=known.step,
+            failure=failure,
+            message=message,
+            evidence=evidence,
+            by="status",
+        )
+    return replace(known, state="failed", failure=failure, message=message, evidence=evidence)
+
+
+def never_began(known: State, sent: Sent, word: str | None) -> State:
+    """The state of a run that was sent, and no attempt of which has begun before its job was over."""
+    name = sent.name
+    known = replace(known, log=None, node=None, element=name)
+    if word is None:
+        evidence = f"sent as {name}; no attempt began, and Slurm no longer knows it"
+        message = "vanished before it began"
+        return replace(known, state="lost", failure="lost", message=message, evidence=evidence)
+    evidence = f"Slurm says {word} of {name}, and no attempt began"
+    if word == "COMPLETED":  # the launcher saw a record, or a newer attempt
+        evidence += "; the file system may be late: look again in a minute"
+        return replace(known, state="unknown", evidence=evidence)
+    failure, message = _CLASS.get(word, ("lost", "vanished"))
+    if word == "FAILED":
+        failure, message = "image", "its batch script ended before the launcher could begin"
+    else:
+        message += " before it began"
+    return replace(known, state="failed", failure=failure, message=message, evidence=evidence)
+
+
+def logs_of(store: Store, sent: Sent) -> list[Path]:
+    """What the batch script of an element wrote: errors, then output; as submitit names them."""
+    folder = store.submission(sent.submission).submitit
+    return [folder / f"{sent.name}_0_log.{kind}" for kind in ("err", "out")]
+
+
+Row = Mapping[str, str]
+
+
+def ask_accounting(
+    store: Store, memory: Memory, lost: Sequence["Standing"]
+) -> tuple[list[Row], list[str]]:
+    """Ask sacct once for all that are lost and keep its words.
+
+    Returns:
+        What sacct said, and what could not be known, in words.
+    """
+    names = {
+        standing.element: standing.sent.submission if standing.sent else 1
+        for standing in lost
+        if standing.element is not None and standing.element not in memory.asked
+    }
+    if not names:
+        return [], []
+    memory.asked.update(names)
+    since = min(_time_of(store, number) for number in set(names.values()))
+    ids = sorted({name.partition("_")[0] for name in names} if len(names) > _MANY else names)
+    rows = slurm.accounting(ids, since)
+    if rows is None:
+        many = "1 run was" if len(names) == 1 else f"{len(names)} runs were"
+        return [], [f"no accounting (sacct) here: why {many} lost cannot be asked"]
+    found = last_words(rows)
+    for name in names:
+        if found.get(name) in slurm.OVER:
+            memory.keep_word(name, found[name])
+    return [*rows], []
+
+
+def _time_of(store: Store, number: int) -> float:
+    """When a submission was made, and a little before."""
+    try:
+        return store.submission(number).file.stat().st_mtime - 60
+    except FileNotFoundError:
+        return time.time() - 30 * 86400
+
+
+def last_words(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The last state of every element, from what sacct says of all its starts and steps."""
+    found: dict[str, str] = {}
+    for row in rows:
+        name, _, step = row["JobID"].partition(".")
+        state = row["State"].partition(" ")[0]  # "CANCELLED by 1000"
+        if not step:
+            found[name] = state  # an element that was requeued has several; the last one counts
+        elif state == "OUT_OF_MEMORY" and found.get(name) in slurm.OVER:
+            found[name] = state
+    return found

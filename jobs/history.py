@@ -1,0 +1,56 @@
+"""What became of a run's attempts, one by one, as its journal tells it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.store import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """One attempt, as the journal tells it."""
+
+    fence: int
+    start: float | None = None
+    end: float | None = None
+    node: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    element: str | None = None
+    submission: int | None = None
+    limit: float | None = None  # unix time at which Slurm would have ended it
+    is_over: bool = False  # it wrote its end
+    is_requeued: bool = False
+    failure: str | None = None
+    outcome: str | None = None
+    message: str | None = None
+    evidence: str | None = None
+    step: int | None = None  # of its last checkpoint
+
+
+def read(folder: RunFolder) -> list[Past]:
+    """Every attempt that the journal knows, oldest first."""
+    return _history(folder.journal())
+
+
+def _history(lines: Sequence[Mapping[str, Any]]) -> list[Past]:
+    found: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        fence, event = line.get("fence"), line.get("event")
+        if not isinstance(fence, int):
+            continue
+        fields = found.setdefault(fence, {"fence": fence})
+        if event == "claimed":
+            fields |= {name: line.get(name) for name in ("host", "pid", "element", "submission")}
+            node = line.get("node") or line.get("host")
+            fields |= {"start": line.get("time"), "node": node, "limit": line.get("end")}
+        elif event == "ended":
+            names = ("failure", "outcome", "message", "evidence", "step")
+            fields |= {name: line.get(name) for name in names}
+            fields |= {"is_over": True, "is_requeued": False, "end": line.get("time")}
+        elif event == "stopping":  # its reason holds, should it be killed before it wrote its end
+            fields |= {name: line.get(name) for name in ("failure", "message", "evidence")}
+        elif event in {"requeued", "not requeued"}:
+            fields["is_requeued"] = event == "requeued"
+    return [Past(**found[fence]) for fence in sorted(found)]

@@ -1,0 +1,174 @@
+"""What `status` says, to people and to machines."""
+
+import io
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+from rich.console import Console, Group
+
+from cluster import progress, standing, status
+
+FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Eight runs: two done, one runs, two wait, two failed alike, one was lost."""
+    fake = FakeSlurm(tmp_path, monkeypatch, 8)
+    fake.record(0, node="node1")
+    fake.record(1, node="node1")
+    fake.alive = fake.claim(2, "100_2", node="node2")
+    fake.progress(fake.alive, 4, epoch_s=60.0)
+    fake.fail(5, "100_5", "oom", "over the [bold]limit[/bold]")
+    fake.fail(6, "100_6", "oom", "over the [bold]limit[/bold]")
+    fake.claim(7, "100_7").release()
+    fake.queue(
+        ("100_2", "RUNNING", "None", "node2"),
+        ("100_3", "PENDING", "Priority"),
+        ("100_4", "PENDING", "launch failed requeued held"),
+    )
+    yield fake
+    fake.alive.release()
+
+
+def text(fake, width=80, **options):
+    output = io.StringIO()
+    console = Console(file=output, width=width, force_terminal=True, color_system=None)
+    look = standing.look(fake.store)
+    console.print(Group(*status.screen(look, fake.store, width=width, **options)))
+    return output.getvalue()
+
+
+def test_json_has_evidence_for_every_run(fake, capsys):
+    assert status.status(fake.store, watch=False, as_json=True) == 1
+    report = json.loads(capsys.readouterr().out)
+
+    assert report["states"] == {"completed": 2, "running": 1, "pending": 2, "failed": 2, "lost": 1}
+    assert report["slurm_calls"] == 2
+    assert report["epochs"] == {"done": 24, "wanted": 80}
+    assert all(run["evidence"] for run in report["runs"])
+    running, waiting = report["runs"][2:4]
+    assert (running["element"], running["node"], running["step"]) == ("100_2", "node2", 400)
+    assert (waiting["reason"], waiting["live"]) == ("Priority", True)
+    assert report["runs"][7]["class"] == "lost"
+    assert "no accounting" in report["notes"][0]
+
+
+def test_the_time_to_go_rests_on_measured_epochs(fake):
+    """6 epochs of 60 s are left of the one that runs, 2 x 10 wait; 25 s and 60 s were measured."""
+    look = standing.look(fake.store)
+    found = progress.eta(look.runs)
+    rate = progress.seconds_per_epoch(look.runs)
+
+    assert rate == 25.0
+    assert found.seconds == 26 * rate
+    assert found.basis == "1 run now; epochs timed in 3 runs"
+
+
+def test_no_time_to_go_without_measurements(tmp_path, monkeypatch):
+    fake = FakeSlurm(tmp_path, monkeypatch)
+    fake.queue(("100_0", "PENDING"))
+    assert progress.eta(standing.look(fake.store).runs).basis == "nothing runs yet"
+    fake.queue(("100_0", "RUNNING"))
+    assert str(progress.eta(standing.look(fake.store).runs)) == (
+        "time to go: not known (no epoch has been measured yet)"
+    )
+    fake.queue()
+    assert progress.eta(standing.look(fake.store).runs).seconds is None
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 22), (200, 48)])
+def test_the_screen_fits(fake, width, height):
+    lines = text(fake, width=width, height=height).splitlines()
+
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+
+
+def test_the_screen_says_what_and_what_to_type(fake):
+    shown = text(fake, width=120)
+
+    assert "job 100, array: 2 pending, 1 running" in shown
+    assert "1 pending: others are ahead of it in the queue (Priority)" in shown
+    assert shown.index("launch failed requeued held") < shown.index("(Priority)")
+    assert "2 oom: over the [bold]limit[/bold]" in shown
+    assert f"probprec retry {fake.store.root} --class oom" in shown.replace("\n", "")
+    assert "11 of 80" not in shown
+    assert "24 of 80" in shown
+
+
+def test_piped_output_is_not_cut(fake, capsys):
+    status.status(fake.store, watch=False, as_json=False)
+    assert f"probprec retry {fake.store.root} --class oom" in capsys.readouterr().out
+
+
+def test_a_bad_node_is_named(tmp_path, monkeypatch):
+    fake = FakeSlurm(tmp_path, monkeypatch, 12)
+    for index in range(3):
+        fake.fail(index, f"100_{index}", "gpu_missing", node="node7")
+    for index in range(3, 12):
+        fake.record(index, node="node1")
+    fake.queue()
+    shown = text(fake, width=150)
+
+    assert "node7 looks bad: 3 of 3 attempts failed here" in shown
+    assert "--exclude-bad-nodes" in shown
+
+
+@pytest.mark.parametrize(("height", "last"), [(30, "b"), (15, "(9 pairs)"), (8, "(9 pairs)")])
+def test_a_table_that_does_not_fit_is_summed_up(tmp_path, height, last):
+    make_sweep = runpy.run_path(str(Path(__file__).parent / "make_sweep.py"))["make_sweep"]
+    store = make_sweep(
+        tmp_path / "wide",
+        problems=("fmnist_2c2d", "cifar10_3c3d", "mnist_mlp"),
+        optimizers={"a": [{"lr": 1}], "SGD": [{"lr": 1}], "b": [{"lr": 1}]},
+        seeds=(1,),
+    )
+    output = io.StringIO()
+    look = standing.look(store)
+    table = status.table(look.sweep, look.runs, width=80, height=height)
+    Console(file=output, width=80).print(table)
+
+    assert len(output.getvalue().splitlines()) <= height
+    assert last in output.getvalue()
+
+
+def test_what_comes_next(tmp_path, monkeypatch, capsys):
+    fake = FakeSlurm(tmp_path, monkeypatch, 2, sent=False)
+    status.status(fake.store, watch=False, as_json=False)
+    assert "2 runs were never sent; next: probprec submit sweep.yaml\n" in capsys.readouterr().out
+
+    fake.send([0, 1], job=100)
+    fake.queue(("100_0", "PENDING"), ("100_1", "PENDING"))
+    status.status(fake.store, watch=False, as_json=False)
+    assert f"next: probprec status {fake.store.root} --watch" in capsys.readouterr().out
+
+    fake.queue()
+    status.status(fake.store, watch=False, as_json=False)
+    assert f"next: probprec retry {fake.store.root}\n" in capsys.readouterr().out
+
+    for index in (0, 1):
+        fake.record(index)
+    assert status.status(fake.store, watch=False, as_json=False) == 0
+    assert f"next: probprec collect {fake.store.root}" in capsys.readouterr().out
+
+
+def test_many_jobs_and_errors_are_not_all_shown(tmp_path, monkeypatch):
+    fake = FakeSlurm(tmp_path, monkeypatch, 8, sent=False)
+    for index in range(8):
+        fake.send([index], job=100 + index)
+    fake.queue(*[(f"{100 + index}_0", "PENDING") for index in range(8)])
+    assert "... and 3 more jobs" in text(fake)
+    for index in range(8):
+        fake.fail(index, f"{100 + index}_0", "exception", f"error {index}", submission=index + 1)
+    fake.queue()
+    assert "... and 3 more (--json lists them all)" in text(fake)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(5, "5 s"), (600, "10 min"), (9000, "2.5 h"), (300_000, "3.5 days")]
+)
+def test_durations(seconds, said):
+    assert progress.duration(seconds) == said
