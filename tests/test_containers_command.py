@@ -1,7 +1,5 @@
 """The command line and the environment that a training is started with."""
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,36 +17,54 @@ def training(monkeypatch):
     return command.training(
         Path("/s/run.json"),
         Path("/s/attempts/0001"),
+        python="/venv/python",
         data=Path("/data"),
-        code=[Path("/mine"), Path("/more")],
+        resume=[Path("/s/attempts/0002"), Path("/s/attempts/0001")],
+        until=1000.4,
+        checkpoint_every=60,
+        modules=[Path("/code.zip"), Path("/code.zip/own/0")],
         threads=3,
         gpu="1",
+        needs_gpu=True,
+        scratch=Path("/scratch/7"),
     )
 
 
 def test_arguments(training):
     assert training.arguments == (
-        *(sys.executable, "-m", "jobs.train", "/s/run.json", "--out", "/s/attempts/0001"),
-        *("--data", "/data", "--die-with-parent"),
+        *("/venv/python", "-m", "jobs.train", "/s/run.json", "--out", "/s/attempts/0001"),
+        *("--data", "/data", "--resume", "/s/attempts/0002", "--resume", "/s/attempts/0001"),
+        *("--until", "1000", "--checkpoint-every", "60", "--gpu", "--die-with-parent"),
     )
 
 
-def test_no_data_folder_is_no_argument():
-    arguments = command.training(
-        Path("r"), Path("o"), data=None, code=[], threads=1, gpu=""
-    ).arguments
+def test_what_is_not_wanted_is_no_argument():
+    plain = command.training(
+        Path("r"),
+        Path("o"),
+        python="p",
+        data=None,
+        resume=[],
+        until=None,
+        checkpoint_every=600,
+        modules=[],
+        threads=1,
+        gpu="",
+        needs_gpu=False,
+        scratch=None,
+    )
 
-    assert "--data" not in arguments
+    assert not {"--data", "--resume", "--until", "--gpu"} & set(plain.arguments)
 
 
 def test_environment(training):
     """Our packages come before the user's; the shell's Python settings do not reach the run."""
     environment = training.environment
-    root = str(Path(command.__file__).resolve().parent.parent)
 
-    assert environment["PYTHONPATH"] == os.pathsep.join([root, "/mine", "/more"])
+    assert environment["PYTHONPATH"] == "/code.zip:/code.zip/own/0"
     assert environment["PYTHONSAFEPATH"] == "1"
     assert "PYTHONHOME" not in environment
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["MY_TOKEN"] == "kept"
+    assert environment["TMPDIR"] == "/scratch/7"
