@@ -237,22 +237,6 @@ def test_a_node_dies_and_comes_back(shared):
     processes.send(orphan.process, signal.SIGKILL)
 
 
-def test_the_controller_dies_and_comes_back(shared):
-    """Running jobs do not notice."""
-    job = submit(shared, "sleep 1000")
-    shared.wait_for(job, "RUNNING")
-    time.sleep(7)  # the controller writes its state every five seconds; what came later is lost
-
-    shared.kill("slurmctld")
-    assert shared.status()["nodes"] == {}
-    shared.restart("slurmctld")
-
-    assert shared.job(job)["JobState"] == "RUNNING"
-    shared.run("scancel", job)
-    with pytest.raises(InputError, match="no daemon 'slurmdbd'"):
-        shared.kill("slurmdbd")
-
-
 def test_drain_and_resume(shared):
     shared.drain("node2", "a reason")
     assert shared.status()["nodes"]["node2"].startswith("drain")
