@@ -15,6 +15,7 @@ import pytest
 
 from cluster.lab import Lab, Settings, cgroups, command, conf, daemons, mounts, processes
 from jobs.errors import InputError
+from tests.slurm import wait_for
 
 # Slurm's packages are part of the development install: without them these tests fail.
 pytestmark = pytest.mark.slurm
@@ -235,6 +236,23 @@ def test_a_node_dies_and_comes_back(shared):
     assert shared.status()["daemons"]["slurmd:node1"]["alive"]
     shared.run("scancel", job)
     processes.send(orphan.process, signal.SIGKILL)
+
+
+def test_the_controller_dies_and_comes_back(shared):
+    """Running jobs do not notice, if it had written down that they run."""
+    job = submit(shared, "sleep 1000")
+    shared.wait_for(job, "RUNNING")
+    shared.save_state()
+
+    shared.kill("slurmctld")
+    assert shared.status()["nodes"] == {}
+    shared.restart("slurmctld")
+
+    assert shared.job(job)["JobState"] == "RUNNING"
+    wait_for(lambda: "unknown" not in " ".join(shared.status()["nodes"].values()))
+    shared.run("scancel", job)
+    with pytest.raises(InputError, match="no daemon 'slurmdbd'"):
+        shared.kill("slurmdbd")
 
 
 def test_drain_and_resume(shared):

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -76,6 +77,8 @@ def in_process(monkeypatch, caplog, spec):
         return subprocess.CompletedProcess(command, code, "", caplog.text)
 
     monkeypatch.setattr(verify.subprocess, "run", run)
+    yield
+    sys.modules.pop("own", None)  # it is not another test's
 
 
 def test_what_differs_is_named_by_real_processes(spec, capsys):

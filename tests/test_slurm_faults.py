@@ -534,15 +534,20 @@ def two_live_attempts(arena: Arena) -> None:
     assert not processes.wait_gone(launchers, 120)
     assert before == (records(ended), where(running), where(told))
     assert not records(running)
-    for case in (ended, running):
-        for run in run_ids(case.store):
-            refused = [line for line in journal(case.store, run) if line["event"] == "refused"]
-            assert [line["fence"] for line in refused] == [1]
+    assert_refused(ended)
+    assert_refused(running)
     lab.restart("slurmd:node1")
     wait_idle(arena.site, "node1")
     for case in (running, told):
         assert case.finish() == 0
         assert_resumed(case, attempts=2, resumes=1)
+
+
+def assert_refused(case: Case) -> None:
+    """The first attempt of each run, and only that one, was not let publish."""
+    for run in run_ids(case.store):
+        refused = [line for line in journal(case.store, run) if line["event"] == "refused"]
+        assert [line["fence"] for line in refused] == [1]
 
 
 def where(case: Case) -> list[tuple[str, str]]:
@@ -576,6 +581,7 @@ def slurmctld_killed(arena: Arena) -> None:
     running.hold(20)
     running.submit()
     running.wait_held(3)
+    lab.save_state()
     lab.kill("slurmctld")
     try:
         failed = late.site.probprec(*late.arguments(), cwd=late.folder, check=1)
@@ -589,6 +595,29 @@ def slurmctld_killed(arena: Arena) -> None:
     for case in (running, late):
         case.wait_over()
     assert running.submit()["submitted"] == 0
+
+
+def slurmctld_forgot(arena: Arena) -> None:
+    """It is killed before it has written down what it started: it starts that a second time."""
+    lab = arena.site.lab
+    case = arena.case("ctld-forgot")
+    case.hold(20)
+    case.hold(40, ".2")
+    for node in lab.settings.node_names:
+        lab.drain(node)
+    case.submit()
+    lab.save_state()
+    state_file = lab.folder / "state" / "job_state"
+    before = state_file.read_bytes()
+    for node in lab.settings.node_names:
+        lab.resume(node)
+    case.wait_held(3, fence=1)
+    lab.kill("slurmctld")
+    state_file.write_bytes(before)
+    lab.restart("slurmctld")
+    case.wait_held(3, fence=2)
+    assert case.finish() == 0
+    assert_resumed(case, attempts=2, resumes=1)
 
 
 def slurmctld_hangs_in_sbatch(arena: Arena) -> None:
@@ -683,6 +712,7 @@ ONE_BY_ONE = (
     node_died,
     two_live_attempts,
     slurmctld_killed,
+    slurmctld_forgot,
     slurmctld_hangs_in_sbatch,
     node_drained,
     preemption_storm,
