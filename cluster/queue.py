@@ -1,5 +1,6 @@
 """What Slurm's queue knows of a sweep's runs: one squeue, matched with what was written down."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +28,7 @@ class Sent:
 class Queue:
     """The runs that are waiting or running, and what is known of the others."""
 
+    asked_at: float = field(default_factory=time.time)  # unix time; what came later is not in it
     runs: dict[str, Sent] = field(default_factory=dict)
     fed: set[int] = field(default_factory=set)  # submissions whose feeder is alive
     unknown: str | None = None  # why Slurm could not be asked

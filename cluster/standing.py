@@ -4,7 +4,6 @@ A record decides. Else the files say what was, and the queue says what still may
 knows stays unknown; a run that Slurm has forgotten is not completed.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +59,6 @@ class Look:
     sweep: Sweep
     runs: list[Standing]
     queue: Queue
-    asked_at: float  # when the queue was asked
     notes: list[str]  # what could not be known, and why
     accounting: list[words.Row]  # what sacct said of what was lost
     slurm_calls: int = 0
@@ -96,12 +94,16 @@ def look(
         about: ask accounting only for this run.
     """
     calls = slurm.asked.total
-    asked_at = time.time() if earlier is None else earlier.asked_at
     found = queues.look(store) if earlier is None else earlier.queue
-    looking = _Looking(store, sweep or store.sweep(), found, asked_at, memory or Memory(store))
+    looking = _Looking(store, sweep or store.sweep(), found, memory or Memory(store))
     result = looking.go(earlier, about)
     result.slurm_calls = slurm.asked.total - calls
     return result
+
+
+def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
+    """How each run stands, in the sweep's order, by the files and a queue already asked for."""
+    return _Looking(store, sweep, queue, Memory(store)).runs()
 
 
 def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:
@@ -134,18 +136,22 @@ def _not_one(sweep: Sweep, name: str, matching: Sequence[PlannedRun]) -> str:
 class _Looking:
     """One look."""
 
-    def __init__(
-        self, store: Store, sweep: Sweep, queue: Queue, asked_at: float, memory: Memory
-    ) -> None:
-        self.store, self.sweep, self.queue = store, sweep, queue
-        self.asked_at, self.memory = asked_at, memory
+    def __init__(self, store: Store, sweep: Sweep, queue: Queue, memory: Memory) -> None:
+        self.store, self.sweep, self.queue, self.memory = store, sweep, queue, memory
         self.folders = {folder.id: folder for folder in store.folders()}
+        self.arrays = {one.job_id for one in queue.jobs.values() if not one.is_over}
         self.feeders = _feeders(store, queue)
-        self.fresh = _fresh(store, asked_at - _JUST_NOW)
+        self.fresh = _fresh(store, queue.asked_at - _JUST_NOW)
+
+    def runs(self) -> list[Standing]:
+        """Every run, in the sweep's order."""
+        found = [self._standing(planned) for planned in self.sweep.runs]
+        self.memory.save()
+        return found
 
     def go(self, earlier: Look | None, about: PlannedRun | None) -> Look:
         """Every run, in the sweep's order; accounting is asked for what is lost, or was earlier."""
-        runs = [self._standing(planned) for planned in self.sweep.runs]
+        runs = self.runs()
         notes = [] if earlier is None else earlier.notes
         rows: list[words.Row] = []
         if self.queue.unknown is not None:
@@ -158,7 +164,7 @@ class _Looking:
             again = {id(one): self._standing(one.planned) for one in lost}
             runs = [again.get(id(one), one) for one in runs]
         self.memory.save()
-        return Look(self.sweep, runs, self.queue, self.asked_at, notes, rows)
+        return Look(self.sweep, runs, self.queue, notes, rows)
 
     def _standing(self, planned: PlannedRun) -> Standing:
         run_id = planned.run.id
@@ -183,8 +189,8 @@ class _Looking:
         """Why a held lock does not mean that the run is alive: its job is over; None: it is."""
         if known.element is None or self.queue.unknown is not None:
             return None
-        element = self.queue.jobs.get(known.element)
-        if element is None and (known.claimed or self.asked_at) > self.asked_at - _MARGIN:
+        element, asked_at = self.queue.jobs.get(known.element), self.queue.asked_at
+        if element is None and (known.claimed or asked_at) > asked_at - _MARGIN:
             return None  # the queue may be older than the job
         if element is not None and not element.is_over:
             return None
@@ -202,7 +208,7 @@ class _Looking:
             if self.queue.unknown is not None:
                 return self._unknown(known, sent.name or "a job that may send it")
             if sent.job_id is not None:
-                return words.never_began(known, sent, self._word(sent.name))
+                return words.never_began(known, sent, self._word(sent.name) or self._gone(sent))
         if known.attempts == 0:
             where = "not sent" if sent else "not sent, or its worker has not come to it yet"
             return replace(known, evidence=where)
@@ -211,6 +217,15 @@ class _Looking:
         if self.queue.unknown is not None:
             return self._unknown(known, known.element)
         return words.refined(folder, known, self._word(known.element))
+
+    def _gone(self, sent: Sent) -> str | None:
+        """A word for what left no trace in the queue, although the array that it is of is there."""
+        if sent.name is None or sent.element is not None or sent.job_id not in self.arrays:
+            return None
+        if any(path.exists() for path in words.logs_of(self.store, sent)):
+            return None  # it began
+        self.memory.keep_word(sent.name, words.TAKEN_OUT)
+        return words.TAKEN_OUT
 
     def _unknown(self, known: State, name: str) -> State:
         return replace(

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster import feeder, local, queue
+from cluster import feeder, local, queue, slurm, standing
 from cluster.profile import Profile, usable_cpus, visible_gpus
-from jobs import provenance, record, snapshot
+from jobs import provenance, snapshot
 from jobs.launch import Entry
 from jobs.resources import Resources
-from jobs.state import Memory
 from jobs.store import RunFolder, Store
 from jobs.sweep import PlannedRun, Sweep
 
@@ -162,38 +161,26 @@ def _sort(
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[PlannedRun]]:
     """The runs that have a record, those that wait or run, and the others."""
     done, running, missing = [], [], []
-    memory = Memory(store)
-    for planned in sweep.runs:
-        folder = store.run(planned.run.id)
-        if memory.has_record(folder) or _is_recorded(folder):
-            done.append(folder.id)
-        elif known.is_live(folder.id) or _is_running_here(folder, known):
-            running.append(folder.id)
+    for one in standing.of_runs(store, sweep, known):
+        run_id = one.planned.run.id
+        if one.state.state in {"completed", "diverged"}:
+            done.append(run_id)
+        elif one.is_live or known.is_live(run_id):  # of those that failed, others of their task run
+            running.append(run_id)
+        elif one.state.state == "unknown" and known.unknown is not None:
+            raise slurm.UnreachableError(
+                ("squeue",),
+                f"{known.unknown}; whether {one.sent.name if one.sent else one.element} still waits"
+                " or runs cannot be known now; nothing was sent; try again later",
+            )
         else:
-            missing.append(planned)
+            if one.state.failure == "bad_record":
+                _set_aside(store.run(run_id), one.state.message)
+            missing.append(one.planned)
     return tuple(done), tuple(running), missing
 
 
-def _is_running_here(folder: RunFolder, known: queue.Queue) -> bool:
-    """Whether an attempt holds its lock and Slurm does not say that its element is over.
-
-    A process that outlived its node's Slurm may hold a lock for ever; its fence is stale as soon
-    as there is a newer attempt, so it need not be waited for.
-    """
-    if not folder.is_locked():
-        return False
-    sent = known.runs.get(folder.id)
-    return sent is None or sent.element is None or not sent.element.is_over
-
-
-def _is_recorded(folder: RunFolder) -> bool:
-    """Whether the run's outcome is published; a torn record is set aside, so that it is run again."""
-    try:
-        record.read(folder.record_file, run_id=folder.id)
-    except FileNotFoundError:
-        return False
-    except record.RecordError as error:
-        folder.set_record_aside()
-        folder.note("record set aside", message=str(error))
-        return False
-    return True
+def _set_aside(folder: RunFolder, message: str | None) -> None:
+    """Keep a torn record under another name, so that the run can be run again."""
+    folder.set_record_aside()
+    folder.note("record set aside", message=message)

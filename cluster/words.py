@@ -4,6 +4,7 @@ The node itself writes down why an attempt ended. Only where it could not (it di
 began) Slurm is believed, and its word is written down, because it forgets within minutes.
 """
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,13 @@ _CLASS: Mapping[str, tuple[FailureClass, str]] = {
     "PREEMPTED": ("preempted", "preempted, and not put back into the queue"),
     "FAILED": ("killed", "its launcher was killed, or could not go on"),
 }
+
+TAKEN_OUT = "TAKEN_OUT"
+"""No word of Slurm's: an element that never began is not in the queue, and its array still is.
+
+Slurm shows what has ended for minutes, except elements that were cancelled one by one while they
+waited: of those nothing is left.
+"""
 
 _MANY = 200
 """More elements than this are not named one by one on a command line."""
@@ -70,6 +78,12 @@ def never_began(known: State, sent: Sent, word: str | None) -> State:
         evidence = f"sent as {name}; no attempt began, and Slurm no longer knows it"
         message = "vanished before it began"
         return replace(known, state="lost", failure="lost", message=message, evidence=evidence)
+    if word == TAKEN_OUT:
+        evidence = f"{name} was in the queue no more while its array was; no attempt began"
+        message = "cancelled before it began"
+        return replace(
+            known, state="failed", failure="cancelled", message=message, evidence=evidence
+        )
     evidence = f"Slurm says {word} of {name}, and no attempt began"
     if word == "COMPLETED":  # the launcher saw a record, or a newer attempt
         evidence += "; the file system may be late: look again in a minute"
@@ -132,10 +146,24 @@ def last_words(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """The last state of every element, from what sacct says of all its starts and steps."""
     found: dict[str, str] = {}
     for row in rows:
-        name, _, step = row["JobID"].partition(".")
+        names, _, step = row["JobID"].partition(".")
         state = row["State"].partition(" ")[0]  # "CANCELLED by 1000"
-        if not step:
-            found[name] = state  # an element that was requeued has several; the last one counts
-        elif state == "OUT_OF_MEMORY" and found.get(name) in slurm.OVER:
-            found[name] = state
+        for name in _expanded(names):
+            if not step:
+                found[name] = state  # an element that was requeued has several; the last one counts
+            elif state == "OUT_OF_MEMORY" and found.get(name) in slurm.OVER:
+                found[name] = state
     return found
+
+
+def _expanded(names: str) -> list[str]:
+    """The elements of `100_[0-3,7%2]`, as sacct calls those that never began; else the name itself."""
+    match = re.fullmatch(r"(\d+)_\[([\d,-]+)(%\d+)?\]", names)
+    if match is None:
+        return [names]
+    ranges = (part.partition("-") for part in match[2].split(","))
+    return [
+        f"{match[1]}_{index}"
+        for first, _, last in ranges
+        for index in range(int(first), int(last or first) + 1)
+    ]

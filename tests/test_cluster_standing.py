@@ -130,6 +130,34 @@ def test_cancelled_before_it_began_stays_cancelled(fake):
     assert not any(fake.store.runs.iterdir())
 
 
+def test_an_element_that_is_cancelled_while_it_waits_stays_cancelled(fake):
+    """Slurm keeps nothing of it; an element that began left a log, and may have vanished."""
+    rest = [("100_0", "RUNNING", "None", "node1"), ("100_1", "PENDING")]
+    log = fake.jobs[100].submitit / "100_3_0_log.err"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch()
+    fake.queue(*rest)
+    found = states(fake)
+
+    assert (found[2].state, found[2].failure) == ("failed", "cancelled")
+    assert "100_2 was in the queue no more while its array was" in found[2].evidence
+    assert found[3].state == "lost"
+    fake.queue()
+    assert [state.failure for state in states(fake)[2:]] == ["cancelled", "lost"]
+
+
+def test_elements_that_sacct_does_not_list_one_by_one(fake):
+    fake.queue()
+    fake.accounting(
+        [
+            {"JobID": "100_[0,2-3%5]", "State": "CANCELLED by 0"},
+            {"JobID": "100_1", "State": "TIMEOUT"},
+        ]
+    )
+
+    assert [state.failure for state in states(fake)] == ["cancelled", "timeout", *["cancelled"] * 2]
+
+
 def test_a_batch_script_that_cannot_start_the_launcher(fake):
     fake.queue(("100_0", "FAILED", "NonZeroExitCode"))
     found = states(fake)

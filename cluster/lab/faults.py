@@ -37,7 +37,7 @@ class Faults(Base):
         for step in steps:
             processes.send(step, sig)
         if sig in {signal.SIGKILL, signal.SIGTERM}:
-            processes.wait_gone([process], 10)
+            processes.wait_gone([process, *steps], 10)
 
     def restart(self, daemon: str) -> None:
         """Stop one daemon if it runs and start it again; returns when it listens."""

@@ -1,0 +1,67 @@
+"""What is sent again, and what is not, when Slurm's word and the files' do not agree."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from cluster import slurm, submit
+
+FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    return FakeSlurm(tmp_path, monkeypatch)
+
+
+def sent(fake):
+    """The indices of the runs that a submission would send now."""
+    receipt = submit.submit(fake.sweep, fake.store, fake.profile)
+    return [index for index, run in enumerate(fake.runs) if run.id in receipt.submitted]
+
+
+def test_a_process_that_outlived_its_job_holds_nobody_up(fake):
+    """Slurm says that its element is over, or has forgotten it: its lock does not count."""
+    attempts = [fake.claim(index, f"100_{index}") for index in range(4)]
+    fake.queue(("100_0", "NODE_FAIL"), ("100_1", "RUNNING", "None", "node1"))
+
+    assert sent(fake) == [0, 2, 3]
+    for attempt in attempts:
+        attempt.release()
+
+
+def test_a_job_younger_than_the_queue_is_not_missed(fake):
+    attempt = fake.claim(0, "100_0", ago=1.0)
+    fake.queue(*[(f"100_{index}", "PENDING") for index in (1, 2, 3)])
+
+    assert sent(fake) == []
+    attempt.release()
+
+
+def test_while_slurm_cannot_be_asked_nothing_that_it_may_hold_is_sent(fake):
+    """The runs that it was given may wait there still, although sbatch would take them again."""
+    fake.record(0)
+    fake.down()
+
+    with pytest.raises(
+        slurm.UnreachableError, match=r"whether 100_1 still waits.*nothing was sent"
+    ):
+        sent(fake)
+    assert not fake.calls("sbatch")
+    assert len(fake.store.submissions()) == 1
+
+
+def test_a_torn_record_is_set_aside(fake):
+    fake.claim(0, "100_0").release()
+    fake.record(0)
+    folder = fake.store.run(fake.runs[0].id)
+    folder.record_file.write_bytes(folder.record_file.read_bytes()[:50])
+    fake.queue(*[(f"100_{index}", "PENDING") for index in (1, 2, 3)])
+
+    assert sent(fake) == [0]
+    assert [line["event"] for line in folder.journal()] == [
+        "claimed",
+        "record set aside",
+    ]
+    assert len(list(folder.path.glob("record.torn-*"))) == 1
