@@ -54,7 +54,7 @@ MEANING: Mapping[str, tuple[str, str]] = {
     ),
     "exception": (
         "the training, or your own code in it, raised an error",
-        "read the traceback at the end of the log; when it is mended, submit again",
+        "read the traceback at the end of the log; when it is mended, retry",
     ),
     "no_progress": (
         "attempt after attempt ended before a newer checkpoint was written",

@@ -200,8 +200,9 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
     fault.add_argument(
         "name",
         metavar="FAULT",
-        help="kill DAEMON, restart DAEMON, drain NODE, resume NODE, preempt, requeue JOB,"
-        " fill-scratch, free-scratch; daemons: slurmctld, slurmdbd, slurmd:node1",
+        help="kill DAEMON [SIGNAL] [with-steps], restart DAEMON, drain NODE, resume NODE,"
+        " preempt [SECONDS [NODE...]], requeue JOB, start-now JOB, fill-scratch, free-scratch,"
+        " slow SECONDS (scratch; 0: no longer); daemons: slurmctld, slurmdbd, slurmd:node1, ...",
     )
     fault.add_argument("arguments", nargs="*", metavar="WHAT")
     lab.add_argument(

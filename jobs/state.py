@@ -5,7 +5,6 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from jobs import files, history, record
@@ -244,7 +243,7 @@ def _without_record(folder: RunFolder) -> State:
 def _progress(folder: RunFolder, fence: int) -> dict[str, Any]:
     """How far the run is: by the newest attempt that tells."""
     for number in range(fence, 0, -1):
-        lines = tail(folder.attempt(number).progress_file)
+        lines = files.read_lines(folder.attempt(number).progress_file, last=_TAIL)
         if lines:
             seconds = [line["epoch_s"] for line in lines if line.get("epoch_s")]
             last: Mapping[str, Any] = lines[-1]
@@ -255,22 +254,3 @@ def _progress(folder: RunFolder, fence: int) -> dict[str, Any]:
                 "epoch_s": statistics.median(seconds) if seconds else None,
             }
     return {}
-
-
-def tail(path: Path) -> list[dict[str, Any]]:
-    """The last lines of a file of lines; its size does not matter."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            text = file.read()
-    except FileNotFoundError:
-        return []
-    lines = []
-    for line in text.split(b"\n"):
-        try:
-            content = json.loads(line)
-        except ValueError:  # torn, or cut at the beginning of the tail
-            continue
-        lines += [content] if isinstance(content, dict) else []
-    return lines
