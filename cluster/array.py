@@ -18,7 +18,8 @@ from submitit.slurm.slurm import (
 from cluster.profile import Profile, sbatch_parameters
 from jobs import files
 from jobs.resources import Resources
-from jobs.store import Part, Store, Submission
+from jobs.store import Store
+from jobs.submissions import Part, Submission
 
 FEEDER_RESOURCES = Resources(time=15 * 60, cpus=1, mem=500)
 

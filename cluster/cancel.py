@@ -19,9 +19,10 @@ from cluster import slurm, standing
 from cluster.queue import Queue
 from cluster.slurm import Element
 from jobs import history
+from jobs.attempts import RunFolder
 from jobs.history import Past
 from jobs.state import Memory
-from jobs.store import RunFolder, Store
+from jobs.store import Store
 
 
 @dataclass

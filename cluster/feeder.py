@@ -16,7 +16,8 @@ from typing import Any
 
 from cluster import array, queue, slurm
 from cluster.profile import Profile
-from jobs.store import PartKind, Store, Submission
+from jobs.store import Store
+from jobs.submissions import PartKind, Submission
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import submitit
 
 from jobs import launch
-from jobs.store import Store, Submission
+from jobs.store import Store
+from jobs.submissions import Submission
 
 _A_YEAR_IN_MINUTES = 60 * 24 * 365
 """submitit's local executor insists on a time limit; on this machine there is none."""

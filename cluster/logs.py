@@ -10,8 +10,9 @@ from cluster import advice, standing, words
 from cluster.standing import Standing
 from cluster.watch import Pace
 from jobs import history
+from jobs.attempts import RunFolder
 from jobs.state import Memory
-from jobs.store import RunFolder, Store
+from jobs.store import Store
 from jobs.sweep import PlannedRun
 
 

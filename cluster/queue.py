@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from cluster import slurm
 from cluster.slurm import Element
-from jobs.store import Part, Store, Submission
+from jobs.store import Store
+from jobs.submissions import Part, Submission
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from cluster import queue as queues
 from cluster import reasons, slurm, words
 from cluster.queue import Queue, Sent
 from cluster.reasons import Reason
+from jobs.attempts import RunFolder
 from jobs.errors import InputError
 from jobs.state import Memory, State
-from jobs.store import RunFolder, Store
+from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
 _MARGIN, _JUST_NOW = 120.0, 10.0

@@ -12,9 +12,10 @@ from typing import Any
 from cluster import feeder, local, queue, slurm, standing
 from cluster.profile import Profile, usable_cpus, visible_gpus
 from jobs import provenance, snapshot
+from jobs.attempts import RunFolder
 from jobs.launch import Entry
 from jobs.resources import Resources
-from jobs.store import RunFolder, Store
+from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 from cluster import slurm
 from jobs import launch
+from jobs.attempts import ClaimedError
 from jobs.failure import Failure
 from jobs.launch import Allocation, Entry, Launcher
 from jobs.snapshot import ROOT, found_sha256
-from jobs.store import ClaimedError, Store
+from jobs.store import Store
 
 FAILED = 1
 

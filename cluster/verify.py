@@ -24,9 +24,9 @@ from rich.table import Table
 
 from jobs import files
 from jobs import spec as specs
+from jobs.attempts import AttemptFiles
 from jobs.datasets import find as datasets
 from jobs.failure import EXIT_INTERRUPTED
-from jobs.store import AttemptFiles
 from jobs.sweep import PlannedRun, Run, Sweep
 
 EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from cluster import slurm
 from cluster.queue import Sent
+from jobs.attempts import RunFolder
 from jobs.failure import FailureClass
 from jobs.state import Memory, State
-from jobs.store import RunFolder, Store
+from jobs.store import Store
 
 if TYPE_CHECKING:
     from cluster.standing import Standing

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from jobs import files
-from jobs.store import AttemptFiles
+from jobs.attempts import AttemptFiles
 from jobs.streams import stream
 from jobs.sweep import PROTOCOL_VERSION, Run
 

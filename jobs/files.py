@@ -95,3 +95,17 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether it is a temporary file, which a killed writer leaves behind."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def others(folder: Path, known: set[str]) -> list[Path]:
+    """What is in the folder, by name, but for the known names; nothing if there is no folder."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - thousands of folders: a Path per name is slow
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names) if name not in known]

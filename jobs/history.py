@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.store import RunFolder
+from jobs.attempts import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,9 @@ from typing import Any
 
 from containers import command
 from jobs import failure, memory, provenance, record
+from jobs.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError
 from jobs.failure import Failure
-from jobs.store import Attempt, ClaimedError, RunFolder, StaleAttemptError, Store
+from jobs.store import Store
 from jobs.sweep import Run
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jobs import files, history, record
+from jobs.attempts import RunFolder
 from jobs.history import Past
 from jobs.record import Record
-from jobs.store import RunFolder, Store
+from jobs.store import Store
 
 StateName = Literal["completed", "diverged", "running", "pending", "failed", "lost", "unknown"]
 

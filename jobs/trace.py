@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from jobs import checkpoint, failure, files, train
+from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint
 from jobs.interrupt import Stop
 from jobs.problems.problem import Batch, Problem, Split
-from jobs.store import AttemptFiles
 from jobs.sweep import Run
 from jobs.training import InterruptionError, Training
 

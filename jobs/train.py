@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs import failure, files
+from jobs.attempts import AttemptFiles
 from jobs.interrupt import Stop
-from jobs.store import AttemptFiles
 from jobs.sweep import Run
 
 if TYPE_CHECKING:

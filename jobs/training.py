@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 
 from jobs import checkpoint, files
+from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from jobs.cost import Meter
 from jobs.curves import Curves
 from jobs.interrupt import Stop
 from jobs.monitor import FiniteMonitor
 from jobs.problems.problem import Batch, Problem
-from jobs.store import AttemptFiles
 from jobs.sweep import Run
 
 LOG_INTERVAL = 10

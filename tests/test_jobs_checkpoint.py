@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import checkpoint, files
+from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from jobs.store import AttemptFiles
 from jobs.sweep import Run
 
 RUN = Run(

@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import files, train
+from jobs.attempts import AttemptFiles
 from jobs.interrupt import Stop
 from jobs.optimizers import OPTIMIZERS
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.classification import Examples
 from jobs.problems.images import ImageProblem
-from jobs.store import AttemptFiles
 from jobs.sweep import Run
 from jobs.trace import state_of
 from jobs.training import InterruptionError, Training

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from jobs.store import ClaimedError, StaleAttemptError, Store, StoreError
+from jobs.attempts import ClaimedError, StaleAttemptError
+from jobs.store import Store, StoreError
 from jobs.sweep import PlannedRun, Run, Sweep
 
 

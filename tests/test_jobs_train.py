@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from jobs import checkpoint, files, interrupt, record, train, training
+from jobs.attempts import AttemptFiles
 from jobs.cost import Meter
 from jobs.curves import Curves
 from jobs.interrupt import Stop
 from jobs.monitor import FiniteMonitor
 from jobs.problems.problem import Problem
-from jobs.store import AttemptFiles
 from jobs.sweep import Run
 
 CPU = torch.device("cpu")

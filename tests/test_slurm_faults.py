@@ -119,7 +119,8 @@ def go(site: Site, make_case: MakeCase, name: str) -> Row:
 _DYING = """
 import os, signal, sys
 from cluster import cli
-from jobs.store import Part, Store
+from jobs.store import Store
+from jobs.submissions import Part
 
 function, when, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 owner = Store if function == "new_submission" else Part

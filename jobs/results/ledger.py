@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from jobs import record, state
+from jobs.attempts import RunFolder
+from jobs.files import is_leftover
 from jobs.results import findings
 from jobs.results.reading import Result
 from jobs.state import State
-from jobs.store import RunFolder, Store, is_leftover
+from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
 
 MISSING = ("pending", "running", "lost")

@@ -1,0 +1,187 @@
+"""A run's folder and its attempts: who may train it, and who has published; see `jobs.store`."""
+
+import errno
+import fcntl
+import os
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs import files
+from jobs.sweep import Run
+
+_RUN_PARTS = {"run.json", "journal.jsonl", "record.json", "attempts"}
+
+
+class RunFolder:
+    """One run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_file = path / "run.json"
+        self.record_file = path / "record.json"
+        self.journal_file = path / "journal.jsonl"
+
+    @property
+    def id(self) -> str:
+        """The run's id, by the folder's name."""
+        return self.path.name
+
+    def create(self, run: Run) -> None:
+        """Make the folder and write the run; doing it again changes nothing."""
+        (self.path / "attempts").mkdir(parents=True, exist_ok=True)
+        if not self.run_file.exists():
+            files.write_atomically(self.run_file, files.to_json(run.to_json(), indent=1))
+
+    def set_record_aside(self) -> None:
+        """Give a torn record another name, so that the run can have one."""
+        self.record_file.rename(self.path / f"record.torn-{time.time_ns()}.json")
+
+    def claim(self, last_fence: int | None = None) -> "Attempt":
+        """Start an attempt: take the next fence. Fences only grow, and no two claims share one.
+
+        The attempt holds its lock from the moment it exists until it is released or forgotten:
+        its folder is made under another name, locked, and renamed.
+
+        Args:
+            last_fence: claim only if this is the newest fence.
+
+        Raises:
+            ClaimedError: it is not.
+        """
+        attempts = self.path / "attempts"
+        attempts.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(dir=attempts, prefix=".claim-", suffix=".tmp"))
+        place.chmod(0o755)
+        lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            newest = self.last_fence()
+            attempt = Attempt(self, newest + 1)
+            is_free = last_fence in {None, newest}
+            try:
+                if is_free:
+                    place.rename(attempt.path)  # refused if it exists: no attempt's folder is empty
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                continue
+            if is_free:
+                attempt.holds(lock)
+                return attempt
+            os.close(lock)
+            (place / "lock").unlink()
+            place.rmdir()
+            raise ClaimedError(f"attempt {newest} has been made in the meantime")
+
+    def last_fence(self) -> int:
+        """The newest attempt's fence; 0 before the first."""
+        try:
+            names = [path.name for path in (self.path / "attempts").iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return max((int(name) for name in names if name.isdecimal()), default=0)
+
+    def attempt(self, fence: int) -> "Attempt":
+        """The attempt of that fence."""
+        return Attempt(self, fence)
+
+    def note(self, event: str, **details: Any) -> None:
+        """Append a line to the journal."""
+        files.append_line(self.journal_file, {"time": time.time(), "event": event, **details})
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The journal's lines; a torn one is left out."""
+        return files.read_lines(self.journal_file)
+
+    def strangers(self) -> Iterator[Path]:
+        """What this layout does not know in the folder, and leftovers of killed writers."""
+        yield from files.others(self.path, _RUN_PARTS)
+        for attempt in files.others(self.path / "attempts", set()):
+            yield from filter(files.is_leftover, files.others(attempt, set()))
+
+    def is_locked(self) -> bool:
+        """Whether the newest attempt is alive."""
+        fence = self.last_fence()
+        return fence > 0 and self.attempt(fence).is_alive()
+
+
+class AttemptFiles:
+    """The files of one execution of a run; the training knows no more than this folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log_file = path / "output.log"
+        self.progress_file = path / "progress.jsonl"
+        self.outcome_file = path / "outcome.json"
+        self.error_file = path / "error.json"
+        self.checkpoint_files = (path / "checkpoint-a.pt", path / "checkpoint-b.pt")
+
+
+class Attempt(AttemptFiles):
+    """One execution of a run."""
+
+    def __init__(self, folder: RunFolder, fence: int) -> None:
+        super().__init__(folder.path / "attempts" / f"{fence:04d}")
+        self.folder = folder
+        self.fence = fence
+        self.release: Callable[[], Any] = _nothing
+
+    def holds(self, lock: int) -> None:
+        """Take over the descriptor of its lock; `release`, or forgetting the attempt, closes it."""
+        self.release = weakref.finalize(self, os.close, lock)
+
+    def is_alive(self) -> bool:
+        """Whether a process holds its lock."""
+        try:
+            file = (self.path / "lock").open("rb")
+        except FileNotFoundError:
+            return False
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def has_checkpoint(self) -> bool:
+        """Whether it left something to go on from."""
+        return any(file.exists() for file in self.checkpoint_files)
+
+    def checkpointed_step(self) -> int | None:
+        """The step of its last checkpoint; None if it wrote none."""
+        lines = files.read_lines(self.progress_file)
+        steps = (line.get("step") for line in reversed(lines) if "checkpoint" in line)
+        return next(steps, None)
+
+    def drop_checkpoints(self) -> None:
+        """Remove its checkpoints; what is published needs none."""
+        for file in self.checkpoint_files:
+            file.unlink(missing_ok=True)
+
+    def publish(self, record: Mapping[str, Any]) -> None:
+        """Make the record the run's outcome, once and for good.
+
+        Raises:
+            FileExistsError: the run has a record; it stays.
+            StaleAttemptError: a newer attempt has been claimed; this one has nothing to say.
+        """
+        newest = self.folder.last_fence()
+        if newest > self.fence:
+            raise StaleAttemptError(f"attempt {self.fence} is older than attempt {newest}")
+        files.publish(self.folder.record_file, files.to_json(record))
+
+
+class ClaimedError(RuntimeError):
+    """A run was claimed by somebody else."""
+
+
+class StaleAttemptError(RuntimeError):
+    """An attempt that has been overtaken tried to publish."""
+
+
+def _nothing() -> None:
+    """An attempt that is only looked at holds nothing."""

@@ -1,0 +1,77 @@
+"""What one command sends off: written down before it is sent, with receipts after; see `jobs.store`."""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from jobs import files
+
+PartKind = Literal["chunk", "feeder"]
+
+
+class Submission:
+    """What one command sent off, or is still to send."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        self.number = number
+        self.file = root / "submissions" / f"{number:04d}.json"
+        self.folder = root / "submissions" / f"{number:04d}"
+        self.submitit = root / "submitit" / f"{number:04d}"
+
+    def content(self) -> dict[str, Any]:
+        """What was written down."""
+        content: dict[str, Any] = json.loads(self.file.read_bytes())
+        return content
+
+    def part(self, kind: PartKind, first: int) -> "Part":
+        """The array that begins with task `first`, or the feeder that will send it."""
+        return Part(self.folder, kind, first)
+
+    def parts(self, kind: PartKind) -> list["Part"]:
+        """The arrays, or the feeders, written down so far, in order."""
+        names = (path.stem for path in self.folder.glob(f"{kind}-*.json"))
+        numbers = (name.removeprefix(f"{kind}-") for name in names)
+        return [self.part(kind, int(text)) for text in sorted(numbers) if text.isdecimal()]
+
+
+class Part:
+    """One call of sbatch: written down before, with a receipt after."""
+
+    def __init__(self, folder: Path, kind: PartKind, first: int) -> None:
+        self.kind: PartKind = kind
+        self.first = first
+        self.file = folder / f"{kind}-{first:05d}.json"
+        self.receipt_file = folder / f"{kind}-{first:05d}.receipt.json"
+
+    def intend(self, content: Mapping[str, Any]) -> None:
+        """Write down what is about to be sent; FileExistsError if somebody else has."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        files.publish(self.file, files.to_json(content))
+
+    def content(self) -> dict[str, Any]:
+        """What was written down."""
+        content: dict[str, Any] = json.loads(self.file.read_bytes())
+        return content
+
+    def settle(self, job_id: int) -> None:
+        """Write down that it was sent."""
+        content = {"job_id": job_id, "time": time.time()}
+        with suppress(FileExistsError):  # the submitter and a repair may both find out
+            files.publish(self.receipt_file, files.to_json(content))
+
+    def job_id(self) -> int | None:
+        """Its job's id; None while it is not known to be sent."""
+        try:
+            return int(json.loads(self.receipt_file.read_bytes())["job_id"])
+        except FileNotFoundError:
+            return None
+
+    def withdraw(self, reason: str) -> None:
+        """It was not sent, or is over for nothing: take it back, and keep the reason."""
+        aside = self.file.with_name(f"{self.file.stem}.withdrawn-{time.time_ns()}.json")
+        files.write_atomically(aside, files.to_json({"reason": reason, "time": time.time()}))
+        self.receipt_file.unlink(missing_ok=True)
+        self.file.unlink()
