@@ -202,6 +202,7 @@ def test_a_relative_folder_of_data_is_found_by_the_runs(tmp_path, monkeypatch):
 
 def test_ctrl_c_stops_cleanly_and_running_again_continues(tmp_path):
     write(tmp_path, "long.yaml", SPEC.replace("epochs: 1", "epochs: 30"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
     process = subprocess.Popen(
         [sys.executable, "-m", "cluster.cli", "run", "long.yaml"],
         cwd=tmp_path,
