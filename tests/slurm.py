@@ -52,16 +52,18 @@ OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED",
 _HELD_PYTHON = """\
 import os, sys, time
 from pathlib import Path
-from jobs import train
 
 os.nice(int(os.environ["PROBPREC_TEST_NICE"]))
+from jobs import train
+
 hold = Path(os.environ["PROBPREC_TEST_HOLD"])
 out = Path(sys.argv[sys.argv.index("--out") + 1])
 build = train.build
 
 
 def step_of_hold():
-    for name in (f"{hold}.{out.parts[-3]}.{int(out.name)}", f"{hold}.{int(out.name)}", hold):
+    run, fence = out.parts[-3], int(out.name)
+    for name in (f"{hold}.{run}.{fence}", f"{hold}.{run}", f"{hold}.{fence}", hold):
         try:
             return int(Path(name).read_text() or 0)
         except OSError:
@@ -131,7 +133,7 @@ def make_profile(
     *,
     name: str = "site",
     held: bool = True,
-    nice: int = 3,
+    nice: int = 10,
     resources: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Path:
@@ -350,8 +352,8 @@ class Case:
     """One sweep in a lab, and what can be done to it.
 
     The file `hold` of its folder holds a step: runs that have taken so many wait. `hold.FENCE`
-    is for one attempt of each run, `hold.RUN.FENCE` for one attempt of one run; a large number
-    lets it go.
+    is for one attempt of each run, `hold.RUN` for one run, `hold.RUN.FENCE` for one attempt of it; a
+    large number lets it go.
     """
 
     site: Site
