@@ -363,9 +363,8 @@ def chain_of_time_limits(arena: Arena) -> None:
     case.submit()
 
     def is_over() -> bool:
-        for run in run_ids(
-            case.store
-        ):  # a minute may be too short to get anywhere on a busy machine
+        # Not by the attempt's number: on a busy machine a minute may be too short to get anywhere.
+        for run in run_ids(case.store):
             saved = max((line["step"] or 0 for line in ends(case.store, run)), default=0)
             if saved >= 20:
                 case.hold(60 if saved < 60 else FREE, f".{run}")
