@@ -730,10 +730,10 @@ ONE_BY_ONE = (
     node_died,
     two_live_attempts,
     slurmctld_killed,
-    slurmctld_forgot,
     slurmctld_hangs_in_sbatch,
     node_drained,
     preemption_storm,
+    slurmctld_forgot,  # the last: it also forgets which job ids it gave, and gives them again
 )
 FAULTS = {fault.__name__: fault for fault in (*SIDE_BY_SIDE, *ONE_BY_ONE)}
 
