@@ -365,7 +365,7 @@ def chain_of_time_limits(arena: Arena) -> None:
     def is_over() -> bool:
         # Not by the attempt's number: on a busy machine a minute may be too short to get anywhere.
         for run in run_ids(case.store):
-            saved = max((line["step"] or 0 for line in ends(case.store, run)), default=0)
+            saved = max((line.get("step") or 0 for line in ends(case.store, run)), default=0)
             if saved >= 20:
                 case.hold(60 if saved < 60 else FREE, f".{run}")
         return not case.live()
