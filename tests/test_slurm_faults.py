@@ -769,9 +769,9 @@ def test_the_cluster_is_hit(site: Site, make_case: MakeCase, name: str) -> None:
 def test_no_run_is_lost_and_none_is_run_twice(capsys: pytest.CaptureFixture[str]) -> None:
     """Over all faults and both modes."""
     rows = sorted(ROWS, key=lambda row: (list(FAULTS).index(row.fault.replace(" ", "_")), row.mode))
-    lines = [f"{'fault':28}{'mode':12}{'runs':>6}{'attempts':>10}{'lost':>6}{'duplicated':>12}"]
+    lines = [f"{'fault':31}{'mode':12}{'runs':>6}{'attempts':>10}{'lost':>6}{'duplicated':>12}"]
     lines += [
-        f"{row.fault:28}{row.mode:12}{row.runs:6}{row.attempts:10}{row.lost:6}{row.duplicated:12}"
+        f"{row.fault:31}{row.mode:12}{row.runs:6}{row.attempts:10}{row.lost:6}{row.duplicated:12}"
         for row in rows
     ]
     runs = sum(row.runs for row in rows)
@@ -783,7 +783,7 @@ def test_no_run_is_lost_and_none_is_run_twice(capsys: pytest.CaptureFixture[str]
         sum(row.lost for row in rows),
         sum(row.duplicated for row in rows),
     )
-    lines.append(f"{'all':40}{total.runs:6}{total.attempts:10}{total.lost:6}{total.duplicated:12}")
+    lines.append(f"{'all':43}{total.runs:6}{total.attempts:10}{total.lost:6}{total.duplicated:12}")
     with capsys.disabled():
         sys.stdout.write("\n\n" + "\n".join(lines) + "\n")
     assert {row.mode for row in rows} == {"plain", "accounting"}
