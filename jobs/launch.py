@@ -154,8 +154,8 @@ class Launcher:
     def _start(self, entry: Entry, others: list[str]) -> _Live | None:
         folder = self.store.run(entry.run.id)
         folder.create(entry.run)
-        if self._signal is not None or folder.record_file.exists():
-            return None
+        if folder.record_file.exists() or (self._signal is not None and not self.allocation.name):
+            return None  # but an array's element begins: else it would fail without a word
         try:
             attempt = folder.claim(self._last_fence(folder, entry))
         except ClaimedError as error:

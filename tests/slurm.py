@@ -31,6 +31,9 @@ from jobs.store import Store
 LONG = 240.0
 """Seconds after which something that should happen has not; nothing waits that long when all is well."""
 
+NODE_IS_DONE = 3.0
+"""Seconds after which a node has done with the old start of a requeued job."""
+
 OPTIMIZERS = {
     "SGD": "{lr: 0.05}",
     "Adam": "{lr: 1e-3}",
@@ -313,15 +316,22 @@ class Site:
                 self.lab.resume(node)
 
     def nudge_for_ever(self) -> None:
-        """Spare requeued jobs the two minutes that Slurm makes them wait."""
+        """Spare requeued jobs the two minutes that Slurm makes them wait, but for a few seconds.
+
+        A node that has only just ended the old start of a job sends its signals to the new one.
+        """
+        since: dict[str, float] = {}
         while not self._stop.wait(0.5):
             with contextlib.suppress(subprocess.SubprocessError):
                 done = self.lab.run(
                     "squeue", "-h", "-r", "-t", "PD", "-o", "%i|%r", check=False, timeout=30
                 )
-                for line in done.stdout.splitlines():
-                    job, _, reason = line.partition("|")
-                    if reason == "BeginTime":
+                rows = (line.partition("|") for line in done.stdout.splitlines())
+                waiting = [job for job, _, reason in rows if reason == "BeginTime"]
+                now = time.monotonic()
+                since = {job: since.get(job, now) for job in waiting}
+                for job in waiting:
+                    if now - since[job] >= NODE_IS_DONE:
                         self.lab.start_now(job)
 
     def begin(self) -> None:

@@ -261,6 +261,20 @@ def test_time_runs_out(store, folder, trains):
     assert folder.journal()[-1] == folder.journal()[-1] | {"event": "requeued", "element": "7_0"}
 
 
+def test_an_element_that_is_told_to_stop_before_it_began_is_put_back(store, folder, trains):
+    """It would fail without a word otherwise, and the run wait for somebody to submit it again."""
+    trains("signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(60)")
+    element = Element()
+    early = launcher(store, element)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    early.run_task([Entry(run=RUN, fence=0)])
+    events = [line["event"] for line in folder.journal()]
+
+    assert events == ["claimed", "stopping", "ended", "requeued"]
+    assert ends(folder)[-1]["failure"] == "preempted"
+    assert element.requeued == 1
+
+
 def test_a_requeue_that_is_refused_is_written_down(store, folder, trains):
     trains("sys.exit(75)")
     attempt(store, allocation=Element(problem="Requested operation is presently disabled"))

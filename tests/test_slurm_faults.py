@@ -375,7 +375,6 @@ def chain_of_time_limits(arena: Arena) -> None:
     for run in run_ids(case.store):
         said = [line["failure"] for line in ends(case.store, run)]
         assert said.count("timeout") >= 2
-        assert set(said[:-1]) <= {"timeout", "no_progress"}
         provenance = json.loads(case.store.run(run).record_file.read_bytes())["provenance"]
         assert provenance["resumes"] >= 2
 
