@@ -24,6 +24,9 @@ from jobs.store import Store
 
 FAILED = 1
 
+_TOO_EARLY = 65.0
+"""Seconds: Slurm may warn of a time limit up to 60 s before it was to do so."""
+
 
 class SlurmAllocation(Allocation):
     """This element of an array.
@@ -61,10 +64,14 @@ class SlurmAllocation(Allocation):
             "end": self.end,
         }
 
-    def why_stop(self, number: int) -> Failure:
-        """By the signal, the end time, and what the controller says of this job just now."""
+    def why_stop(self, number: int) -> Failure | None:
+        """By the signal, the end time, and what the controller says of this job just now.
+
+        None: Slurm warns of the time limit, but up to a minute too early (sbatch(1), --signal).
+        """
         name = signal.Signals(number).name
-        if self._is_near_end() and number in {signal.SIGUSR1, signal.SIGUSR2}:
+        is_warning = number in {signal.SIGUSR1, signal.SIGUSR2}
+        if is_warning and self._is_near_end(0):
             return launch.timeout(self.end)
         try:
             job = slurm.show_job(self.name)
@@ -83,14 +90,17 @@ class SlurmAllocation(Allocation):
                 message="preempted by a job of higher priority",
                 evidence=f"{evidence} PreemptTime={job['PreemptTime']}",
             )
-        if self._is_near_end() and "CANCEL" not in state:
-            return launch.timeout(self.end)
+        if state == "RUNNING":  # its time limit may have been changed meanwhile
+            self.end = slurm.unix_time(job.get("EndTime")) or self.end
+        if self._is_near_end(_TOO_EARLY) and "CANCEL" not in state:
+            is_early = is_warning and state == "RUNNING" and not self._is_near_end(0)
+            return None if is_early else launch.timeout(self.end)
         message = "cancelled" if state in {"CANCELLED", "COMPLETING"} else f"stopped by {name}"
         return Failure(failure="cancelled", message=message, evidence=evidence)
 
-    def _is_near_end(self) -> bool:
-        """Whether the time limit may be meant; Slurm may signal up to a minute early (sbatch(1))."""
-        return self.end is not None and time.time() >= self.end - self.lead - 65
+    def _is_near_end(self, early: float) -> bool:
+        """Whether it is time to stop, or will be in `early` seconds."""
+        return self.end is not None and time.time() >= self.end - self.lead - early
 
     def why_vanished(self) -> Failure:
         """Slurm started this element again, although the last attempt had not said goodbye."""

@@ -49,8 +49,8 @@ class Allocation:
         """What the journal and the record say of it."""
         return {}
 
-    def why_stop(self, number: int) -> Failure:
-        """Why this process was sent the signal."""
+    def why_stop(self, number: int) -> Failure | None:
+        """Why this process was sent the signal; None: no reason to stop yet."""
         return Failure(
             failure="cancelled",
             message="stopped before its end",
@@ -258,14 +258,30 @@ class Launcher:
         """Sleep until a child ends, a signal comes, or it is time to stop the trainings."""
         select.select([self._wake], [], [], self._patience())
         _drain(self._wake)
-        now, end = time.time(), self.allocation.end
-        if self._signal is not None and self.stopped is None:
-            self._stop(live, self.allocation.why_stop(self._signal))
-        elif self.stopped is None and end is not None and now >= end - self.allocation.lead:
-            self._stop(live, timeout(end))
-        if self._is_late(now):
+        if self.stopped is None:
+            why = self._heed_signal() or self._heed_end()
+            if why is not None:
+                self._stop(live, why)
+        if self._is_late(time.time()):
             for training in live:
                 _signal_group(training.process.pid, signal.SIGKILL)
+
+    def _heed_signal(self) -> Failure | None:
+        """Why this process was told to stop; None: it was not, or there is time left."""
+        number = self._signal
+        if number is None:
+            return None
+        why = self.allocation.why_stop(number)
+        if why is None and self._signal == number:  # not one that came meanwhile
+            self._forget_signal()
+        return why
+
+    def _heed_end(self) -> Failure | None:
+        """The time limit, if it is near."""
+        end = self.allocation.end
+        if end is None or time.time() < end - self.allocation.lead:
+            return None
+        return timeout(end)
 
     def _patience(self) -> float:
         """Seconds until something has to be done."""
@@ -345,11 +361,9 @@ class Launcher:
         while self._signal is None and self.stopped is None and time.monotonic() < deadline:
             select.select([self._wake], [], [], 0.1)  # Slurm tells both; ours may come later
             _drain(self._wake)
-        if self.stopped is None and self._signal is not None:
-            self._stop([training], self.allocation.why_stop(self._signal))
-        if self.stopped is not None:
-            return self.stopped
-        return timeout(self.allocation.end)
+        if self.stopped is None and (why := self._heed_signal()) is not None:
+            self._stop([training], why)
+        return self.stopped or timeout(self.allocation.end)
 
     def _publish(self, attempt: Attempt, outcome: dict[str, Any]) -> None:
         try:

@@ -261,6 +261,31 @@ def test_time_runs_out(store, folder, trains):
     assert folder.journal()[-1] == folder.journal()[-1] | {"event": "requeued", "element": "7_0"}
 
 
+def test_a_warning_that_comes_too_early_stops_nothing(store, folder, trains):
+    """Slurm may warn of a time limit a minute early: all of a short limit."""
+    trains("os.kill(os.getppid(), signal.SIGUSR2); time.sleep(1); publish()")
+    element = Element(end=time.time() + 60, lead=5.0)
+    element.why_stop = lambda _number: None
+
+    assert attempt(store, allocation=element)
+    assert [line["event"] for line in folder.journal()] == ["claimed", "ended"]
+
+
+def test_a_signal_after_an_early_warning_counts(store, folder, trains):
+    trains(
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75));"
+        "os.kill(os.getppid(), signal.SIGUSR2); time.sleep(0.5);"
+        "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    )
+    element = Element(end=time.time() + 60, lead=5.0)
+    told = Failure(failure="preempted", message="preempted")
+    element.why_stop = lambda number: told if number == signal.SIGTERM else None
+    attempt(store, allocation=element)
+
+    assert ends(folder)[-1]["failure"] == "preempted"
+    assert element.requeued == 1
+
+
 def test_an_element_that_is_told_to_stop_before_it_began_is_put_back(store, folder, trains):
     """It would fail without a word otherwise, and the run wait for somebody to submit it again."""
     trains("signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(60)")
