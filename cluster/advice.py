@@ -1,11 +1,18 @@
 """What a failure class means, and what to type next."""
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from cluster.profile import POLICY, Action
+from cluster import sealing
+from cluster.profile import LOCAL, POLICY, Action, Profile, folders, load
+from jobs.errors import InputError
 from jobs.failure import FailureClass
 from jobs.store import Store
+from jobs.sweep import Sweep
 
 MEANING: Mapping[str, tuple[str, str]] = {
     # class: what it means, what to do
@@ -71,6 +78,11 @@ MEANING: Mapping[str, tuple[str, str]] = {
     "bad_files": ("its folder cannot be read", "look at what lies there, and at its permissions"),
 }
 
+MENDED_IN_PROFILE = frozenset({"bad_data", "cuda_oom", "drifted", "image", "import_error"})
+"""Classes that may be mended in the profile, or in the image that it names."""
+
+_OVERRIDES = "--set"  # in a sweep's sources
+
 
 def action_of(policy: Mapping[FailureClass, Action], failure: str | None) -> Action:
     """What the policy does about a class; what it does not name is simply retried."""
@@ -88,10 +100,10 @@ def policy_of(store: Store) -> Mapping[FailureClass, Action]:
 
 def commands(root: Path, failure: str | None, run_id: str) -> Sequence[str]:
     """What to type about runs of a class, of which `run_id` is one."""
-    retry = f"probprec retry {root} --class {failure or 'lost'}"
+    retry = f"probprec retry {shlex.quote(str(root))} --class {failure or 'lost'}"
     if failure == "no_progress":
         retry += " --time x2"
-    return [f"probprec why {run_id}", retry]
+    return [f"probprec why {run_id}", retry + on_again(Store(root), {failure})]
 
 
 def line(
@@ -110,9 +122,75 @@ def needs_mending(failure: str | None, policy: Mapping[FailureClass, Action] | N
     return action_of(policy or POLICY, failure) == "stop" and failure != "no_progress"
 
 
-def submit_command(store: Store, spec: str | None) -> str:
-    """The command that sends what was never sent."""
+def last_profile(store: Store) -> Profile:
+    """Where the last submission went, as it was then."""
     submissions = store.submissions()
-    profile = submissions[-1].content()["profile"] if submissions else {}
-    name = profile.get("name", "local")
-    return f"probprec submit {spec or 'SPEC'}" + ("" if name == "local" else f" --on {name}")
+    return Profile.from_json(submissions[-1].content()["profile"]) if submissions else LOCAL
+
+
+def on_again(store: Store, failures: Collection[str | None]) -> str:
+    """` --on PROFILE`, so that retry reads the profile's file again.
+
+    Empty where none of the classes is mended there, or the last profile has no file.
+    """
+    profile = last_profile(store) if MENDED_IN_PROFILE.intersection(failures) else LOCAL
+    if profile.source is None or not profile.source.is_file():
+        return ""
+    return f" --on {shlex.quote(_name_or_file(profile))}"
+
+
+def _name_or_file(profile: Profile) -> str:
+    """What `--on` takes: the profile's name where that finds its very file, else the file."""
+    files = (folder / f"{profile.name}.yaml" for folder in folders())
+    found = next((file.resolve() for file in files if file.is_file()), None)
+    return profile.name if profile.source in {None, found} else str(profile.source)
+
+
+def changed_since(stored: Profile) -> list[str]:
+    """A line if the profile's file, or the image of its recipe, is not as it was stored."""
+    file = stored.source
+    if file is None or not file.is_file():
+        return []
+    use = f"to use it: --on {shlex.quote(_name_or_file(stored))}"
+    try:
+        now = load(str(file))
+        image = _image_now(now, stored)
+    except InputError as error:
+        said = "; ".join(str(error).splitlines())
+        return [f"the profile {file} has changed since: {said}; then {use}"]
+    now = replace(now, threads=stored.threads)  # which may be those of the command line
+    if replace(now, image=stored.image) != stored:
+        return [f"the profile {file} has changed since; {use}"]
+    if image != stored.image:
+        return [f"the profile {file} names another image since, {image or 'none'}; {use}"]
+    return []
+
+
+def _image_now(now: Profile, stored: Profile) -> Path | None:
+    """The file of the profile's image; looked for first where that of the submission lies."""
+    if stored.image is not None:
+        try:
+            return sealing.image_of(now, stored.image.parent)
+        except InputError:
+            pass  # the one of a mended recipe may be in another folder of images
+    return sealing.image_of(now)
+
+
+def submit_command(store: Store, sweep: Sweep) -> str:
+    """The command that sends what was never sent."""
+    spec = next((name for name in sweep.sources if name != _OVERRIDES), "SPEC")
+    words = ["probprec", "submit", spec]
+    if (on := _name_or_file(last_profile(store))) != LOCAL.name:
+        words += ["--on", on]
+    for override in _overrides(sweep):
+        words += ["--set", override]
+    default = Path(os.environ.get("PROBPREC_ROOT", "sweeps"), sweep.name)
+    if default.resolve() != store.root.resolve():
+        words += ["--root", str(store.root.resolve().parent)]
+    return shlex.join(words)
+
+
+def _overrides(sweep: Sweep) -> Sequence[str]:
+    """Each `--set` of a sweep. They are lines; one without `=` goes on with what is above."""
+    text = sweep.sources.get(_OVERRIDES)
+    return re.split(r"\n(?=[^\n=]*=)", text) if text else ()

@@ -1,11 +1,10 @@
 """The arguments of the command `probprec`; argparse only, so that `--help` is quick."""
 
 import argparse
-import os
-from collections.abc import Callable
 from pathlib import Path
 
-_AddParser = Callable[..., argparse.ArgumentParser]
+from cluster.options import AddParser, add_json, add_root, positive
+from cluster.site_arguments import add_site_commands
 
 _EPILOG = """\
 exit codes: 0 done; 1 something is missing or failed; 2 the input is wrong; 130 interrupted
@@ -17,6 +16,8 @@ a first sweep, on this machine:
   probprec plot quickstart                              records to a figure
 
 on a cluster:
+  probprec doctor --on PROFILE                          what is there, what is missing, what to do
+  probprec build RECIPE                                 the image that runs are trained in
   probprec submit SPEC --on PROFILE --dry-run           the batch scripts, and what Slurm says
   probprec submit SPEC --on PROFILE                     send it and go home
   probprec status SWEEP --watch                         how it stands
@@ -39,31 +40,31 @@ def parser() -> argparse.ArgumentParser:
     _add_watch_commands(commands.add_parser)
     _add_repair_commands(commands.add_parser)
     _add_result_commands(commands.add_parser)
-    _add_lab(commands.add_parser("lab", help="a throw-away Slurm on this machine, to try things"))
+    add_site_commands(commands.add_parser)
     return found
 
 
-def _add_spec_commands(add: _AddParser) -> None:
+def _add_spec_commands(add: AddParser) -> None:
     check = add("check", help="validate a spec and show what it asks for")
     _add_spec(check)
-    _add_json(check)
+    add_json(check)
     explain = add("explain", help="show which line of a spec gave each value")
     _add_spec(explain)
     explain.add_argument("run", metavar="RUN", help="a run's id, or the beginning of it")
-    _add_json(explain)
+    add_json(explain)
     add("schema", help="print the JSON Schema of a spec, for editors")
     verify = add("verify-resume", help="check that an interrupted run goes on exactly as it was")
     _add_spec(verify)
     verify.add_argument("--run", metavar="RUN", help="only this run (default: one of each kind)")
-    _add_json(verify)
+    add_json(verify)
 
 
-def _add_start_commands(add: _AddParser) -> None:
+def _add_start_commands(add: AddParser) -> None:
     run = add("run", help="run what has no record yet, and wait")
     submit = add("submit", help="the same without waiting: submit and go home")
     for command in (run, submit):
         _add_spec(command)
-        _add_root(command)
+        add_root(command)
         command.add_argument(
             "--on",
             metavar="PROFILE",
@@ -81,17 +82,17 @@ def _add_start_commands(add: _AddParser) -> None:
         )
         command.add_argument(
             "--workers",
-            type=_positive,
+            type=positive,
             metavar="N",
             help="on this machine: runs at a time (default: usable CPUs / threads)",
         )
         command.add_argument(
             "--threads",
-            type=_positive,
+            type=positive,
             metavar="N",
             help="CPU threads per run (default: the profile's; on this machine 1)",
         )
-        _add_json(command)
+        add_json(command)
     submit.add_argument(
         "--dry-run",
         action="store_true",
@@ -99,7 +100,7 @@ def _add_start_commands(add: _AddParser) -> None:
     )
 
 
-def _add_watch_commands(add: _AddParser) -> None:
+def _add_watch_commands(add: AddParser) -> None:
     status = add("status", help="show how a sweep stands")
     _add_sweep(status)
     status.add_argument("--watch", action="store_true", help="look again until all is over")
@@ -115,16 +116,16 @@ def _add_watch_commands(add: _AddParser) -> None:
             metavar="SWEEP",
             help="its sweep's name or folder (default: the sweep below the root that has it)",
         )
-        _add_root(command)
+        add_root(command)
         if name == "logs":
             command.add_argument(
                 "-f", "--follow", action="store_true", help="go on as it grows, over all attempts"
             )
         else:
-            _add_json(command)
+            add_json(command)
 
 
-def _add_repair_commands(add: _AddParser) -> None:
+def _add_repair_commands(add: AddParser) -> None:
     retry = add("retry", help="submit again what failed, with what it lacked")
     _add_sweep(retry)
     retry.add_argument(
@@ -152,7 +153,7 @@ def _add_repair_commands(add: _AddParser) -> None:
     cancel.add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
 
 
-def _add_result_commands(add: _AddParser) -> None:
+def _add_result_commands(add: AddParser) -> None:
     collect = add("collect", help="turn a sweep's records into tables")
     plot = add("plot", help="draw a sweep's figures")
     for command in (collect, plot):
@@ -174,46 +175,10 @@ def _add_result_commands(add: _AddParser) -> None:
     )
 
 
-def _add_lab(lab: argparse.ArgumentParser) -> None:
-    commands = lab.add_subparsers(dest="lab", metavar="COMMAND", required=True)
-    up = commands.add_parser("up", help="start it")
-    up.add_argument("--nodes", type=_positive, default=2, metavar="N", help="default: 2")
-    up.add_argument(
-        "--cpus", type=_positive, default=4, metavar="N", help="per node, pretended (default: 4)"
-    )
-    up.add_argument(
-        "--gpus", type=int, default=2, metavar="N", help="per node, pretended (default: 2)"
-    )
-    up.add_argument("--accounting", action="store_true", help="with slurmdbd, so that sacct works")
-    up.add_argument(
-        "--max-array-size", type=_positive, default=1001, metavar="N", help="default: 1001"
-    )
-    up.add_argument(
-        "--max-submit", type=_positive, metavar="N", help="jobs in the queue; needs --accounting"
-    )
-    commands.add_parser("down", help="stop it, and leave nothing behind")
-    status = commands.add_parser("status", help="its daemons and nodes")
-    _add_json(status)
-    execute = commands.add_parser("exec", help="run a command in it: lab exec -- squeue")
-    execute.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- CMD")
-    fault = commands.add_parser("fault", help="break something, to see what happens")
-    fault.add_argument(
-        "name",
-        metavar="FAULT",
-        help="kill DAEMON [SIGNAL] [with-steps], restart DAEMON, drain NODE, resume NODE,"
-        " preempt [SECONDS [NODE...]], requeue JOB, start-now JOB, fill-scratch, free-scratch,"
-        " slow SECONDS (scratch; 0: no longer); daemons: slurmctld, slurmdbd, slurmd:node1, ...",
-    )
-    fault.add_argument("arguments", nargs="*", metavar="WHAT")
-    lab.add_argument(
-        "--folder", type=Path, metavar="DIR", help="default: $PROBPREC_LAB, else below /tmp"
-    )
-
-
 def _add_sweep(command: argparse.ArgumentParser) -> None:
     command.add_argument("sweep", metavar="SWEEP", help="a sweep's name, or its folder")
-    _add_root(command)
-    _add_json(command)
+    add_root(command)
+    add_json(command)
 
 
 def _add_spec(command: argparse.ArgumentParser) -> None:
@@ -226,24 +191,3 @@ def _add_spec(command: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a value, e.g. --set epochs=2 --set optimizers.SGD.lr=0.1; may be repeated",
     )
-
-
-def _add_root(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--root",
-        type=Path,
-        default=Path(os.environ.get("PROBPREC_ROOT", "sweeps")),
-        metavar="DIR",
-        help="where sweeps live (default: $PROBPREC_ROOT, else ./sweeps)",
-    )
-
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number

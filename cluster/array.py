@@ -100,6 +100,12 @@ def _command(store: Store, profile: Profile, module: str, *numbers: int) -> str:
         "PYTHONPATH": str(root),
         "PYTHONSAFEPATH": "1",
     }
-    words = ["exec", "env", *(f"{name}={value}" for name, value in variables.items())]
+    words = [
+        "exec",
+        "env",
+        "-u",
+        "PYTHONHOME",
+        *(f"{name}={value}" for name, value in variables.items()),
+    ]
     words += [sys.executable, "-m", module, str(store.root.resolve()), *map(str, numbers)]
     return shlex.join(words)

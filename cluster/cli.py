@@ -50,6 +50,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _start(command, options)
     if command == "lab":
         return _lab(options)
+    if command in {"doctor", "build", "image", "data"}:
+        return _on_site(command, options)
     if command in {"logs", "why"}:
         return _on_run(command, options)
     return _on_sweep(command, options)
@@ -142,6 +144,44 @@ def _store(options: argparse.Namespace) -> "Store":
 
     store = Store(Path(options.sweep))
     return store if store.exists() else Store(options.root / options.sweep)
+
+
+def _on_site(command: str, options: argparse.Namespace) -> int:
+    if command == "doctor":
+        from cluster.doctor import doctor
+
+        return doctor(options.on, node=options.node, write=options.write, as_json=options.json)
+    if command == "build":
+        from cluster.build import build
+
+        return build(options.recipe, options.images, show=options.show, as_json=options.json)
+    if command == "image":
+        return _image(options)
+    return _data(options)
+
+
+def _image(options: argparse.Namespace) -> int:
+    from cluster import image
+
+    if options.action == "list":
+        return image.list_(options.images, as_json=options.json)
+    if options.action == "inspect":
+        return image.inspect(options.images, options.image, as_json=options.json)
+    if options.action == "verify":
+        return image.verify(options.images, options.names, as_json=options.json)
+    return image.prune(options.images, options.root, as_json=options.json)
+
+
+def _data(options: argparse.Namespace) -> int:
+    from cluster import data
+
+    if options.action == "add":
+        return data.add(options.datasets, options.name, options.source, as_json=options.json)
+    if options.action == "list":
+        return data.list_(options.datasets, as_json=options.json)
+    if options.action == "verify":
+        return data.verify(options.datasets, options.names, as_json=options.json)
+    return data.prune(options.datasets, options.scratch, as_json=options.json)
 
 
 def _lab(options: argparse.Namespace) -> int:

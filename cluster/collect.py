@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cluster import advice
 from jobs import files
 from jobs.results import ledger, tables
 from jobs.results.cells import Cell, group
@@ -196,5 +197,5 @@ def _next(collection: Collection, store: Store) -> str:
     found, name = collection.ledger, store.root
     if found.is_whole:
         return f"next: probprec plot {name}"
-    spec = next(iter(collection.sweep.sources), "SPEC")
-    return f"next: probprec status {name} says why, probprec run {spec} goes on"
+    go_on = advice.submit_command(store, collection.sweep)
+    return f"next: probprec status {name} says why, {go_on} goes on"

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from cluster.lab import Lab
+from cluster.lab.base import VARIABLE
 from jobs.errors import InputError
 from jobs.store import Store
 
@@ -21,14 +22,15 @@ def use(profile: str) -> None:
     lab = Lab()
     if not lab.is_up():
         raise InputError(f"no lab is up in {lab.folder}; start one: probprec lab up")
-    os.environ["SLURM_CONF"] = str(lab.conf)
+    os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}
 
 
 def use_that_of(store: Store) -> None:
     """Turn to the cluster that the sweep was last submitted to; if it is gone, it will not answer."""
     submissions = store.submissions()
     if submissions and submissions[-1].content()["profile"]["name"] == LAB:
-        os.environ["SLURM_CONF"] = str(Lab().conf)
+        lab = Lab()
+        os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}
 
 
 def find_sweep(root: Path, run: str) -> Store:

@@ -221,7 +221,7 @@ def _room(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
     if mine is None and enforced:
         asked = [group["resources"] for group in groups]
         limits = {
-            slurm.submit_limit(account, qos)
+            slurm.submit_limit(account, qos, config.get("ClusterName"))
             for account, qos in {(one.get("account"), one.get("qos")) for one in asked}
         }
         mine = min((limit for limit in limits if limit is not None), default=None)

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import submitit
 
@@ -44,16 +45,23 @@ def _detached() -> Iterator[None]:
 
     submitit gives its children our signals and standard streams. A child that ignores SIGINT and
     SIGHUP is not torn down half-way by the terminal; one that does not hold our stdout lets
-    `probprec submit ... | less` end when we do. The workers set their own handlers.
+    `probprec submit ... | less` end when we do. The workers set their own handlers. The settings of
+    the shell's Python stay behind: they may mean another Python.
     """
+    shell = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _TERMINAL_SIGNALS}
     streams = [os.dup(number) for number in range(3)]
     null = os.open(os.devnull, os.O_RDWR)
     try:
+        for name in shell:
+            del os.environ[name]
+        os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
         for number in range(3):
             os.dup2(null, number)
         yield
     finally:
+        del os.environ["PYTHONPATH"]
+        os.environ |= shell
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)

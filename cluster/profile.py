@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from jobs.errors import InputError
 from jobs.failure import FailureClass
+from jobs.how import Unstaged
 from jobs.resources import Resources, slurm_mem, slurm_time
 
 Engine = Literal["local", "slurm"]
@@ -61,7 +62,10 @@ class Profile:
     threads: int | None = None  # CPU threads per run; None: the CPUs of the task, shared
     scratch: str | None = None  # a folder on the nodes; may hold $USER and $SLURM_JOB_ID
     data: Path | None = None  # folder of the data sets, absolute
-    python: str | None = None  # the interpreter of the training; None: the one that submits
+    image: Path | None = None  # a .sif file, or the recipe that it is built by; absolute
+    stage_image: bool = False  # copy the image to scratch, too
+    unstaged: Unstaged = "in_place"  # where scratch is missing or full
+    python: str | None = None  # the training's interpreter; None: the one that submits, or python3
     setup: tuple[str, ...] = ()  # shell lines before a task
     environment: Mapping[str, str] = field(default_factory=dict)  # of a task, on top
     job_name: str | None = None
@@ -93,6 +97,7 @@ class Profile:
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "resources": self.resources.to_json(),
             "data": str(self.data) if self.data else None,
+            "image": str(self.image) if self.image else None,
             "setup": list(self.setup),
             "environment": dict(self.environment),
             "limits": asdict(self.limits),
@@ -116,6 +121,7 @@ _READERS: Mapping[str, Any] = {
     "limits": lambda limits: Limits(**limits),
     "setup": tuple,
     "data": Path,
+    "image": Path,
     "source": Path,
 }
 

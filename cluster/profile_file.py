@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from cluster.profile import POLICY, Action, Engine, Limits, Option, Profile
 from cluster.sbatch_options import sbatch_options, wrong_option
 from jobs.failure import FailureClass
+from jobs.how import Unstaged
 from jobs.resources import A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
 from jobs.spec.mistakes import Mistake, SpecError, did_you_mean, listed
@@ -37,9 +38,7 @@ MAIL_TYPES = (
 
 def _scratch(value: str) -> str:
     if not value.startswith(("/", "$")):
-        raise ValueError(
-            f"expected a path on the nodes like /scratch/$SLURM_JOB_ID, found {value!r}"
-        )
+        raise ValueError(f"expected a path on the nodes like /scratch/$USER, found {value!r}")
     return value
 
 
@@ -76,9 +75,14 @@ class ProfileFile(Strict):
     )
     threads: Positive | None = Field(default=None, description="a whole number of at least 1")
     scratch: Annotated[Name, AfterValidator(_scratch)] | None = Field(
-        default=None, description="a path on the nodes like /scratch/$SLURM_JOB_ID"
+        default=None, description="a path on the nodes like /scratch/$USER"
     )
     data: Name | None = Field(default=None, description="the folder of the data sets")
+    image: Name | None = Field(
+        default=None, description="the path of a .sif file, or of the recipe that it is built by"
+    )
+    stage_image: bool | None = Field(default=None, description="true or false")
+    unstaged: Unstaged | None = Field(default=None, description="fail or in_place")
     python: Name | None = Field(default=None, description="the path of a Python interpreter")
     setup: list[Line] | None = Field(
         default=None, description="a list of shell lines like [module load cuda]"
@@ -138,9 +142,10 @@ def _profile(
         "options": options,
         "source": file.resolve(),
     }
-    if given.data:
-        node = root.entries["data"].node
-        said["data"] = FilePath(absolute(node, node.place))
+    for name in ("data", "image"):
+        if said.get(name):
+            node = root.entries[name].node
+            said[name] = FilePath(absolute(node, node.place))
     if given.python:
         said["python"] = os.path.expanduser(given.python)  # noqa: PTH111  # ~nobody raises in Path
     kept = {name: value for name, value in said.items() if value is not None}

@@ -1,8 +1,9 @@
 """Submit again what failed, with what it lacked: `probprec retry`."""
 
 import json
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -10,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, escalate, nodes, slurm, standing, submit
+from cluster import advice, escalate, nodes, sealing, slurm, standing, submit
 from cluster.escalate import Change
-from cluster.profile import LOCAL, Profile
+from cluster.profile import Profile
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
 from jobs.errors import InputError
@@ -72,22 +73,27 @@ def retry(
         as_json: print one JSON object.
 
     Raises:
-        InputError: no such run, class, or amount.
+        InputError: no such run, class, or amount; data is no longer known as it was sealed.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
     _check_classes(classes)
     calls, look = slurm.asked.total, standing.look(store)
-    place = profile or _last_profile(store)
+    place = profile or advice.last_profile(store)
+    changed = [] if profile else advice.changed_since(place)
     if place.engine == "local" and (mem or time or exclude_bad_nodes):
         raise InputError("on this machine there are no limits: --mem, --time, ... change nothing")
     choice = _choose(look, place, failed=failed, classes=classes, runs=runs)
     bad = nodes.suspicious(look.runs) if exclude_bad_nodes else []
     planned = _plan(look, store, place, choice.chosen, changes, [node.name for node in bad])
     receipt = _send(store, look, place, planned) if planned else None
-    _show(Console(stderr=as_json, soft_wrap=as_json), store, look, planned, choice, receipt)
+    console = Console(stderr=as_json, soft_wrap=as_json)
+    _show(console, store, look, planned, choice, receipt)
+    for line in changed:
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     if as_json:
-        content = _to_json(planned, choice, receipt) | {"slurm_calls": slurm.asked.total - calls}
+        content = _to_json(planned, choice, receipt) | {"notes": [*look.notes, *changed]}
+        content["slurm_calls"] = slurm.asked.total - calls
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return _code(look, planned, receipt)
 
@@ -111,11 +117,6 @@ def _check_classes(classes: Sequence[str]) -> None:
                 f"--class {name}: no such class{did_you_mean(name, _CLASSES)}"
                 f" (there are: {listed(sorted(_CLASSES))})"
             )
-
-
-def _last_profile(store: Store) -> Profile:
-    submissions = store.submissions()
-    return Profile.from_json(submissions[-1].content()["profile"]) if submissions else LOCAL
 
 
 def _choose(
@@ -193,6 +194,8 @@ def _plan_one(
 
 def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) -> Receipt:
     more = {retry_.one.planned.run.id: retry_.more for retry_ in planned}
+    runs = [retry_.one.planned.run for retry_ in planned]
+    sealing.require_as_before(look.sweep, place, runs, store)
     return submit.submit(
         look.sweep,
         store,
@@ -269,17 +272,16 @@ def _why_nothing(store: Store, look: Look, choice: _Choice) -> Text:
             f"nothing to retry now; of {unknown} runs nothing is known: {'; '.join(look.notes)}"
         )
     if choice.left:
-        return Text(f"nothing is retried; when it is mended: probprec retry {store.root} --failed")
+        again = f"probprec retry {shlex.quote(str(store.root))} --failed"
+        again += advice.on_again(store, {one.state.failure for one, _ in choice.left})
+        return Text(f"nothing is retried; when it is mended: {again}")
     if live:
         return Text(f"nothing to retry; {live} runs wait or run: probprec status {store.root}")
-    return Text("nothing to retry: no run failed so; what was never sent: probprec submit")
+    rest = advice.submit_command(store, look.sweep)
+    return Text(f"nothing to retry: no run failed so; what was never sent: {rest}")
 
 
 def _to_json(planned: Sequence[Retry], choice: _Choice, receipt: Receipt | None) -> dict[str, Any]:
-    chunks = receipt.fed.chunks if receipt is not None and receipt.fed is not None else []
-    jobs: list[Mapping[str, Any]] = [
-        {"job_id": str(job), "array": f"0-{count - 1}", "runs": runs} for job, count, runs in chunks
-    ]
     return {
         "schema": 1,
         "retried": [
@@ -292,5 +294,5 @@ def _to_json(planned: Sequence[Retry], choice: _Choice, receipt: Receipt | None)
             for retry_ in _sent(planned, receipt)
         ],
         "left": [{"id": one.planned.run.id, "why": why} for one, why in choice.left],
-        "jobs": jobs,
+        **submit.jobs_json(receipt),
     }

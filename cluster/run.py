@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import connect, dry, profile, slurm, status, watch
+from cluster import connect, dry, profile, sealing, slurm, status, watch
 from cluster.profile import Profile
 from cluster.select import selection
-from cluster.submit import Receipt
+from cluster.submit import Receipt, jobs_json
 from cluster.submit import submit as send
 from jobs import spec
 from jobs.datasets import find as datasets
@@ -97,12 +97,13 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     connect.use(place.name)
     if folder := os.environ.get(datasets.VARIABLE):
         os.environ[datasets.VARIABLE] = str(Path(folder).resolve())  # the runs stand elsewhere
-    data = sweep.data or place.data
-    if place.engine == "local" or data is None or Path(data).is_dir():
-        datasets.require(
-            {planned.run.problem for planned in sweep.runs}, spec_data=Path(data) if data else None
-        )
-    return sweep, Store(request.root / sweep.name), place, chosen
+    store = Store(request.root / sweep.name)
+    wanted = [one.run for one in sweep.runs if chosen(one)]
+    missing = [run for run in wanted if not store.run(run.id).record_file.exists()]
+    sealing.require_as_before(sweep, place, missing, store)
+    with Console(stderr=True).status("reading image and data, to seal them"):
+        sealing.require(sweep, place)
+    return sweep, store, place, chosen
 
 
 def _submit(
@@ -153,25 +154,12 @@ def _tell_jobs(receipt: Receipt, console: Console) -> None:
 
 
 def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
-    fed = receipt.fed
-    sent = fed.chunks if fed is not None else []
     content = {
         "schema": 1,
         **extra,
         "submitted": len(receipt.submitted),
         "already": len(receipt.done) + len(receipt.running),
-        "jobs": [
-            *(
-                {"job_id": worker.job_id, "array": None, "runs": list(receipt.submitted)}
-                for worker in receipt.workers
-            ),
-            *(
-                {"job_id": str(job), "array": f"0-{count - 1}", "runs": runs}
-                for job, count, runs in sent
-            ),
-        ],
-        "feeder": None if fed is None or fed.feeder is None else str(fed.feeder),
-        "waiting": fed.waiting if fed is not None else 0,
+        **jobs_json(receipt),
         "sbatch_calls": slurm.asked.calls.get("sbatch", 0),
     }
     Console(soft_wrap=True, highlight=False).print_json(json.dumps(content))

@@ -108,11 +108,14 @@ OVER = {
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would change Slurm's commands; SLURM_CONF stays."""
+    """This process's environment without what would change Slurm's commands; SLURM_CONF stays.
+
+    Nor does a job get the settings of the shell's Python: they may mean another one.
+    """
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _KEPT or not name.startswith(_OF_THE_CALLER)
+        if name in _KEPT or not name.startswith((*_OF_THE_CALLER, "PYTHON"))
     }
 
 
@@ -171,14 +174,63 @@ def config() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def submit_limit(account: str | None, qos: str | None) -> int | None:
+def partitions() -> list[dict[str, str]]:
+    """What the partitions offer: a row for each kind of node in each partition, by one call.
+
+    The keys: name, default ("yes" or ""), up, max_time, default_time (of Slurm's form, or
+    "infinite", "n/a"), nodes, idle, cpus, mem (MiB per node), gres, features.
+    """
+    keys = [
+        "name",
+        "up",
+        "max_time",
+        "default_time",
+        "nodes",
+        "idle",
+        "cpus",
+        "mem",
+        "gres",
+        "features",
+    ]
+    output = _run(["sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"])
+    rows = []
+    for line in output.splitlines():
+        row = dict(zip(keys, line.strip().split("|"), strict=False))
+        if len(row) == len(keys):  # sites print greetings around it
+            row["default"] = "yes" if row["name"].endswith("*") else ""
+            row["name"] = row["name"].removesuffix("*")
+            row["idle"] = row["idle"].partition("/")[2]  # allocated/idle
+            rows.append(row)
+    return rows
+
+
+def associations(cluster: str | None = None) -> list[dict[str, str]] | None:
+    """My accounts, each with its partition and the QOS that it may use; None: nobody can tell.
+
+    Args:
+        cluster: its ClusterName; None: of all clusters that one accounting serves.
+    """
+    keys = ("account", "partition", "qos")
+    where = ["where", *_mine(cluster), "format=Account,Partition,QOS"]
+    try:
+        output = _run(["sacctmgr", "-nP", "show", "assoc", *where])
+    except SlurmError:
+        return None
+    lines = [line.split("|") for line in output.splitlines() if line.count("|") == 2]
+    return [dict(zip(keys, line, strict=True)) for line in lines]
+
+
+def _mine(cluster: str | None) -> list[str]:
+    return [f"user={getpass.getuser()}", *([f"cluster={cluster}"] if cluster else [])]
+
+
+def submit_limit(account: str | None, qos: str | None, cluster: str | None = None) -> int | None:
     """How many jobs I may have in the queue, as far as sacctmgr tells; None: it does not.
 
     The smallest of the MaxSubmitJobs of my associations and the MaxSubmitJobsPerUser of the
-    quality of service that jobs will get.
+    quality of service that jobs will get. `cluster`: see `associations`.
     """
-    user = getpass.getuser()
-    where = [f"user={user}", *([f"account={account}"] if account else [])]
+    where = [*_mine(cluster), *([f"account={account}"] if account else [])]
     fields = "format=MaxSubmitJobs,DefaultQOS,QOS"
     try:
         rows = _run(["sacctmgr", "-nP", "show", "assoc", "where", *where, fields]).splitlines()
@@ -308,6 +360,7 @@ def _is_unreachable(message: str) -> bool:
 
 
 def gpus_of(variables: Mapping[str, str]) -> str:
-    """The GPUs that Slurm gave to this job, as CUDA_VISIBLE_DEVICES names them; empty: none."""
-    found = variables.get("CUDA_VISIBLE_DEVICES", "")
+    """The GPUs that Slurm gave to this job, as its variable names them; empty: none."""
+    names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+    found = next((variables[name] for name in names if variables.get(name)), "")
     return "" if found == "NoDevFiles" else found

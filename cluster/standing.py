@@ -181,10 +181,14 @@ class _Looking:
             known = replace(known, **why)
         if sent is not None and self.queue.is_live(run_id):
             return self._in_queue(planned, known, sent)
-        if sent is not None and sent.job_id in self.fresh and not _is_of(sent, known):
+        if sent is not None and self._may_be_missed(sent) and not _is_of(sent, known):
             state = replace(known, state="pending", evidence=f"sent as {sent.name} just now")
             return Standing(planned, state, sent, is_live=True)
         return Standing(planned, self._over(folder or self.store.run(run_id), known, sent), sent)
+
+    def _may_be_missed(self, sent: Sent) -> bool:
+        """Whether the queue that was asked for may be older than the array, and so not show it."""
+        return sent.element is None and sent.job_id in self.fresh
 
     def _why_orphan(self, known: State) -> dict[str, Any] | None:
         """Why a held lock does not mean that the run is alive: its job is over; None: it is."""

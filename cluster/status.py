@@ -1,6 +1,7 @@
 """How a sweep stands: states with their evidence, as a table for people and as JSON for machines."""
 
 import json
+import shlex
 import sys
 import time
 from collections import Counter
@@ -230,7 +231,8 @@ def _bad_nodes(found: Sequence[Standing], root: Path) -> list[Text]:
     for node in bad:
         text = Text(f"{node.name} looks bad: ", style="bold yellow")
         lines.append(text.append(node.evidence, style="not bold"))
-    return [*lines, *([Text(f"  probprec retry {root} --exclude-bad-nodes")] if bad else [])]
+    command = f"  probprec retry {shlex.quote(str(root))} --exclude-bad-nodes"
+    return [*lines, *([Text(command)] if bad else [])]
 
 
 def _policy(store: Store, counts: Counter[str]) -> Mapping[FailureClass, Action] | None:
@@ -238,15 +240,14 @@ def _policy(store: Store, counts: Counter[str]) -> Mapping[FailureClass, Action]
 
 
 def _next(store: Store, look: Look, counts: Counter[str]) -> Text:
-    root = store.root
+    root = shlex.quote(str(store.root))
     if look.is_complete:
         command = f"probprec collect {root}; probprec plot {root}"
     elif not look.is_over:
         command = f"probprec status {root} --watch"
     elif counts["pending"]:
-        spec = next((name for name in look.sweep.sources if name != "--set"), None)
         number = f"{counts['pending']} runs were never sent; "
-        return Text(f"{number}next: {advice.submit_command(store, spec)}", style="dim")
+        return Text(f"{number}next: {advice.submit_command(store, look.sweep)}", style="dim")
     else:
         command = f"probprec retry {root}"
     return Text(f"next: {command}", style="dim")

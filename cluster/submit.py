@@ -6,14 +6,15 @@ waiting or running somewhere is never sent again.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from cluster import feeder, local, queue, slurm, standing
+from cluster import feeder, local, queue, sealing, slurm, standing
 from cluster.profile import Profile, usable_cpus, visible_gpus
 from jobs import provenance, snapshot
 from jobs.attempts import RunFolder
-from jobs.launch import Entry
+from jobs.how import Entry
 from jobs.resources import Resources
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
@@ -41,6 +42,25 @@ class Receipt:
     def is_over(self) -> bool:
         """Whether all workers have ended."""
         return all(worker.done() for worker in self.workers)
+
+
+def jobs_json(receipt: Receipt | None) -> dict[str, Any]:
+    """What `--json` says of jobs: those sent, who sends what waits, and why nobody does."""
+    fed = (receipt.fed if receipt is not None else None) or feeder.Fed()
+    workers = receipt.workers if receipt is not None else ()
+    runs = list(receipt.submitted) if receipt is not None else []
+    return {
+        "jobs": [
+            *({"job_id": worker.job_id, "array": None, "runs": runs} for worker in workers),
+            *(
+                {"job_id": str(job), "array": f"0-{count - 1}", "runs": sent}
+                for job, count, sent in fed.chunks
+            ),
+        ],
+        "feeder": None if fed.feeder is None else str(fed.feeder),
+        "waiting": fed.waiting,
+        "problem": fed.problem,
+    }
 
 
 def submit(
@@ -101,15 +121,22 @@ def plan(
 
     Runs that ask for the same resources are in one group; a group becomes one array, or several.
     Without `keep` the code's snapshot is not written either.
+
+    Raises:
+        InputError: image or data are not there, or not as they have to be.
     """
     runs = [planned.run for planned in wanted]
+    sealing.require_as_before(sweep, profile, runs, store)
     code = snapshot.take(store.code, sweep.code, runs, keep=keep)
+    image = sealing.sealed_image(profile)
     return {
         "schema": 1,
         "time": time.time(),
-        "profile": profile.to_json(),
+        "profile": replace(profile, image=Path(image["path"]) if image else None).to_json(),
         "python": profile.python,
         "data": sweep.data or (str(profile.data) if profile.data else None),
+        "image": image,
+        **sealing.sealed_data(sweep, profile, runs, store if keep else None),
         "gpus": visible_gpus() if profile.engine == "local" else [],
         "checkpoint_every": profile.checkpoint_every,
         "max_attempts": profile.max_attempts,

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from cluster import slurm
-from jobs import launch
+from jobs import signals
+from jobs.allocation import Allocation, timeout
 from jobs.attempts import ClaimedError
 from jobs.failure import Failure
-from jobs.launch import Allocation, Entry, Launcher
+from jobs.how import Entry, how
+from jobs.launch import Launcher
 from jobs.snapshot import ROOT, found_sha256
 from jobs.store import Store
 
@@ -26,6 +28,9 @@ FAILED = 1
 
 _TOO_EARLY = 65.0
 """Seconds: Slurm may warn of a time limit up to 60 s before it was to do so."""
+
+
+_LIVE = {"RUNNING", "CONFIGURING", "SUSPENDED"}
 
 
 class SlurmAllocation(Allocation):
@@ -44,15 +49,20 @@ class SlurmAllocation(Allocation):
         self.end = self._find_end()
 
     def _find_end(self) -> float | None:
-        """When Slurm will end this job; versions before 23.02 only tell who asks."""
+        """When Slurm will end this job; versions before 23.02 only tell who asks.
+
+        Of a job that is being ended just now they tell when that began: that is no time limit.
+        """
         told = os.environ.get("SLURM_JOB_END_TIME")
         if told:
             return float(told)
         try:
-            return slurm.unix_time(slurm.show_job(self.name).get("EndTime"))
+            job = slurm.show_job(self.name)
         except slurm.SlurmError as error:
             _log(f"the end time is not known: {error}")
             return None
+        is_live = job.get("JobState", "RUNNING") in _LIVE
+        return slurm.unix_time(job.get("EndTime")) if is_live else None
 
     def describe(self) -> dict[str, Any]:
         """What the journal says of it."""
@@ -72,7 +82,7 @@ class SlurmAllocation(Allocation):
         name = signal.Signals(number).name
         is_warning = number in {signal.SIGUSR1, signal.SIGUSR2}
         if is_warning and self._is_near_end(0):
-            return launch.timeout(self.end)
+            return timeout(self.end)
         try:
             job = slurm.show_job(self.name)
         except slurm.SlurmError as error:
@@ -94,7 +104,7 @@ class SlurmAllocation(Allocation):
             self.end = slurm.unix_time(job.get("EndTime")) or self.end
         if self._is_near_end(_TOO_EARLY) and "CANCEL" not in state:
             is_early = is_warning and state == "RUNNING" and not self._is_near_end(0)
-            return None if is_early else launch.timeout(self.end)
+            return None if is_early else timeout(self.end)
         message = "cancelled" if state in {"CANCELLED", "COMPLETING"} else f"stopped by {name}"
         return Failure(failure="cancelled", message=message, evidence=evidence)
 
@@ -122,7 +132,7 @@ class SlurmAllocation(Allocation):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the element; 0 if every run of it has a record, so that no failure looks COMPLETED."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, launch.STOP_SIGNALS)  # until the launcher listens
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)  # until the launcher listens
     store, number, first = Store(Path(arguments[0])), int(arguments[1]), int(arguments[2])
     submission = store.submission(number)
     content = submission.content()
@@ -134,7 +144,7 @@ def main(arguments: Sequence[str]) -> int:
         if found == content["code"]["sha256"]:
             _become(archive, arguments)
         return _refuse(store, entries, archive, content["code"]["sha256"], found)
-    settings = launch.how(store, number, content, chunk, slurm.gpus_of(os.environ))
+    settings = how(store, number, content, chunk, slurm.gpus_of(os.environ))
     launcher = Launcher(store, settings, SlurmAllocation(chunk["lead"]))
     return 0 if launcher.run_task(entries) else FAILED
 

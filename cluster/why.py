@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -79,11 +80,11 @@ class _PostMortem:
 
     def commands(self) -> list[str]:
         """What to type next."""
-        root, run_id, one = self.store.root, self.folder.id, self.one
+        root, run_id, one = shlex.quote(str(self.store.root)), self.folder.id, self.one
         if self.state.state in {"completed", "diverged"}:
             return [f"probprec collect {root}"]
         if self.state.state in {"failed", "lost"}:
-            retry = advice.commands(root, self.state.failure, run_id)[-1]
+            retry = advice.commands(self.store.root, self.state.failure, run_id)[-1]
             avoid = " --exclude-bad-nodes" if self.node and self.node.is_suspicious else ""
             return [f"{retry}{avoid}", f"probprec logs {run_id}"]
         if self.state.state == "unknown":
@@ -93,8 +94,7 @@ class _PostMortem:
             return [f"scontrol show job {job}", f"probprec cancel {root} {run_id}"]
         if one.is_live:
             return [f"probprec logs {run_id} -f", f"probprec cancel {root} {run_id}"]
-        spec = next((name for name in self.look.sweep.sources if name != "--set"), None)
-        return [advice.submit_command(self.store, spec)]
+        return [advice.submit_command(self.store, self.look.sweep)]
 
     def to_json(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -232,6 +232,8 @@ def _facts(found: _PostMortem) -> list[str]:
         lines.append(limit + needs)
     if found.peak is not None or found.asked_bytes is not None:
         lines.append(f"memory: {_memory(found)}")
+    if found.pasts and found.pasts[-1].data:
+        lines.append(f"data: {found.pasts[-1].data}")
     if state.node is not None:
         lines.append(f"node: {state.node}, {_judgement(found.node)}")
     return lines

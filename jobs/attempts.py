@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import logging
 import os
 import tempfile
 import time
@@ -12,6 +13,8 @@ from typing import Any
 
 from jobs import files
 from jobs.sweep import Run
+
+log = logging.getLogger(__name__)
 
 _RUN_PARTS = {"run.json", "journal.jsonl", "record.json", "attempts"}
 
@@ -92,6 +95,15 @@ class RunFolder:
     def note(self, event: str, **details: Any) -> None:
         """Append a line to the journal."""
         files.append_line(self.journal_file, {"time": time.time(), "event": event, **details})
+
+    def try_note(self, event: str, **details: Any) -> bool:
+        """As `note`; whether that was possible: on a full disk other runs must still go on."""
+        try:
+            self.note(event, **details)
+        except OSError:
+            log.exception("run %s, %s: %s; this cannot be written down", self.id, event, details)
+            return False
+        return True
 
     def journal(self) -> list[dict[str, Any]]:
         """The journal's lines; a torn one is left out."""

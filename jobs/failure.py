@@ -32,6 +32,9 @@ EXIT_INTERRUPTED = 75
 EXIT_DISK_FULL = 73
 """Of a training that cannot even write why it ended (EX_CANTCREAT of sysexits(3))."""
 
+_RUNTIME_FAILED = 255
+"""Of Apptainer and Singularity, when they end without having started the command."""
+
 _CRASHES = {
     signal.SIGSEGV,
     signal.SIGABRT,
@@ -74,12 +77,22 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
-def of_exit(returncode: int) -> Failure:
+def of_exit(returncode: int, *, in_image: bool = False) -> Failure:
     """The failure of a training that left neither outcome nor error behind.
 
     Args:
         returncode: of the process; negative: the signal that ended it.
+        in_image: whether a container runtime passed it on: a signal as 128 + its number, and 255 if
+            it could not start the container.
     """
+    if in_image and 128 < returncode <= 128 + signal.SIGRTMAX:
+        returncode = 128 - returncode
+    if in_image and returncode == _RUNTIME_FAILED:
+        return Failure(
+            failure="image",
+            message="the container runtime could not start it; the run's log says why",
+            evidence=f"exit status {returncode}",
+        )
     if returncode < 0:
         name = signal.Signals(-returncode).name
         if -returncode in _CRASHES:
@@ -104,6 +117,14 @@ def of_exit(returncode: int) -> Failure:
     )
 
 
+_BROKEN_GPU = (
+    "uncorrectable ECC error",
+    "uncorrectable NVLink error",
+    "CUDA-capable device(s) is/are busy or unavailable",
+    "no CUDA-capable device is detected",
+)
+"""What the CUDA runtime says of a GPU that other nodes do not have (cudaGetErrorString)."""
+
 _CLASSES: tuple[tuple[type[BaseException], FailureClass], ...] = (
     (DataError, "bad_data"),
     (GpuMissingError, "gpu_missing"),
@@ -120,4 +141,6 @@ def _class_of(error: BaseException) -> FailureClass:
         return "disk_full"
     if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's, without importing torch here
         return "cuda_oom"
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _BROKEN_GPU):
+        return "gpu_missing"
     return "exception"

@@ -109,3 +109,11 @@ def others(folder: Path, known: set[str]) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / name for name in sorted(names) if name not in known]
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file still has that name: a lock may have been removed before it was held."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

@@ -1,6 +1,6 @@
 """What became of a run's attempts, one by one, as its journal tells it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,23 @@ class Past:
     message: str | None = None
     evidence: str | None = None
     step: int | None = None  # of its last checkpoint
+    data: str | None = None  # how its data comes to the node, in words
 
 
 def read(folder: RunFolder) -> list[Past]:
     """Every attempt that the journal knows, oldest first."""
     return _history(folder.journal())
+
+
+_STAGING: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "waiting": lambda line: f"waits for another task that is copying {line.get('what')} here",
+    "staged": lambda line: (
+        f"{line.get('what')} in {line.get('place')},"
+        f" {line.get('copied_bytes', 0) / 1e6:.0f} MB copied in {line.get('seconds')} s"
+    ),
+    "not staged": lambda line: f"{line.get('what')} is read where it lies: {line.get('message')}",
+}
+"""What the events of staging say."""
 
 
 def _history(lines: Sequence[Mapping[str, Any]]) -> list[Past]:
@@ -51,6 +63,8 @@ def _history(lines: Sequence[Mapping[str, Any]]) -> list[Past]:
             fields |= {"is_over": True, "is_requeued": False, "end": line.get("time")}
         elif event == "stopping":  # its reason holds, should it be killed before it wrote its end
             fields |= {name: line.get(name) for name in ("failure", "message", "evidence")}
+        elif isinstance(event, str) and event in _STAGING:
+            fields["data"] = _STAGING[event](line)
         elif event in {"requeued", "not requeued"}:
             fields["is_requeued"] = event == "requeued"
     return [Past(**found[fence]) for fence in sorted(found)]

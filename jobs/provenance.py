@@ -1,11 +1,13 @@
 """Where a number comes from: code, versions, machine, and how it was started."""
 
 import hashlib
+import json
 import os
 import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +32,21 @@ _SLURM = (
     "SLURMD_NODENAME",
 )
 
+_OF_THE_JOB = {
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HOSTNAME",
+    "PWD",
+    "OLDPWD",
+    "TMPDIR",
+    "HOME",
+    "PYTHONPATH",  # the code has a hash of its own
+    "TORCHINDUCTOR_CACHE_DIR",  # named after the user, by torch
+}
+
+_OF_THE_PLACE = ("SLURM_", "APPTAINER_", "SINGULARITY_")
+"""What Slurm, and inside of an image the runtime, says of the job and of the paths it was given."""
+
 
 def of_training(run: Run, data: Path | None, device: "torch.device") -> dict[str, Any]:
     """What the training process knows of itself; `data` is the folder that it was given."""
@@ -37,12 +54,24 @@ def of_training(run: Run, data: Path | None, device: "torch.device") -> dict[str
         "data": _data(run, data),
         "code": code_digest(),
         "own_code": _own_code(run),
+        "environment": environment_digest(os.environ),
         "host": socket.gethostname(),
         "machine": platform.machine(),
         "cpu": cpu_model(),
         "python": platform.python_version(),
         **_torch(device),
     }
+
+
+def dataset_of(run: Run) -> str | None:
+    """The name of the data set that a run reads; None: none that is known here."""
+    info = PROBLEMS.get(run.problem)
+    return info.dataset if info is not None else None
+
+
+def is_own(run: Run) -> bool:
+    """Whether the run's problem is a class of the user's, which is none of the catalog's."""
+    return run.problem not in PROBLEMS
 
 
 def of_submission() -> dict[str, Any]:
@@ -58,6 +87,19 @@ def of_launch() -> dict[str, Any]:
         if name in os.environ
     }
     return {"slurm": slurm}
+
+
+def environment_digest(variables: Mapping[str, str]) -> str:
+    """First 12 hex digits of the sha256 over the variables, without those that name this very job.
+
+    Inside of an image it is the same for all runs of a submission, whoever submits it from wherever.
+    """
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if not name.startswith(_OF_THE_PLACE) and name not in _OF_THE_JOB
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @cache
@@ -81,10 +123,10 @@ def cpu_model() -> str:
 
 def _data(run: Run, folder: Path | None) -> dict[str, Any] | None:
     """The data set, where it was read, and the sha256 of each file, verified while reading."""
-    info = PROBLEMS.get(run.problem)
-    if info is None or info.dataset is None:
+    name = dataset_of(run)
+    if name is None:
         return None
-    dataset = DATASETS[info.dataset]
+    dataset = DATASETS[name]
     found = find(dataset.name, folder)
     return {"dataset": dataset.name, "folder": str(found), "sha256": dataset.hashes}
 

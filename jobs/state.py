@@ -218,7 +218,8 @@ def _without_record(folder: RunFolder) -> State:
         **_progress(folder, fence),
     }
     if is_alive:
-        evidence = f"attempt {fence} holds its lock in {attempt.path}"
+        waits = f"; {last.data}" if last.data and fields.get("step") is None else ""
+        evidence = f"attempt {fence} holds its lock in {attempt.path}{waits}"
         return State(state="running", evidence=evidence, **fields)
     if not last.is_over and last.failure is not None:
         message = f"{last.message}; it was killed before it could write its end"

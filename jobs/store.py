@@ -3,6 +3,7 @@
 sweeps/NAME/
   sweep.json                 what was asked for: every run, in order (`Sweep.to_json`)
   code/SHA.zip               the code that the runs use, as it was when they were submitted
+  manifests/SHA.json         each data set, byte for byte, as it was when runs were submitted
   submissions/
     lock                     held (flock) by whoever is submitting
     0001.json                what one command sent off: profile, code, array tasks
@@ -42,6 +43,7 @@ from jobs.sweep import Sweep
 _SWEEP_PARTS = {
     "sweep.json",
     "code",
+    "manifests",
     "submissions",
     "submitit",
     "states.json",
@@ -111,6 +113,10 @@ class Store:
     def code(self) -> Path:
         """Folder of the code snapshots."""
         return self.root / "code"
+
+    def manifest_file(self, sha256: str) -> Path:
+        """The manifest of a data set, by its hash."""
+        return self.root / "manifests" / f"{sha256}.json"
 
     @property
     def states_file(self) -> Path:

@@ -13,12 +13,8 @@ Nothing heavy is imported before the signals are listened to.
 """
 
 import argparse
-import ctypes
 import json
 import logging
-import os
-import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,9 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import failure, files
+from jobs import failure, files, preflight
 from jobs.attempts import AttemptFiles
 from jobs.interrupt import Stop
+from jobs.parent import die_with_parent
 from jobs.sweep import Run
 
 if TYPE_CHECKING:
@@ -72,7 +69,8 @@ def execute(
     from jobs.training import Training
 
     if gpu:
-        _require_gpu()
+        preflight.require_gpu()
+    preflight.warn_of_small_shared_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.deterministic = True  # as DeepOBS
     stop = stop or Stop()
@@ -154,24 +152,6 @@ def build(
     return training
 
 
-def _require_gpu() -> None:
-    import torch
-
-    why = "torch.cuda.is_available() is false"
-    if torch.cuda.is_available():
-        try:
-            torch.ones(2, device="cuda").sum().item()
-        except (RuntimeError, AssertionError) as error:  # the first line of what the driver says
-            why = str(error).partition("\n")[0]
-        else:
-            return
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    raise failure.GpuMissingError(
-        f"{socket.gethostname()}: {why}; CUDA_VISIBLE_DEVICES={visible!r},"
-        f" torch {torch.__version__}, built for CUDA {torch.version.cuda}"
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m jobs.train`; returns the exit code."""
     stop = Stop()
@@ -179,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     stop.until = options.until
     if options.die_with_parent:
-        _die_with_parent()
+        die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     out = AttemptFiles(options.out)
     try:
@@ -254,12 +234,6 @@ def _parser() -> argparse.ArgumentParser:
         "--die-with-parent", action="store_true", help="end when the launcher is killed"
     )
     return parser
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when its launcher is gone (prctl(2), Linux)."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 if __name__ == "__main__":

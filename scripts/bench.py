@@ -167,6 +167,68 @@ def epoch() -> Row:
     return row(what, "SGD", timed, problem=problem, optimizer="PreconditionedSGD")
 
 
+STAGE = """
+import json, sys
+from pathlib import Path
+from jobs.manifest import Manifest
+from jobs.stage import staged
+root, source, manifest = map(Path, sys.argv[1:])
+with staged(root, Manifest.from_json(json.loads(manifest.read_bytes())), source) as found:
+    print(found.copied)
+"""
+COPY = """
+import shutil, sys
+from pathlib import Path
+from jobs.stage import staged  # the same start
+target = Path(shutil.copytree(sys.argv[2], sys.argv[1]))
+print(sum(file.stat().st_size for file in target.iterdir()))
+"""
+
+
+def tasks(code: str, arguments: Iterable[list[str]], copied: list[int]) -> float:
+    """Wall seconds of tasks that start at once; the bytes that they copied are appended."""
+    start = time.perf_counter()
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, cwd=ROOT)
+        for words in arguments
+    ]
+    copied.append(sum(int(process.communicate()[0]) for process in processes))
+    return time.perf_counter() - start
+
+
+def stage() -> Row:
+    """Eight tasks of a node stage one data set, against eight plain copies."""
+    from jobs.datasets import DataError
+    from jobs.datasets.find import find
+    from jobs.manifest import of_folder
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            source = find("fmnist")
+        except DataError:
+            source = folder / "source"
+            source.mkdir()
+            for part in range(4):
+                (source / f"part{part}").write_bytes(os.urandom(15_000_000))
+        manifest = folder / "manifest.json"
+        manifest.write_text(json.dumps(of_folder(source).to_json()))
+        ours: list[int] = []
+        floor: list[int] = []
+
+        def through_the_store() -> float:
+            words = [str(folder / f"store{len(ours)}"), str(source), str(manifest)]
+            return tasks(STAGE, [words] * 8, ours)
+
+        def plain() -> float:
+            targets = [str(folder / f"{len(floor)}-{number}") for number in range(8)]
+            return tasks(COPY, [[target, str(source)] for target in targets], floor)
+
+        timed = pairs(through_the_store, plain, n=5)
+    what = f"eight tasks stage a data set, {max(ours) / 1e6:.0f} MB copied and verified"
+    return row(what, f"eight plain copies, {max(floor) / 1e6:.0f} MB", timed)
+
+
 def through_slurm(runs: int) -> Iterator[Row]:
     """Many runs through Slurm: 10,000 submitted and looked at, `runs` trained."""
     import load
@@ -181,6 +243,7 @@ BENCHES: dict[str, Callable[[], Row]] = {
     "collect": collect,
     "start": start,
     "epoch": epoch,
+    "stage": stage,
 }
 LOAD = "load"
 """The one that makes several rows, and takes half an hour with 1,000 runs."""

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["tests.slurm"]
+pytest_plugins = ["tests.slurm", "tests.apptainer"]
 
 # Before anything imports torch: small problems on several threads are slower, most of all on a
 # busy machine.

@@ -48,6 +48,7 @@ SETTINGS: Mapping[str, Any] = {
     "kill_wait": 30,
     "grace_time": 10,
     "node_timeout": 12,
+    "min_job_age": 1800,  # what a test counts in the end is still in the queue, however long it took
 }
 OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"}
 

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -523,3 +524,20 @@ def test_a_folder_of_somebody_else_is_refused(folder):
 
     with pytest.raises(InputError, match="somebody else"):
         Lab(folder).up(QUICK)
+
+
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_is_alive_as_long_as_one_of_its_threads():
+    with subprocess.Popen([sys.executable, "-c", FIRST_THREAD_ENDS]) as ours:
+        state = wait_for(lambda: (found := processes.stat(ours.pid)).state == "Z" and found)
+        assert processes.is_alive(state.process)
+        assert processes.send(state.process, signal.SIGKILL)
+        assert not processes.wait_gone([state.process], 10)
+        assert not processes.is_alive(state.process)
+        assert not processes.send(state.process, signal.SIGKILL)

@@ -283,7 +283,7 @@ MANY_EXPECTED = [
     "1:1: engien: unknown key 'engien'; did you mean 'engine'? (known: engine, resources,",
     "2:19: resources.time: expected a time like 03:30:00, 1-12:00:00, 90min or 2h, found 90;",
     "2:23: resources.partitoin: unknown key 'partitoin'; did you mean 'partition'?",
-    "3:10: scratch: expected a path on the nodes like /scratch/$SLURM_JOB_ID, found 'tmp'",
+    "3:10: scratch: expected a path on the nodes like /scratch/$USER, found 'tmp'",
     (
         "4:8: setup: expected a list of shell lines like [module load cuda], found the text "
         "'module load cuda'; write [module load cuda]"

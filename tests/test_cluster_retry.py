@@ -2,14 +2,18 @@
 
 import json
 import runpy
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cluster import escalate
-from cluster.profile import Profile
+from cluster import advice, cli, escalate, sealing
+from cluster.profile import Limits, Profile, load
+from cluster.recipe_file import read_recipe
 from cluster.retry import retry
+from containers import definition
+from containers.images import SCHEMA
 from jobs.errors import InputError
 from jobs.resources import Resources
 
@@ -209,3 +213,136 @@ def test_memory_that_was_given_instead_of_memory_per_cpu_stays(fake):
     assert escalate.kept(one, place, Resources(mem=8192)) == Resources(mem=8192)
     assert escalate.kept(one, place, Resources(mem=1024)) == Resources()
     assert escalate.kept(one, place, None) == Resources()
+
+
+@pytest.fixture
+def placed(tmp_path, monkeypatch):
+    """Runs that failed in a place that a file describes; its image was built by a recipe."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PROBPREC_IMAGES", raising=False)
+    fake = FakeSlurm(tmp_path / "a folder", monkeypatch, sent=False)
+    (tmp_path / "tree").mkdir()
+    fake.recipe = tmp_path / "own.yaml"
+    fake.recipe.write_text("base: {localimage: tree}\n")
+    fake.place = tmp_path / "my place.yaml"
+    fake.place.write_text(f"engine: slurm\nimage: {fake.recipe}\nsetup: [module load old]\n")
+    build(fake.recipe)
+    place = load(str(fake.place))
+    fake.profile = replace(place, image=sealing.image_of(place), threads=3)
+    fake.send(range(4), job=100)
+    fake.fail(0, "100_0", "import_error")
+    fake.fail(1, "100_1", "oom")
+    fake.queue()
+    return fake
+
+
+def build(recipe):
+    """What `probprec build` leaves."""
+    made = definition.of_recipe(read_recipe(recipe))
+    image = Path("images", f"own-{made.key[:12]}.sif")
+    image.parent.mkdir(exist_ok=True)
+    image.write_bytes(b"an image")
+    meta = {"schema": SCHEMA, "name": "own", "key": made.key, "size": 8, "built": 0.0}
+    image.with_suffix(".json").write_text(json.dumps(meta))
+    return image.resolve()
+
+
+def last(fake):
+    return fake.store.submissions()[-1].content()["profile"]
+
+
+def test_the_printed_command_takes_what_was_mended(placed):
+    """The profile's file as it is now, and the image that its recipe was built to since."""
+    why, command = advice.commands(placed.store.root, "import_error", placed.runs[0].id)
+    placed.place.write_text(placed.place.read_text().replace("old", "new"))
+    placed.recipe.write_text("base: {localimage: tree}\nlabels: {a: b}\n")
+    image = build(placed.recipe)
+
+    assert cli.main(shlex.split(command)[1:]) == 0
+    assert last(placed)["setup"] == ["module load new"]
+    assert last(placed)["image"] == str(image)
+    assert "--on" not in why
+    assert "--on" not in advice.commands(placed.store.root, "oom", placed.runs[1].id)[1]
+    placed.place.unlink()
+    assert "--on" not in advice.commands(placed.store.root, "image", placed.runs[0].id)[1]
+
+
+def test_what_is_not_retried_is_told_with_the_profile(placed, capsys):
+    for index in (1, 2, 3):
+        placed.record(index)
+    assert retry(placed.store, **NOTHING, as_json=False) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"--failed --on '{placed.place}'" in said
+
+
+def rebuilt(placed):
+    placed.recipe.write_text("base: {localimage: tree}\nlabels: {a: b}\n")
+    build(placed.recipe)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(lambda _: None, None, id="nothing"),
+        pytest.param(lambda placed: placed.place.unlink(), None, id="gone"),
+        pytest.param(
+            lambda placed: placed.place.write_text(placed.place.read_text() + "throttle: 2\n"),
+            "my place.yaml has changed since; to use it: --on '",
+            id="a key",
+        ),
+        pytest.param(
+            lambda placed: placed.place.write_text("engine: slurm\n"),
+            "my place.yaml has changed since; to use it: --on '",
+            id="no image",
+        ),
+        pytest.param(
+            lambda placed: placed.place.write_text("engine: slrum\n"),
+            "my place.yaml has changed since: ",
+            id="mistakes",
+        ),
+        pytest.param(
+            lambda placed: placed.recipe.write_text("base: {localimage: own.yaml}\n"),
+            "next: probprec build ",
+            id="not built",
+        ),
+        pytest.param(rebuilt, "my place.yaml names another image since, ", id="rebuilt"),
+    ],
+)
+def test_a_profile_that_has_changed_is_told(placed, capsys, monkeypatch, change, said):
+    """In one line, for people and for machines; the runs go where the others went."""
+    change(placed)
+    assert retry(placed.store, **NOTHING, as_json=True) == 0
+    out, err = capsys.readouterr()
+    notes = [note for note in json.loads(out)["notes"] if "my place.yaml" in note]
+
+    assert len(notes) == (said is not None)
+    for note in notes:
+        assert said in note
+        assert f"to use it: --on '{placed.place}'" in note
+        assert note in err.splitlines()
+    assert last(placed)["setup"] == ["module load old"]
+
+    placed.fail(1, "900_0", "oom", submission=2)
+    monkeypatch.setenv("PROBPREC_IMAGES", "elsewhere")  # as in another shell
+    if said is None:
+        retry(placed.store, **NOTHING, as_json=True)
+        assert "my place.yaml" not in capsys.readouterr().out
+
+
+def test_who_names_the_profile_is_told_nothing(placed, capsys):
+    placed.place.write_text(placed.place.read_text().replace("old", "new"))
+    report = call(placed, capsys, 0, profile=load(str(placed.place)))
+    assert not [note for note in report["notes"] if "place.yaml" in note]
+
+
+def test_why_nothing_was_sent(tmp_path, monkeypatch, capsys):
+    """A queue that is full of other jobs: as `submit` says it, in text and in JSON."""
+    fake = FakeSlurm(tmp_path, monkeypatch)
+    fake.fail(0, "100_0", "oom")
+    fake.queue(("77", "PENDING"), *[(f"100_{index}", "CANCELLED") for index in (1, 2, 3)])
+    profile = replace(fake.profile, limits=Limits(max_submit=1))
+    report = call(fake, capsys, 1, profile=profile, classes=["oom"])
+
+    assert report["jobs"] == []
+    assert (report["feeder"], report["waiting"]) == (None, 1)
+    assert report["problem"] == "the queue has no room, and nothing of this sweep is in it"

@@ -376,3 +376,13 @@ def test_what_is_remembered_by_two_who_look_at_once(fake):
 
     assert Memory(fake.store).word("100_1") == "TIMEOUT"
     assert json.loads(fake.store.states_file.read_text())["schema"] == 2
+
+
+def test_what_the_queue_shows_as_over_is_over_however_lately_it_was_sent(fake):
+    """Else a submission right after a cancellation would take its runs for waiting ones."""
+    os.utime(fake.jobs[100].part("chunk", 0).receipt_file)
+    fake.queue(("100_0", "CANCELLED"))
+    found = standing.look(fake.store).runs[0]
+
+    assert (found.state.state, found.state.failure) == ("failed", "cancelled")
+    assert not found.is_live

@@ -3,12 +3,15 @@
 import io
 import json
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
 from rich.console import Console, Group
 
-from cluster import progress, standing, status
+from cluster import cli, progress, standing, status
+from cluster.why import why
+from jobs.store import Store
 
 FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
 
@@ -138,6 +141,7 @@ def test_a_table_that_does_not_fit_is_summed_up(tmp_path, height, last):
 
 def test_what_comes_next(tmp_path, monkeypatch, capsys):
     fake = FakeSlurm(tmp_path, monkeypatch, 2, sent=False)
+    monkeypatch.setenv("PROBPREC_ROOT", str(tmp_path))
     status.status(fake.store, watch=False, as_json=False)
     assert "2 runs were never sent; next: probprec submit sweep.yaml\n" in capsys.readouterr().out
 
@@ -173,3 +177,49 @@ def test_many_jobs_and_errors_are_not_all_shown(tmp_path, monkeypatch):
 )
 def test_durations(seconds, said):
     assert progress.duration(seconds) == said
+
+
+SPEC = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..2\nepochs: 9\n"
+SETTINGS = ("epochs=1", "optimizers.SGD={lr: 0.5,\n momentum: 0.9}", "description=a b")
+
+
+@pytest.mark.parametrize(
+    ("profile", "on", "root"),
+    [
+        ("mycluster.yaml", "./mycluster.yaml", None),
+        ("my place/mine.yaml", "my place/mine.yaml", "my sweeps"),
+        ("configs/clusters/mine.yaml", "mine", None),
+    ],
+)
+def test_the_suggested_command_sends_the_rest(tmp_path, monkeypatch, capsys, profile, on, root):
+    """Typed as it is, it asks for the same runs, in the same place."""
+    fake = FakeSlurm(tmp_path / "fake", monkeypatch, sent=False)
+    fake.queue(("900_0", "PENDING"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PROBPREC_ROOT", raising=False)
+    (tmp_path / profile).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / profile).write_text("engine: slurm\n")
+    (tmp_path / "some.yaml").write_text(SPEC)
+    words = ["submit", "some.yaml", "--on", on, *(("--root", root) if root else ())]
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    assert cli.main([*words, "--only", "seed=1"]) == 0
+    store = Store(tmp_path / (root or "sweeps") / "some")
+    sweep = store.sweep()
+    fake.queue()
+    for run_id in store.submission(1).content()["groups"][0]["tasks"][0]:
+        index = [planned.run.id for planned in sweep.runs].index(run_id["id"])
+        fake.store, fake.runs = store, [planned.run for planned in sweep.runs]
+        fake.record(index)
+    capsys.readouterr()
+
+    status.status(store, watch=False, as_json=False)
+    suggested = capsys.readouterr().out.partition("1 runs were never sent; next: ")[2]
+    why(store, fake.runs[1 - index].id, as_json=True)
+    assert json.loads(capsys.readouterr().out)["next"] == [suggested.rstrip("\n")]
+    assert ("--on mine" in suggested) == (on == "mine")
+    assert ("--root" in suggested) == (root is not None)
+
+    assert cli.main(shlex.split(suggested)[1:]) == 0
+    assert store.sweep() == sweep
+    assert store.submission(2).content()["profile"]["source"] == str(tmp_path / profile)
+    assert len(list(store.root.parent.iterdir())) == 1

@@ -1,11 +1,12 @@
 """What is sent again, and what is not, when Slurm's word and the files' do not agree."""
 
+import json
 import runpy
 from pathlib import Path
 
 import pytest
 
-from cluster import slurm, submit
+from cluster import cli, slurm, submit
 
 FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
 
@@ -65,3 +66,21 @@ def test_a_torn_record_is_set_aside(fake):
         "record set aside",
     ]
     assert len(list(folder.path.glob("record.torn-*"))) == 1
+
+
+def test_why_nothing_was_sent_is_in_the_json(tmp_path, monkeypatch, capsys):
+    """In a queue that is full of other jobs."""
+    fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
+    fake.queue(("77", "PENDING"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full.yaml").write_text("engine: slurm\nlimits: {max_submit: 1}\n")
+    (tmp_path / "some.yaml").write_text(
+        "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..2\nepochs: 1\n"
+    )
+    words = ["submit", "some.yaml", "--on", "./full.yaml", "--root", str(tmp_path / "sweeps")]
+
+    assert cli.main([*words, "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["jobs"] == []
+    assert (report["feeder"], report["waiting"]) == (None, 2)
+    assert report["problem"] == "the queue has no room, and nothing of this sweep is in it"

@@ -70,3 +70,23 @@ def test_the_end_follows_a_changed_limit(allocation):
 
     assert element.why_stop(signal.SIGUSR2).failure == "cancelled"
     assert element.end == pytest.approx(time.time() + 3000, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("says", "end"),
+    [
+        ("JobState=RUNNING EndTime=+900", 900),
+        ("JobState=COMPLETING Restarts=0 EndTime=+0", None),
+        ("JobState=CANCELLED Restarts=0 EndTime=+0", None),
+        ("JobState=RUNNING EndTime=Unknown", None),
+    ],
+)
+def test_a_job_that_is_being_ended_has_no_time_limit(allocation, monkeypatch, says, end):
+    """Else one that is cancelled before it has asked would take that for its limit, and come back."""
+    allocation(900, says)
+    monkeypatch.delenv("SLURM_JOB_END_TIME")  # as before Slurm 23.02
+    element = SlurmAllocation(LEAD)
+
+    assert element.end == (None if end is None else pytest.approx(time.time() + end, abs=60))
+    if "CANCEL" in says or "COMPLETING" in says:
+        assert element.why_stop(signal.SIGTERM).failure == "cancelled"

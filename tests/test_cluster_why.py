@@ -120,6 +120,7 @@ def test_a_suspicious_node_is_avoided(tmp_path, monkeypatch, capsys):
 
 def test_what_was_never_sent_and_what_is_not_known(tmp_path, monkeypatch, capsys):
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
+    monkeypatch.setenv("PROBPREC_ROOT", str(tmp_path))
     assert call(fake, capsys, 0)["next"] == ["probprec submit sweep.yaml"]
     fake.send([0], job=100)
     fake.down()

@@ -119,3 +119,12 @@ def test_a_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     folder = put(tmp_path / "data" / "fmnist")
     assert find.find("fmnist", Path("~/data")) == folder
+
+
+def test_a_folder_that_cannot_be_looked_at_is_passed_over(tmp_path):
+    """Such as somebody's own; as root nothing is closed, so the name is one that no folder has."""
+    good = put(tmp_path / "good" / "FashionMNIST" / "raw").parent.parent
+    strange = tmp_path / ("x" * 300)
+    assert find.find("fmnist", strange, good).is_relative_to(good)
+    with pytest.raises(DataError, match="File name too long"):
+        find.find("fmnist", strange)

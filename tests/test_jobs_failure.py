@@ -19,6 +19,14 @@ class OutOfMemoryError(RuntimeError):
         (OutOfMemoryError("CUDA"), ("cuda_oom", "OutOfMemoryError: CUDA")),
         (ValueError("first\nsecond"), ("exception", "ValueError: first")),
         (failure.GpuMissingError("no GPU"), ("gpu_missing", "GpuMissingError: no GPU")),
+        (
+            RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+            ("gpu_missing", "RuntimeError: CUDA error: uncorrectable ECC error encountered"),
+        ),
+        (
+            RuntimeError("CUDA error: device-side assert triggered"),
+            ("exception", "RuntimeError: CUDA error: device-side assert triggered"),
+        ),
         (OSError(28, "full"), ("disk_full", "OSError: [Errno 28] full")),
         (OSError(2, "gone"), ("exception", "FileNotFoundError: [Errno 2] gone")),
     ],

@@ -1,5 +1,6 @@
 """Array tasks from claim to record; the trainings are small scripts, the processes and signals real."""
 
+import hashlib
 import json
 import os
 import signal
@@ -10,9 +11,12 @@ import time
 import pytest
 
 from containers.command import Command
-from jobs import files, launch, provenance
+from jobs import files, launch, live, provenance, signals
+from jobs.allocation import Allocation
+from jobs.budget import out_of_budget
 from jobs.failure import Failure
-from jobs.launch import Allocation, Entry, How, Launcher, out_of_budget, work
+from jobs.how import Entry, How
+from jobs.launch import Launcher, work
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
 
@@ -52,7 +56,7 @@ def outcome(run=RUN):
 @pytest.fixture(autouse=True)
 def _handlers():
     """A launcher takes the signals over; give them back."""
-    numbers = (*launch.STOP_SIGNALS, signal.SIGCHLD)
+    numbers = (*signals.STOP_SIGNALS, signal.SIGCHLD)
     kept = {number: signal.getsignal(number) for number in numbers}
     yield
     signal.set_wakeup_fd(-1)
@@ -70,8 +74,7 @@ def folder(store):
     return store.run(RUN.id)
 
 
-@pytest.fixture
-def trains(monkeypatch):
+def trainer(monkeypatch):
     """`trains(script)`: what a training does instead of training."""
 
     def use(script):
@@ -85,6 +88,11 @@ def trains(monkeypatch):
         monkeypatch.setattr(launch.command, "training", training)
 
     return use
+
+
+@pytest.fixture
+def trains(monkeypatch):
+    return trainer(monkeypatch)
 
 
 class Element(Allocation):
@@ -111,7 +119,8 @@ class Element(Allocation):
 
 
 def how(**changes):
-    return How(data=None, modules=(), requeues=frozenset({"timeout", "preempted"}), **changes)
+    plain = {"data": None, "modules": (), "requeues": frozenset({"timeout", "preempted"})}
+    return How(**{**plain, **changes})
 
 
 def launcher(store, allocation=None, **changes):
@@ -126,11 +135,19 @@ def ends(folder):
     return [line for line in folder.journal() if line["event"] == "ended"]
 
 
+def snapshot(store):
+    """A file of code, and its sha256."""
+    store.code.mkdir(exist_ok=True)
+    (store.code / "c.zip").write_bytes(b"code")
+    return store.code / "c.zip", hashlib.sha256(b"code").hexdigest()
+
+
 def test_an_outcome_is_published_with_its_provenance(store, folder, trains):
     trains("publish()")
-    code = {"commit": "c", "dirty": False, "snapshot": "s"}
+    archive, sha256 = snapshot(store)
+    code = {"commit": "c", "dirty": False, "snapshot": sha256}
 
-    assert attempt(store, code=code)
+    assert attempt(store, code=code, modules=(archive,))
     record = json.loads(folder.record_file.read_bytes())
     assert set(record["cost"]["total"]) == {"wall_s", "cpu_s", "peak_memory_bytes"}
     assert record["provenance"]["attempts"] == 1
@@ -181,7 +198,7 @@ def test_the_kernels_word_on_memory(store, folder, trains, monkeypatch):
     """A process that was killed while the counter of its cgroup grew was killed for its memory."""
     readings = iter([4, 5])
     monkeypatch.setattr(launch.memory, "oom_kills", lambda: next(readings))
-    monkeypatch.setattr(launch._Live.__dataclass_fields__["oom_kills"], "default_factory", int)
+    monkeypatch.setattr(live.Live.__dataclass_fields__["oom_kills"], "default_factory", int)
     trains("os.kill(os.getpid(), 9)")
     attempt(store)
 
@@ -399,6 +416,7 @@ def test_a_stopped_worker_starts_nothing_more(store, trains):
             sources={},
         )
     )
+    _, sha256 = snapshot(store)
     content = {
         "python": None,
         "data": None,
@@ -406,7 +424,7 @@ def test_a_stopped_worker_starts_nothing_more(store, trains):
         "checkpoint_every": 600,
         "max_attempts": 3,
         "requeues": [],
-        "code": {"file": "c.zip", "sha256": "s", "own": [], "commit": None, "dirty": None},
+        "code": {"file": "c.zip", "sha256": sha256, "own": [], "commit": None, "dirty": None},
         "profile": {"scratch": None},
         "groups": [
             {
@@ -445,3 +463,15 @@ def test_a_torn_error_report_does_not_hide_the_exit(store, folder, trains):
 
     assert ends(folder)[-1]["message"] == "exit code 4 without a report"
     assert files.read_lines(folder.journal_file)
+
+
+def test_code_that_was_edited_since_it_was_submitted_is_not_run(store, folder, trains):
+    trains("publish()")
+    archive, sha256 = snapshot(store)
+    archive.write_bytes(b"edited")
+    code = {"commit": "c", "dirty": False, "snapshot": sha256}
+
+    assert not attempt(store, code=code, modules=(archive,))
+    assert ends(folder)[-1]["failure"] == "drifted"
+    assert "c.zip" in ends(folder)[-1]["message"]
+    assert sha256 in ends(folder)[-1]["evidence"]

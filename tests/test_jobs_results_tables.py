@@ -253,3 +253,13 @@ def test_an_empty_sweep_is_collected_too(tmp_path, capsys):
     assert collect(store, strict=False, as_json=True) == 1
     assert json.loads(capsys.readouterr().out)["missing"] == 12
     assert len(pd.read_parquet(store.collected / "curves.parquet")) == 0
+
+
+def test_what_is_missing_is_sent_by_the_command_that_is_shown(tmp_path, capsys):
+    """With `--root`, here: the sweep lies in no usual place."""
+    store = make_sweep(tmp_path / "part", epochs=2, is_recorded=lambda one: one.run.seed != 42)
+    collect(store, strict=False, as_json=False)
+    last = capsys.readouterr().out.splitlines()[-1]
+
+    assert last.startswith(f"next: probprec status {store.root} says why, probprec submit ")
+    assert last.endswith(f" --root {tmp_path} goes on")

@@ -383,4 +383,5 @@ def test_a_run_that_was_given_a_gpu_does_not_train_without(tmp_path, monkeypatch
     assert train.main([*arguments, "--gpu"]) == 1
     error = json.loads(out.error_file.read_bytes())
     assert error["failure"] == "gpu_missing"
-    assert f"CUDA_VISIBLE_DEVICES='3', torch {torch.__version__}" in error["message"]
+    for words in ("1 GPUs allocated", "CUDA_VISIBLE_DEVICES='3'", f"torch {torch.__version__}"):
+        assert words in error["message"]

@@ -355,22 +355,36 @@ def cancelled(arena: Arena) -> None:
     bystander.wait_over()
 
 
+def cancelled_at_once(arena: Arena) -> None:
+    """As soon as Slurm has started them, before they know what their time limit is."""
+    case = arena.case("at-once")
+    case.submit()
+    wait_for(lambda: any(row["state"] == "RUNNING" for row in case.jobs().values()))
+    case.site.probprec("cancel", case.store.root, cwd=case.folder, check=0)
+    case.wait_over()
+    for run in run_ids(case.store):
+        assert "requeued" not in [line["event"] for line in journal(case.store, run)]
+        assert {line["failure"] for line in ends(case.store, run)} <= {"cancelled", None}
+    case.finish()
+
+
 def chain_of_time_limits(arena: Arena) -> None:
-    """Runs that need three times the one minute that they get."""
-    resources = {"time": "00:01:00"}
+    """Runs that need three times the two minutes that they get."""
+    # One minute is too short for a start on a busy machine, and two starts in vain end a run.
+    resources = {"time": "00:02:00"}
     case = arena.case("chain", profile={"resources": resources, "signal_lead": "10s", "nice": 0})
     case.hold(20)
     case.submit()
 
     def is_over() -> bool:
-        # Not by the attempt's number: on a busy machine a minute may be too short to get anywhere.
+        # Not by the attempt's number: one that gets nowhere does not count.
         for run in run_ids(case.store):
             saved = max((line.get("step") or 0 for line in ends(case.store, run)), default=0)
             if saved >= 20:
                 case.hold(60 if saved < 60 else FREE, f".{run}")
         return not case.live()
 
-    wait_for(is_over, 2 * LONG, pause=0.3, what="the chain")
+    wait_for(is_over, 4 * LONG, pause=0.3, what="the chain")
     case.finish()
     for run in run_ids(case.store):
         said = [line["failure"] for line in ends(case.store, run)]
@@ -719,6 +733,7 @@ SIDE_BY_SIDE = (
     packed_payload_killed,
     scancelled,
     cancelled,
+    cancelled_at_once,
     full_scratch,
     torn_record,
     torn_journal,

@@ -6,10 +6,12 @@ and the signal.
 """
 
 import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,26 +62,42 @@ def stat(pid: int) -> Stat | None:
 
 
 def is_alive(process: Process) -> bool:
-    """Whether it still runs (a zombie does not)."""
-    found = stat(process.pid)
-    return found is not None and found.process == process and found.state not in "ZX"
+    """Whether any of its threads still runs (a zombie has none).
+
+    /proc shows a zombie as soon as the first thread is gone. Only with the last one do its children
+    lose their parent, and those that are stopped get a SIGHUP, which kills them (setpgid(2)).
+    """
+    with _opened(process) as handle:
+        return handle is not None
 
 
 def send(process: Process, sig: int) -> bool:
     """Signal it if it still runs; whether it did."""
+    with _opened(process) as handle:
+        if handle is None:
+            return False
+        try:
+            signal.pidfd_send_signal(handle, sig)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+@contextmanager
+def _opened(process: Process) -> Iterator[int | None]:
+    """A pidfd of it; None: it does not run any more."""
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
-        return False
+        yield None
+        return
     try:
-        if not is_alive(process):
-            return False
-        signal.pidfd_send_signal(handle, sig)
-    except ProcessLookupError:
-        return False
+        found, end = stat(process.pid), select.poll()
+        end.register(handle, select.POLLIN)  # readable once all threads are gone (pidfd_open(2))
+        is_it = found is not None and found.process == process and not end.poll(0)
+        yield handle if is_it else None
     finally:
         os.close(handle)
-    return True
 
 
 def wait_gone(processes: Sequence[Process], seconds: float) -> list[Process]:

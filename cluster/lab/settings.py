@@ -55,7 +55,7 @@ class Settings:
     kill_wait: int = 15
     grace_time: int = 10
     node_timeout: int = 20
-    scratch_mb: int = 64
+    scratch_mb: int = 256
 
     @property
     def node_names(self) -> list[str]:

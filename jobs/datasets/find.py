@@ -24,11 +24,16 @@ _SMALL = 100_000  # bytes; files up to this size are looked into to tell data se
 
 
 def require(
-    problems: Iterable[str], spec_data: Path | None = None, profile_data: Path | None = None
+    problems: Iterable[str],
+    spec_data: Path | None = None,
+    profile_data: Path | None = None,
+    *,
+    inside_packages: bool = True,
 ) -> dict[str, Path]:
     """The folder of each data set that the problems read, by the data set's name.
 
-    Problems that are not of the catalog (own classes) need nothing that is known here.
+    Problems that are not of the catalog (own classes) need nothing that is known here. Without
+    `inside_packages` neither do data sets that Python packages carry: an image has its own.
 
     Raises:
         DataError: some are not there; the text names all of them at once.
@@ -37,7 +42,7 @@ def require(
     found: dict[str, Path] = {}
     missing: list[str] = []
     for name in DATASETS:
-        if name not in wanted:
+        if name not in wanted or (DATASETS[name].package is not None and not inside_packages):
             continue
         try:
             found[name] = find(name, spec_data, profile_data)
@@ -121,9 +126,12 @@ def _why_not(dataset: Dataset, folder: Path) -> str | None:
 
     MNIST and Fashion-MNIST have the same file names: the small files are read and compared.
     """
-    if not folder.is_dir():
-        return "no such folder"
-    paths = {file: locate(folder, file, dataset.suffixes) for file in dataset.files}
+    try:
+        if not folder.is_dir():
+            return "no such folder"
+        paths = {file: locate(folder, file, dataset.suffixes) for file in dataset.files}
+    except OSError as error:  # such as somebody's own folder
+        return f"cannot be looked at ({error.strerror or error})"
     absent = [file.name for file, path in paths.items() if path is None]
     if absent:
         return f"no {', '.join(absent)}"

@@ -1,0 +1,180 @@
+"""The command `probprec build`: an image from a recipe or a Dockerfile, once."""
+
+import json
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+from containers import build as building
+from containers import definition as definitions
+from containers import settings
+from containers.definition import Definition
+from containers.images import Image
+from containers.runtime import ContainerError
+from jobs.errors import InputError
+
+DONE, INCOMPLETE = 0, 1
+SCHEMA = 1
+
+_STAGES = (
+    ("test", re.compile("Running testscript")),
+    ("squash", re.compile("Creating SIF file")),
+    ("files", re.compile("Copying .* to ")),
+    ("pip", re.compile(r"^\+ .*\bpip3? install|^Collecting |^Installing collected")),
+    ("apt", re.compile(r"^\+ apt(-get)?\b")),
+    (
+        "bootstrap",
+        re.compile(r"Starting build|^I: (Retrieving|Unpacking|Configuring)|Copying blob"),
+    ),
+)
+"""What a line of the runtime says about how far the build is."""
+
+
+def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int:
+    """Build an image, or find it built; 1 if that fails.
+
+    Args:
+        recipe: a recipe's YAML file, or a Dockerfile.
+        images: the folder that images live in.
+        show: only print what would be built: "definition" or "dockerfile".
+        as_json: print one JSON object; all else goes to stderr.
+
+    Raises:
+        InputError: the recipe has mistakes: all of them.
+    """
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    try:
+        if show is not None:
+            return _show(recipe, show, as_json=as_json)
+        definition = definition_of(recipe)
+        found = building.built(definition, images)
+        image = found or _build(definition, images, console)
+    except (ContainerError, OSError) as error:
+        if as_json:
+            _print({"schema": SCHEMA, "error": str(error)})
+        sys.stderr.write(f"{error}\n")
+        return INCOMPLETE
+    if as_json:
+        content = {**image.meta, "path": str(image.path), "already": found is not None}
+        _print({**content, "schema": SCHEMA})
+    else:
+        _say(image, already=found is not None)
+    return DONE
+
+
+def definition_of(recipe: Path) -> Definition:
+    """What a recipe or a Dockerfile asks for.
+
+    Raises:
+        InputError: mistakes in the recipe: all of them.
+        ContainerError: a Dockerfile that cannot be converted.
+    """
+    if recipe.suffix in {".yaml", ".yml"}:
+        from cluster.recipe_file import read_recipe
+
+        return definitions.of_recipe(read_recipe(recipe))
+    from containers.dockerfile import of_dockerfile
+
+    return of_dockerfile(recipe)
+
+
+def _show(recipe: Path, show: str, *, as_json: bool) -> int:
+    if show == "dockerfile":
+        if recipe.suffix not in {".yaml", ".yml"}:
+            raise InputError(f"{recipe} is a Dockerfile already")
+        from cluster.recipe_file import read_recipe
+
+        text = definitions.dockerfile(read_recipe(recipe))
+    else:
+        definition = definition_of(recipe)
+        text = definition.final(settings.apt_mirror() if definition.needs_mirror else None)
+    if as_json:
+        _print({"schema": SCHEMA, show: text})
+    else:
+        sys.stdout.write(text)
+    return DONE
+
+
+def _build(definition: Definition, images: Path, console: Console) -> Image:
+    progress = _Progress(definition.name, console)
+    with _ended_by_signals(), progress:
+        return building.build(
+            definition, images, on_line=progress.line, on_wait=progress.wait_for_another
+        )
+
+
+class _Progress:
+    """A line on the screen: the stage, the time, and what was said last; on a log a line a stage."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self._name, self._console = name, console
+        self._started = time.monotonic()
+        self._stage = ""
+        self._status = Status(self._text(""), console=console)
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def line(self, line: str) -> None:
+        """Show a line that the runtime said."""
+        stage = next((name for name, said in _STAGES if said.search(line)), self._stage)
+        if stage != self._stage:
+            self._stage = stage
+            if not self._console.is_terminal:
+                self._console.print(self._text(""))
+        if line.strip():
+            self._status.update(self._text(line.strip()))
+
+    def wait_for_another(self) -> None:
+        """Say that somebody else builds it."""
+        text = f"{self._name} is being built by somebody else; waiting for it"
+        self._console.print(Text(text, "yellow"))
+
+    def _text(self, line: str) -> Text:
+        seconds = time.monotonic() - self._started
+        head = f"{self._name}: {self._stage or 'begin'} ({seconds:.0f} s)"
+        room = max(0, self._console.width - len(head) - 6)
+        return Text.assemble(head, "  ", (line[:room], "dim"))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the build as Ctrl-C does: nothing of it is left."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _say(image: Image, *, already: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    how = "is there already" if already else f"built in {image.meta['seconds']:.0f} s"
+    console.print(Text(f"{image.path}: {how}, {image.meta['size'] / 1e6:.0f} MB"))
+    console.print(Text(f"sha256 {image.sha256}", "dim"))
+    if not image.meta["pinned"]:
+        console.print(Text("not pinned: building it again may give another image", "yellow"))
+    console.print(Text(f"next: write `image: {image.path}` in the profile", "dim"))
+
+
+def _print(content: object) -> None:
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,220 @@
+"""The command `data`: what the data sets of a place are, byte for byte."""
+
+import difflib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from jobs import manifest, stage
+from jobs.datasets import registry
+from jobs.datasets.registry import Registered
+from jobs.errors import InputError
+
+
+def add(datasets: Path, name: str, source: Path, *, as_json: bool) -> int:
+    """Make the manifest of a folder or an archive.
+
+    Raises:
+        InputError: of name, source or content; nothing is written then.
+    """
+    registry.file_of(datasets, name)
+    with _readable():
+        before = registry.load(datasets, name)
+        with _progress(f"reading {source}", [source]) as told:
+            found = registry.add(datasets, name, source, told)
+    is_new = before is None
+    if as_json:
+        file = str(registry.file_of(datasets, name))
+        _print_json({**_about(found), "file": file, "new": is_new})
+        return 0
+    console = _console()
+    state = "is known now" if is_new else "was known, with the same content"
+    console.print(f"{name} {state}: {_count(found)}, sha256 {found.manifest.sha256}")
+    console.print(f"from {found.source}; manifest: {registry.file_of(datasets, name)}")
+    return 0
+
+
+def list_(datasets: Path, *, as_json: bool) -> int:
+    """Show the data sets that have a manifest."""
+    with _readable():
+        found = registry.all_(datasets)
+    if as_json:
+        sets = [{**_about(one), "present": not _is_gone(one.source)} for one in found]
+        _print_json({"datasets": sets})
+        return 0
+    console = _console()
+    if not found:
+        console.print(f"no data sets in {datasets}; add one: probprec data add NAME SOURCE")
+        return 0
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", overflow="fold")
+    table.add_column("files", justify="right")
+    table.add_column("size", justify="right", no_wrap=True)
+    for title in ("sha256", "added", "where"):
+        table.add_column(title, overflow="fold", no_wrap=title != "where")
+    for one in found:
+        where = f"{one.source}{' (gone)' if _is_gone(one.source) else ''}"
+        added = time.strftime("%Y-%m-%d", time.localtime(one.added))
+        content = one.manifest
+        size = _bytes(content.size)
+        table.add_row(one.name, str(len(content.files)), size, content.sha256[:12], added, where)
+    console.print(table)
+    return 0
+
+
+def verify(datasets: Path, names: Sequence[str], *, as_json: bool) -> int:
+    """Read every byte of the originals again; 1 if something is not as it was.
+
+    Raises:
+        InputError: there is no such data set.
+    """
+    with _readable():
+        known = {one.name: one for one in registry.all_(datasets)}
+    if unknown := [name for name in names if name not in known]:
+        raise InputError("\n".join(_unknown(name, datasets, known) for name in unknown))
+    chosen = [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
+    found = {}
+    with _progress("reading", [one.source for one in chosen]) as told:
+        for one in chosen:
+            found[one.name] = _differences(one, told)
+    if as_json:
+        sets = [{**_about(one), "differences": found[one.name]} for one in chosen]
+        _print_json({"datasets": sets})
+    else:
+        console = _console()
+        for one in chosen:
+            wrong = found[one.name]
+            console.print(f"{one.name}: {f'{len(wrong)} differences' if wrong else 'as it was'}")
+            for line in wrong:
+                console.print(f"  {line}")
+        if not chosen:
+            console.print(f"no data sets in {datasets}; add one: probprec data add NAME SOURCE")
+    return 1 if any(found.values()) else 0
+
+
+def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
+    """Forget data sets whose originals are gone; remove staged sets that nobody reads.
+
+    Raises:
+        InputError: there is no such scratch, or the staged sets there are not this user's.
+    """
+    if scratch is not None and not scratch.is_dir():
+        raise InputError(f"{scratch}: no such folder")
+    with _readable():
+        staged = stage.prune(stage.store_of(scratch)) if scratch is not None else {}
+        gone = [one for one in registry.all_(datasets) if _is_gone(one.source)]
+        for one in gone:
+            registry.remove(datasets, one.name)
+    if as_json:
+        sets = [{"key": key, "bytes": size} for key, size in staged.items()]
+        _print_json({"removed": [_about(one) for one in gone], "staged": sets})
+        return 0
+    console = _console()
+    for one in gone:
+        text = f"{one.name}: removed its manifest, sha256 {one.manifest.sha256};"
+        console.print(f"{text} {one.source} is gone")
+    if not gone:
+        console.print("no manifest removed: all originals are there")
+    if scratch is not None:
+        size = _bytes(sum(staged.values()))
+        console.print(f"{len(staged)} staged sets removed in {scratch}, {size}")
+    return 0
+
+
+def _differences(one: Registered, told: Callable[[int], object]) -> list[str]:
+    try:
+        found = registry.scan(one.source, told)
+    except (InputError, OSError) as error:
+        return str(error).splitlines()
+    return manifest.differences(one.manifest, found, one.source)
+
+
+def _is_gone(source: Path) -> bool:
+    """Whether there is nothing; what only cannot be looked at is not gone."""
+    try:
+        source.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Whatever cannot be read or written is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise InputError(f"{where}{error.strerror or error}") from error
+
+
+@contextmanager
+def _progress(title: str, sources: Sequence[Path]) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr; gives what is to be told of the bytes that were read."""
+    total = 0
+    for source in sources:
+        try:
+            total += registry.size_of(source)
+        except (OSError, InputError):
+            continue  # the reading itself will say what is wrong
+    title_column = TextColumn("{task.description}", markup=False)
+    console = Console(stderr=True)
+    columns = (title_column, BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as bar:
+        task = bar.add_task(title, total=total)
+
+        def told(size: int) -> None:
+            if size:
+                bar.advance(task, size)
+
+        yield told
+
+
+def _unknown(name: str, datasets: Path, known: dict[str, Registered]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known) or 'none'}"
+    return f"no data set {name!r} in {datasets}{hint}"
+
+
+def _about(one: Registered) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "source": str(one.source),
+        "added": one.added,
+        "files": len(one.manifest.files),
+        "size": one.manifest.size,
+        "sha256": one.manifest.sha256,
+    }
+
+
+def _count(one: Registered) -> str:
+    number = len(one.manifest.files)
+    return f"{number} file{'' if number == 1 else 's'}, {_bytes(one.manifest.size)}"
+
+
+def _bytes(size: int) -> str:
+    """`812 B`, `30.9 MB`."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False, markup=False)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    _console().print_json(json.dumps({"schema": 1, **content}))

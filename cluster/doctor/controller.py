@@ -1,0 +1,132 @@
+"""What Slurm itself says: does it answer, what does it offer to anybody."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from cluster import slurm
+from cluster.doctor.finding import Check, Group, seconds_of
+from cluster.slurm import SlurmError
+
+_SHOWN = 6  # partitions that get a line of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a cluster offers, each asked for once."""
+
+    config: Mapping[str, str] = field(default_factory=dict)  # empty: it does not answer
+    partitions: list[dict[str, str]] = field(default_factory=list)  # see slurm.partitions
+    associations: list[dict[str, str]] | None = None
+    has_accounting: bool = False
+    error: str = ""
+
+    @property
+    def default(self) -> str | None:
+        """The partition of whoever names none."""
+        return next((row["name"] for row in self.partitions if row["default"]), None)
+
+    @property
+    def cluster(self) -> str | None:
+        """Its name, also in the accounting; None: it does not say."""
+        return self.config.get("ClusterName")
+
+    def rows(self, partition: str | None) -> list[dict[str, str]]:
+        """The kinds of nodes in a partition, or in several: `day,week`."""
+        names = (partition or "").split(",")
+        return [row for row in self.partitions if row["name"] in names]
+
+
+def ask() -> Offer:
+    """Ask Slurm: four short calls."""
+    try:
+        config = slurm.config()
+        rows = slurm.partitions()
+    except SlurmError as error:
+        return Offer(error=str(error))
+    return Offer(
+        config=config,
+        partitions=rows,
+        associations=slurm.associations(config.get("ClusterName")),
+        has_accounting=slurm.accounting([1], time.time()) is not None,
+    )
+
+
+def look(offer: Offer, *, is_chosen: bool) -> Iterator[Check]:
+    """The group Slurm; `is_chosen`: a profile says which partition is meant, do not list all."""
+    group = Group("Slurm")
+    if offer.error:
+        advice = (
+            "on a login node? is a module needed (`module load slurm`)?"
+            " A Slurm of your own to try things: probprec lab up, then --on lab"
+        )
+        yield group.problem("controller", offer.error, advice)
+        return
+    config = offer.config
+    name = f"Slurm {config.get('SLURM_VERSION', '?')}, cluster {config.get('ClusterName', '?')}"
+    yield group.ok("controller", f"answers: {name}")
+    if not is_chosen:
+        yield from _partitions(group, offer)
+    limit = slurm.submit_limit(None, None, offer.cluster)
+    yield group.ok(
+        "limits",
+        f"an array's indices end before {config.get('MaxArraySize', '?')}; jobs in the queue:"
+        f" {f'at most {limit}' if limit else 'no known limit'} of yours,"
+        f" {config.get('MaxJobCount', '?')} of everybody",
+    )
+    yield _accounting(group, offer)
+    yield _requeue(group, config)
+
+
+def _partitions(group: Group, offer: Offer) -> Iterator[Check]:
+    names = list(dict.fromkeys(row["name"] for row in offer.partitions))
+    if not names:
+        yield group.problem("partitions", "there is none that you may use", "see: sinfo")
+    for name in names[:_SHOWN]:
+        rows = offer.rows(name)
+        found = f"{name}{' (default)' if name == offer.default else ''}: {described(rows)}"
+        is_up = any(row["up"] == "up" for row in rows)
+        yield group.ok("partition", found) if is_up else group.note("partition", found)
+    if len(names) > _SHOWN:
+        more = f"{len(names) - _SHOWN} more: {', '.join(names[_SHOWN:])}"
+        yield group.note("partition", more, "all of them: sinfo")
+
+
+def described(rows: list[dict[str, str]]) -> str:
+    """A partition in a few words: its state, its time limit, its nodes."""
+    kinds = []
+    for row in rows:
+        gres = re.sub(r"\(S:[^)]*\)", "", row["gres"])  # which sockets they hang on
+        gpus = "" if gres in {"(null)", ""} else f", {gres}"
+        kinds.append(f"{row['nodes']} nodes ({row['idle']} idle) of {row['cpus']} CPUs{gpus}")
+    return f"{rows[0]['up']}, at most {rows[0]['max_time']}; {'; '.join(kinds[:3])}"
+
+
+def longest(rows: list[dict[str, str]]) -> int | None:
+    """Seconds that the most generous of these partitions gives a task; None: no limit."""
+    limits = [seconds_of(row["max_time"]) for row in rows]
+    known = [limit for limit in limits if limit is not None]
+    return max(known, default=None) if len(known) == len(limits) else None
+
+
+def _accounting(group: Group, offer: Offer) -> Check:
+    if offer.has_accounting:
+        return group.ok("sacct", "answers")
+    age = offer.config.get("MinJobAge", "300 sec")
+    return group.note(
+        "sacct",
+        f"no accounting: Slurm forgets a job {age} after its end; what is lost is only extra"
+        " evidence, the runs write down their ends themselves",
+    )
+
+
+def _requeue(group: Group, config: Mapping[str, str]) -> Check:
+    mode, kind = config.get("PreemptMode", "OFF"), config.get("PreemptType", "")
+    said = f"JobRequeue={config.get('JobRequeue', '?')} (runs ask for it themselves)"
+    if kind in {"", "preempt/none", "(null)"}:
+        return group.ok("requeue", f"{said}; no preemption")
+    found = f"{said}; jobs may be preempted ({kind}, {mode})"
+    if "CANCEL" in mode:
+        return group.note("requeue", found, "a preempted run is cancelled: probprec retry SWEEP")
+    return group.ok("requeue", f"{found}: runs go on from their checkpoint")

@@ -1,0 +1,252 @@
+"""One tiny job that looks at a compute node: sent, waited for, cleaned up after."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cluster import reasons, slurm
+from cluster.doctor.node import FOUND, MARKER, REQUEST
+from cluster.doctor.request import script
+from cluster.profile import Profile, sbatch_parameters
+from cluster.slurm import SlurmError
+from jobs import files, snapshot
+from jobs.datasets import DataError
+from jobs.datasets.catalog import DATASETS
+from jobs.datasets.find import find
+from jobs.resources import Resources
+
+LONGEST_WAIT = 600.0  # seconds in the queue
+_TIME = 300  # seconds: the job's limit
+_MEMORY = 4096  # MiB: torch with CUDA fits
+_UNTIL_SEEN = 20.0  # seconds that a file of the node's may take to be seen here (NFS)
+_UNTIL_SEEN_TOO = 3.0  # the same, where its log is seen already
+_LOG_LINES = 4
+_TOLD_TWICE = 10.0  # seconds between two questions to Slurm, once it waits for long
+
+
+class NodeError(RuntimeError):
+    """There is no answer of the node: why, and what to do, in `args`."""
+
+
+def look(
+    profile: Profile, sweeps: Path, tell: Callable[[str], object], *, candidates: bool
+) -> dict[str, Any]:
+    """What cluster.doctor.node found on a node, with what the login node expects below `here`.
+
+    Args:
+        profile: where; its engine `local`: this machine.
+        sweeps: the folder below which the node has to be able to write.
+        tell: told what is being waited for.
+        candidates: whether to look for a scratch, too.
+
+    Raises:
+        NodeError: no answer came.
+        SlurmError: the job cannot be sent.
+        OSError: `sweeps` cannot be written to.
+    """
+    is_new = not sweeps.exists()
+    sweeps.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=sweeps.resolve(), prefix=".doctor-"))
+    try:
+        here = _prepare(folder, profile, candidates=candidates)
+        if profile.engine == "local":
+            tell("looking at this machine")
+            _run_here(folder, profile)
+            found = _answer(folder)
+        else:
+            found = _by_job(folder, profile, tell)
+        if found is None:
+            raise NodeError("it wrote no answer", "run it again; does the disk hold files?")
+        return {**found, "here": here}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if is_new and not any(sweeps.iterdir()):
+            sweeps.rmdir()
+
+
+def _prepare(folder: Path, profile: Profile, *, candidates: bool) -> dict[str, Any]:
+    """Write down what to look at; what it is here."""
+    code = snapshot.take(folder, [], []).file
+    marker = folder / MARKER
+    marker.write_text(folder.name)
+    data: dict[str, str | None] = {}
+    for name, dataset in DATASETS.items():
+        if dataset.package is None:
+            try:
+                data[name] = str(find(name, profile_data=profile.data).resolve())
+            except DataError:
+                data[name] = None  # the node may have it
+    request = {
+        "profile": profile.to_json(),
+        "code": str(code),
+        "data": data,
+        "candidates": candidates,
+    }
+    files.write_atomically(folder / REQUEST, files.to_json(request))
+    asked = _resources(profile)
+    return {
+        "marker": folder.name,
+        "inode": marker.stat().st_ino,
+        "asked": asked.to_json(),
+        "data": [name for name, path in data.items() if path is not None],
+    }
+
+
+def _resources(profile: Profile) -> Resources:
+    """The profile's place in the cluster, but hardly anything of it."""
+    r = profile.resources
+    mem = r.mem or (r.mem_per_cpu or 0) * (r.cpus or 1) or _MEMORY
+    return replace(
+        r,
+        time=_TIME,
+        cpus=1,
+        mem=min(_MEMORY, mem),
+        mem_per_cpu=None,
+        runs_per_task=None,
+    )
+
+
+def _lines(folder: Path, profile: Profile) -> list[str]:
+    """What the batch script does: as a task's, see cluster.array."""
+    variables = {
+        **profile.environment,
+        "PYTHONPATH": str(snapshot.ROOT),
+        "PYTHONSAFEPATH": "1",
+    }
+    words = ["exec", "env", "-u", "PYTHONHOME"]
+    words += [f"{name}={value}" for name, value in variables.items()]
+    words += [sys.executable, "-m", "cluster.doctor.node", str(folder)]
+    return [*profile.setup, shlex.join(words)]
+
+
+def _run_here(folder: Path, profile: Profile) -> None:
+    with (folder / "job.log").open("wb") as log:
+        subprocess.run(
+            ["/bin/bash", "-c", "\n".join(_lines(folder, profile))],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            timeout=_TIME,
+            check=False,
+        )
+    if _answer(folder) is None:
+        raise NodeError(
+            f"the look at this machine failed: {_log_of(folder)}", "mend that, and look again"
+        )
+
+
+def _by_job(folder: Path, profile: Profile, tell: Callable[[str], object]) -> dict[str, Any]:
+    plain = replace(profile, mail_type=None, mail_user=None)
+    parameters = sbatch_parameters(plain, _resources(profile))
+    for name in ("requeue", "signal", "exclusive"):
+        parameters.pop(name, None)
+    parameters |= {
+        "job-name": "probprec-doctor",
+        "no-requeue": True,
+        "output": f"{folder}/job.log",
+        "chdir": str(folder),
+    }
+    path = folder / "job.sh"
+    path.write_text(script(parameters, _lines(folder, profile)))
+    job, _ = slurm.sbatch(path)
+    try:
+        return _wait(job, folder, tell)
+    except BaseException:  # Ctrl-C, too: nobody waits for it any more
+        with suppress(SlurmError):
+            slurm.cancel([str(job)])
+        raise
+
+
+def _wait(job: int, folder: Path, tell: Callable[[str], object]) -> dict[str, Any]:
+    """Wait for the answer, not for the job's end; ask Slurm ever more rarely."""
+    begun = time.monotonic()
+    pause, ask_at, over_at = 1.0, begun, None
+    told: Mapping[str, str] = {}
+    while True:
+        found = _answer(folder)
+        if found is not None and found["done"]:
+            return found
+        now = time.monotonic()
+        if over_at is not None and now > over_at + _patience(folder):
+            return found if found is not None else _why_silent(job, folder, told)
+        if over_at is None and now >= ask_at:
+            told = _asked(job, told)
+            state = told.get("JobState", "?")
+            tell(_described(job, state, told.get("Reason", "")))
+            if state in slurm.OVER:
+                over_at = now
+            elif state == "PENDING" and now > begun + LONGEST_WAIT:
+                _give_up(job, told)
+            pause = min(_TOLD_TWICE, pause * 1.3)
+            ask_at = now + pause
+        time.sleep(0.2)
+
+
+def _patience(folder: Path) -> float:
+    return _UNTIL_SEEN_TOO if (folder / "job.log").exists() else _UNTIL_SEEN
+
+
+def _asked(job: int, before: Mapping[str, str]) -> Mapping[str, str]:
+    """What Slurm says of the job now; the same as before where it does not answer."""
+    try:
+        return slurm.show_job(str(job))
+    except slurm.UnreachableError:
+        return before
+    except SlurmError:  # it has forgotten it
+        return {**before, "JobState": "COMPLETED"}
+
+
+def _described(job: int, state: str, reason: str) -> str:
+    if state != "PENDING":
+        return f"job {job} {state.lower()}"
+    why = reasons.explain(_as_in_squeue(reason))
+    return f"job {job} waits: {why.words} ({why.name}); Ctrl-C cancels it"
+
+
+def _as_in_squeue(reason: str) -> str:
+    return reason.replace("_", " ") if reason.startswith("Nodes_required") else reason
+
+
+def _give_up(job: int, told: Mapping[str, str]) -> None:
+    why = reasons.explain(_as_in_squeue(told.get("Reason", "")))
+    raise NodeError(
+        f"job {job} waited {LONGEST_WAIT / 60:.0f} minutes and was cancelled: {why.words} ({why.name})",
+        "try again later, or name a less busy partition in the profile",
+    )
+
+
+def _why_silent(job: int, folder: Path, told: Mapping[str, str]) -> dict[str, Any]:
+    state, node = told.get("JobState", "?"), told.get("NodeList", "")
+    log = _log_of(folder)
+    hint = "does the node see this folder? Put sweeps on a shared disk: export PROBPREC_ROOT=..."
+    raise NodeError(
+        f"job {job} on {node or 'no node'} is over ({state}), without an answer; its log: {log}",
+        hint if log.startswith("none") else "mend what the log says, e.g. a line of `setup:`",
+    )
+
+
+def _log_of(folder: Path) -> str:
+    try:
+        text = (folder / "job.log").read_text(errors="replace").strip()
+    except OSError:
+        return f"none in {folder}"
+    return " / ".join(text.splitlines()[-_LOG_LINES:]) or "empty"
+
+
+def _answer(folder: Path) -> dict[str, Any] | None:
+    os.listdir(folder)  # noqa: PTH208 - makes NFS look again
+    try:
+        found: dict[str, Any] = json.loads((folder / FOUND).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found

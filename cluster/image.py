@@ -1,0 +1,221 @@
+"""The commands `probprec image`: what was built, is it still what it was, what can go."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from containers import build as building
+from containers.images import Image, Images, sha256_of
+from containers.runtime import ContainerError
+from jobs.errors import InputError
+from jobs.store import Store
+
+DONE, INCOMPLETE = 0, 1
+SCHEMA = 1
+
+
+def list_(images: Path, *, as_json: bool) -> int:
+    """Print the images of a folder, by name, the newest first."""
+    found = Images(images).all()
+    if as_json:
+        _print({"schema": SCHEMA, "images": [_content(image) for image in found]})
+        return DONE
+    console = _console()
+    if not found:
+        console.print(f"no images in {images}; next: probprec build RECIPE")
+        return DONE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("name", "key", "size", "built", "torch", "pinned"):
+        table.add_column(heading, justify="right" if heading == "size" else "left")
+    for image in found:
+        pinned = Text("yes") if image.meta["pinned"] else Text("no", "yellow")
+        size = f"{image.meta['size'] / 1e6:.0f} MB"
+        table.add_row(image.name, image.key, size, _when(image), _torch(image), pinned)
+    console.print(table)
+    return DONE
+
+
+def inspect(images: Path, image: str, *, as_json: bool) -> int:
+    """Print all that is known of an image, named by its path, name, or sha256.
+
+    Raises:
+        InputError: no such image, or several.
+    """
+    found = _find(Images(images), image)
+    if as_json:
+        _print({"schema": SCHEMA, "image": _content(found)})
+        return DONE
+    console = _console()
+    said = dict(found.meta) | {"path": str(found.path), "built": _when(found)}
+    files = {"definition": found.path.with_suffix(".def"), "log": found.log_file}
+    said |= {name: str(path) for name, path in files.items() if path.exists()}
+    packages = said.pop("packages")
+    for name, value in said.items():
+        if name != "schema" and value not in {None, ""}:
+            console.print(Text.assemble((f"{name:<12}", "bold"), str(value)))
+    console.print(Text(f"{len(packages)} packages", "bold"))
+    for package in packages:
+        console.print(Text(f"  {package}"))
+    return DONE
+
+
+def verify(images: Path, names: Sequence[str], *, as_json: bool) -> int:
+    """Read images again and compare; 1 if one is not what was built.
+
+    Raises:
+        InputError: no such image, or several.
+    """
+    known = Images(images)
+    chosen = [_find(known, name) for name in names] if names else known.all()
+    rows = [_verified(image) for image in chosen]
+    if as_json:
+        _print({"schema": SCHEMA, "images": rows})
+    else:
+        console = _console()
+        for row in rows:
+            good = row["found"] == row["sha256"]
+            said = row["found"] if good else f"sha256 {row['found']}, expected {row['sha256']}"
+            console.print(Text(f"{row['path']}: {said}", "" if good else "bold red"))
+        if not rows:
+            console.print(f"no images in {images}")
+    return DONE if all(row["ok"] for row in rows) else INCOMPLETE
+
+
+def prune(images: Path, root: Path, *, as_json: bool) -> int:
+    """Remove what killed builds have left, and images that newer ones have replaced.
+
+    An image stays that an unfinished sweep below `root` was submitted with.
+    """
+    known = Images(images)
+    in_use = _in_use(root)
+    removed = list(_leftovers(known))
+    kept: list[dict[str, Any]] = []
+    for image, newer in _replaced(known):
+        row = {"path": str(image.path), "size": image.meta["size"]}
+        sweep = in_use.get(image.path.resolve())
+        if sweep is not None:
+            kept.append({**row, "why": f"{sweep} has runs without a record that use it"})
+        elif _remove(known, image):
+            removed.append({**row, "why": f"replaced by {newer.path.name}"})
+        else:
+            kept.append({**row, "why": "it is being built just now"})
+    if as_json:
+        _print({"schema": SCHEMA, "removed": removed, "kept": kept})
+        return DONE
+    console = _console()
+    for verb, rows in (("removed", removed), ("kept", kept)):
+        for row in rows:
+            console.print(f"{verb} {row['path']} ({row['size'] / 1e6:.0f} MB): {row['why']}")
+    if not removed and not kept:
+        console.print("nothing to remove")
+    return DONE
+
+
+def _find(known: Images, text: str) -> Image:
+    try:
+        found = known.find(text)
+    except ContainerError as error:
+        raise InputError(str(error)) from error
+    if found is None:
+        names = ", ".join(image.path.stem for image in known.all()) or "none"
+        raise InputError(f"no image {text!r} in {known.folder} (there: {names})")
+    return found
+
+
+def _content(image: Image) -> dict[str, Any]:
+    return {**image.meta, "path": str(image.path)}
+
+
+def _verified(image: Image) -> dict[str, Any]:
+    try:
+        found = sha256_of(image.path)
+    except OSError as error:
+        found = str(error.strerror)
+    row = {"path": str(image.path), "sha256": image.sha256, "found": found}
+    return {**row, "ok": found == image.sha256}
+
+
+def _leftovers(known: Images) -> Iterator[dict[str, Any]]:
+    """Remove them, but not under a build that goes on."""
+    for stem in known.unfinished():
+        with known.locked_at_once(stem) as held:
+            paths = known.unfinished().get(stem, []) if held else []
+            for path in paths:
+                size = path.stat().st_size
+                path.unlink()
+                if path != known.lock_file(stem):
+                    yield {"path": str(path), "size": size, "why": "its build failed or was killed"}
+            if paths:
+                building.remove(building.scratch_folder(known, stem), quietly=True)
+
+
+def _replaced(known: Images) -> Iterator[tuple[Image, Image]]:
+    """Each image that has a newer one of the same name, and that."""
+    newest: dict[str, Image] = {}
+    for image in known.all():
+        if image.name in newest:
+            yield image, newest[image.name]
+        else:
+            newest[image.name] = image
+
+
+def _remove(known: Images, image: Image) -> bool:
+    """First what says that it is one; False: somebody holds it."""
+    with known.locked_at_once(image.path.stem) as held:
+        if not held:
+            return False
+        for path in (image.meta_file, image.path, image.log_file, image.path.with_suffix(".def")):
+            path.unlink(missing_ok=True)
+        known.lock_file(image.path.stem).unlink(missing_ok=True)
+    return True
+
+
+def _in_use(root: Path) -> dict[Path, str]:
+    """The images that each sweep was submitted with, as long as a run of it has no record.
+
+    Of every submission: what an older one has sent may still wait in the queue.
+    """
+    found = {}
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        store = Store(folder)
+        if not store.exists():
+            continue
+        runs = store.sweep().runs
+        if all(store.run(planned.run.id).record_file.exists() for planned in runs):
+            continue
+        for submission in store.submissions():
+            try:
+                image = submission.content().get("image")
+            except ValueError as error:
+                raise InputError(
+                    f"{submission.file} cannot be read: {error}; nothing was removed"
+                ) from error
+            if image:
+                found[Path(image["path"]).resolve()] = str(folder)
+    return found
+
+
+def _when(image: Image) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(image.built))
+
+
+def _torch(image: Image) -> str:
+    """As pip has it: `2.13.0+cpu`."""
+    pins = (package.partition("==") for package in image.meta["packages"])
+    return next((version for name, _, version in pins if name == "torch"), "-")
+
+
+def _print(content: object) -> None:
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)

@@ -1,0 +1,54 @@
+"""Arguments that several commands share; argparse only, so that `--help` is quick."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+AddParser = Callable[..., argparse.ArgumentParser]
+
+
+def add_root(command: argparse.ArgumentParser) -> None:
+    """Add where the sweeps live."""
+    command.add_argument(
+        "--root",
+        type=Path,
+        default=Path(os.environ.get("PROBPREC_ROOT", "sweeps")),
+        metavar="DIR",
+        help="where sweeps live (default: $PROBPREC_ROOT, else ./sweeps)",
+    )
+
+
+def add_images(command: argparse.ArgumentParser) -> None:
+    """Add where the images live."""
+    command.add_argument(
+        "--images",
+        type=Path,
+        default=Path(os.environ.get("PROBPREC_IMAGES", "images")),
+        metavar="DIR",
+        help="where images live (default: $PROBPREC_IMAGES, else ./images)",
+    )
+
+
+def add_datasets(command: argparse.ArgumentParser) -> None:
+    """Add where the manifests of data sets live."""
+    command.add_argument(
+        "--datasets",
+        type=Path,
+        default=Path(os.environ.get("PROBPREC_DATASETS", "datasets")),
+        metavar="DIR",
+        help="where manifests live (default: $PROBPREC_DATASETS, else ./datasets)",
+    )
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number

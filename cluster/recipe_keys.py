@@ -1,0 +1,141 @@
+"""The keys of an image's recipe, and what they are called when one is wrong."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from jobs.spec.mistakes import Mistake
+from jobs.spec.strict import Strict
+from jobs.spec.translate import Path, Words
+from jobs.spec.yaml12 import Node, ScalarNode
+
+A_BASE = "one of {docker: NAME@sha256:...}, {debootstrap: SUITE}, {localimage: PATH}"
+
+
+def _line(value: str) -> str:
+    if "\n" in value or "\r" in value:
+        raise ValueError("expected one line, found several")
+    return value
+
+
+def _step(value: str) -> str:
+    if any(line.startswith("%") for line in value.splitlines()):
+        raise ValueError("a line that begins with % would begin a section of the definition")
+    return value.rstrip()
+
+
+def _inside(value: str) -> str:
+    if not value.startswith("/") or any(sign in value for sign in " \t\n"):
+        raise ValueError(f"expected an absolute path inside without spaces, found {value!r}")
+    return value
+
+
+def _text_or_number(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
+Word = Annotated[str, Field(pattern=r"^\S+$")]
+Text = Annotated[str, BeforeValidator(_text_or_number), AfterValidator(_line)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+AptName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+:-]+(=[A-Za-z0-9.+:~-]+)?$")]
+
+
+class BaseFile(Strict):
+    """What an image starts from."""
+
+    docker: Word | None = Field(default=None, description="NAME@sha256:DIGEST")
+    debootstrap: Word | None = Field(default=None, description="a Debian suite like bookworm")
+    mirror: Word | None = Field(default=None, description="the URL of a Debian mirror")
+    localimage: Line | None = Field(
+        default=None, description="the path of a .sif file or of an unpacked tree"
+    )
+
+
+class RecipeFile(Strict):
+    """The keys of a recipe."""
+
+    description: Line | None = Field(default=None, description="a line of text")
+    base: BaseFile | None = Field(default=None, description=A_BASE)
+    python: Annotated[str, Field(pattern=r"^\d+\.\d+$")] | None = Field(
+        default=None, description='a version in quotes like "3.11"'
+    )
+    apt: list[AptName] | None = Field(default=None, description="a list of packages like [git]")
+    pip: list[Line] | None = Field(
+        default=None, description="a list of requirements like [numpy, torch==2.13.0]"
+    )
+    constraints: Line | None = Field(default=None, description="the path of a constraints file")
+    torch: Annotated[str, Field(pattern=r"^(cpu|cu\d+|rocm[\d.]+)$")] | None = Field(
+        default=None, description="the build of torch: cpu, or cu126 for CUDA 12.6"
+    )
+    index: list[Annotated[str, Field(pattern=r"^[a-z+]+://\S+$")]] | None = Field(
+        default=None, description="a list of URLs of package indexes"
+    )
+    files: dict[Word, Annotated[str, AfterValidator(_inside)]] | None = Field(
+        default=None, description="a mapping from paths here to paths inside"
+    )
+    environment: dict[Variable, Text] | None = Field(
+        default=None, description="a mapping from names of variables to text"
+    )
+    labels: dict[Label, Text] | None = Field(
+        default=None, description="a mapping from names without spaces to text"
+    )
+    toolkit: bool | None = Field(default=None, description="true or false")
+    post: list[Annotated[str, Field(min_length=1), AfterValidator(_step)]] | None = Field(
+        default=None, description="a list of shell lines"
+    )
+    pinned: bool | None = Field(default=None, description="true or false")
+
+
+def _known_keys(path: Path) -> list[str]:
+    model: type[Strict] = BaseFile if path[0] == "base" and len(path) > 1 else RecipeFile
+    return list(model.model_fields)
+
+
+def _expected(path: Path) -> str:
+    """The description of the innermost key that has one."""
+    if path[0] == "base" and len(path) > 1:
+        return str(BaseFile.model_fields[str(path[1])].description)
+    inner = {
+        "apt": "the name of a Debian package",
+        "pip": "a requirement like numpy==2.0",
+        "index": "a URL",
+        "files": "paths without spaces; the one inside absolute",
+        "environment": "a variable's name of letters, digits and '_', and text",
+        "labels": "a name without spaces, and text",
+        "post": "a shell line",
+    }
+    if len(path) > 1 and path[0] in inner:
+        return inner[str(path[0])]
+    return str(RecipeFile.model_fields[str(path[0])].description)
+
+
+def _hint(path: Path, node: Node) -> str:
+    if isinstance(node, ScalarNode):
+        if type(node.value) in {int, float, bool} and path[0] in {
+            "python",
+            "environment",
+            "labels",
+        }:
+            return "; write it in quotes"
+        if path[-1] in {"apt", "pip", "index", "post"} and isinstance(node.value, str):
+            return f"; write [{node.value}]"
+        if path == ("base",) and isinstance(node.value, str):
+            return f"; write {{docker: {node.value}}}"
+    return ""
+
+
+def _pruned(data: Any, mistakes: dict[Path, Mistake]) -> Any:
+    wrong = {path[0] for path in mistakes if path}
+    return {key: value for key, value in data.items() if key not in wrong}
+
+
+WORDS = Words(
+    known_keys=_known_keys,
+    expected=_expected,
+    hint=_hint,
+    listed_key="key",
+    is_duration=lambda _: False,
+    pruned=_pruned,
+)

@@ -1,0 +1,226 @@
+"""What a submission seals: the image and the data sets, by their content.
+
+Nodes compare what they find with it before a run is trained (`jobs.node`).
+"""
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.profile import Profile
+from containers.runtime import ContainerError
+from jobs import files, provenance, seal, stage
+from jobs.datasets import find as datasets
+from jobs.datasets import registry
+from jobs.datasets.catalog import DATASETS
+from jobs.errors import InputError
+from jobs.how import Sealed
+from jobs.manifest import Manifest, ManifestError
+from jobs.store import Store
+from jobs.submissions import Submission
+from jobs.sweep import Run, Sweep
+
+IMAGES = "PROBPREC_IMAGES"
+MANIFESTS = "PROBPREC_DATASETS"
+RECIPES = (".yaml", ".yml")
+
+
+def require(sweep: Sweep, profile: Profile) -> None:
+    """Refuse to begin with an image or with data that is missing, before anything is written.
+
+    Raises:
+        InputError: all that is wrong with the image, or with the data.
+    """
+    sealed_image(profile)
+    sealed_data(sweep, profile, [planned.run for planned in sweep.runs], None)
+
+
+def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
+    """The file of the profile's image; None: it has none.
+
+    `folder`: where images are that are built by a recipe; default: where all commands look.
+
+    Raises:
+        InputError: the recipe that it names has not been built as it is now, or has mistakes.
+    """
+    if profile.image is None or profile.image.suffix not in RECIPES:
+        return profile.image
+    from cluster.recipe_file import read_recipe
+    from containers.build import built
+
+    try:
+        images = folder or Path(os.environ.get(IMAGES, "images"))
+        found = built(read_recipe(profile.image), images)
+    except ContainerError as error:  # a file that it copies is gone
+        raise InputError(str(error)) from error
+    if found is None:
+        raise InputError(
+            f"the profile's image {profile.image} has not been built, or its recipe has changed"
+            f" since; next: probprec build {profile.image}"
+        )
+    return found.path.resolve()
+
+
+def sealed_image(profile: Profile) -> dict[str, str] | None:
+    """The profile's image, by its content.
+
+    Raises:
+        InputError: it cannot be read, or has not been built.
+    """
+    path = image_of(profile)
+    if path is None:
+        return None
+    try:
+        return Sealed(path=path, sha256=seal.known_sha256(path)).to_json()
+    except OSError as error:
+        raise InputError(
+            f"the profile's image {path} cannot be read: {error.strerror or error};"
+            " next: probprec build RECIPE, or mend `image:` in the profile"
+        ) from error
+
+
+def sealed_data(
+    sweep: Sweep, profile: Profile, runs: Sequence[Run], store: Store | None
+) -> dict[str, Any]:
+    """The data sets that the runs read, by their manifests; `store` keeps those, if there is one.
+
+    A data set that was added (`probprec data add`) is taken from where it was added. One that only
+    compute nodes can see is left to them, and one that a Python package carries to the training.
+
+    Raises:
+        DataError: a data set is not there.
+        ManifestError: one that was added has changed since.
+    """
+    added = {one.name: one for one in registry.all_(_registry())}
+    named = _named(sweep, profile)
+    wanted = {provenance.dataset_of(run) for run in runs} - {None, *added}
+    found: dict[str, tuple[Path, Manifest]] = {}
+    if profile.engine == "local" or named is None or named.is_dir():
+        problems = {run.problem for run in runs if provenance.dataset_of(run) in wanted}
+        there = datasets.require(problems, named, inside_packages=profile.image is None)
+        for dataset, place in there.items():
+            if DATASETS[dataset].package is None:
+                found[dataset] = place.resolve(), registry.manifest_of_dataset(dataset, place)
+    own = _own(added.values(), named, runs)
+    used = {provenance.dataset_of(run) for run in runs} | {own}
+    for one in added.values():
+        if one.name in used:
+            _require_unchanged(one, alone=one.name == own)
+            found[one.name] = one.source, one.manifest
+    if store is not None:
+        for _, manifest in found.values():
+            _keep(store, manifest)
+    return {
+        "datasets": {
+            name: Sealed(path=place, sha256=manifest.sha256).to_json()
+            for name, (place, manifest) in found.items()
+        },
+        "own_data": own,
+        "registered": {name: str(_registry().resolve()) for name in found if name in added},
+    }
+
+
+def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store: Store) -> None:
+    """Refuse runs whose data was added when an earlier submission sealed it, and is not known now.
+
+    They would read what is there now, and nothing would compare it with what was added.
+
+    Raises:
+        InputError: the data sets, what sealed them, where they were looked for, and what to do.
+    """
+    added = {one.name: one for one in registry.all_(_registry())}
+    named = _named(sweep, profile)
+    absent = {provenance.dataset_of(run) for run in runs} - {None, *added}
+    is_own = named is not None and any(provenance.is_own(run) for run in runs)
+    is_bare = is_own and _own(added.values(), named, runs) is None
+    lost: dict[str, str] = {}
+    for submission in reversed(store.submissions() if absent or is_bare else []):
+        content = submission.content()
+        names = absent & set(content.get("registered", {}))
+        own = content.get("own_data")
+        if is_bare and own is not None:
+            place = Path(content["datasets"][own]["path"])
+            if own not in added or (named is not None and place == named.resolve()):
+                names.add(own)
+                is_bare = False
+        for name in filter(None, names - lost.keys()):
+            lost[name] = _lost(name, submission, content, added.get(name))
+    if lost:
+        raise InputError("\n\n".join(lost[name] for name in sorted(lost)))
+
+
+def _lost(
+    name: str,
+    submission: Submission,
+    content: Mapping[str, Any],
+    known: registry.Registered | None,
+) -> str:
+    """That a data set is not known any more as that submission knew it, and what to do."""
+    place = content["datasets"][name]["path"]
+    text = (
+        f"data set {name}: {submission.file} sealed it as it was added from {place};"
+        f" without that, the runs would not be compared with what was added\nlooked in: {_registry().resolve()}"
+    )
+    if known is not None:
+        return (
+            f"{text}, which knows it from {known.source}\n"
+            f"next: name that as `data:`, or give the other a name of its own:"
+            f" probprec data add NAME {shlex.quote(place)}"
+        )
+    again = f"probprec data add {name} {shlex.quote(place)}"
+    folder = content.get("registered", {}).get(name)
+    if folder is None:  # of a submission that did not write it down
+        return f"{text}\nnext: export {MANIFESTS}=DIR, where it was added; or add it again: {again}"
+    if not registry.file_of(Path(folder), name).is_file():
+        return f"{text}; it is no longer in {folder} either\nnext: {again}"
+    next_ = f"next: export {MANIFESTS}={shlex.quote(folder)}"
+    return f"{text}\n{next_}\nor, if nothing in it has changed, add it here: {again}"
+
+
+def _registry() -> Path:
+    """The folder of the manifests of data sets that were added."""
+    return Path(os.environ.get(MANIFESTS, "datasets"))
+
+
+def _named(sweep: Sweep, profile: Profile) -> Path | None:
+    """The folder, or the archive, that the spec or else the profile names as `data:`."""
+    folder = sweep.data or profile.data
+    return Path(folder) if folder else None
+
+
+def _own(
+    added: Iterable[registry.Registered], named: Path | None, runs: Sequence[Run]
+) -> str | None:
+    """The name of the data set that the user's own problems read.
+
+    It was added from the folder, or the archive, that the spec or the profile names as `data:`.
+    """
+    if named is None or not any(provenance.is_own(run) for run in runs):
+        return None
+    return next((one.name for one in added if one.source == named.resolve()), None)
+
+
+def _require_unchanged(one: registry.Registered, *, alone: bool) -> None:
+    """Look at a folder that was added; what is in an archive is seen when it is unpacked.
+
+    `alone`: as of `stage.in_place`. The catalog's problems read the files that they name, no others.
+    """
+    try:
+        if one.source.is_file():
+            return
+        stage.in_place(one.manifest, one.source, alone=alone)
+    except (OSError, ManifestError) as error:
+        raise InputError(
+            f"data set {one.name}: it is not as it was added: {error}\n"
+            f"next: probprec data verify {one.name}; if it was changed on purpose, remove its manifest"
+            f" and add it again: probprec data add {one.name} {one.source}"
+        ) from error
+
+
+def _keep(store: Store, manifest: Manifest) -> None:
+    file = store.manifest_file(manifest.sha256)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(file, files.to_json(manifest.to_json(), indent=1))

@@ -1,0 +1,97 @@
+"""One run of the container runtime: every line it says, and that it never outlives us."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+GRACE = 10.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+# The pipe's other end is ours alone: it ends without a line when we do, by kill -9 too.
+_GUARD = """\
+read -r over && exit
+kill -s TERM -- "-$0"
+sleep 5
+kill -s KILL -- "-$0"
+"""
+
+
+def run(
+    words: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    log: Path,
+    on_line: Callable[[str], object],
+    hold: int,
+) -> int:
+    """Run a command in a folder; returns its exit code.
+
+    Args:
+        words: the command.
+        environment: all of it.
+        folder: where.
+        log: gets all that it says.
+        on_line: called with each line.
+        hold: a descriptor (a lock) that stays open until the command's processes are over.
+    """
+    with (
+        log.open("w", encoding="utf-8", buffering=1) as kept,
+        subprocess.Popen(
+            words,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # a group that can be ended as a whole
+            umask=0o022,  # others run the image, too
+        ) as process,
+        _guarded(process.pid, hold),
+        _ended(process),
+    ):
+        for line in process.stdout or ():
+            kept.write(line)
+            on_line(line.rstrip())
+        return process.wait()
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever interrupts us ends all of the command's group."""
+    try:
+        yield
+    except BaseException:
+        _signal(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        _signal(process.pid, signal.SIGKILL)
+        raise
+
+
+@contextmanager
+def _guarded(group: int, hold: int) -> Iterator[None]:
+    """A shell beside us ends the group if we are killed."""
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[hold],
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with suppress(BrokenPipeError):
+            guard.communicate(b"over\n")
+
+
+def _signal(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

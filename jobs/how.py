@@ -1,0 +1,103 @@
+"""How a submission's runs are trained, as the node reads it from what was written down."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from containers import command
+from jobs.store import Store
+from jobs.sweep import Run
+
+Unstaged = Literal["fail", "in_place"]
+"""Where scratch is missing or full: fail, or read the data where it lies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A run that an array task is to attempt."""
+
+    run: Run
+    fence: int  # its newest fence when it was submitted; another one: somebody else has it
+
+    def to_json(self) -> dict[str, Any]:
+        """As a submission holds it."""
+        return {"id": self.run.id, "fence": self.fence, "run": self.run.to_json()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Entry":
+        """Inverse of `to_json`."""
+        return cls(run=Run.from_json(content["run"]), fence=content["fence"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """A file or folder, and the hash of what it held when it was submitted."""
+
+    path: Path
+    sha256: str  # of an image: its file's; of a data set: its manifest's
+
+    def to_json(self) -> dict[str, str]:
+        """As a submission and a record hold it."""
+        return {"path": str(self.path), "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, str]) -> "Sealed":
+        """Inverse of `to_json`."""
+        return cls(path=Path(content["path"]), sha256=content["sha256"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How a submission's runs are trained."""
+
+    data: Path | None
+    modules: tuple[Path, ...]  # module path: the code as it was when it was submitted
+    python: str = sys.executable
+    threads: int = 1
+    gpu: str = ""  # as CUDA_VISIBLE_DEVICES names it
+    needs_gpu: bool = False
+    checkpoint_every: int = 600  # seconds
+    max_attempts: int = 20
+    requeues: frozenset[str] = frozenset()  # the failure classes after which a run is queued again
+    scratch: str | None = None  # a folder of the node; may hold variables
+    submission: int = 0
+    code: Mapping[str, Any] = field(default_factory=dict)  # commit, dirty, snapshot
+    image: Sealed | None = None  # None: in this machine's Python
+    stage_image: bool = False  # copy it to scratch, too
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables of all trainings
+    datasets: Mapping[str, Sealed] = field(default_factory=dict)  # by name; others are looked for
+    own_data: str | None = None  # the name of that which the user's own problems read
+    unstaged: Unstaged = "in_place"
+
+
+def how(
+    store: Store, number: int, content: Mapping[str, Any], group: Mapping[str, Any], gpu: str
+) -> How:
+    """How the runs of a group of a submission are trained, by what was written down."""
+    code, profile = content["code"], content["profile"]
+    archive = store.code / code["file"]
+    image = Sealed.from_json(content["image"]) if content.get("image") else None
+    return How(
+        data=Path(content["data"]) if content["data"] else None,
+        modules=(archive, *(archive / folder for folder in code["own"])),
+        python=content["python"] or (command.PYTHON if image else sys.executable),
+        threads=group["threads"],
+        gpu=gpu,
+        needs_gpu=group["needs_gpu"],
+        checkpoint_every=content["checkpoint_every"],
+        max_attempts=content["max_attempts"],
+        requeues=frozenset(content["requeues"]),
+        scratch=profile["scratch"],
+        submission=number,
+        code={"commit": code["commit"], "dirty": code["dirty"], "snapshot": code["sha256"]},
+        image=image,
+        stage_image=profile.get("stage_image", False),
+        environment=profile.get("environment", {}),
+        datasets={
+            name: Sealed.from_json(found) for name, found in content.get("datasets", {}).items()
+        },
+        own_data=content.get("own_data"),
+        unstaged=profile.get("unstaged", "in_place"),
+    )

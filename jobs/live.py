@@ -1,0 +1,79 @@
+"""A training under way on the node, seen from outside."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs import memory, provenance, record, signals
+from jobs.attempts import Attempt
+from jobs.failure import Failure
+from jobs.how import How
+
+
+@dataclass(eq=False)
+class Live:
+    """The process of one attempt, and what is known of it."""
+
+    attempt: Attempt
+    process: "subprocess.Popen[bytes]"
+    staging: dict[str, Any] | None  # how its data came to this node
+    gpu: str  # the GPUs that it was given
+    others: set[str] = field(default_factory=set)  # runs that were trained beside it
+    is_told: bool = False  # to stop
+    start: float = field(default_factory=time.perf_counter)
+    oom_kills: int = field(default_factory=memory.oom_kills)
+    total: dict[str, Any] = field(default_factory=dict)  # what it cost
+
+    def has_ended(self) -> bool:
+        """Whether it has; what it left behind is ended, too."""
+        pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+        if pid == 0:
+            return False
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.total = {
+            "wall_s": time.perf_counter() - self.start,
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "peak_memory_bytes": usage.ru_maxrss * 1024,
+        }
+        signals.kill_session(self.process.pid)
+        return True
+
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended it; 137: of its container."""
+        return self.process.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+
+    def tell(self, why: Failure) -> None:
+        """Let it write a checkpoint and leave; once is enough."""
+        if self.process.returncode is None and not self.is_told:
+            self.is_told = True
+            self.attempt.folder.try_note("stopping", fence=self.attempt.fence, **why.to_json())
+            signals.signal_one(self.process.pid, signal.SIGTERM)
+
+    def outcome(self, how: How) -> dict[str, Any] | Failure | None:
+        """The record to publish; None: it left none; a failure: it left what is none."""
+        attempt = self.attempt
+        try:
+            outcome: dict[str, Any] = json.loads(attempt.outcome_file.read_bytes())
+            found = record.parse(outcome).id
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            return Failure(failure="exception", message=f"{attempt.outcome_file.name}: {error}")
+        if found != attempt.folder.id:
+            return Failure(failure="exception", message=f"trained another run: {found}")
+        outcome["cost"]["total"] = self.total
+        outcome["provenance"] |= {
+            **how.code,
+            **provenance.of_launch(),
+            "image": how.image.to_json() if how.image else None,
+            "staging": self.staging,
+            "attempts": attempt.fence,
+            "co_tenants": sorted(self.others),
+        }
+        return outcome

@@ -1,0 +1,263 @@
+"""What the runs of one array task use on this node: scratch, the image, the data; all verified."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from containers import runtime
+from containers.command import Container
+from containers.runtime import ContainerError
+from jobs import provenance, scratch, seal, stage
+from jobs.failure import Failure, is_disk_full
+from jobs.how import How, Sealed
+from jobs.manifest import File, Manifest, ManifestError
+from jobs.seal import DriftedError
+from jobs.store import Store
+from jobs.sweep import Run
+
+_BETWEEN_LINES = 10.0
+"""Seconds between two lines of the log about one copy."""
+
+
+class UnusableDataError(RuntimeError):
+    """The data cannot be read on this node."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Whom to tell what happens, on behalf of one attempt."""
+
+    log: Callable[[str], object]  # a line of its log
+    note: Callable[..., object]  # an event of its journal: name, and details
+    pulse: Callable[[], object]  # called often; what it raises ends the preparation
+
+
+class Node:
+    """The surroundings of an array task's runs, for as long as they run: a context.
+
+    Args:
+        store: the sweep.
+        how: how its runs are trained.
+        owner: the job whose leases these are.
+    """
+
+    def __init__(self, store: Store, how: How, owner: str) -> None:
+        self._store, self._how, self._owner = store, how, owner
+        self._stack = ExitStack()
+        self._place: Path | None = None  # the node's scratch
+        self._staged: dict[str, Path] = {}  # by hash
+        self.scratch: Path | None = None  # for temporary files; None: where they usually go
+
+    def __enter__(self) -> Self:
+        """Make a folder for temporary files below the node's scratch, if there is a scratch."""
+        self._place = scratch.expanded(self._how.scratch)
+        with suppress(OSError):  # staging says what is wrong with it
+            if (place := scratch.make(self._how.scratch, self._stack)) is not None:
+                self.scratch = scratch.temporary(place, self._stack)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of what was staged, and remove the temporary files."""
+        self._stack.close()
+
+    def container(self, told: Told) -> Container | None:
+        """The image, verified on this node; None: the training runs as it is.
+
+        Raises:
+            DriftedError: it is not what was submitted; names both hashes.
+            ContainerError: no runtime on this node.
+            OSError: it cannot be read.
+        """
+        image = self._how.image
+        if image is None:
+            return None
+        found = runtime.find()
+        path = self._staged_image(image, told) if self._how.stage_image else None
+        if path is None:
+            seal.check(image.path, image.sha256, told.pulse)
+            path = image.path
+        return Container(
+            runtime=found,
+            image=path,
+            workdir=scratch.temporary(self.scratch or Path(tempfile.gettempdir()), self._stack),
+            writable=(self._store.root.resolve(),),
+        )
+
+    def _staged_image(self, image: Sealed, told: Told) -> Path | None:
+        size = image.path.stat().st_size
+        file = File(path=image.path.name, size=size, sha256=image.sha256)
+        name, manifest = f"image {file.path}", Manifest((file,))
+        folder, _ = self._stage(name, manifest, image.path.parent, told)
+        return None if folder is None else folder / file.path
+
+    def check_code(self) -> None:
+        """Compare the code snapshot with what was submitted.
+
+        Raises:
+            DriftedError: it is another one; names both hashes.
+        """
+        if self._how.code:
+            seal.check(self._how.modules[0], self._how.code["snapshot"])
+
+    def data_of(self, run: Run, told: Told) -> tuple[Path | None, dict[str, Any] | None]:
+        """The folder of the run's data on this node, and what the record says of how it came there.
+
+        A data set that nobody could look at when the run was submitted is left to the training,
+        which compares it with the catalog.
+
+        Raises:
+            ManifestError: it is not what was submitted; names file and both hashes.
+            NoRoomError: it cannot be staged, and it is an archive, or the profile says
+                `unstaged: fail`.
+            UnusableDataError: it cannot be read.
+        """
+        name = provenance.dataset_of(run)
+        if name is None and provenance.is_own(run):
+            name = self._how.own_data
+        sealed = self._how.datasets.get(name or "")
+        if name is None or sealed is None:
+            return self._how.data, None
+        manifest = self._manifest(sealed)
+        folder, report = self._stage(name, manifest, sealed.path, told)
+        if folder is None:
+            folder = sealed.path
+            self._verify(manifest, folder, told, alone=provenance.is_own(run))
+        return folder, {"dataset": name, "manifest": manifest.sha256, **report}
+
+    def _manifest(self, sealed: Sealed) -> Manifest:
+        file = self._store.manifest_file(sealed.sha256)
+        try:
+            manifest = Manifest.from_json(json.loads(file.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise DriftedError(f"{file}: cannot be read: {error}") from error
+        if manifest.sha256 != sealed.sha256:
+            raise DriftedError(f"{file}: sha256 {manifest.sha256}, expected {sealed.sha256}")
+        return manifest
+
+    def _stage(
+        self, name: str, manifest: Manifest, source: Path, told: Told
+    ) -> tuple[Path | None, dict[str, Any]]:
+        """Where it was staged, and what that took; None: read it in place."""
+        if manifest.sha256 in self._staged:
+            return self._staged[manifest.sha256], {"copied_bytes": 0, "hit": True}
+        is_full = False
+        if self._place is None:
+            problem = f"no scratch: the profile's is {self._how.scratch!r}"
+        else:
+            try:
+                return self._copy(name, manifest, source, told)
+            except OSError as error:
+                if self._how.unstaged == "fail" and _is_of(error, source):
+                    raise UnusableDataError(f"{name}: {_words(error)}") from error
+                problem, is_full = _words(error), isinstance(error, stage.NoRoomError)
+        is_archive = _is_archive(source)
+        if self._how.unstaged == "fail" or (is_archive and is_full):
+            raise stage.NoRoomError(f"{name} cannot be staged: {problem}")
+        if is_archive:
+            raise UnusableDataError(f"{source} is an archive, to be unpacked on scratch: {problem}")
+        if self._how.scratch is not None:
+            told.note("not staged", what=name, message=problem)
+            told.log(f"{name} is read where it lies: {problem}")
+        return None, {"in_place": True}
+
+    def _copy(
+        self, name: str, manifest: Manifest, source: Path, told: Told
+    ) -> tuple[Path, dict[str, Any]]:
+        lines = _Lines(name, manifest.size, told)
+        root = stage.store_of(self._place or Path())
+        found = self._stack.enter_context(
+            stage.staged(
+                root,
+                manifest,
+                source,
+                owner=self._owner,
+                on_wait=lines.wait,
+                on_bytes=lines.count,
+            )
+        )
+        report = {
+            "copied_bytes": found.copied,
+            "seconds": round(found.seconds, 3),
+            "waited_s": round(found.waited, 3),
+            "hit": found.hit,
+        }
+        told.note("staged", what=name, place=str(found.path), **report)
+        self._staged[manifest.sha256] = found.path
+        return found.path, report
+
+    @staticmethod
+    def _verify(manifest: Manifest, folder: Path, told: Told, *, alone: bool) -> None:
+        """Compare the original, where it lies, with what was submitted."""
+        try:
+            if not folder.exists():
+                raise UnusableDataError(f"{folder} is not there on this node; is it mounted?")
+            stage.in_place(manifest, folder, told.pulse, alone=alone)
+        except OSError as error:
+            raise UnusableDataError(_words(error)) from error
+
+
+class _Lines:
+    """What a task tells of a copy: that it waits, and now and then how far it is."""
+
+    def __init__(self, name: str, size: int, told: Told) -> None:
+        self._name, self._size, self._told = name, size, told
+        self._done, self._is_waiting, self._last = 0, False, time.monotonic()
+
+    def wait(self) -> None:
+        self._told.pulse()
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._told.note("waiting", what=self._name, message="another task is copying it here")
+            self._told.log(f"waits for another task that is copying {self._name} to this node")
+
+    def count(self, size: int) -> None:
+        self._told.pulse()
+        self._done += size
+        if time.monotonic() - self._last >= _BETWEEN_LINES:
+            self._last = time.monotonic()
+            self._told.log(f"{self._name}: {self._done >> 20} of {self._size >> 20} MiB copied")
+
+
+def why_not(error: Exception) -> Failure:
+    """Why a training could not be started, by what `Node` or the start itself raised."""
+    text = _words(error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, DriftedError | ManifestError):
+        name = text.partition(": ")[0]
+        message = f"{Path(name).name} is not what was submitted"
+        return Failure(failure="drifted", message=message, evidence=text)
+    if isinstance(error, stage.NoRoomError) or is_disk_full(error):
+        return Failure(failure="disk_full", message=text, evidence="scratch")
+    if isinstance(error, UnusableDataError):
+        return Failure(failure="bad_data", message=text, evidence="staging")
+    evidence = "container runtime" if isinstance(error, ContainerError) else "start"
+    return Failure(failure="image", message=f"cannot be started: {text}", evidence=evidence)
+
+
+def _words(error: OSError) -> str:
+    """The error's text, with the file if it names one."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def _is_archive(source: Path) -> bool:
+    """Whether it is a file; what cannot be looked at is found to be so later."""
+    try:
+        return source.is_file()
+    except OSError:
+        return False
+
+
+def _is_of(error: OSError, folder: Path) -> bool:
+    return error.filename is not None and Path(str(error.filename)).is_relative_to(folder)

@@ -1,0 +1,26 @@
+"""A training ends when the launcher that started it is gone."""
+
+import ctypes
+import os
+import signal
+import stat
+import threading
+
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def die_with_parent() -> None:
+    """End when the launcher is gone.
+
+    The kernel sees to that (prctl(2), Linux), but in a container the parent is another process:
+    there the standard input, which only the launcher holds open, comes to its end.
+    """
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_await_end_of_input, daemon=True).start()
+
+
+def _await_end_of_input() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,146 @@
+"""What a run is given has to be what was submitted: files are compared by sha256 before use.
+
+A file of a gigabyte is hashed once per node, not once per run: the hash is kept as long as the
+file's device, inode, size and times stay as they were.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from jobs.manifest import sha256_of
+
+_PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
+"""Not $TMPDIR, which many sites make anew for each job: then each job would hash everything again."""
+
+_PAUSE = 0.1  # seconds
+_KEPT = 30 * 86400.0  # seconds; a file that is still in use is then hashed once more
+
+
+class DriftedError(RuntimeError):
+    """Code, image or data are not what was submitted."""
+
+
+def check(path: Path, sha256: str, pulse: Callable[[], object] = lambda: None) -> None:
+    """Compare a file with what was written down when it was submitted.
+
+    `pulse` is called often meanwhile; what it raises ends it.
+
+    Raises:
+        DriftedError: it is another one; names both hashes.
+        OSError: it cannot be read.
+    """
+    found = known_sha256(path, pulse)
+    if found != sha256:
+        raise DriftedError(f"{path}: sha256 {found}, expected {sha256}")
+
+
+def known_sha256(path: Path, pulse: Callable[[], object] = lambda: None) -> str:
+    """The sha256 of a file's content, hashed once per node and state of the file.
+
+    Of several that ask at once, one hashes and the others wait. `pulse` is called often meanwhile;
+    what it raises ends it.
+    """
+    return _once(lambda: _state(path), lambda: sha256_of(path, lambda _: pulse()), pulse)
+
+
+def once_for_all(
+    paths: Sequence[Path], sha256: str, look: Callable[[], object], pulse: Callable[[], object]
+) -> None:
+    """Look, once per node and state of all these files, whether they are what has that hash.
+
+    For data sets of so many files that a hash of each would be too much to remember.
+
+    Args:
+        paths: the files; they need not be there.
+        sha256: of what they should be.
+        look: raises if they are not.
+        pulse: as of `known_sha256`.
+    """
+
+    def state() -> str:
+        digest = hashlib.sha256(sha256.encode())
+        for path in paths:
+            pulse()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                digest.update(f"\0{path}\0{_state(path)}".encode(errors="surrogateescape"))
+        return f"{socket.gethostname()}-{digest.hexdigest()}"
+
+    def found() -> str:
+        look()
+        return sha256
+
+    _once(state, found, pulse)
+
+
+def _once(state: Callable[[], str], look: Callable[[], str], pulse: Callable[[], object]) -> str:
+    """What `look` finds, a sha256; from memory if it was looked for in this state."""
+    before = state()
+    with _remembered(before, pulse) as memory:
+        if memory is None:
+            return look()
+        kept = os.read(memory, 100).decode(errors="replace")
+        if re.fullmatch("[0-9a-f]{64}", kept):  # else its writer was killed
+            return kept
+        found = look()
+        if state() == before:
+            with suppress(OSError):  # a full /tmp: hashed again the next time
+                os.ftruncate(memory, 0)
+                os.pwrite(memory, found.encode(), 0)
+        return found
+
+
+def _state(path: Path) -> str:
+    found = path.stat()
+    numbers = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return "-".join([socket.gethostname(), *map(str, numbers)])
+
+
+@contextmanager
+def _remembered(state: str, pulse: Callable[[], object]) -> Iterator[int | None]:
+    """The open, locked file that holds the hash for a state; None where there is no safe place."""
+    folder = _PLACE / f"probprec-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise PermissionError(folder)  # somebody else could write our hashes
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        _forget_old(folder)
+        memory = os.open(folder / f"sha256-{state}", flags, 0o600)
+    except OSError:
+        yield None
+        return
+    try:
+        while not _is_locked(memory):
+            pulse()
+            time.sleep(_PAUSE)
+        yield memory
+    finally:
+        os.close(memory)
+
+
+@cache
+def _forget_old(folder: Path) -> None:
+    """Remove hashes of long ago, once per process: their files have changed since, or are gone."""
+    oldest = time.time() - _KEPT
+    for path in folder.glob("sha256-*"):
+        with suppress(OSError):
+            if path.lstat().st_mtime < oldest:
+                path.unlink()
+
+
+def _is_locked(memory: int) -> bool:
+    """Whether it is ours now."""
+    try:
+        fcntl.flock(memory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

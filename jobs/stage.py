@@ -1,0 +1,166 @@
+"""Data sets on a node's own disk: copied once, verified, shared by all tasks of a user there.
+
+ROOT/
+  lock             held (flock) while leases and room are looked at; never during a copy
+  sets/KEY/        a whole set, named by its manifest's hash
+    data/          its files, read-only
+    state.json     written last: size, inode, times, ... of each file when it was verified
+  partial/KEY/     the same while it is being copied; whoever comes next goes on with it
+  partial/KEY.lock held (flock) by the one that copies; the others wait for it
+  partial/KEY.size the bytes that it has reserved
+  leases/KEY.JOB.* held (flock) by each task that reads the set
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from jobs import seal, stage_store
+from jobs.manifest import Manifest, ManifestError, naming, plain_files, sha256_of
+from jobs.stage_store import ForeignStoreError, locked, nothing
+from jobs.stage_task import NoRoomError, Task
+
+__all__ = ["ForeignStoreError", "NoRoomError", "Staged", "in_place", "prune", "staged", "store_of"]
+
+_MANY = 256  # files; of a larger set, one hash is remembered for so many of them
+OnWait = Callable[[], object]
+OnBytes = Callable[[int], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """A set on this node, and what it took."""
+
+    path: Path  # the folder of its files, which are read-only
+    copied: int  # bytes written by this task
+    seconds: float  # in all, waiting included
+    waited: float  # seconds of it, for other tasks
+    hit: bool  # it was there
+
+
+def store_of(scratch: Path) -> Path:
+    """The store of this user below a folder for temporary data, which users may share."""
+    return scratch / f"probprec-datasets-{os.geteuid()}"
+
+
+@contextmanager
+def staged(
+    root: Path,
+    manifest: Manifest,
+    source: Path,
+    *,
+    owner: str = "",
+    on_wait: OnWait = nothing,
+    on_bytes: OnBytes = nothing,
+) -> Iterator[Staged]:
+    """Have the set on this node for as long as the context lasts.
+
+    Args:
+        root: the store, a folder on the node's disk; made if it is not there.
+        manifest: what the set is.
+        source: the folder with the original files, or an archive with them.
+        owner: the job, to be seen in the names of lease files; of A-Z a-z 0-9 _ . and -
+        on_wait: called several times a second as long as another task copies the set.
+        on_bytes: told of the bytes of every block that is written, and of 0 for one only read.
+            What it or `on_wait` raises ends the attempt; the next one goes on with the copy.
+
+    Raises:
+        ManifestError: the original is not what the manifest says; names file and both hashes.
+        NoRoomError: the disk is too full.
+        ForeignStoreError: the store is not this user's alone.
+        OSError: the disk, or the original, cannot be read or written; names the file.
+        ValueError: `owner` has other characters.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", owner):
+        raise ValueError(f"owner {owner!r}: only A-Z a-z 0-9 _ . and - are allowed")
+    begun = time.monotonic()
+    task = Task(root, manifest, on_wait, on_bytes)
+    lease, hit = task.obtain(source, owner)
+    seconds = time.monotonic() - begun
+    try:
+        yield Staged(
+            path=task.data, copied=task.copied, seconds=seconds, waited=task.waited, hit=hit
+        )
+    finally:
+        stage_store.end(lease)
+
+
+def prune(root: Path) -> dict[str, int]:
+    """Remove the sets that nobody reads; the bytes of each, by its key.
+
+    Raises:
+        ForeignStoreError: the store is not this user's alone.
+    """
+    removed: dict[str, int] = {}
+    if not root.exists() and not root.is_symlink():
+        return removed
+    stage_store.create(root)
+    with locked(root / "lock"):
+        for folder in stage_store.unused(root):
+            key = folder.name.partition(".")[0]
+            removed[key] = removed.get(key, 0) + stage_store.remove(root, folder)
+        stage_store.sweep_locks(root)
+    return removed
+
+
+def in_place(
+    manifest: Manifest, folder: Path, pulse: OnWait = nothing, *, alone: bool = False
+) -> None:
+    """Compare the original, where it lies, with what it was; hashed once per node and state.
+
+    Args:
+        manifest: what it was.
+        folder: where it lies.
+        pulse: called often meanwhile; what it raises ends it.
+        alone: whether a file that the manifest does not have is wrong, too: whoever reads all that
+            is in the folder would read it.
+
+    Raises:
+        ManifestError: files are missing or others; each is named, with both hashes.
+        OSError: a file cannot be read; it is named.
+    """
+    wrong = []
+    if alone:
+        known = {folder / file.path for file in manifest.files}
+        more = (path for path in plain_files(folder, pulse) if path not in known)
+        wrong += [f"{path}: is not in its manifest" for path in more]
+    for start in range(0, len(manifest.files), _MANY):
+        part = Manifest(manifest.files[start : start + _MANY])
+        try:
+            _look(part, folder, pulse, one_by_one=len(manifest.files) <= _MANY)
+        except ManifestError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ManifestError("\n".join(wrong))
+
+
+def _look(manifest: Manifest, folder: Path, pulse: OnWait, *, one_by_one: bool) -> None:
+    """As `in_place`; what was found is remembered for each file, or for all of them."""
+    if one_by_one:
+        _compare(manifest, folder, lambda path: seal.known_sha256(path, pulse))
+        return
+    paths = [folder / file.path for file in manifest.files]
+    compare = partial(_compare, manifest, folder, lambda path: sha256_of(path, lambda _: pulse()))
+    seal.once_for_all(paths, manifest.sha256, compare, pulse)
+
+
+def _compare(manifest: Manifest, folder: Path, sha256: Callable[[Path], str]) -> None:
+    """Errors as of `in_place`."""
+    wrong = []
+    for file in manifest.files:
+        path = folder / file.path
+        try:
+            with naming(path):
+                found = sha256(path)
+        except (FileNotFoundError, NotADirectoryError):
+            wrong.append(f"{path}: missing; sha256 {file.sha256} in its manifest")
+            continue
+        if found != file.sha256:
+            wrong.append(f"{path}: sha256 {found}, not {file.sha256} as its manifest says")
+    if wrong:
+        raise ManifestError("\n".join(wrong))

@@ -1,0 +1,227 @@
+"""The folder of staged sets on a node: who is alive in it, what may go, and how much room there is.
+
+What lives is told by its lock alone: a killed task lets go of lease, reservation and copy at once,
+whatever Slurm knows of it. That is why the folder has to be on a local disk.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from jobs import files
+
+_KEY = re.compile(r"[0-9a-f]{32}(\.\d+)?")
+_SOON, _LATE = 0.02, 0.2  # seconds between two looks at a lock: at first, later
+_PAGE = 4096  # bytes; what a file takes at least
+
+
+class ForeignStoreError(OSError):
+    """The store is not this user's alone, so that nothing in it can be trusted."""
+
+
+def nothing(*_: object) -> None:
+    """What is called where nobody wants to be told."""
+
+
+def create(root: Path) -> None:
+    """Make the store; only its user can enter. ForeignStoreError if somebody else made it."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (root, root / "sets", root / "partial", root / "leases"):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        check_own(folder)
+
+
+def check_own(folder: Path) -> None:
+    """ForeignStoreError if it is a link, somebody else's, or was open for others to write."""
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode):
+        why = "is no folder (a link is not followed)"
+    elif about.st_uid != os.geteuid():
+        why = f"belongs to user {about.st_uid}, not to {os.geteuid()}"
+    elif about.st_mode & 0o022:
+        why = f"has mode {stat.S_IMODE(about.st_mode):04o}: others may have written into it"
+    else:
+        if about.st_mode & 0o077:
+            folder.chmod(0o700)
+        return
+    text = f"{why}; staged data has to be this user's alone: remove it, or name another scratch"
+    raise ForeignStoreError(errno.EPERM, text, str(folder))
+
+
+def is_own(path: Path, *, folder: bool) -> bool:
+    """Whether it is a plain file, or a folder, of this user, that nobody else can write to."""
+    about = path.lstat()
+    is_kind = stat.S_ISDIR(about.st_mode) if folder else stat.S_ISREG(about.st_mode)
+    return is_kind and about.st_uid == os.geteuid() and not about.st_mode & 0o022
+
+
+@contextmanager
+def locked(path: Path, on_wait: Callable[[], object] = nothing) -> Iterator[float]:
+    """Hold a lock file; gives the seconds of waiting. `on_wait` is called, often, meanwhile."""
+    begun, pause = time.monotonic(), _SOON
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            if _try_lock(descriptor, fcntl.LOCK_EX) and files.is_at(descriptor, path):
+                yield time.monotonic() - begun
+                return
+        finally:
+            os.close(descriptor)
+        on_wait()
+        time.sleep(pause)
+        pause = min(_LATE, 1.5 * pause)
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds that file's lock."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def end(lease: tuple[int, Path]) -> None:
+    """The set is not in use any more, by this task."""
+    descriptor, path = lease
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def unused(root: Path, *, but: str = "") -> list[Path]:
+    """What may go: what killed copiers left, then sets that nobody reads, the longest unused first.
+
+    Leases of the dead are swept on the way. To be called with the root's lock.
+    """
+    read = {but}
+    for lease in (root / "leases").iterdir():
+        if is_held(lease):
+            read.add(lease.name.partition(".")[0])
+        else:
+            lease.unlink(missing_ok=True)  # whoever ends a lease does not ask for the lock
+    kept = [path for path in (root / "sets").iterdir() if _KEY.fullmatch(path.name)]
+    left = [
+        path
+        for path in (root / "partial").iterdir()
+        if _KEY.fullmatch(path.name) and path.name != but and not is_held(lock_of(path))
+    ]
+    aside = [path for path in kept if "." in path.name]
+    sets = [path for path in kept if "." not in path.name and path.name not in read]
+    return [*aside, *left, *sorted(sets, key=lambda path: path.lstat().st_mtime)]
+
+
+def lock_of(partial: Path) -> Path:
+    """The file that the one holds who copies into a partial folder."""
+    return partial.with_name(f"{partial.name}.lock")
+
+
+def reservation_of(partial: Path) -> Path:
+    """The file with the bytes that a copier counts on."""
+    return partial.with_name(f"{partial.name}.size")
+
+
+def free(root: Path) -> int:
+    """Bytes that are free and not reserved by a copier that is alive.
+
+    Reservations of the dead are swept on the way. To be called with the root's lock.
+    """
+    about = os.statvfs(root)
+    left = about.f_bavail * about.f_frsize
+    for reserved in (root / "partial").glob("*.size"):
+        partial = reserved.with_suffix("")
+        if not is_held(lock_of(partial)):
+            reserved.unlink(missing_ok=True)
+            continue
+        with suppress(FileNotFoundError, ValueError):  # done just now; torn, so not begun yet
+            left -= max(0, int(reserved.read_text()) - bytes_in(partial))
+    return left
+
+
+def remove(root: Path, folder: Path) -> int:
+    """Remove a set, or what is left of one; the bytes that it had. With the root's lock.
+
+    Whoever is killed on the way leaves no half of it under its name.
+    """
+    size = bytes_in(folder)
+    if "." not in folder.name:
+        aside = root / "sets" / f"{folder.name}.{time.time_ns()}"
+        folder.rename(aside)
+        folder = aside
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
+    return size
+
+
+def sweep_locks(root: Path) -> None:
+    """Remove the lock files that nobody holds."""
+    for path in (root / "partial").glob("*.lock"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if _try_lock(descriptor, fcntl.LOCK_EX):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def signature(path: Path) -> list[int]:
+    """What changes when a file, or the names in a folder, change."""
+    found = path.lstat()
+    times = [found.st_mtime_ns, found.st_ctime_ns]
+    return [found.st_size, found.st_ino, *times, found.st_mode, found.st_uid]
+
+
+def on_disk(size: int) -> int:
+    """Bytes that a file of so many bytes takes."""
+    return -(-size // _PAGE) * _PAGE
+
+
+def bytes_in(folder: Path) -> int:
+    """Bytes that the files in a folder take; what vanishes meanwhile does not count."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += on_disk(Path(parent, name).lstat().st_size)
+    return total
+
+
+def is_trusted(folder: Path, paths: set[str]) -> bool:
+    """Whether all in it is this user's, and no file other than those of `paths`."""
+
+    def failed(error: OSError) -> Any:
+        raise error
+
+    if not is_own(folder, folder=True):
+        return False
+    for parent, folders, names in os.walk(folder, onerror=failed):
+        for name in folders:
+            if not is_own(Path(parent, name), folder=True):
+                return False
+        for name in names:
+            path = Path(parent, name)
+            if not is_own(path, folder=False) or path.relative_to(folder).as_posix() not in paths:
+                return False
+    return True

@@ -1,0 +1,244 @@
+"""One task that wants a data set on its node: looking for it, making room for it, copying it."""
+
+import errno
+import fcntl
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from jobs import files, stage_store
+from jobs.failure import is_disk_full
+from jobs.manifest import Manifest, sha256_of
+from jobs.stage_copy import READ_ONLY, fill
+from jobs.stage_store import locked
+
+SPARE = 64 << 20
+"""Bytes that are left free: logs and temporary files want some."""
+
+
+class NoRoomError(OSError):
+    """The disk has no room for the set, even without all that nobody uses."""
+
+    def __str__(self) -> str:
+        """The text, without the error's number."""
+        return self.strerror or super().__str__()
+
+
+class Task:
+    """One task that wants one set, and what it took so far."""
+
+    def __init__(
+        self,
+        root: Path,
+        manifest: Manifest,
+        on_wait: Callable[[], object],
+        on_bytes: Callable[[int], object],
+    ) -> None:
+        self.root, self.manifest = root, manifest
+        self.key = manifest.sha256[:32]
+        self.place = root / "sets" / self.key
+        self.data = self.place / "data"
+        self.partial = root / "partial" / self.key
+        self.copied, self.waited = 0, 0.0
+        self._on_wait, self._on_bytes = on_wait, on_bytes
+        self._told: BaseException | None = None  # what `on_bytes` or `on_wait` raised
+
+    def obtain(self, source: Path, owner: str) -> tuple[tuple[int, Path], bool]:
+        """Find or copy the set, and lease it; the lease, and whether it was there."""
+        with self._disk_full_is_no_room():
+            stage_store.create(self.root)
+            with self.locked(stage_store.lock_of(self.partial)):
+                lease = self.lease(owner)
+                try:
+                    hit = self.is_whole()
+                    if not hit:
+                        self.copy(source)
+                except BaseException:
+                    stage_store.end(lease)
+                    raise
+        return lease, hit
+
+    def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except BaseException as error:
+            self._told = error
+            raise
+
+    def _wait(self) -> None:
+        self._tell(self._on_wait)
+
+    def _count(self, size: int) -> None:
+        self.copied += size
+        self._tell(self._on_bytes, size)
+
+    def _is_full(self, error: OSError) -> bool:
+        """Whether it is this disk that is full, and no other that is written to meanwhile."""
+        return is_disk_full(error) and error is not self._told
+
+    @contextmanager
+    def _disk_full_is_no_room(self) -> Iterator[None]:
+        """A disk so full that not even a lease can be written is one without room, too."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, NoRoomError) or not self._is_full(error):
+                raise
+            text = f"{self.root}: {self.manifest.size} bytes wanted: {error.strerror}"
+            raise NoRoomError(errno.ENOSPC, text) from error
+
+    @contextmanager
+    def locked(self, path: Path) -> Iterator[None]:
+        """Hold a lock, and count the seconds until then."""
+        with locked(path, self._wait) as waited:
+            self.waited += waited
+            yield
+
+    def lease(self, owner: str) -> tuple[int, Path]:
+        """Say that the set is in use; who is killed does so no longer."""
+        with self.locked(self.root / "lock"):  # else the file could be swept before it is locked
+            prefix = ".".join(filter(None, (self.key, owner, "")))
+            descriptor, name = tempfile.mkstemp(dir=self.root / "leases", prefix=f"{prefix}.")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return descriptor, Path(name)
+
+    def is_whole(self) -> bool:
+        """Whether the set is there; files that were touched since are hashed again."""
+        try:
+            is_own = all(stage_store.is_own(path, folder=True) for path in self._folders())
+            now = self._state(self.data)
+        except OSError:
+            return False
+        known = self._known()
+        touched = [file for file in self.manifest.files if known.get(file.path) != now[file.path]]
+        for file in touched:
+            if not self._is_still(self.data / file.path, file.sha256):
+                return False
+        is_as_it_was = now == known
+        paths = {file.path for file in self.manifest.files}
+        if not is_own or not (is_as_it_was or stage_store.is_trusted(self.data, paths)):
+            return False
+        if not is_as_it_was:
+            with suppress(OSError):  # then they are hashed again the next time
+                self._write_state(self.place)
+        os.utime(self.place)  # when it was used last
+        return True
+
+    def _folders(self) -> list[Path]:
+        inner = {parent for file in self.manifest.files for parent in Path(file.path).parents}
+        return [self.place, *(self.data / folder for folder in sorted(inner))]
+
+    def _state(self, data: Path) -> dict[str, Any]:
+        """The signature of each file, and of each folder: a name that is added changes it."""
+        files_ = {
+            file.path: stage_store.signature(data / file.path) for file in self.manifest.files
+        }
+        inner = (folder.relative_to(self.data) for folder in self._folders()[1:])
+        return files_ | {f"{folder}/": stage_store.signature(data / folder) for folder in inner}
+
+    def _known(self) -> dict[str, Any]:
+        path = self.place / "state.json"
+        try:
+            content = (
+                json.loads(path.read_bytes()) if stage_store.is_own(path, folder=False) else {}
+            )
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _write_state(self, folder: Path) -> None:
+        content = files.to_json(self._state(folder / "data"))
+        files.write_atomically(folder / "state.json", content)
+
+    def _is_still(self, path: Path, sha256: str) -> bool:
+        try:
+            if not stage_store.is_own(path, folder=False):
+                return False
+            is_same = sha256_of(path, lambda _: self._count(0)) == sha256
+            if stat.S_IMODE(path.lstat().st_mode) != READ_ONLY:
+                path.chmod(READ_ONLY)
+        except OSError as error:
+            if error is self._told:
+                raise
+            return False
+        return is_same
+
+    def copy(self, source: Path) -> None:
+        """Copy the set, or what is left of it; room that others take meanwhile is made again."""
+        if self.place.exists() or self.place.is_symlink():  # it was spoilt
+            with self.locked(self.root / "lock"):
+                stage_store.remove(self.root, self.place)
+        while True:
+            try:
+                self._fill(source)
+            except OSError as error:
+                if not self._is_full(error):
+                    raise
+                if isinstance(error, NoRoomError) or not self._evict():
+                    self._give_up()
+                    raise
+            else:
+                return
+
+    def _fill(self, source: Path) -> None:
+        try:
+            self._reserve()
+            fill(source, self.partial / "data", self.manifest, self._count)
+            self._write_state(self.partial)
+            with self.locked(self.root / "lock"):
+                self.partial.rename(self.place)
+        finally:
+            stage_store.reservation_of(self.partial).unlink(missing_ok=True)
+
+    def _reserve(self) -> None:
+        """Make sure that there is room, and keep others from counting on it."""
+        with self.locked(self.root / "lock"):
+            self._make_partial()
+            stage_store.reservation_of(self.partial).unlink(missing_ok=True)  # of a killed copier
+            whole = sum(stage_store.on_disk(file.size) for file in self.manifest.files)
+            need = max(0, whole - stage_store.bytes_in(self.partial)) + SPARE
+            unused = stage_store.unused(self.root, but=self.key)
+            free = stage_store.free(self.root)
+            if free + sum(map(stage_store.bytes_in, unused)) >= need:  # else it would be in vain
+                while free < need and unused:
+                    stage_store.remove(self.root, unused.pop(0))
+                    free = stage_store.free(self.root)
+            if free < need:
+                text = (
+                    f"{whole} bytes wanted, {max(0, free)} free, of which {SPARE} stay free for"
+                    " logs; all else is in use"
+                )
+                raise NoRoomError(errno.ENOSPC, f"{self.root}: {text}")
+            stage_store.reservation_of(self.partial).write_text(str(whole))
+
+    def _make_partial(self) -> None:
+        """The folder to copy into: what a killed copier left, if that can be trusted."""
+        try:
+            if stage_store.is_own(self.partial, folder=True):
+                for state in self.partial.glob("*state.json*"):
+                    state.unlink()
+            names = {f"data/{file.path}" for file in self.manifest.files}
+            if not stage_store.is_trusted(self.partial, names):
+                stage_store.remove(self.root, self.partial)
+        except FileNotFoundError:
+            pass
+        self.partial.mkdir(mode=0o700, exist_ok=True)
+
+    def _evict(self) -> bool:
+        """Remove what is wanted least; False: there is nothing."""
+        with self.locked(self.root / "lock"):
+            doomed = stage_store.unused(self.root, but=self.key)[:1]
+            for folder in doomed:
+                stage_store.remove(self.root, folder)
+        return bool(doomed)
+
+    def _give_up(self) -> None:
+        """Leave nothing behind: half a set would only keep the disk full."""
+        with self.locked(self.root / "lock"):
+            if self.partial.exists():
+                stage_store.remove(self.root, self.partial)
