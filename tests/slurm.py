@@ -25,14 +25,12 @@ from typing import Any
 import pytest
 
 from cluster.lab import Lab, Settings
+from cluster.lab.faults import NODE_IS_DONE
 from jobs import record
 from jobs.store import Store
 
-LONG = 240.0
+LONG = 600.0
 """Seconds after which something that should happen has not; nothing waits that long when all is well."""
-
-NODE_IS_DONE = 3.0
-"""Seconds after which a node has done with the old start of a requeued job."""
 
 OPTIMIZERS = {
     "SGD": "{lr: 0.05}",
@@ -143,9 +141,11 @@ def make_profile(
 ) -> Path:
     """A profile of the lab; with `held` its runs obey the file `hold` in `folder` (see `Case`).
 
-    `nice`: of its trainings; those that a time limit ends must not wait for the others.
+    Hours are its limit: what a run is held counts as the length of its epoch, and a training whose
+    next epoch would not end in time leaves. `nice`: of its trainings; those that a time limit ends
+    must not wait for the others.
     """
-    asked = {"partition": "day", "cpus": 1, "mem": "1500M", "time": "00:10:00"} | (resources or {})
+    asked = {"partition": "day", "cpus": 1, "mem": "1500M", "time": "02:00:00"} | (resources or {})
     content = {"engine": "slurm", "checkpoint_every": "1s", "resources": asked} | more
     if held:
         python = folder / "held-python"
@@ -290,22 +290,21 @@ class Site:
 
     def jobs(self, name: str) -> dict[str, dict[str, str]]:
         """Every element of the queue of that job name, also those that are over, by element."""
-        done = self.lab.run(
-            "squeue",
-            "--noheader",
-            "--array",
-            "--states=all",
-            f"--name={name}",
-            "--format=%F|%K|%A|%T|%r|%N|%k",
-            check=False,
-        )
+        lines = self.squeue("--states=all", f"--name={name}", "--format=%F|%K|%A|%T|%r|%N|%k")
         keys = ("job", "task", "raw", "state", "reason", "node", "comment")
-        rows = [
-            dict(zip(keys, line.split("|", 6), strict=True))
-            for line in done.stdout.split("\n")
-            if line
-        ]
+        rows = [dict(zip(keys, line.split("|", 6), strict=True)) for line in lines]
         return {f"{row['job']}_{row['task']}": row for row in rows}
+
+    def squeue(self, *arguments: str) -> list[str]:
+        """The lines of squeue, an element each; no answer is not an empty queue: it is asked again."""
+        done = wait_for(
+            lambda: (found := self._ask(arguments)).returncode == 0 and found,
+            what="the controller's answer",
+        )
+        return [line for line in done.stdout.split("\n") if line]
+
+    def _ask(self, arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        return self.lab.run("squeue", "--noheader", "--array", *arguments, check=False)
 
     def heal(self) -> None:
         """Start what does not run, and take all nodes back into service."""
@@ -333,7 +332,7 @@ class Site:
                 since = {job: since.get(job, now) for job in waiting}
                 for job in waiting:
                     if now - since[job] >= NODE_IS_DONE:
-                        self.lab.start_now(job)
+                        self.lab.start_now(job, pause=0)
 
     def begin(self) -> None:
         """Start the nudger."""

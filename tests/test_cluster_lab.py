@@ -142,7 +142,7 @@ def test_an_array_uses_both_nodes(shared):
     out = shared.folder / "array"
     submit(
         shared,
-        f'echo "$SLURMD_NODENAME $SLURM_ARRAY_TASK_ID" >>{out}; sleep 1',
+        f'echo "$SLURMD_NODENAME $SLURM_ARRAY_TASK_ID" >>{out}; sleep 5',
         "--array=1-4",
         "--cpus-per-task=2",
     )
@@ -158,7 +158,7 @@ def test_a_gpu_is_scheduled(shared):
     out = shared.folder / "gpus"
     submit(
         shared,
-        f'echo "$CUDA_VISIBLE_DEVICES" >>{out}; sleep 1',
+        f'echo "$CUDA_VISIBLE_DEVICES" >>{out}; sleep 5',
         "--gpus-per-node=gtx1080ti:1",
         "--nodelist=node1",
         "--array=1-3",
@@ -174,8 +174,8 @@ def test_requeue_and_start_now(shared):
     """TERM, KILL after KillWait, and the next start at once instead of in two minutes."""
     out = shared.folder / "requeued"
     script = f"""
-        echo "start $SLURM_RESTART_COUNT" >>{out}
         trap 'echo TERM >>{out}' TERM
+        echo "start $SLURM_RESTART_COUNT" >>{out}
         while true; do sleep 0.1; done"""
     job = submit(shared, script, "--requeue")
     wait_lines(out, 1)
@@ -192,9 +192,9 @@ def test_preempt(shared):
     """The job gets its signal at once, is killed after its grace, and starts again."""
     out = shared.folder / "preempted"
     script = f"""
-        echo "start $SLURM_RESTART_COUNT" >>{out}
         trap 'echo USR2 >>{out}' USR2
         trap 'echo TERM >>{out}' TERM
+        echo "start $SLURM_RESTART_COUNT" >>{out}
         while true; do sleep 0.1; done"""
     asked = ["--partition=preemptible", "--requeue", "--signal=B:USR2@30", "--nodelist=node2"]
     job = submit(shared, script, *asked)
@@ -202,9 +202,9 @@ def test_preempt(shared):
 
     urgent = shared.preempt(["node2"], seconds=1)
 
-    assert wait_lines(out, 2, seconds=10) == ["start ", "USR2"]
+    assert wait_lines(out, 2) == ["start ", "USR2"]
     # Slurm looks every 30 s whether a grace is over.
-    shared.wait_for(urgent, "RUNNING", "COMPLETED", seconds=50)
+    shared.wait_for(urgent, "RUNNING", "COMPLETED", seconds=120)
     shared.start_now(job)
     assert wait_lines(out, 4) == ["start ", "USR2", "TERM", "start 1"]
     shared.run("scancel", job)
@@ -282,7 +282,7 @@ def test_scratch_is_slow(shared):
     file = shared.scratch / "file"
     file.write_text("x")
 
-    shared.slow(0.3)
+    shared.slow(2)
     begun = time.monotonic()
     file.read_text()
     slow = time.monotonic() - begun
@@ -290,8 +290,8 @@ def test_scratch_is_slow(shared):
     begun = time.monotonic()
     file.read_text()
 
-    assert slow > 0.3
-    assert time.monotonic() - begun < 0.3
+    assert slow > 2
+    assert time.monotonic() - begun < 2
 
 
 def test_without_a_file_system_of_its_own_scratch_is_not_filled(shared, monkeypatch):

@@ -155,11 +155,9 @@ def test_the_second_call_asks_no_runtime(
     first = building.build(recipe(base), tmp_path / "images")
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
 
-    started = time.monotonic()
     again = building.build(recipe(base), tmp_path / "images")
 
     assert again == first == building.built(recipe(base), tmp_path / "images")
-    assert time.monotonic() - started < 1
     with pytest.raises(ContainerError, match="neither apptainer nor singularity is on the PATH"):
         building.build(recipe(base, "true"), tmp_path / "images")
     assert not list(scratch.iterdir())

@@ -307,8 +307,8 @@ def test_a_killed_launcher_leaves_nothing_behind(crawling):
     (runtime,) = map(int, Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split())
     os.kill(launcher, signal.SIGKILL)
 
-    wait_for(lambda: not payloads(folder.path), 20, what="the end of the training inside")
-    wait_for(lambda: not session(runtime), 20, what="the end of what mounts the image")
+    wait_for(lambda: not payloads(folder.path), what="the end of the training inside")
+    wait_for(lambda: not session(runtime), what="the end of what mounts the image")
 
 
 def test_a_killed_runtime_leaves_nothing_behind(crawling):
@@ -318,17 +318,17 @@ def test_a_killed_runtime_leaves_nothing_behind(crawling):
     assert session(runtime)
     os.kill(runtime, signal.SIGKILL)
 
-    wait_for(lambda: not payloads(folder.path), 20, what="the end of the training inside")
+    wait_for(lambda: not payloads(folder.path), what="the end of the training inside")
     wait_for(lambda: any(line["event"] == "ended" for line in folder.journal()))
-    wait_for(lambda: not session(runtime), 20, what="the end of what mounts the image")
+    wait_for(lambda: not session(runtime), what="the end of what mounts the image")
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(crawling, tmp_path):
     """The signal reaches the training inside; it saves, and the next attempt goes on from there."""
     words, folder, store = crawling
-    step = folder.attempt(1).checkpointed_step()
+    step = wait_for(folder.attempt(1).checkpointed_step, what="the step of the checkpoint")
     os.kill(claim(folder)["pid"], signal.SIGTERM)
-    wait_for(lambda: any(line["event"] == "ended" for line in folder.journal()), 20)
+    wait_for(lambda: any(line["event"] == "ended" for line in folder.journal()))
     end = ends(store, folder.id)[-1]
     assert end["failure"] == "cancelled"
     assert end["step"] >= step

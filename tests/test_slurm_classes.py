@@ -50,7 +50,7 @@ class Kind:
     in_scratch: bool = False
 
 
-LONGEST = 150.0
+LONGEST = 600.0
 """Seconds after the last act; Slurm looks for jobs over their limit every half minute."""
 
 AT_ONCE = "keep_launcher_stopped"  # what cannot wait until the training has begun
@@ -302,9 +302,8 @@ class Matrix:
         def all_over() -> bool:
             for sweep in SWEEPS:
                 faults = [one for one in FAULTS if one.sweep == sweep and one.name not in found]
-                if not faults or any(not self._is_over(one) for one in faults):
-                    continue
-                found.update({one.fault.name: one for one in self._status(sweep)})
+                if faults and self._are_over(sweep, faults):
+                    found.update({one.fault.name: one for one in self._status(sweep)})
             return len(found) == len(FAULTS)
 
         try:
@@ -314,13 +313,16 @@ class Matrix:
                 found |= {one.fault.name: one for one in self._status(sweep)}
         return [found[fault.name] for fault in FAULTS]
 
-    def _is_over(self, fault: Fault) -> bool:
-        """Whether Slurm is through with it, or it has come to the state that is waited for."""
-        lines = ends(self.store(fault.sweep), self.run_id(fault))
-        if fault.state != "failed":
-            return bool(lines)
-        states = {row["state"] for row in self.site.jobs(fault.sweep).values()}
-        return bool(states) and states <= OVER
+    def _are_over(self, sweep: str, faults: list[Fault]) -> bool:
+        """Whether Slurm is through with them, or they are in the state that is waited for."""
+        states = {row["state"] for row in self.site.jobs(sweep).values()}
+        return all(
+            bool(states) and states <= OVER
+            if fault.state == "failed"
+            else (fault.state != "pending" or "PENDING" in states)
+            and bool(ends(self.store(sweep), self.run_id(fault)))
+            for fault in faults
+        )
 
     def _status(self, sweep: str) -> list[Found]:
         """As `probprec status` says it."""
@@ -332,7 +334,8 @@ class Matrix:
                 run = runs[self.run_id(fault)]
                 failure = run["class"]
                 if fault.state == "running":  # why it had to begin again is in its journal
-                    failure = ends(self.store(sweep), run["id"])[-1]["failure"]
+                    said = ends(self.store(sweep), run["id"])
+                    failure = said[-1]["failure"] if said else None
                 evidence = run["evidence"] or ""
                 rows.append(Found(self.site.mode, fault, run["state"], failure, evidence))
         return rows

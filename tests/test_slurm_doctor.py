@@ -42,7 +42,7 @@ def test_a_node_answers(site, tmp_path):
     assert not (tmp_path / "sweeps").exists()
     wait_for(lambda: "probprec-doctor" not in " ".join(jobs(site)), what="its job is over")
     proposed = read_profile(file)
-    assert (proposed.resources.partition, proposed.resources.time) == ("day", 600)
+    assert (proposed.resources.partition, proposed.resources.time) == ("day", 7200)
     doctor(site, tmp_path, "--on", file, check=0)
 
 

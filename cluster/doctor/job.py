@@ -19,7 +19,7 @@ from cluster.doctor.node import FOUND, MARKER, REQUEST
 from cluster.doctor.request import script
 from cluster.profile import Profile, sbatch_parameters
 from cluster.slurm import SlurmError
-from jobs import files, snapshot
+from jobs import files, signals, snapshot
 from jobs.datasets import DataError
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
@@ -158,12 +158,15 @@ def _by_job(folder: Path, profile: Profile, tell: Callable[[str], object]) -> di
     }
     path = folder / "job.sh"
     path.write_text(script(parameters, _lines(folder, profile)))
-    job, _ = slurm.sbatch(path)
+    job = None
     try:
+        with signals.hold():  # a Ctrl-C that ended sbatch would leave a job whose id nobody knows
+            job, _ = slurm.sbatch(path)
         return _wait(job, folder, tell)
     except BaseException:  # Ctrl-C, too: nobody waits for it any more
-        with suppress(SlurmError):
-            slurm.cancel([str(job)])
+        if job is not None:
+            with suppress(SlurmError):
+                slurm.cancel([str(job)])
         raise
 
 

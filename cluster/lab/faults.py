@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import signal
 import sys
 import time
@@ -14,6 +15,8 @@ from jobs.errors import InputError
 
 FILLER = ".filled-by-the-lab"
 ORPHANS = "run/orphans"
+NODE_IS_DONE = 6.0
+"""Seconds after the end of a job until its node sends it no more signals."""
 
 
 class Faults(Base):
@@ -58,12 +61,12 @@ class Faults(Base):
         processes killed without a word and starts it again, under the same id and restart count.
         """
         file = self.folder / "state" / "job_state"
-        before = file.stat().st_mtime_ns if file.exists() else 0
+        name = f"save-{secrets.token_hex(8)}"  # any news of a job will do, if it can be found again
         options = ("--parsable", "--hold", "--output=/dev/null", "--wrap=true")
-        done = self.run("sbatch", *options)  # any news of a job will do
+        done = self.run("sbatch", f"--job-name={name}", *options)
         self.run("scancel", done.stdout.strip().partition(";")[0])
         deadline = time.monotonic() + 30
-        while not file.exists() or file.stat().st_mtime_ns == before:
+        while not file.exists() or name.encode() not in file.read_bytes():
             if time.monotonic() > deadline:
                 raise TimeoutError("slurmctld has not saved its state in 30 s")
             time.sleep(0.1)
@@ -101,14 +104,16 @@ class Faults(Base):
         """
         self.run("scontrol", "requeue", job)
 
-    def start_now(self, job: str) -> None:
+    def start_now(self, job: str, pause: float = NODE_IS_DONE) -> None:
         """Take back the wait that Slurm imposes on a requeued job.
 
-        Before the old attempt is gone Slurm would take the order and forget it; so this waits.
+        Before the old attempt is gone Slurm would take the order and forget it; so this waits. A
+        node that has only just ended it may send its signals to the new one: hence the pause.
         """
         deadline = time.monotonic() + self.settings.kill_wait + 30
         while self.job(job).get("JobState") == "COMPLETING" and time.monotonic() < deadline:
             time.sleep(0.1)
+        time.sleep(pause)
         self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def preempt(self, nodes: Sequence[str] | None = None, seconds: float = 20) -> str:
