@@ -18,7 +18,7 @@ from cluster import queue as queues
 from cluster import slurm, standing
 from cluster.queue import Queue
 from cluster.slurm import Element
-from jobs import history
+from jobs import history, signals
 from jobs.attempts import RunFolder
 from jobs.history import Past
 from jobs.state import Memory
@@ -76,7 +76,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
             slurm.cancel(work.jobs)
             _remember(store, elements)
     for pid in work.workers:
-        os.kill(pid, signal.SIGTERM)
+        signals.signal_one(pid, signal.SIGTERM)
     work.idle = sorted(named - work.runs - work.left.keys())
     _show(Console(stderr=as_json, soft_wrap=as_json), store, work, everything=not named)
     if as_json:

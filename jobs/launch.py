@@ -203,6 +203,7 @@ class Launcher:
             environment=self.how.environment,
             container=container,
         )
+        oom_kills = memory.oom_kills()
         with attempt.log_file.open("ab") as log, signals.hold():  # until the training listens
             process = subprocess.Popen(
                 training.arguments,
@@ -213,7 +214,7 @@ class Launcher:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that its whole process group can be ended
             )
-        started = Live(attempt, process, staging, gpu)
+        started = Live(attempt, process, staging, gpu, oom_kills)
         for other in self._live:
             other.others.add(run.id)
             started.others.add(other.attempt.folder.id)
@@ -406,7 +407,9 @@ def work(root: str, submission: int, lane: int) -> None:
     gpu = gpus[lane % len(gpus)] if gpus else ""
     launcher: Launcher | None = None
     for group in content["groups"]:
-        launcher = Launcher(store, how(store, submission, content, group, gpu), Allocation())
+        wanted = how(store, submission, content, group, gpu)
+        launcher = launcher or Launcher(store, wanted, Allocation())
+        launcher.how = wanted
         for task in group["tasks"]:
             if launcher.stopped is None:
                 launcher.run_task(map(Entry.from_json, task))

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import memory, provenance, record, signals
+from jobs import provenance, record, signals
 from jobs.attempts import Attempt
 from jobs.failure import Failure
 from jobs.how import How
@@ -22,10 +22,10 @@ class Live:
     process: "subprocess.Popen[bytes]"
     staging: dict[str, Any] | None  # how its data came to this node
     gpu: str  # the GPUs that it was given
+    oom_kills: int  # by the kernel, before it started
     others: set[str] = field(default_factory=set)  # runs that were trained beside it
     is_told: bool = False  # to stop
     start: float = field(default_factory=time.perf_counter)
-    oom_kills: int = field(default_factory=memory.oom_kills)
     total: dict[str, Any] = field(default_factory=dict)  # what it cost
 
     def has_ended(self) -> bool:

@@ -83,15 +83,30 @@ def _use(folder: Path, stack: ExitStack) -> bool:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:  # another task was faster
                 raise
     try:
-        mark = os.open(folder / _MARK, os.O_RDONLY | os.O_NOFOLLOW)
+        mark = _opened_mark(folder)
     except FileNotFoundError:
-        return folder.exists()  # the site made it, and removes it
+        return False
+    if mark is None:
+        return True  # the site made it, and removes it
     fcntl.flock(mark, fcntl.LOCK_SH)
     if not files.is_at(mark, folder / _MARK):
         os.close(mark)
         return False
     stack.callback(_leave, folder, mark)
     return True
+
+
+def _opened_mark(folder: Path) -> int | None:
+    """The mark in the folder; None: it has none. FileNotFoundError: it is another folder by now."""
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return os.open(_MARK, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=here)
+    except FileNotFoundError:
+        if not os.path.samestat(os.fstat(here), folder.stat()):
+            raise
+        return None
+    finally:
+        os.close(here)
 
 
 def _leave(folder: Path, mark: int) -> None:

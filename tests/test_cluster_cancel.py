@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import cancel as cancel_module
 from cluster import standing
 from cluster.cancel import cancel
 from cluster.slurm import SlurmError
@@ -143,6 +144,21 @@ def test_a_worker_of_this_machine_is_told_to_stop(worker, capsys):
     assert process.wait(timeout=20) == -signal.SIGTERM
     assert (report["cancelled"], report["workers"]) == ([fake.runs[0].id], [process.pid])
     assert report["slurm_calls"] == 0
+
+
+def test_a_worker_that_has_ended_meanwhile(worker, capsys, monkeypatch):
+    """Between the look at it and the signal."""
+    fake, start = worker
+    process = start(socket.gethostname())
+    look = cancel_module._local
+
+    def look_and_end(*arguments):
+        look(*arguments)
+        process.kill()
+        process.wait()
+
+    monkeypatch.setattr(cancel_module, "_local", look_and_end)
+    assert call(fake, capsys, 0, 0)["workers"] == [process.pid]
 
 
 def test_a_worker_of_another_machine_is_left_alone(worker, capsys):

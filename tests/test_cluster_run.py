@@ -71,7 +71,7 @@ def test_running_again_finds_everything_done(finished):
     done = probprec("run", "small.yaml", cwd=folder, check=0)
 
     assert "0 submitted, 4 done already" in done.stdout
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_a_wider_spec_runs_only_what_is_new(finished):

@@ -430,8 +430,9 @@ def test_a_stopped_worker_starts_nothing_more(store, trains):
             {
                 "threads": 1,
                 "needs_gpu": False,
-                "tasks": [[Entry(run=run, fence=0).to_json()] for run in runs],
+                "tasks": [[Entry(run=run, fence=0).to_json()] for run in group],
             }
+            for group in (runs[:2], runs[2:])
         ],
     }
     number = store.new_submission(content).number

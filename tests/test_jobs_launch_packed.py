@@ -8,7 +8,7 @@ import time
 import pytest
 
 from containers.command import Command
-from jobs import attempts, files, launch, live
+from jobs import attempts, files, launch
 from jobs.how import Entry
 from jobs.node import Node, UnusableDataError
 from jobs.store import Store
@@ -189,16 +189,17 @@ def test_one_kill_for_memory_is_no_excuse_for_the_others(store, trains, monkeypa
     """The counter is of all of them: it tells that one was killed, not which."""
     killed = tmp_path / "killed"
     monkeypatch.setattr(launch.memory, "oom_kills", lambda: int(killed.exists()))
-    monkeypatch.setattr(
-        live.Live.__dataclass_fields__["oom_kills"], "default_factory", launch.memory.oom_kills
-    )
     error = json.dumps({"failure": "exception", "message": "a bug"})
     trains(
         f"""{SEED}
 if seed == 2:
-    Path({str(killed)!r}).touch()
+    Path({str(killed)!r}).with_suffix(".new").write_text(str(os.getpid()))
+    Path({str(killed)!r}).with_suffix(".new").rename({str(killed)!r})
     os.kill(os.getpid(), 9)
 while not Path({str(killed)!r}).exists():
+    time.sleep(0.01)
+other = Path("/proc", Path({str(killed)!r}).read_text())
+while other.exists() and ") Z" not in (other / "stat").read_text():
     time.sleep(0.01)
 (out / 'error.json').write_text({error!r})
 """

@@ -212,13 +212,20 @@ def test_who_waits_for_a_copy_stops_when_told(store, sealed, tmp_path, seen):
     root.chmod(0o700)
     lock = (root / "partial" / f"{sealed.sha256[:32]}.lock").open("ab")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGUSR2)).start()
+    journal = store.run(RUN.id)
+
+    def preempt():
+        while "waiting" not in events(journal.journal()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    threading.Thread(target=preempt, daemon=True).start()
     element = Element()
     begun = time.monotonic()
     lines, record = attempt(store, sealed, tmp_path, scratch="scratch", allocation=element)
     lock.close()
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     assert events(lines) == ["claimed", "waiting", "ended", "requeued"]
     assert lines[2]["failure"] == "preempted"
     assert element.requeued == 1

@@ -338,7 +338,7 @@ def test_signals_to_a_real_process(undisturbed, tmp_path):
     outs = [AttemptFiles(tmp_path / str(number)) for number in range(3)]
     for index, number in enumerate((signal.SIGTERM, signal.SIGUSR2)):
         process = start(outs[index], *reversed(outs[:index]))
-        wait_for_lines(outs[index], 1, process)
+        wait_for_lines(outs[index], 1 + index, process)  # it listens after its `resumed`
         time.sleep(random.uniform(0, 0.2))
         for _ in range(1 + index):
             process.send_signal(number)

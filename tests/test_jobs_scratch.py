@@ -86,6 +86,33 @@ def test_the_last_one_removes_it(tmp_path, monkeypatch):
     assert not made.exists()
 
 
+def test_a_folder_that_has_just_been_made_anew_is_held(tmp_path, monkeypatch):
+    """Between our two looks one task has removed it, and another one has made it again."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    place = f"{tmp_path}/$SLURM_JOB_ID"
+    before, ours, after = ExitStack(), ExitStack(), ExitStack()
+    made = scratch.make(place, before)
+    really = os.open
+
+    def meanwhile(path, *arguments, **more):
+        if Path(path).name != ".made-by-probprec":
+            return really(path, *arguments, **more)
+        monkeypatch.undo()
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        before.close()
+        try:
+            return really(path, *arguments, **more)
+        finally:
+            scratch.make(place, after)
+
+    monkeypatch.setattr(scratch.os, "open", meanwhile)
+    assert scratch.make(place, ours) == made
+    after.close()
+    assert made.exists()
+    ours.close()
+    assert not made.exists()
+
+
 def test_what_a_killed_task_left_is_removed_by_the_next_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     killed = (

