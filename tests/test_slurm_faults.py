@@ -645,8 +645,9 @@ def slurmctld_forgot(arena: Arena) -> None:
                 lab.run("scontrol", "release", name, check=False)
         return case.is_recorded() or not case.live()
 
-    wait_for(is_done, pause=1, what="the end of all, and what Slurm holds is let go")
-    case.finish()
+    wait_for(is_done, pause=1, what="records, and what Slurm holds is let go")
+    if not case.is_recorded():  # killed before its end, and started again as if for the first time
+        case.finish()
     wait_idle(case.site)
 
 
