@@ -20,6 +20,23 @@ def hold() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Have Ctrl-C wait, for us and for what is started meanwhile; it is raised at the end.
+
+    Of the main thread alone. To hold it back is not enough for us: another thread would take it.
+    """
+    told = []
+    before = signal.signal(signal.SIGINT, lambda *_: told.append(True))
+    try:
+        with hold():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if told:
+        raise KeyboardInterrupt
+
+
 def notice(_number: int, _frame: object) -> None:
     """A handler that does nothing: the signal's number goes to the wake-up pipe."""
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import subprocess
 import time
 
 import pytest
@@ -208,6 +209,25 @@ while other.exists() and ") Z" not in (other / "stat").read_text():
 
     assert ends(store.run(SECOND.id))[-1]["failure"] == "oom"
     assert ends(store.run(FIRST.id))[-1]["failure"] == "exception"
+
+
+def test_a_kill_for_memory_right_at_the_start_is_one(store, trains, monkeypatch, tmp_path):
+    """The training has ended before the launcher does anything more."""
+    killed = tmp_path / "killed"
+    monkeypatch.setattr(launch.memory, "oom_kills", lambda: int(killed.exists()))
+    start = subprocess.Popen
+
+    def start_and_end(*arguments, **more):
+        process = start(*arguments, **more)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        killed.touch()
+        return process
+
+    monkeypatch.setattr(launch.subprocess, "Popen", start_and_end)
+    trains("os.kill(os.getpid(), 9)")
+    attempt(store, runs=[FIRST])
+
+    assert ends(store.run(FIRST.id))[-1]["failure"] == "oom"
 
 
 def test_what_has_ended_does_not_wait_for_the_data_of_another(store, trains, monkeypatch):

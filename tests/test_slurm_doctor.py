@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -106,8 +107,23 @@ def test_setup_lines_that_fail(site, tmp_path):
     assert "no such module" in line["found"]
 
 
-def test_ctrl_c_leaves_nothing(site, tmp_path):
-    """While the job waits: it is cancelled, and its folder removed."""
+SLOW_SBATCH = """\
+#!/bin/sh
+{real} "$@"
+code=$?
+sleep 3
+exit $code
+"""
+
+
+@pytest.mark.parametrize("is_sbatch_slow", [False, True])
+def test_ctrl_c_leaves_nothing(site, tmp_path, is_sbatch_slow):
+    """While the job waits, or sbatch has not yet said its number: it is cancelled, its folder removed."""
+    path = os.environ["PATH"]
+    if is_sbatch_slow:
+        (tmp_path / "sbatch").write_text(SLOW_SBATCH.format(real=shutil.which("sbatch")))
+        (tmp_path / "sbatch").chmod(0o755)
+        path = f"{tmp_path}:{path}"
     profile = make_profile(tmp_path, held=False)
     nodes = site.lab.settings.node_names
     for node in nodes:
@@ -116,7 +132,7 @@ def test_ctrl_c_leaves_nothing(site, tmp_path):
         started = site.start(
             site.command("doctor", "--on", profile, "--node"),
             cwd=tmp_path,
-            environment={"PROBPREC_ROOT": str(tmp_path / "root")},
+            environment={"PROBPREC_ROOT": str(tmp_path / "root"), "PATH": path},
         )
         wait_for(lambda: "probprec-doctor PENDING" in jobs(site), what="its job waits")
         os.kill(started.pid, signal.SIGINT)

@@ -160,7 +160,9 @@ def _by_job(folder: Path, profile: Profile, tell: Callable[[str], object]) -> di
     path.write_text(script(parameters, _lines(folder, profile)))
     job = None
     try:
-        with signals.hold():  # a Ctrl-C that ended sbatch would leave a job whose id nobody knows
+        with (
+            signals.uninterrupted()
+        ):  # a Ctrl-C that ended sbatch would leave a job whose id nobody knows
             job, _ = slurm.sbatch(path)
         return _wait(job, folder, tell)
     except BaseException:  # Ctrl-C, too: nobody waits for it any more
