@@ -199,10 +199,10 @@ def test_limits_of_the_profile_hold_where_slurm_has_none(tmp_path, capsys):
             site,
             tmp_path / "c",
             "profiled",
-            60,
+            120,
             limits={"max_submit": CAP, "max_array": PER_ARRAY},
         )
         report = go(crowd, capsys)
 
-    assert report["submitted"] == 60
+    assert report["submitted"] == 120
     assert report["feeder"] is not None
