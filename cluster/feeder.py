@@ -16,6 +16,7 @@ from typing import Any
 
 from cluster import array, queue, slurm
 from cluster.profile import Profile
+from cluster.slurm import Cap
 from jobs.store import Store
 from jobs.submissions import PartKind, Submission
 
@@ -49,7 +50,7 @@ class Room:
     """How much the cluster takes."""
 
     per_array: int
-    in_queue: int | None  # jobs of mine; None: any number
+    caps: tuple[Cap, ...]  # on my jobs in the queue; the tightest counts
     is_certain: bool  # whether no other limit can be met
 
 
@@ -77,9 +78,11 @@ class _Feeding:
         self.groups = content["groups"]
         found = queue.repair(store)
         self.room = _room(self.profile, self.groups)
-        self.taken = 0
-        if self.room.in_queue is not None:
-            self.taken = sum(1 for element in slurm.queue() if not element.is_over)
+        mine = [element for element in slurm.queue() if not element.is_over]
+        self.free = min(
+            cap.jobs - sum(cap.qos in {None, element.qos} for element in mine)
+            for cap in self.room.caps
+        )
         jobs = [element for element in found.jobs.values() if not element.is_over]
         self.live = sorted({job.job_id for job in jobs if job.task is not None})  # arrays
         self.feeders = {job.job_id for job in jobs if job.task is None}
@@ -131,10 +134,7 @@ class _Feeding:
 
     def _free(self) -> int:
         """Places in the queue, one of them kept for a feeder if not everything fits."""
-        if self.room.in_queue is None:
-            return len(self.left)
-        free = self.room.in_queue - self.taken
-        return free if len(self.left) <= free else free - 1
+        return self.free if len(self.left) <= self.free else self.free - 1
 
     def _send(self, size: int) -> bool:
         """Send the next `size` tasks, or fewer if Slurm says that these are too many."""
@@ -160,7 +160,7 @@ class _Feeding:
                 size //= 2
                 continue
             del self.left[:size]
-            self.taken += size
+            self.free -= size
             self.live.append(job)
             self.fed.chunks.append((job, size, [run["id"] for task in tasks for run in task.runs]))
             return True
@@ -217,18 +217,17 @@ def _room(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
     per_array = min(int(config.get("MaxArraySize", 1001)), profile.limits.max_array or sys.maxsize)
     enforced = "limits" in config.get("AccountingStorageEnforce", "")
     capacity = int(config.get("MaxJobCount", 10_000)) // 2  # of the whole cluster
-    mine = profile.limits.max_submit
-    if mine is None and enforced:
+    caps: set[Cap] = set()
+    if profile.limits.max_submit is not None:
+        caps = {Cap(jobs=profile.limits.max_submit)}
+    elif enforced:
         asked = [group["resources"] for group in groups]
-        limits = {
-            slurm.submit_limit(account, qos, config.get("ClusterName"))
-            for account, qos in {(one.get("account"), one.get("qos")) for one in asked}
-        }
-        mine = min((limit for limit in limits if limit is not None), default=None)
+        for account, qos in {(one.get("account"), one.get("qos")) for one in asked}:
+            caps.update(slurm.submit_caps(account, qos, config.get("ClusterName")))
     return Room(
         per_array=max(1, per_array),
-        in_queue=min(capacity, mine or capacity),
-        is_certain=mine is not None or not enforced,
+        caps=(Cap(jobs=capacity), *caps),
+        is_certain=bool(caps) or not enforced,
     )
 
 

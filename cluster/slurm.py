@@ -79,6 +79,7 @@ class Element:
     reason: str
     node: str
     restarts: int
+    qos: str
     comment: str
 
     @property
@@ -125,7 +126,7 @@ def queue() -> list[Element]:
     Raises:
         UnreachableError: the controller does not answer.
     """
-    fields = "%F|%K|%A|%T|%r|%N|%k"
+    fields = "%F|%K|%A|%T|%r|%N|%q|%k"
     output = _run(
         [
             "squeue",
@@ -136,11 +137,11 @@ def queue() -> list[Element]:
             f"--format={fields}",
         ]
     )
-    return [_element(line) for line in output.splitlines() if line.count("|") >= 6]
+    return [_element(line) for line in output.splitlines() if line.count("|") >= 7]
 
 
 def _element(line: str) -> Element:
-    job, task, raw, state, reason, node, comment = line.split("|", 6)
+    job, task, raw, state, reason, node, qos, comment = line.split("|", 7)
     return Element(
         job_id=int(job),
         task=int(task) if task.isdecimal() else None,
@@ -149,6 +150,7 @@ def _element(line: str) -> Element:
         reason=reason,
         node=node,
         restarts=0,
+        qos=qos,
         comment=comment,
     )
 
@@ -224,29 +226,43 @@ def _mine(cluster: str | None) -> list[str]:
     return [f"user={getpass.getuser()}", *([f"cluster={cluster}"] if cluster else [])]
 
 
-def submit_limit(account: str | None, qos: str | None, cluster: str | None = None) -> int | None:
-    """How many jobs I may have in the queue, as far as sacctmgr tells; None: it does not.
+@dataclass(frozen=True, kw_only=True)
+class Cap:
+    """How many jobs I may have in the queue."""
 
-    The smallest of the MaxSubmitJobs of my associations and the MaxSubmitJobsPerUser of the
-    quality of service that jobs will get. `cluster`: see `associations`.
+    jobs: int
+    qos: str | None = None  # only those of this quality of service count; None: all do
+
+
+def submit_caps(account: str | None, qos: str | None, cluster: str | None = None) -> list[Cap]:
+    """The caps on jobs that ask for these, as far as sacctmgr tells.
+
+    They are the MaxSubmitJobs of my associations and the MaxSubmitJobsPerUser of the quality of
+    service that the jobs will get. `cluster`: see `associations`.
     """
     where = [*_mine(cluster), *([f"account={account}"] if account else [])]
     fields = "format=MaxSubmitJobs,DefaultQOS,QOS"
     try:
         rows = _run(["sacctmgr", "-nP", "show", "assoc", "where", *where, fields]).splitlines()
         names = {qos} if qos else set()
-        found = []
+        found: list[tuple[str, str | None]] = []
         for row in rows:
             limit, default, all_of_them = [*row.split("|"), "", "", ""][:3]
-            found.append(limit)
+            found.append((limit, None))
             if not qos:
                 names.add(default or all_of_them.partition(",")[0])
-        for name in filter(None, names):
+        for name in filter(None, sorted(names)):
             chosen = ["where", f"name={name}", "format=MaxSubmitJobsPerUser"]
-            found += _run(["sacctmgr", "-nP", "show", "qos", *chosen]).splitlines()
+            lines = _run(["sacctmgr", "-nP", "show", "qos", *chosen]).splitlines()
+            found += [(line, name) for line in lines]
     except SlurmError:
-        return None
-    return min((int(text) for text in found if text.isdecimal()), default=None)
+        return []
+    return [Cap(jobs=int(text), qos=name) for text, name in found if text.isdecimal()]
+
+
+def submit_limit(account: str | None, qos: str | None, cluster: str | None = None) -> int | None:
+    """The tightest of `submit_caps`; None: sacctmgr tells of none."""
+    return min((cap.jobs for cap in submit_caps(account, qos, cluster)), default=None)
 
 
 def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 The sweep's files are real ones, written through the store. Only the process boundary is made up:
 `squeue`, `sacct` and `scancel` are scripts early on PATH. What real Slurm does with all of this is
-tested with real Slurm. Load it by path: `runpy.run_path("tests/fake_slurm.py")["FakeSlurm"]`.
+tested with real Slurm.
 """
 
 import json
@@ -15,7 +15,8 @@ from cluster.profile import Profile
 from jobs import files
 from jobs.resources import Resources
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Run, Sweep
+from jobs.sweep import PlannedRun, Sweep
+from tests.helpers import make_run
 
 ACCOUNTING = ("JobID", "State", "ExitCode", "NodeList", "MaxRSS", "ReqMem", "Elapsed", "Timelimit")
 
@@ -173,23 +174,12 @@ class FakeSlurm:
 
 def _line(name, state, reason="None", node=""):
     job, _, task = name.partition("_")
-    return f"{job}|{task or 'N/A'}|{job}{task}|{state}|{reason}|{node}|t-{job}"
+    return f"{job}|{task or 'N/A'}|{job}{task}|{state}|{reason}|{node}|normal|t-{job}"
 
 
 def make_sweep(count, epochs):
     runs = tuple(
-        PlannedRun(
-            run=Run(
-                problem="digits_mlp",
-                optimizer="torch.optim.SGD",
-                hyperparameters={"lr": 0.1},
-                seed=seed,
-                epochs=epochs,
-                batch_size=32,
-            ),
-            problem="digits",
-            optimizer="SGD",
-        )
+        PlannedRun(run=make_run(seed=seed, epochs=epochs), problem="digits", optimizer="SGD")
         for seed in range(count)
     )
     return Sweep(

@@ -1,14 +1,11 @@
 """What is sent again, and what is not, when Slurm's word and the files' do not agree."""
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 
 from cluster import cli, slurm, submit
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from tests.fake_slurm import FakeSlurm
 
 
 @pytest.fixture
@@ -84,3 +81,24 @@ def test_why_nothing_was_sent_is_in_the_json(tmp_path, monkeypatch, capsys):
     assert report["jobs"] == []
     assert (report["feeder"], report["waiting"]) == (None, 2)
     assert report["problem"] == "the queue has no room, and nothing of this sweep is in it"
+
+
+@pytest.mark.parametrize(("where", "sent_now"), [("other", 2), ("normal", 0)])
+def test_a_cap_of_a_qos_counts_its_own_jobs(tmp_path, monkeypatch, capsys, where, sent_now):
+    """Two of mine are in the queue; at most two may be there of the quality of service asked for."""
+    fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
+    lines = [f"{job}|N/A|{job}|PENDING|None||{where}|" for job in (77, 78)]
+    fake.command("squeue", "\n".join(f"echo '{line}'" for line in lines))
+    fake.command("scontrol", "echo 'AccountingStorageEnforce = limits'")
+    fake.command("sacctmgr", 'case "$*" in *qos*where*) echo 2;; *) echo "|normal|normal";; esac')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site.yaml").write_text("engine: slurm\n")
+    (tmp_path / "some.yaml").write_text(
+        "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..2\nepochs: 1\n"
+    )
+    words = ["submit", "some.yaml", "--on", "./site.yaml", "--root", str(tmp_path / "sweeps")]
+
+    cli.main([*words, "--json"])
+
+    report = json.loads(capsys.readouterr().out)
+    assert sum(len(job["runs"]) for job in report["jobs"]) == sent_now
