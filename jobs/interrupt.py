@@ -15,6 +15,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 _FACTOR, _SECONDS = 1.1, 2.0  # the margin on what the next epoch is expected to take
 
 
+class InterruptionError(Exception):
+    """A training was told to stop, and has left a checkpoint if one could be written."""
+
+
 class Stop:
     """Whether to stop, asked for at every boundary between two steps."""
 

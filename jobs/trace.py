@@ -24,10 +24,10 @@ import torch
 from jobs import checkpoint, failure, files, train
 from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint
-from jobs.interrupt import Stop
+from jobs.interrupt import InterruptionError, Stop
 from jobs.problems.problem import Batch, Problem, Split
 from jobs.sweep import Run
-from jobs.training import InterruptionError, Training
+from jobs.training import Training
 
 EVALUATED = 2
 """Batches of each split that an evaluation takes."""

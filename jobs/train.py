@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import failure, files, preflight
 from jobs.attempts import AttemptFiles
-from jobs.interrupt import Stop
+from jobs.interrupt import InterruptionError, Stop
 from jobs.parent import die_with_parent
 from jobs.sweep import Run
 
@@ -172,8 +172,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, out: AttemptFiles, stop: Stop) -> int:
-    from jobs.training import InterruptionError
-
     run = Run.from_json(json.loads(options.run.read_bytes()))
     try:
         outcome = execute(

@@ -13,7 +13,7 @@ from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from jobs.cost import Meter
 from jobs.curves import Curves
-from jobs.interrupt import Stop
+from jobs.interrupt import InterruptionError, Stop
 from jobs.monitor import FiniteMonitor
 from jobs.problems.problem import Batch, Problem
 from jobs.sweep import Run
@@ -32,10 +32,6 @@ class DivergedError(ArithmeticError):
     def __init__(self, reason: str, epoch: int, step: int) -> None:
         super().__init__(f"{reason} in epoch {epoch} at step {step}")
         self.stop = {"reason": reason, "epoch": epoch, "step": step}
-
-
-class InterruptionError(Exception):
-    """The training was told to stop, and has left a checkpoint if one could be written."""
 
 
 class Training:
