@@ -1,7 +1,4 @@
-"""Makes a sweep's folder with invented but realistic records, for tests and benchmarks.
-
-Load it by path: `runpy.run_path("tests/make_sweep.py")["make_sweep"]`.
-"""
+"""Makes a sweep's folder with invented but realistic records, for tests and benchmarks."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

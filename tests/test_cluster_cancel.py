@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import signal
 import socket
 import subprocess
@@ -16,8 +15,7 @@ from cluster import cancel as cancel_module
 from cluster import standing
 from cluster.cancel import cancel
 from cluster.slurm import SlurmError
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from tests.fake_slurm import FakeSlurm
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """Which cluster a command talks to, and which sweep a run belongs to."""
 
 import os
-import runpy
-from pathlib import Path
 
 import pytest
 
 from cluster import connect
 from jobs.errors import InputError
 from jobs.store import Store
-
-make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+from tests.make_sweep import make_sweep
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import runpy
 import sys
 import time
 import types
@@ -29,8 +28,7 @@ from containers.images import SCHEMA, Images
 from jobs import inside
 from jobs.errors import InputError
 from jobs.resources import Resources
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from tests.fake_slurm import FakeSlurm
 
 CONFIG = """\
 ClusterName = tiny

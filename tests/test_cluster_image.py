@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +16,8 @@ from containers.definition import of_recipe
 from containers.images import Images
 from jobs.errors import InputError
 from jobs.store import Store
-
-make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
-make_base = runpy.run_path(str(Path(__file__).with_name("test_containers_build.py")))["make_base"]
+from tests.helpers import make_base
+from tests.make_sweep import make_sweep
 
 
 def add(folder: Path, name: str, key: str, built: float, **more: Any) -> Path:

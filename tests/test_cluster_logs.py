@@ -1,15 +1,11 @@
 """The log of a run, over its attempts, without losing a byte."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
 from cluster.logs import last_lines, logs
 from cluster.queue import Sent
 from cluster.words import logs_of
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from tests.fake_slurm import FakeSlurm
 
 
 @pytest.fixture

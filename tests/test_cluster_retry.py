@@ -1,7 +1,6 @@
 """What failed is sent again with what it lacked, and nothing else is."""
 
 import json
-import runpy
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from containers import definition
 from containers.images import SCHEMA
 from jobs.errors import InputError
 from jobs.resources import Resources
+from tests.fake_slurm import FakeSlurm
 
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
 NOTHING = {
     "failed": False,
     "classes": [],

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -16,8 +15,8 @@ from containers.images import SCHEMA
 from jobs.datasets import find, registry
 from jobs.errors import InputError
 from jobs.store import Store
+from tests.fake_slurm import FakeSlurm
 
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
 SPEC = "problems: [digits_mlp, fmnist_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1\nepochs: 1\n"
 
 

@@ -1,14 +1,10 @@
 """`--only`: which runs of a sweep are meant."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
 from cluster.select import selection
 from jobs.errors import InputError
-
-make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+from tests.make_sweep import make_sweep
 
 
 @pytest.fixture

@@ -3,16 +3,13 @@
 import dataclasses
 import json
 import os
-import runpy
-from pathlib import Path
 
 import pytest
 
 from cluster import reasons, standing, words
 from jobs.errors import InputError
 from jobs.state import Memory
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from tests.fake_slurm import FakeSlurm
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import io
 import json
-import runpy
 import shlex
-from pathlib import Path
 
 import pytest
 from rich.console import Console, Group
@@ -12,8 +10,8 @@ from rich.console import Console, Group
 from cluster import cli, progress, standing, status
 from cluster.why import why
 from jobs.store import Store
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from tests.fake_slurm import FakeSlurm
+from tests.make_sweep import make_sweep
 
 
 @pytest.fixture
@@ -123,7 +121,6 @@ def test_a_bad_node_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("height", "last"), [(30, "b"), (15, "(9 pairs)"), (8, "(9 pairs)")])
 def test_a_table_that_does_not_fit_is_summed_up(tmp_path, height, last):
-    make_sweep = runpy.run_path(str(Path(__file__).parent / "make_sweep.py"))["make_sweep"]
     store = make_sweep(
         tmp_path / "wide",
         problems=("fmnist_2c2d", "cifar10_3c3d", "mnist_mlp"),

@@ -3,8 +3,6 @@
 import dataclasses
 import io
 import json
-import runpy
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,21 +12,13 @@ from cluster import status, watch
 from cluster.watch import Pace, Watch
 from jobs import files
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Run, Sweep
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from jobs.sweep import PlannedRun, Sweep
+from tests.fake_slurm import FakeSlurm
+from tests.helpers import make_run
 
 
 def planned(seed):
-    run = Run(
-        problem="digits_mlp",
-        optimizer="torch.optim.SGD",
-        hyperparameters={"lr": 0.1},
-        seed=seed,
-        epochs=10,
-        batch_size=32,
-    )
-    return PlannedRun(run=run, problem="digits", optimizer="SGD")
+    return PlannedRun(run=make_run(seed=seed, epochs=10), problem="digits", optimizer="SGD")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The post-mortem of a run: what happened, where, with how much memory, and what to type."""
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +8,7 @@ from cluster.advice import MEANING
 from cluster.profile import POLICY
 from cluster.why import why
 from jobs.errors import InputError
-
-FakeSlurm = runpy.run_path(str(Path(__file__).parent / "fake_slurm.py"))["FakeSlurm"]
+from tests.fake_slurm import FakeSlurm
 
 
 @pytest.fixture

@@ -25,30 +25,16 @@ from containers.dockerfile import of_dockerfile
 from containers.images import Images, sha256_of
 from containers.recipe import Base, Recipe
 from containers.runtime import ContainerError, find
+from tests.helpers import LONG, make_base, wait_for
 
 ROOT = Path(__file__).parents[1]
 SLOW = "echo in the middle; sleep 60; echo too late"
-NEVER = 5  # seconds; after a kill something is there, or it never comes
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """The smallest unpacked tree that a build can start from."""
     return make_base(tmp_path / "base")
-
-
-def make_base(tree: Path) -> Path:
-    for name in ("bin", "etc", "tmp", "proc", "sys", "dev", "mnt", "opt", "root", "var/tmp"):
-        (tree / name).mkdir(parents=True)
-    busybox = shutil.which("busybox")
-    assert busybox, "install Debian's busybox-static"
-    shutil.copy(busybox, tree / "bin" / "busybox")
-    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
-    for name in set(listed.stdout.split()) - {"busybox"}:
-        (tree / "bin" / name).symlink_to("busybox")
-    (tree / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    (tree / "etc" / "group").write_text("root:x:0:\n")
-    return tree
 
 
 @pytest.fixture
@@ -342,13 +328,6 @@ def test_two_at_once_build_once(base: Path, tmp_path: Path) -> None:
     assert sum("Creating SIF file" in line for line in lines) == 1
 
 
-def wait_for(happened: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
 def in_the_middle(wanted: Recipe, images: Path) -> Callable[[], bool]:
     log = Images(images).path(wanted.name, of_recipe(wanted).key).with_suffix(".log")
     return lambda: log.exists() and "\nin the middle\n" in log.read_text()
@@ -437,8 +416,8 @@ def test_interrupted(base: Path, scratch: Path, tmp_path: Path, number: int) -> 
 
     process.send_signal(number)
 
-    assert process.wait(timeout=30) == 130
-    wait_for(lambda: not processes_of(scratch), NEVER)
+    assert process.wait(timeout=LONG) == 130
+    wait_for(lambda: not processes_of(scratch), what="nothing runs on")
     assert leftovers(images, scratch) == []
     assert Images(images).all() == []
 

@@ -19,16 +19,9 @@ from hypothesis import strategies as st
 from jobs import checkpoint, files
 from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from jobs.sweep import Run
+from tests.helpers import make_run
 
-RUN = Run(
-    problem="digits_mlp",
-    optimizer="torch.optim.SGD",
-    hyperparameters={"lr": 0.1},
-    seed=42,
-    epochs=2,
-    batch_size=32,
-)
+RUN = make_run(epochs=2)
 
 
 def at(index, epoch=1, **tensors):

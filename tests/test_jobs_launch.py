@@ -19,15 +19,9 @@ from jobs.how import Entry, How
 from jobs.launch import Launcher, work
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
+from tests.helpers import make_run
 
-RUN = Run(
-    problem="digits_mlp",
-    optimizer="torch.optim.SGD",
-    hyperparameters={"lr": 0.1},
-    seed=42,
-    epochs=1,
-    batch_size=32,
-)
+RUN = make_run()
 HEAD = """
 import json, os, signal, sys, time
 from pathlib import Path

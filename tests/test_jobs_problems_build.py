@@ -19,17 +19,10 @@ from jobs.problems import build
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.classification import Examples
 from jobs.problems.images import Cifar10
-from jobs.sweep import Run
+from tests.helpers import make_run
 
 CPU = torch.device("cpu")
-DIGITS = Run(
-    problem="digits_mlp",
-    optimizer="torch.optim.SGD",
-    hyperparameters={},
-    seed=42,
-    epochs=1,
-    batch_size=32,
-)
+DIGITS = make_run(hyperparameters={})
 CIFAR = replace(DIGITS, problem="cifar10_3c3d")
 
 

@@ -4,16 +4,9 @@ import numpy as np
 import torch
 
 from jobs.problems.quadratic import QuadraticDeep, _hessian
-from jobs.sweep import Run
+from tests.helpers import make_run
 
-RUN = Run(
-    problem="quadratic_deep",
-    optimizer="torch.optim.SGD",
-    hyperparameters={},
-    seed=42,
-    epochs=1,
-    batch_size=128,
-)
+RUN = make_run(problem="quadratic_deep", hyperparameters={}, batch_size=128)
 
 
 def make(rotation=0):

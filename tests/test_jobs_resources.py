@@ -18,16 +18,10 @@ from jobs.resources import (
     slurm_time,
     written,
 )
-from jobs.sweep import PlannedRun, Run
+from jobs.sweep import PlannedRun
+from tests.helpers import make_run
 
-RUN = Run(
-    problem="digits_mlp",
-    optimizer="torch.optim.SGD",
-    hyperparameters={},
-    seed=42,
-    epochs=1,
-    batch_size=32,
-)
+RUN = make_run(hyperparameters={})
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The figures: axes, labels, order, and that a divergence is marked and never refilled."""
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
 from jobs.store import Store
-
-make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+from tests.make_sweep import make_sweep
 
 LRS = [float(lr) for lr in np.logspace(-3, 1, 5)]
 

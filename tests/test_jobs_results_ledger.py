@@ -1,7 +1,6 @@
 """The ledger: every run is counted once, and whatever else lies in the folder is named."""
 
 import json
-import runpy
 import shutil
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from hypothesis import strategies as st
 from jobs.results import ledger
 from jobs.results.ledger import Ledger
 from jobs.store import Store, StoreError
-
-make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+from tests.make_sweep import make_sweep
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The tables: the numbers that plain numpy finds, and nothing that was not measured."""
 
 import json
-import runpy
 from io import BytesIO
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from jobs.results import ledger, tables
 from jobs.results.cells import best, group
 from jobs.store import Store
 from jobs.sweep import Target
-
-make_sweep = runpy.run_path(str(Path(__file__).with_name("make_sweep.py")))["make_sweep"]
+from tests.make_sweep import make_sweep
 
 GRID = {"SGD": [{"lr": 0.01}, {"lr": 0.1}, {"lr": 100}], "Adam": [{"lr": 0.001}]}
 

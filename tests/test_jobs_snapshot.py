@@ -8,18 +8,7 @@ import pytest
 
 from jobs import snapshot
 from jobs.errors import InputError
-from jobs.sweep import Run
-
-
-def run(optimizer="torch.optim.SGD", problem="digits_mlp"):
-    return Run(
-        problem=problem,
-        optimizer=optimizer,
-        hyperparameters={},
-        seed=42,
-        epochs=1,
-        batch_size=32,
-    )
+from tests.helpers import make_run
 
 
 @pytest.fixture
@@ -40,9 +29,9 @@ def own(tmp_path):
 
 
 def test_the_same_code_is_the_same_file(tmp_path):
-    first = snapshot.take(tmp_path, (), [run()])
+    first = snapshot.take(tmp_path, (), [make_run()])
     before = first.file.stat().st_mtime_ns
-    again = snapshot.take(tmp_path, (), [run()])
+    again = snapshot.take(tmp_path, (), [make_run()])
 
     assert again == first
     assert first.file.stat().st_mtime_ns == before
@@ -51,8 +40,8 @@ def test_the_same_code_is_the_same_file(tmp_path):
 
 
 def test_own_code_is_kept_if_a_run_uses_it(tmp_path, own):
-    without = snapshot.take(tmp_path, (str(own),), [run()])
-    taken = snapshot.take(tmp_path, (str(own),), [run(), run("my_opt:Mine")])
+    without = snapshot.take(tmp_path, (str(own),), [make_run()])
+    taken = snapshot.take(tmp_path, (str(own),), [make_run(), make_run(optimizer="my_opt:Mine")])
     names = {name for name in zipfile.ZipFile(taken.file).namelist() if name.startswith("own/")}
 
     assert without.own == ()
@@ -63,10 +52,10 @@ def test_own_code_is_kept_if_a_run_uses_it(tmp_path, own):
 @pytest.mark.parametrize(
     ("used", "expected"),
     [
-        (run(), False),
-        (run("probprec.Preconditioner"), False),
-        (run("my_opt.Mine"), True),
-        (run(problem="my_problem:Blobs"), True),
+        (make_run(), False),
+        (make_run(optimizer="probprec.Preconditioner"), False),
+        (make_run(optimizer="my_opt.Mine"), True),
+        (make_run(problem="my_problem:Blobs"), True),
     ],
 )
 def test_what_own_code_is(used, expected):
@@ -75,7 +64,7 @@ def test_what_own_code_is(used, expected):
 
 def test_runs_import_from_it(tmp_path, own):
     """The toolkit and own modules come from the zip; its digest is that of the files."""
-    taken = snapshot.take(tmp_path, (str(own),), [run("my_opt:Mine")])
+    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
     code = (
         "import my_opt, jobs.snapshot as s, jobs.provenance as p;"
         "print(my_opt.VALUE, s.ROOT, p.code_digest(), p.code_digest() == DIGEST)"
@@ -94,7 +83,7 @@ def test_runs_import_from_it(tmp_path, own):
 
 
 def test_without_keeping_nothing_is_written(tmp_path):
-    snapshot.take(tmp_path / "code", (), [run()], keep=False)
+    snapshot.take(tmp_path / "code", (), [make_run()], keep=False)
 
     assert not (tmp_path / "code").exists()
 
@@ -102,4 +91,4 @@ def test_without_keeping_nothing_is_written(tmp_path):
 def test_a_home_directory_is_no_folder_of_code(tmp_path, own, monkeypatch):
     monkeypatch.setattr(snapshot, "_MOST_FILES", 1)
     with pytest.raises(InputError, match=r"code: \[FOLDER\]"):
-        snapshot.take(tmp_path / "code", (str(own),), [run("my_opt:Mine")])
+        snapshot.take(tmp_path / "code", (str(own),), [make_run(optimizer="my_opt:Mine")])

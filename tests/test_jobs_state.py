@@ -8,16 +8,9 @@ import pytest
 from jobs import files, history, record, state
 from jobs.state import Memory
 from jobs.store import Store
-from jobs.sweep import Run
+from tests.helpers import make_run
 
-RUN = Run(
-    problem="digits_mlp",
-    optimizer="torch.optim.SGD",
-    hyperparameters={"lr": 0.1},
-    seed=42,
-    epochs=2,
-    batch_size=32,
-)
+RUN = make_run(epochs=2)
 
 
 def make_record(**changes):

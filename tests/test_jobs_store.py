@@ -8,19 +8,13 @@ import pytest
 
 from jobs.attempts import ClaimedError, StaleAttemptError
 from jobs.store import Store, StoreError
-from jobs.sweep import PlannedRun, Run, Sweep
+from jobs.sweep import PlannedRun, Sweep
+from tests.helpers import make_run
 
 
 @pytest.fixture
 def run():
-    return Run(
-        problem="digits_mlp",
-        optimizer="torch.optim.SGD",
-        hyperparameters={"lr": 0.1},
-        seed=42,
-        epochs=1,
-        batch_size=32,
-    )
+    return make_run()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -19,21 +20,12 @@ from jobs.curves import Curves
 from jobs.interrupt import Stop
 from jobs.monitor import FiniteMonitor
 from jobs.problems.problem import Problem
-from jobs.sweep import Run
+from tests import helpers
 
 CPU = torch.device("cpu")
 
 
-def make_run(**changes):
-    fields = {
-        "problem": "digits_mlp",
-        "optimizer": "torch.optim.SGD",
-        "hyperparameters": {"lr": 0.1},
-        "seed": 42,
-        "epochs": 2,
-        "batch_size": 32,
-    }
-    return Run(**(fields | changes))
+make_run = partial(helpers.make_run, epochs=2)
 
 
 class Parabola(Problem):

@@ -1,0 +1,87 @@
+"""What tests of all parts share: waiting for a fact, a run, the command itself."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.sweep import Run
+
+ALL = os.environ.get("PROBPREC_TESTS") == "all"
+"""Whether everything is tested (`scripts/test --all`), not only what the quick set takes."""
+
+LONG = 600.0
+"""Seconds after which something that should happen has not; nothing waits that long when all is well."""
+
+
+def wait_for(
+    condition: Callable[[], Any], seconds: float = LONG, *, pause: float = 0.05, what: str = ""
+) -> Any:
+    """Wait until the condition holds; returns what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"it did not happen in {seconds:.0f} s: {what}"
+        time.sleep(pause)
+    return found
+
+
+def make_run(**changes: Any) -> Run:
+    """A run of the smallest problem for one epoch, but for these fields."""
+    fields: dict[str, Any] = {
+        "problem": "digits_mlp",
+        "optimizer": "torch.optim.SGD",
+        "hyperparameters": {"lr": 0.1},
+        "seed": 42,
+        "epochs": 1,
+        "batch_size": 32,
+    }
+    return Run(**(fields | changes))
+
+
+def probprec(
+    *arguments: object,
+    cwd: Path,
+    check: int | None = 0,
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run `probprec` and wait for it.
+
+    Args:
+        arguments: Its words.
+        cwd: Where it is run.
+        check: The exit code that it must have; None: any.
+        environment: What is changed in the environment.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def make_base(tree: Path) -> Path:
+    """The smallest unpacked tree that a build of an image can start from."""
+    for name in ("bin", "etc", "tmp", "proc", "sys", "dev", "mnt", "opt", "root", "var/tmp"):
+        (tree / name).mkdir(parents=True)
+    busybox = shutil.which("busybox")
+    assert busybox, "install Debian's busybox-static"
+    shutil.copy(busybox, tree / "bin" / "busybox")
+    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    for name in set(listed.stdout.split()) - {"busybox"}:
+        (tree / "bin" / name).symlink_to("busybox")
+    (tree / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (tree / "etc" / "group").write_text("root:x:0:\n")
+    return tree
