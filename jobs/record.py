@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic_core import from_json
-
 from jobs.sweep import Run
 
 SCHEMA = 1
@@ -78,6 +76,8 @@ def read(path: Path, *, run_id: str | None = None) -> Record:
         FileNotFoundError: there is none.
         RecordError: the file is torn, of another schema or run, or its id is not that of its run.
     """
+    from pydantic_core import from_json  # quick and strict; where runs are trained it is not there
+
     try:
         found = parse(from_json(path.read_bytes(), allow_inf_nan=False))
     except FileNotFoundError:

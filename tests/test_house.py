@@ -6,9 +6,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from jobs import inside
+from jobs.datasets.catalog import DATASETS
+from jobs.sweep import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
@@ -18,6 +24,23 @@ MAY_IMPORT = {
     "cluster": {"containers", "jobs"},
 }
 THIRD_PARTY = {"probprec": {"torch"}, "containers": {"spython"}}  # the others may use any
+NOT_IN_TRAINING = {("jobs.record", "read")}
+"""Functions that read back what trainings left: none of their imports is part of a training."""
+
+# `python -m` as where only some packages are installed; the first argument is the module
+WITHOUT = """
+import importlib.machinery, runpy, sys
+
+class Hiding(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in ABSENT else super().find_spec(name, path, target)
+
+real = sys.meta_path.index(importlib.machinery.PathFinder)
+sys.meta_path[real] = Hiding
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 
 
 def modules():
@@ -32,6 +55,68 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
             yield node.module.partition(".")[0]
+
+
+def found_file(name):
+    """The file of one of our modules; None if it is none."""
+    base = ROOT.joinpath(*name.split("."))
+    files = (base.with_suffix(".py"), base / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def imports_of(name):
+    """All that a module of ours may import when it is used, save for types and in `NOT_IN_TRAINING`."""
+    todo = [ast.parse(found_file(name).read_text())]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo += node.orelse
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif (name, getattr(node, "name", None)) not in NOT_IN_TRAINING:
+            todo += ast.iter_child_nodes(node)
+
+
+def reached(start):
+    """Every module of ours that can be imported from `start`, and the foreign packages."""
+    ours, foreign, todo = set(), set(), [start]
+    while todo:
+        parts = todo.pop().split(".")
+        if parts[0] not in MAY_IMPORT:
+            foreign.add(parts[0])
+        for length in range(1, len(parts) + 1):  # a module's packages come first
+            name = ".".join(parts[:length])
+            if parts[0] in MAY_IMPORT and name not in ours and found_file(name):
+                ours.add(name)
+                todo += imports_of(name)
+    return ours, foreign - set(sys.stdlib_module_names)
+
+
+def installed_by(requirements):
+    """The distributions that are here because of these requirements, theirs included."""
+    found, todo = set(), list(map(Requirement, requirements))
+    while todo:
+        one = todo.pop()
+        if one.name in found or (one.marker and not one.marker.evaluate({"extra": ""})):
+            continue
+        try:
+            todo += map(Requirement, metadata.requires(one.name) or [])
+        except metadata.PackageNotFoundError:  # such as CUDA's, where torch came without
+            continue
+        found.add(one.name)
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
+
+
+def absent_without(requirements):
+    """The packages that could be imported here, but not where only these were installed."""
+    there = installed_by([*requirements, "coverage", "setuptools"])  # what measures, what is always
+    return {
+        package
+        for package, owners in metadata.packages_distributions().items()
+        if not there & {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners}
+    } - set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -82,6 +167,45 @@ def test_submitting_is_light():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"torch", "pandas", "matplotlib"} & set(json.loads(done.stdout))
+
+
+def test_a_training_imports_what_the_extra_train_installs():
+    """No more, or an image that has just that fails every run; and the doctor looks for the same."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = {Requirement(line).name for line in project["optional-dependencies"]["train"]}
+    ours, foreign = reached("jobs.train")
+    carriers = {one.package[0] for one in DATASETS.values() if one.package}  # of data, not imported
+    owners = metadata.packages_distributions()
+
+    assert {"jobs.training", "jobs.problems.images", "jobs.record"} <= ours
+    assert foreign == {"numpy", "scipy", "torch"}
+    assert {owners[package][0] for package in foreign | carriers} == extra
+    assert set(inside.PACKAGES) == foreign | carriers
+
+
+def test_a_training_runs_where_only_the_extra_train_is_installed(tmp_path):
+    """The real command, with all that a login node has besides hidden from it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    absent = absent_without(project["optional-dependencies"]["train"])
+    code = f"ABSENT = {sorted(absent)!r}\n{WITHOUT}"
+    run = Run(
+        problem="digits_mlp",
+        optimizer="torch.optim.SGD",
+        hyperparameters={"lr": 0.1},
+        seed=42,
+        epochs=1,
+        batch_size=128,
+    )
+    asked = tmp_path / "asked.json"
+    asked.write_text(json.dumps(run.to_json()))
+    words = ["jobs.train", str(asked), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+
+    assert {"pydantic", "pydantic_core", "rich", "yaml", "pandas", "submitit", "spython"} <= absent
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "outcome.json").read_text())["outcome"] == "completed"
 
 
 def test_the_wheel_holds_the_four_packages():
