@@ -1,18 +1,34 @@
 """What tests of all parts share: waiting for a fact, a run, the command itself."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jobs.sweep import Run
 
 ALL = os.environ.get("PROBPREC_TESTS") == "all"
 """Whether everything is tested (`scripts/test --all`), not only what the quick set takes."""
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit"
+    return done.stdout.strip()
+
+
+COMMIT = os.environ.setdefault("PROBPREC_TESTS_COMMIT", _commit())
+"""What the quick set is drawn by, the same in all processes; set it to draw that of another commit."""
 
 LONG = 600.0
 """Seconds after which something that should happen has not; nothing waits that long when all is well."""
@@ -27,6 +43,34 @@ def wait_for(
         assert time.monotonic() < deadline, f"it did not happen in {seconds:.0f} s: {what}"
         time.sleep(pause)
     return found
+
+
+Row = TypeVar("Row")
+Column = TypeVar("Column")
+
+
+def some_pairs(
+    rows: Sequence[Row], columns: Sequence[Column], *, seed: str, more: int
+) -> list[tuple[Row, Column]]:
+    """Pairs that leave nobody out: whoever is in a row or a column has two partners at least.
+
+    Args:
+        rows: As many as columns, or more.
+        columns: Two at least.
+        seed: What is drawn depends on it, and on nothing else.
+        more: So many pairs beyond those.
+
+    Returns:
+        The pairs, in the order of rows and columns.
+    """
+    assert len(rows) >= len(columns) > 1
+    draws = random.Random(seed)  # of a string: the same in every process
+    across, down = (draws.sample(range(len(of)), len(of)) for of in (rows, columns))
+    turns = len(down)  # a ring: with the next column, too
+    found = {(row, down[(i + k) % turns]) for i, row in enumerate(across) for k in (0, 1)}
+    rest = [(r, c) for r in range(len(rows)) for c in range(len(columns)) if (r, c) not in found]
+    found |= set(draws.sample(rest, min(more, len(rest))))
+    return [(rows[r], columns[c]) for r, c in sorted(found)]
 
 
 def make_run(**changes: Any) -> Run:

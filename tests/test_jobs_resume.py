@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import random
 import signal
 import subprocess
@@ -21,14 +22,15 @@ from hypothesis import strategies as st
 
 from jobs import files, train
 from jobs.attempts import AttemptFiles
-from jobs.interrupt import Stop
+from jobs.interrupt import InterruptionError, Stop
 from jobs.optimizers import OPTIMIZERS
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.classification import Examples
 from jobs.problems.images import ImageProblem
 from jobs.sweep import Run
 from jobs.trace import state_of
-from jobs.training import InterruptionError, Training
+from jobs.training import Training
+from tests.helpers import ALL, COMMIT, some_pairs, wait_for
 
 CPU = torch.device("cpu")
 BRIEF = {"prior_iterations": 2, "num_observations": 3}  # an estimate of 4 steps
@@ -41,6 +43,11 @@ SETTINGS = {name: {"lr": 0.01} for name in ("SGD", "Momentum", "Nesterov", "Adam
     "PreconditionedTunedMomentum": {"lr": 0.01, **BRIEF},
 }
 PLACES = [(info.name, init) for info in PROBLEMS.values() for init in info.inits]
+PAIRS = (
+    [(place, optimizer) for place in PLACES for optimizer in OPTIMIZERS]
+    if ALL
+    else some_pairs(PLACES, list(OPTIMIZERS), seed=COMMIT, more=6)
+)
 
 
 def make_run(problem, optimizer, *, init="deepobs", protocol="default", **fields):
@@ -147,11 +154,49 @@ def noise(monkeypatch):
     monkeypatch.setattr(ImageProblem, "train_eval_size", 4)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize(("problem", "init"), PLACES, ids=map("-".join, PLACES))
-def test_every_problem_with_every_optimizer(problem, init, optimizer, noise, tmp_path):
-    """One interruption anywhere; both protocols for those that are cheap, else one of the two."""
+def test_the_quick_pairs_leave_nobody_out():
+    everyone, differ = list(OPTIMIZERS), set()
+    for number in range(200):
+        pairs = some_pairs(PLACES, everyone, seed=str(number), more=6)
+        assert len(set(pairs)) == len(pairs) == 2 * len(PLACES) + 6
+        assert pairs == sorted(pairs, key=lambda p: (PLACES.index(p[0]), everyone.index(p[1])))
+        for place in PLACES:
+            assert sum(place == p for p, _ in pairs) >= 2
+        for optimizer in everyone:
+            assert len({p for p, o in pairs if o == optimizer}) >= 2
+        assert pairs == some_pairs(PLACES, everyone, seed=str(number), more=6)
+        differ.add(tuple(pairs))
+    assert len(differ) == 200
+    assert len(set().union(*differ)) == len(PLACES) * len(everyone), "each pair has its day"
+
+
+def test_the_quick_pairs_are_the_same_in_every_process():
+    code = "from tests.helpers import some_pairs; print(some_pairs('abc', 'xy', seed='1', more=1))"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, "PYTHONHASHSEED": hashing},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hashing in ("1", "2")
+    ]
+    assert found[0] == found[1] == f"{some_pairs('abc', 'xy', seed='1', more=1)}\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "optimizer"), PAIRS, ids=[f"{'-'.join(place)}-{name}" for place, name in PAIRS]
+)
+def test_problems_with_optimizers(place, optimizer, noise, tmp_path):
+    """One interruption anywhere; both protocols for those that are cheap, else one of the two.
+
+    Every problem with two optimizers and every optimizer with two problems, and a few more pairs,
+    other ones with every commit; all of them with `scripts/test --all`.
+    """
     del noise
+    problem, init = place
     draws = random.Random(f"{problem} {init} {optimizer}")
     protocols = ["default", "deepobs-2019"]
     is_cheap = problem.startswith(("digits", "quadratic"))
@@ -208,7 +253,7 @@ RUNS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=400 if ALL else 10, deadline=None)
 @given(
     run=RUNS,
     leave_at=st.lists(st.integers(1, 9), min_size=1, max_size=4),
@@ -316,9 +361,12 @@ def start(out, *resume, options=()):
 
 
 def wait_for_lines(out, count, process):
-    while len(files.read_lines(out.progress_file)) < count:
-        assert process.poll() is None, (out.path / "log").read_text()
-        time.sleep(0.01)
+    def are_there():
+        found = len(files.read_lines(out.progress_file)) >= count
+        assert found or process.poll() is None, (out.path / "log").read_text()
+        return found
+
+    wait_for(are_there, pause=0.01, what=f"{count} lines of progress")
 
 
 def check(out, undisturbed, resumes):
