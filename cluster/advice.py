@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import sealing
 from cluster.profile import LOCAL, POLICY, Action, Profile, folders, load
 from jobs.errors import InputError
 from jobs.failure import FailureClass
@@ -168,6 +167,8 @@ def changed_since(stored: Profile) -> list[str]:
 
 def _image_now(now: Profile, stored: Profile) -> Path | None:
     """The file of the profile's image; looked for first where that of the submission lies."""
+    from cluster import sealing  # to show how a sweep stands it is not needed
+
     if stored.image is not None:
         try:
             return sealing.image_of(now, stored.image.parent)

@@ -148,7 +148,7 @@ def _store(options: argparse.Namespace) -> "Store":
 
 def _on_site(command: str, options: argparse.Namespace) -> int:
     if command == "doctor":
-        from cluster.doctor import doctor
+        from cluster.doctor.command import doctor
 
         return doctor(options.on, node=options.node, write=options.write, as_json=options.json)
     if command == "build":

@@ -150,23 +150,48 @@ def test_only_one_module_runs_slurms_commands():
     assert found - lab == {"slurm.py"}
 
 
+def loaded(*names):
+    """What is loaded once some modules are imported in a new process: ours, and foreign packages."""
+    code = f"import json, sys, {', '.join(names)}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    ours = {name for name in found if name.partition(".")[0] in MAY_IMPORT}
+    return ours, {name.partition(".")[0] for name in set(found) - ours} - set(
+        sys.stdlib_module_names
+    )
+
+
 def test_the_command_line_is_light():
     """Importing the command loads neither torch nor pandas nor matplotlib nor numpy."""
-    code = "import json, sys, cluster.cli; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    _, foreign = loaded("cluster.cli")
 
-    assert not {"torch", "pandas", "matplotlib", "numpy", "pydantic"} & set(json.loads(done.stdout))
+    assert not {"torch", "pandas", "matplotlib", "numpy", "pydantic"} & foreign
+
+
+def test_the_status_is_light():
+    """It seals nothing, reads no spec and no data, and needs no pydantic to import."""
+    ours, foreign = loaded("cluster.status")
+
+    assert not {"cluster.sealing", "jobs.provenance", "jobs.stage", "jobs.manifest"} & ours
+    assert not {name for name in ours if name.startswith(("jobs.spec", "jobs.datasets."))}
+    assert not {"pydantic", "pydantic_core", "yaml", "pandas", "numpy", "torch"} & foreign
+
+
+def test_the_doctor_on_a_node_needs_the_standard_library_alone():
+    """And none of what only the login node does: nothing keeps it from looking."""
+    ours, foreign = loaded("cluster.doctor.node")
+    doctor = {name for name in ours if name.startswith("cluster.doctor.")}
+
+    assert doctor == {"cluster.doctor.node", "cluster.doctor.disks", "cluster.doctor.finding"}
+    assert not {"cluster.sealing", "cluster.lab", "jobs.spec", "jobs.snapshot"} & ours
+    assert not {"rich", "pydantic", "pydantic_core", "yaml", "typing_extensions"} & foreign
 
 
 def test_submitting_is_light():
     """Neither does everything that a login node needs to submit."""
-    code = (
-        "import json, sys, cluster.run, cluster.status, cluster.preview, jobs.launch;"
-        "print(json.dumps(sorted(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    _, foreign = loaded("cluster.run", "cluster.status", "cluster.preview", "jobs.launch")
 
-    assert not {"torch", "pandas", "matplotlib"} & set(json.loads(done.stdout))
+    assert not {"torch", "pandas", "matplotlib"} & foreign
 
 
 def test_a_training_imports_what_the_extra_train_installs():

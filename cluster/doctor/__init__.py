@@ -1,5 +1,1 @@
 """`probprec doctor`: what a cluster has, what is missing, and what to do about it."""
-
-from cluster.doctor.command import doctor
-
-__all__ = ["doctor"]
