@@ -68,11 +68,6 @@ class Memory:
         self._is_new = False
         self.asked: set[str] = set()  # the elements that Slurm's accounting was asked for
 
-    def has_record(self, folder: RunFolder) -> bool:
-        """Whether the run's record is one that was found whole."""
-        known = self._known.get(folder.id)
-        return known is not None and known["file"] == _signature(folder)
-
     def of(self, folder: RunFolder) -> State:
         """The state of a run, from memory where its record is known."""
         signature = _signature(folder)

@@ -200,13 +200,11 @@ def test_a_record_tells_its_node_and_what_an_epoch_took(folder):
 def test_memory_reads_a_record_once(tmp_path, folder, monkeypatch):
     folder.claim().publish(make_record(provenance={"host": "here"}))
     memory = Memory(Store(tmp_path))
-    assert not memory.has_record(folder)
     first = memory.of(folder)
     memory.save()
     monkeypatch.setattr(state, "of", None)
     again = Memory(Store(tmp_path))
 
-    assert again.has_record(folder)
     assert again.of(folder) == first
 
 
@@ -216,7 +214,6 @@ def test_memory_notices_another_record(tmp_path, folder):
     memory.of(folder)
     folder.record_file.write_text("{")
 
-    assert not memory.has_record(folder)
     assert memory.of(folder).failure == "bad_record"
 
 

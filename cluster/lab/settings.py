@@ -1,8 +1,7 @@
 """What a lab is made of: how many nodes, how large, with which limits."""
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 from jobs.errors import InputError
 
@@ -82,8 +81,3 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the lab's folder."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote."""
-        return cls(**json.loads(text))
