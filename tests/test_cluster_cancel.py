@@ -16,6 +16,7 @@ from cluster import standing
 from cluster.cancel import cancel
 from cluster.slurm import SlurmError
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import LONG
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ folder = RunFolder(Path(sys.argv[1]))
 attempt = folder.claim()
 folder.note("claimed", fence=attempt.fence, host=sys.argv[2], pid=os.getpid(), submission=1)
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -139,7 +140,7 @@ def test_a_worker_of_this_machine_is_told_to_stop(worker, capsys):
     process = start(socket.gethostname())
     report = call(fake, capsys, 0, 0)
 
-    assert process.wait(timeout=20) == -signal.SIGTERM
+    assert process.wait(timeout=LONG) == -signal.SIGTERM
     assert (report["cancelled"], report["workers"]) == ([fake.runs[0].id], [process.pid])
     assert report["slurm_calls"] == 0
 
@@ -173,7 +174,7 @@ def test_a_pid_that_is_somebody_elses_by_now(worker, capsys):
     fake, start = worker
     start("elsewhere")
     folder = fake.store.run(fake.runs[0].id)
-    innocent = subprocess.Popen(["sleep", "60"])
+    innocent = subprocess.Popen(["sleep", "600"])
     folder.note("claimed", fence=1, host=socket.gethostname(), pid=innocent.pid, submission=1)
     report = call(fake, capsys, 1, 0)
 

@@ -73,7 +73,9 @@ def test_an_image_says_what_it_is(base: Path, scratch: Path, tmp_path: Path) -> 
     lines: list[str] = []
     assert building.built(wanted, tmp_path / "images") is None
 
+    begun = time.time()
     image = building.build(wanted, tmp_path / "images", on_line=lines.append)
+    ended = time.time()
 
     key = of_recipe(wanted).key
     assert image.path == tmp_path / "images" / f"tiny-{key[:12]}.sif"
@@ -87,8 +89,8 @@ def test_an_image_says_what_it_is(base: Path, scratch: Path, tmp_path: Path) -> 
     assert (said["size"], said["packages"]) == (image.path.stat().st_size, [])
     assert said["runtime"] == str(find())
     assert said["pinned"] is True
-    assert 0 < said["seconds"] < 60
-    assert abs(said["built"] - time.time()) < 60
+    assert said["seconds"] > 0
+    assert begun <= said["built"] <= ended
     assert any("echo made" in line for line in lines)
     assert image.log_file.read_text().splitlines() == lines
     assert leftovers(tmp_path / "images", scratch) == []

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from jobs.how import Entry
 from jobs.node import Node, UnusableDataError
 from jobs.store import Store
 from jobs.sweep import Run
+from tests.helpers import LONG, wait_for
 from tests.test_jobs_launch import (
     RUN,
     Element,
@@ -25,6 +25,8 @@ from tests.test_jobs_launch import (
 
 FIRST, SECOND = (Run.from_json(RUN.to_json() | {"seed": seed}) for seed in (1, 2))
 SEED = "seed = outcome['run']['seed'];"
+LISTENS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75));"
+WAITS = "time.sleep(600); (out / 'waited').touch()"
 
 
 @pytest.fixture
@@ -45,6 +47,13 @@ def attempt(store, allocation=None, runs=(FIRST, SECOND), **changes):
 
 def claims(store, run):
     return [line for line in store.run(run.id).journal() if line["event"] == "claimed"]
+
+
+def were_told(store):
+    """Whether both have left before their time: nobody kills them when `grace` is longer."""
+    return not any(
+        (store.run(run.id).attempt(1).path / "waited").exists() for run in (FIRST, SECOND)
+    )
 
 
 def record(store, run):
@@ -129,18 +138,17 @@ def test_a_full_disk_keeps_no_other_run_from_being_put_back(store, trains, monke
     monkeypatch.setattr(attempts.files, "append_line", append)
     trains(
         f"""{SEED}
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+{LISTENS}
 if seed == 2:
     os.kill(os.getppid(), signal.SIGUSR2)
-time.sleep(60)
+{WAITS}
 """
     )
     element = Element()
-    element.grace = 30.0
-    begun = time.monotonic()
+    element.grace = 2 * LONG
     attempt(store, element)
 
-    assert time.monotonic() - begun < 20
+    assert were_told(store)
     assert store.run(SECOND.id).journal()[-1]["event"] == "requeued"
     assert ends(store.run(FIRST.id))[-1]["failure"] == "preempted"
     assert element.requeued == 1
@@ -231,29 +239,21 @@ def test_a_kill_for_memory_right_at_the_start_is_one(store, trains, monkeypatch,
 
 
 def test_what_has_ended_does_not_wait_for_the_data_of_another(store, trains, monkeypatch):
-    """It is published at once, its time is its own, and who never trained was no co-tenant."""
+    """It is published at once, with its own time, and who never trained was no co-tenant."""
     whole = Node.data_of
 
     def data_of(node, run, told):
         if run.id != SECOND.id:
             return whole(node, run, told)
-        deadline = time.monotonic() + 20
-        while not store.run(FIRST.id).record_file.exists() and time.monotonic() < deadline:
-            told.pulse()
-            time.sleep(0.05)
-        time.sleep(0.5)
+        wait_for(lambda: told.pulse() or store.run(FIRST.id).record_file.exists())
         raise UnusableDataError("torn")
 
     monkeypatch.setattr(Node, "data_of", data_of)
     trains("publish()")
-    begun = time.monotonic()
     attempt(store)
-    took = time.monotonic() - begun
 
     assert ends(store.run(SECOND.id))[-1]["failure"] == "bad_data"
-    found = record(store, FIRST)
-    assert found["provenance"]["co_tenants"] == []
-    assert found["cost"]["total"]["wall_s"] < took - 0.4
+    assert record(store, FIRST)["provenance"]["co_tenants"] == []
 
 
 def test_who_is_started_after_the_word_to_stop_hears_it_too(store, trains, monkeypatch):
@@ -267,13 +267,12 @@ def test_who_is_started_after_the_word_to_stop_hears_it_too(store, trains, monke
         return whole(node, run, told)
 
     monkeypatch.setattr(Node, "data_of", data_of)
-    trains("signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(60)")
+    trains(f"{LISTENS} {WAITS}")
     element = Element()
-    element.grace = 30.0
-    begun = time.monotonic()
+    element.grace = 2 * LONG
     attempt(store, element)
 
-    assert time.monotonic() - begun < 20
+    assert were_told(store)
     for run in (FIRST, SECOND):
         assert ends(store.run(run.id))[-1]["failure"] == "preempted"
         assert store.run(run.id).journal()[-1]["event"] == "requeued"
@@ -282,10 +281,8 @@ def test_who_is_started_after_the_word_to_stop_hears_it_too(store, trains, monke
 def test_who_ends_while_another_end_is_looked_into(store, trains):
     """Whether a training that left early was told to takes seconds to find out."""
     trains(f"{SEED} sys.exit(75) if seed == 1 else (time.sleep(1), publish())")
-    begun = time.monotonic()
     attempt(store)
 
-    assert time.monotonic() - begun < 30
     assert record(store, SECOND)["id"] == SECOND.id
 
 
