@@ -12,6 +12,7 @@ The batch sizes of `cifar10_roos` are checked by one evaluation: before training
 
 import csv
 import functools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,8 @@ from jobs.problems.catalog import PROBLEMS
 from jobs.problems.problem import Problem, Split
 from jobs.problems.quadratic import QuadraticDeep
 from jobs.sweep import Run
+
+pytestmark = pytest.mark.xdist_group("golden")  # the data are read once, and there is one table
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 CPU = torch.device("cpu")
@@ -71,11 +74,9 @@ def report(request: pytest.FixtureRequest) -> Iterator[dict[Key, dict[str, float
     """Largest relative errors by column; printed at the end."""
     errors: dict[Key, dict[str, float]] = {}
     yield errors
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
     capture = request.config.pluginmanager.get_plugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        for line in ("", *_table(errors)):
-            terminal.write_line(line)
+        sys.stderr.write("\n".join(("", *_table(errors), "")))  # a worker of xdist has no terminal
 
 
 def _table(errors: dict[Key, dict[str, float]]) -> Iterator[str]:

@@ -344,6 +344,10 @@ LONG = make_run(
 )
 
 
+to_compare = pytest.mark.xdist_group("undisturbed")
+"""Of the tests that use `undisturbed`: it is trained once."""
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     return train.execute(LONG, data=None, out=AttemptFiles(tmp_path_factory.mktemp("whole")))
@@ -381,6 +385,7 @@ def check(out, undisturbed, resumes):
     return outcome
 
 
+@to_compare
 def test_signals_to_a_real_process(undisturbed, tmp_path):
     """SIGTERM, then SIGUSR2 twice, each somewhere in the training; then to the end."""
     outs = [AttemptFiles(tmp_path / str(number)) for number in range(3)]
@@ -405,6 +410,7 @@ def test_signals_to_a_real_process(undisturbed, tmp_path):
     assert end["epoch_s"] > 0
 
 
+@to_compare
 def test_killed_twice_and_torn(undisturbed, tmp_path):
     """SIGKILL while checkpoints are written after every step; the second time the newest is torn."""
     outs = [AttemptFiles(tmp_path / str(number)) for number in range(3)]
