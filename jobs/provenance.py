@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jobs.datasets.catalog import DATASETS
@@ -138,9 +140,16 @@ def _own_code(run: Run) -> dict[str, str]:
         module = sys.modules.get(path.replace(":", ".").rpartition(".")[0])
         file = getattr(module, "__file__", None)
         if file is not None and path.partition(".")[0] not in {"torch", *PACKAGES}:
-            loader = getattr(module, "__loader__", None)  # the file may lie in a zip
-            found[path] = hashlib.sha256(loader.get_data(file)).hexdigest()  # type: ignore[union-attr]  # a module with a file has a loader
+            found[path] = hashlib.sha256(_source(module, file)).hexdigest()
     return found
+
+
+def _source(module: ModuleType | None, file: str) -> bytes:
+    """The source of a module, which may lie in a zip beside its bytecode; bytecode that has none."""
+    loader: Any = getattr(module, "__loader__", None)
+    with suppress(OSError):
+        return bytes(loader.get_data(file[:-1] if file.endswith(".pyc") else file))
+    return bytes(loader.get_data(file))
 
 
 def _torch(device: "torch.device") -> dict[str, Any]:

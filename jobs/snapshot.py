@@ -2,13 +2,21 @@
 
 A zip named by its content lies in the sweep's folder; runs import from it. It holds the toolkit,
 and below `own/0`, `own/1`, ... the Python files of the spec's folders of code, if a run uses them.
+
+Python keeps no bytecode of what it imports from a zip, so there is some beside each source: whoever
+has the version of the Python that submitted (3.11, say) compiles nothing, any other reads the
+sources. The zip depends on the sources and on that version alone.
 """
 
 import hashlib
+import importlib.util
 import io
+import marshal
 import os
+import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +28,14 @@ PACKAGES = ("probprec", "cluster", "containers", "jobs")
 ROOT = Path(__file__).resolve().parent.parent
 """Where this code lies: a checkout, site-packages, or such a zip."""
 
+_TOPS = tuple(f"{package}/" for package in PACKAGES)
 _MOST_FILES = 5_000
 _MOST_BYTES = 50_000_000
+_SHOWN_IN = "code.zip"  # in tracebacks: where the zip will lie is not known, and must not matter
+_WITHOUT_REFERENCES = 2  # marshal's version; later ones depend on what else the process has done
+_UNCHECKED = 0b01  # bytecode that goes with its source by hash, and is believed
+_NO_CODE = (SyntaxError, ValueError, RecursionError)  # no Python; or no such marshal (Python 3.14)
+_MOST_COMPILED = 5_000_000  # bytes of own sources; of so many, runs import few
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the zip depends on the contents alone
 
 
@@ -37,15 +51,20 @@ class Snapshot:
 def take(folder: Path, code: Sequence[str], runs: Sequence[Run], *, keep: bool = True) -> Snapshot:
     """Keep the toolkit, and the spec's own code if the runs use any, in `folder`.
 
-    Without `keep` only what it would be is found out.
+    Without `keep` nothing is written, nor compiled: what is returned is as for the sources alone.
 
     Raises:
         InputError: the folders of code hold too much to be code.
     """
-    content = dict(toolkit())
+    ours = dict(toolkit())
+    theirs: dict[str, bytes] = {}
     own = tuple(f"own/{number}" for number in range(len(code))) if uses_own_code(runs) else ()
     for prefix, place in zip(own, code, strict=False):
-        content |= {f"{prefix}/{name}": text for name, text in _python_files(Path(place))}
+        theirs |= {f"{prefix}/{name}": text for name, text in _python_files(Path(place))}
+    content = ours | theirs
+    if keep:
+        is_small = sum(map(len, theirs.values())) <= _MOST_COMPILED
+        content |= _bytecode(content if is_small else ours)
     packed = _pack(content)
     digest = hashlib.sha256(packed).hexdigest()
     file = folder / f"{digest[:12]}.zip"
@@ -66,7 +85,7 @@ def toolkit() -> Iterator[tuple[str, bytes]]:
     if ROOT.is_file():
         with zipfile.ZipFile(ROOT) as archive:
             for name in sorted(archive.namelist()):
-                if name.startswith(tuple(f"{package}/" for package in PACKAGES)):
+                if name.startswith(_TOPS) and name.endswith(".py"):
                     yield name, archive.read(name)
         return
     found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -111,6 +130,23 @@ def _may_hold_code(folder: Path) -> bool:
     if folder.name.startswith((".", "__pycache__")) or folder.name == "node_modules":
         return False
     return not (folder / "pyvenv.cfg").exists()
+
+
+def _bytecode(sources: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What zipimport looks for beside each source; a source that does not compile stays alone."""
+    found = {}
+    for name, text in sources.items():
+        with warnings.catch_warnings(action="ignore"), suppress(*_NO_CODE):
+            code = compile(text, f"{_SHOWN_IN}/{name}", "exec", dont_inherit=True, optimize=0)
+            found[f"{name}c"] = b"".join(
+                (
+                    importlib.util.MAGIC_NUMBER,
+                    _UNCHECKED.to_bytes(4, "little"),
+                    importlib.util.source_hash(text),
+                    marshal.dumps(code, _WITHOUT_REFERENCES),
+                )
+            )
+    return found
 
 
 def _pack(content: dict[str, bytes]) -> bytes:
