@@ -249,8 +249,8 @@ def submit_caps(account: str | None, qos: str | None, cluster: str | None = None
         for row in rows:
             limit, default, all_of_them = [*row.split("|"), "", "", ""][:3]
             found.append((limit, None))
-            if not qos:
-                names.add(default or all_of_them.partition(",")[0])
+            if not qos:  # as slurmctld: the default, else the only one, else this name
+                names.add(default or ("normal" if "," in all_of_them else all_of_them))
         for name in filter(None, sorted(names)):
             chosen = ["where", f"name={name}", "format=MaxSubmitJobsPerUser"]
             lines = _run(["sacctmgr", "-nP", "show", "qos", *chosen]).splitlines()

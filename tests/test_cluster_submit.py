@@ -83,14 +83,19 @@ def test_why_nothing_was_sent_is_in_the_json(tmp_path, monkeypatch, capsys):
     assert report["problem"] == "the queue has no room, and nothing of this sweep is in it"
 
 
-@pytest.mark.parametrize(("where", "sent_now"), [("other", 2), ("normal", 0)])
-def test_a_cap_of_a_qos_counts_its_own_jobs(tmp_path, monkeypatch, capsys, where, sent_now):
-    """Two of mine are in the queue; at most two may be there of the quality of service asked for."""
+@pytest.mark.parametrize(("where", "sent_now"), [("another", 2), ("normal", 0)])
+@pytest.mark.parametrize("mine", ["|normal|another,normal", "||another,normal", "||normal"])
+def test_a_cap_of_a_qos_counts_its_own_jobs(tmp_path, monkeypatch, capsys, where, sent_now, mine):
+    """Two of mine are in the queue; at most two may be there of the quality of service asked for.
+
+    Nobody asks for one: it is the default, else the only one that I may use, else `normal`.
+    """
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     lines = [f"{job}|N/A|{job}|PENDING|None||{where}|" for job in (77, 78)]
     fake.command("squeue", "\n".join(f"echo '{line}'" for line in lines))
     fake.command("scontrol", "echo 'AccountingStorageEnforce = limits'")
-    fake.command("sacctmgr", 'case "$*" in *qos*where*) echo 2;; *) echo "|normal|normal";; esac')
+    cap = 'case "$*" in *qos*where*name=normal*) echo 2;; *qos*where*) echo 0;;'
+    fake.command("sacctmgr", f"{cap} *) echo '{mine}';; esac")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "site.yaml").write_text("engine: slurm\n")
     (tmp_path / "some.yaml").write_text(
