@@ -1,12 +1,14 @@
 """What tests of all parts share: waiting for a fact, a run, the command itself."""
 
+import contextlib
 import os
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,6 +116,13 @@ def probprec(
         assert done.returncode == check, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short, as pytest's are not: for sockets, and for lines of 80 characters."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def make_base(tree: Path) -> Path:

@@ -7,13 +7,17 @@ import pytest
 from cluster import connect
 from jobs.errors import InputError
 from jobs.store import Store
+from tests.helpers import short_folder
 from tests.make_sweep import make_sweep
 
 
 @pytest.fixture(autouse=True)
-def _no_lab(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROBPREC_LAB", str(tmp_path / "lab"))
-    monkeypatch.setenv("SLURM_CONF", "mine")
+def no_lab(monkeypatch):
+    """The folder of a lab that is not there."""
+    with short_folder() as folder:
+        monkeypatch.setenv("PROBPREC_LAB", str(folder / "lab"))
+        monkeypatch.setenv("SLURM_CONF", "mine")
+        yield folder / "lab"
 
 
 def test_other_profiles_leave_slurm_as_it_is():
@@ -22,19 +26,19 @@ def test_other_profiles_leave_slurm_as_it_is():
     assert os.environ["SLURM_CONF"] == "mine"
 
 
-def test_the_lab_has_to_be_up(tmp_path):
+def test_the_lab_has_to_be_up(no_lab):
     with pytest.raises(InputError, match="probprec lab up"):
         connect.use("lab")
-    assert not (tmp_path / "lab").exists()
+    assert not no_lab.exists()
 
 
-def test_a_sweep_that_was_sent_to_the_lab_is_looked_for_there(tmp_path):
+def test_a_sweep_that_was_sent_to_the_lab_is_looked_for_there(tmp_path, no_lab):
     store = Store(tmp_path / "sweep")
     connect.use_that_of(store)
     assert os.environ["SLURM_CONF"] == "mine"
     store.new_submission({"profile": {"name": "lab"}})
     connect.use_that_of(store)
-    assert os.environ["SLURM_CONF"] == str(tmp_path / "lab" / "slurm.conf")
+    assert os.environ["SLURM_CONF"] == str(no_lab / "slurm.conf")
 
 
 def test_the_sweep_of_a_run(tmp_path):

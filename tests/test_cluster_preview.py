@@ -1,12 +1,14 @@
 """The commands that look at a spec: what they print, where, and their exit codes."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster.preview import check, explain, schema
 from jobs.spec import load
+from tests.helpers import short_folder
 
 SPEC = """\
 description: A first look [at it]
@@ -22,10 +24,11 @@ optimizers:
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> Path:
-    path = tmp_path / "look.yaml"
-    path.write_text(SPEC)
-    return path
+def spec() -> Iterator[Path]:
+    with short_folder() as folder:
+        path = folder / "look.yaml"
+        path.write_text(SPEC)
+        yield path
 
 
 def test_check_shows_what_would_run(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,21 @@ from cluster import cli, progress, standing, status
 from cluster.why import why
 from jobs.store import Store
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import short_folder
 from tests.make_sweep import make_sweep
 
 
 @pytest.fixture
-def fake(tmp_path, monkeypatch):
+def fake(monkeypatch):
     """Eight runs: two done, one runs, two wait, two failed alike, one was lost."""
-    fake = FakeSlurm(tmp_path, monkeypatch, 8)
+    with short_folder() as folder:
+        fake = FakeSlurm(folder, monkeypatch, 8)
+        _fill(fake)
+        yield fake
+        fake.alive.release()
+
+
+def _fill(fake):
     fake.record(0, node="node1")
     fake.record(1, node="node1")
     fake.alive = fake.claim(2, "100_2", node="node2")
@@ -30,8 +38,6 @@ def fake(tmp_path, monkeypatch):
         ("100_3", "PENDING", "Priority"),
         ("100_4", "PENDING", "launch failed requeued held"),
     )
-    yield fake
-    fake.alive.release()
 
 
 def text(fake, width=80, **options):

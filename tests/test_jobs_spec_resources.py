@@ -11,6 +11,7 @@ from cluster.preview import check, explain
 from jobs.resources import Resources
 from jobs.spec import SpecError, explain_run, json_schema, load, make_plan
 from jobs.sweep import Sweep
+from tests.helpers import short_folder
 
 SPEC = """\
 problems:
@@ -135,16 +136,17 @@ def test_explain_names_the_line_of_each(tmp_path: Path) -> None:
     ]
 
 
-def test_the_commands_show_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = spec_of(tmp_path)
-    run = load(path).runs[0].run.id
+def test_the_commands_show_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with short_folder() as folder:
+        path = spec_of(folder)
+        run = load(path).runs[0].run.id
+        assert check(path, [], as_json=False) == 0
+        checked = capsys.readouterr().out
+        assert explain(path, run, []) == 0
 
-    assert check(path, [], as_json=False) == 0
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    lines = [" ".join(line.split()) for line in checked.splitlines()]
     assert "runs problems optimizers ask for" in lines
     assert "3 b SGD time = 03:30:00, mem = 3G, partition = day, exclude = node[1-2]" in lines
-
-    assert explain(path, run, []) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert f"resources.time 02:00:00 {path}:2:65" in lines
 
