@@ -5,13 +5,13 @@ A pytest plugin (`conftest.py` loads it); the plain functions are imported: `fro
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.helpers import probprec
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "configs" / "images" / "cpu-debian.yaml"
@@ -94,28 +94,6 @@ def poison(folder: Path) -> dict[str, str]:
         (bad / name).write_text("not a library")
     (bad / "startup.sh").write_text(f"export PYTHONHOME={bad} APPTAINER_BIND=/nowhere\n")
     return {name: text.format(bad=bad) for name, text in POISON.items()}
-
-
-def probprec(
-    *arguments: object,
-    cwd: Path,
-    check: int | None = 0,
-    environment: Mapping[str, str] | None = None,
-) -> "subprocess.CompletedProcess[str]":
-    """Run `probprec` and wait for it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check is not None:
-        assert done.returncode == check, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 def images() -> Path:

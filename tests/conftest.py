@@ -5,11 +5,14 @@ import os
 import hypothesis
 import pytest
 
-# How long an example takes says more of the machine than of what is tested.
-hypothesis.settings.register_profile("any-machine", deadline=None)
-hypothesis.settings.load_profile("any-machine")
+from tests.helpers import ALL
 
-pytest_plugins = ["tests.slurm", "tests.apptainer"]
+# How long an example takes says more of the machine than of what is tested.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=100)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("nightly" if ALL else "quick")
+
+pytest_plugins = ["tests.slurm", "tests.case", "tests.apptainer", "tests.tables", "tests.failures"]
 
 # Before anything imports torch: small problems on several threads are slower, most of all on a
 # busy machine.

@@ -1,19 +1,32 @@
-"""Optimizers with one fault each, in the first step: `test_slurm_classes.py` trains with copies of it."""
+"""Optimizers with one fault each, in the first step: `test_slurm_classes.py` trains with copies of it.
+
+With `tests/trainer.py` there is no torch, and nothing to train: the faults are the same.
+"""
 
 import importlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import torch
+SGD: Any = sys.modules["torch"].optim.SGD if "torch" in sys.modules else None
 
 
 class OutOfMemoryError(RuntimeError):
     """As torch.cuda's, on a machine without a GPU."""
 
 
-class Faulty(torch.optim.SGD):
+class Light:
+    def __init__(self, params, lr):
+        pass
+
+    def step(self, closure=None):
+        pass
+
+
+class Faulty(SGD or Light):
     def __init__(self, params):
         super().__init__(params, lr=0.01)
 

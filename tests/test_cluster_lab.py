@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from cluster.lab import Lab, Settings, cgroups, command, conf, daemons, mounts, processes
 from jobs.errors import InputError
-from tests.slurm import wait_for
+from tests.helpers import LONG, wait_for
 
 # Slurm's packages are part of the development install: without them these tests fail.
 pytestmark = pytest.mark.slurm
@@ -43,12 +42,18 @@ def folder():
 
 
 @pytest.fixture(scope="module")
-def shared():
-    """One lab for all tests that leave it as it was."""
+def hurt():
+    """A lab that is hurt; all tests of `scripts/test --all` that do so share it."""
     with in_folder() as path:
         lab = Lab(path)
         lab.up(QUICK)
         yield lab
+
+
+@pytest.fixture
+def shared(lab):
+    """The lab of all tests, which these leave as it was."""
+    return lab
 
 
 def submit(lab, script, *options):
@@ -59,15 +64,14 @@ def submit(lab, script, *options):
     return lab.run("sbatch", *chosen, str(path)).stdout.strip()
 
 
-def wait_lines(path, count, seconds=60):
+def wait_lines(path, count):
     """Wait until a file has so many lines; they."""
-    deadline = time.monotonic() + seconds
-    while True:
-        lines = path.read_text().splitlines() if path.exists() else []
-        if len(lines) >= count:
-            return lines
-        assert time.monotonic() < deadline, f"{path.name}: {lines}"
-        time.sleep(0.05)
+
+    def lines():
+        found = path.read_text().splitlines() if path.exists() else []
+        return found if len(found) >= count else []
+
+    return wait_for(lines, what=f"{count} lines in {path.name}")
 
 
 def naming(folder):
@@ -144,7 +148,8 @@ def test_an_array_uses_both_nodes(shared):
         shared,
         f'echo "$SLURMD_NODENAME $SLURM_ARRAY_TASK_ID" >>{out}; sleep 5',
         "--array=1-4",
-        "--cpus-per-task=2",
+        f"--cpus-per-task={shared.settings.cpus // 2}",
+        "--exclude=node[3-11]",
     )
 
     lines = [line.split() for line in wait_lines(out, 4)]
@@ -170,51 +175,54 @@ def test_a_gpu_is_scheduled(shared):
     assert devices[2] in {"0", "1"}
 
 
-def test_requeue_and_start_now(shared):
+@pytest.mark.nightly  # the kill matrix stands on it
+def test_requeue_and_start_now(hurt):
     """TERM, KILL after KillWait, and the next start at once instead of in two minutes."""
-    out = shared.folder / "requeued"
+    out = hurt.folder / "requeued"
     script = f"""
         trap 'echo TERM >>{out}' TERM
         echo "start $SLURM_RESTART_COUNT" >>{out}
         while true; do sleep 0.1; done"""
-    job = submit(shared, script, "--requeue")
+    job = submit(hurt, script, "--requeue")
     wait_lines(out, 1)
 
-    shared.requeue(job)
-    shared.start_now(job)
+    hurt.requeue(job)
+    hurt.start_now(job)
 
     assert wait_lines(out, 3) == ["start ", "TERM", "start 1"]
-    assert shared.job(job)["Restarts"] == "1"
-    shared.run("scancel", job)
+    assert hurt.job(job)["Restarts"] == "1"
+    hurt.run("scancel", job)
 
 
-def test_preempt(shared):
+@pytest.mark.nightly  # the kill matrix stands on it
+def test_preempt(hurt):
     """The job gets its signal at once, is killed after its grace, and starts again."""
-    out = shared.folder / "preempted"
+    out = hurt.folder / "preempted"
     script = f"""
         trap 'echo USR2 >>{out}' USR2
         trap 'echo TERM >>{out}' TERM
         echo "start $SLURM_RESTART_COUNT" >>{out}
         while true; do sleep 0.1; done"""
     asked = ["--partition=preemptible", "--requeue", "--signal=B:USR2@30", "--nodelist=node2"]
-    job = submit(shared, script, *asked)
+    job = submit(hurt, script, *asked)
     wait_lines(out, 1)
 
-    urgent = shared.preempt(["node2"], seconds=1)
+    urgent = hurt.preempt(["node2"], seconds=1)
 
     assert wait_lines(out, 2) == ["start ", "USR2"]
     # Slurm looks every 30 s whether a grace is over.
-    shared.wait_for(urgent, "RUNNING", "COMPLETED", seconds=120)
-    shared.start_now(job)
+    hurt.wait_for(urgent, "RUNNING", "COMPLETED", seconds=120)
+    hurt.start_now(job)
     assert wait_lines(out, 4) == ["start ", "USR2", "TERM", "start 1"]
-    shared.run("scancel", job)
+    hurt.run("scancel", job)
 
 
-def test_a_node_dies_and_comes_back(shared):
+@pytest.mark.nightly  # the kill matrix stands on it
+def test_a_node_dies_and_comes_back(hurt):
     """Its jobs are requeued; what they started may live on beside the next attempt."""
-    out = shared.folder / "dead"
+    out = hurt.folder / "dead"
     job = submit(
-        shared,
+        hurt,
         f'echo "start $SLURMD_NODENAME $$" >>{out}; exec sleep 1000',
         "--requeue",
         "--nodelist=node1",
@@ -222,38 +230,39 @@ def test_a_node_dies_and_comes_back(shared):
     [first] = wait_lines(out, 1)
     orphan = processes.stat(int(first.split()[2]))
 
-    shared.kill("slurmd:node1", with_steps=True)
-    shared.wait_for(job, "PENDING", seconds=40)
+    hurt.kill("slurmd:node1", with_steps=True)
+    hurt.wait_for(job, "PENDING", seconds=40)
 
-    assert not shared.status()["daemons"]["slurmd:node1"]["alive"]
-    assert shared.status()["nodes"]["node1"].startswith("down")
+    assert not hurt.status()["daemons"]["slurmd:node1"]["alive"]
+    assert hurt.status()["nodes"]["node1"].startswith("down")
     assert processes.is_alive(orphan.process)
-    assert orphan.process in shared.orphans()
+    assert orphan.process in hurt.orphans()
 
-    shared.restart("slurmd:node1")
-    shared.start_now(job)
+    hurt.restart("slurmd:node1")
+    hurt.start_now(job)
 
     assert len(wait_lines(out, 2)) == 2
-    assert shared.status()["daemons"]["slurmd:node1"]["alive"]
-    shared.run("scancel", job)
+    assert hurt.status()["daemons"]["slurmd:node1"]["alive"]
+    hurt.run("scancel", job)
     processes.send(orphan.process, signal.SIGKILL)
 
 
-def test_the_controller_dies_and_comes_back(shared):
+@pytest.mark.nightly  # the kill matrix stands on it
+def test_the_controller_dies_and_comes_back(hurt):
     """Running jobs do not notice, if it had written down that they run."""
-    job = submit(shared, "sleep 1000")
-    shared.wait_for(job, "RUNNING")
-    shared.save_state()
+    job = submit(hurt, "sleep 1000")
+    hurt.wait_for(job, "RUNNING")
+    hurt.save_state()
 
-    shared.kill("slurmctld")
-    assert shared.status()["nodes"] == {}
-    shared.restart("slurmctld")
+    hurt.kill("slurmctld")
+    assert hurt.status()["nodes"] == {}
+    hurt.restart("slurmctld")
 
-    assert shared.job(job)["JobState"] == "RUNNING"
-    wait_for(lambda: "unknown" not in " ".join(shared.status()["nodes"].values()))
-    shared.run("scancel", job)
+    assert hurt.job(job)["JobState"] == "RUNNING"
+    wait_for(lambda: "unknown" not in " ".join(hurt.status()["nodes"].values()))
+    hurt.run("scancel", job)
     with pytest.raises(InputError, match="no daemon 'slurmdbd'"):
-        shared.kill("slurmdbd")
+        hurt.kill("slurmdbd")
 
 
 def test_drain_and_resume(shared):
@@ -282,16 +291,13 @@ def test_scratch_is_slow(shared):
     file = shared.scratch / "file"
     file.write_text("x")
 
-    shared.slow(2)
-    begun = time.monotonic()
-    file.read_text()
-    slow = time.monotonic() - begun
-    shared.slow(0)
-    begun = time.monotonic()
-    file.read_text()
+    shared.slow(LONG)
+    with subprocess.Popen(["cat", file], stdout=subprocess.PIPE) as reader:
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(2)
+        shared.slow(0)
 
-    assert slow > 2
-    assert time.monotonic() - begun < 2
+        assert reader.communicate() == (b"x", None)
 
 
 def test_without_a_file_system_of_its_own_scratch_is_not_filled(shared, monkeypatch):
@@ -324,11 +330,8 @@ def test_accounting_and_cap(folder):
 
     refused = lab.run("sbatch", "--array=1-4", "--wrap=true", check=False)
     too_large = lab.run("sbatch", "--array=11", "--wrap=true", check=False)
-    deadline = time.monotonic() + 30
     asked = ("sacct", "-nPX", "-j", job, "--format=State,ExitCode")
-    while (told := lab.run(*asked).stdout) != "FAILED|3:0\n":
-        assert time.monotonic() < deadline, told
-        time.sleep(0.2)
+    wait_for(lambda: lab.run(*asked).stdout == "FAILED|3:0\n", what="sacct knows it")
 
     assert refused.returncode == 1
     assert "QOSMaxSubmitJobPerUserLimit" in refused.stderr

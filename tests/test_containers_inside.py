@@ -11,8 +11,9 @@ import pytest
 
 from jobs.attempts import RunFolder
 from jobs.store import Store
-from tests.apptainer import POISON, poison, probprec, records, science
-from tests.slurm import ends, payloads, wait_for
+from tests.apptainer import POISON, poison, records, science
+from tests.case import ends, payloads
+from tests.helpers import probprec, wait_for
 
 pytestmark = pytest.mark.apptainer
 

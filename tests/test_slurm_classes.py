@@ -1,15 +1,16 @@
-"""The classifier matrix: faults on a real Slurm, and the class that `probprec status` gives each run."""
+"""The classifier matrix: faults on a real Slurm, and the class that `probprec status` gives each run.
+
+It is asked twice, with and without accounting.
+"""
 
 import contextlib
 import json
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ import pytest
 from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
 from jobs.store import Store
-from tests.slurm import MODES, OVER, Site, ends, journal, lab_up, make_profile, payloads, wait_for
+from tests.case import Trainer, ends, journal, make_profile, payloads
+from tests.helpers import ALL, wait_for
+from tests.slurm import OVER, SETTINGS, Site, Stage
+from tests.tables import aligned
 
 pytestmark = pytest.mark.slurm
 
@@ -47,7 +51,6 @@ class Kind:
     spec: str = ""
     resources: Mapping[str, Any] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
-    in_scratch: bool = False
 
 
 LONGEST = 600.0
@@ -55,29 +58,38 @@ LONGEST = 600.0
 
 AT_ONCE = "keep_launcher_stopped"  # what cannot wait until the training has begun
 
-MINUTE = {"time": "00:01:00", "nodelist": "node1"}
+FIRST, QUIET, DEAD, TAKEN, DRAINED, AGAIN, *SPARE = range(3, 11)
+"""The nodes that are used; the others are for other tests."""
+
+
+def on(node: int, **more: object) -> dict[str, object]:
+    """Resources of that node."""
+    return {"nodelist": f"node{node}", **more}
+
+
+MINUTE = "00:01:00"
+NOT_SPARE = [f"node{n}" for n in range(1, SETTINGS["nodes"] + 1) if n not in SPARE]
 
 SWEEPS: Mapping[str, Kind] = {
     # The slow ones begin first.
-    "mute": Kind(resources=MINUTE | {"nodelist": "node2"}),
-    "minute": Kind(resources=MINUTE, profile={"policy": {"timeout": "stop"}}),
-    "budget": Kind(resources=MINUTE, profile={"max_attempts": 1}),
-    "stuck": Kind(resources={"nodelist": "node1"}, profile={"policy": {"killed": "requeue"}}),
-    "dead": Kind(resources={"nodelist": "node3"}),
-    "reborn": Kind(resources={"exclude": "[node1, node2, node3, node5, node6, node7]"}),
-    "taken": Kind(resources={"partition": "preemptible", "nodelist": "node5"}),
-    "again": Kind(resources={"partition": "preemptible", "nodelist": "node7"}),
-    "full": Kind(resources={"nodelist": "node1"}, in_scratch=True),
-    "changed": Kind(resources={"nodelist": "node6"}),
-    "removed": Kind(resources={"nodelist": "node6"}),
-    "never": Kind(resources={"nodelist": "node6"}),
-    "neither": Kind(resources={"nodelist": "node6"}),
-    "plain": Kind(resources={"nodelist": "node1"}),
-    "fills": Kind(resources={"nodelist": "node1"}),
-    "gpu": Kind(resources={"nodelist": "node1", "gpus": 1}),
-    "nopython": Kind(resources={"nodelist": "node1"}, profile={"python": "/nowhere/bin/python"}),
-    "exit127": Kind(resources={"nodelist": "node1"}, profile={"python": "exit-127"}),
-    "flipped": Kind(resources={"nodelist": "node1"}, spec="data: flipped\n"),
+    "mute": Kind(resources=on(QUIET, time=MINUTE)),
+    "minute": Kind(resources=on(FIRST, time=MINUTE), profile={"policy": {"timeout": "stop"}}),
+    "budget": Kind(resources=on(FIRST, time=MINUTE), profile={"max_attempts": 1}),
+    "stuck": Kind(resources=on(FIRST), profile={"policy": {"killed": "requeue"}}),
+    "dead": Kind(resources=on(DEAD)),
+    "reborn": Kind(resources={"exclude": f"[{', '.join(NOT_SPARE)}]"}),
+    "taken": Kind(resources=on(TAKEN, partition="preemptible")),
+    "again": Kind(resources=on(AGAIN, partition="preemptible")),
+    "changed": Kind(resources=on(DRAINED)),
+    "removed": Kind(resources=on(DRAINED)),
+    "never": Kind(resources=on(DRAINED)),
+    "neither": Kind(resources=on(DRAINED)),
+    "plain": Kind(resources=on(FIRST)),
+    "fills": Kind(resources=on(FIRST)),
+    "gpu": Kind(resources=on(FIRST, gpus=1)),
+    "nopython": Kind(resources=on(FIRST), profile={"python": "/nowhere/bin/python"}),
+    "exit127": Kind(resources=on(FIRST), profile={"python": "exit-127"}),
+    "flipped": Kind(resources=on(FIRST), spec="data: flipped\n"),
 }
 
 FAULTS = [
@@ -99,7 +111,6 @@ FAULTS = [
     Fault(name="training killed -9", sweep="plain", optimizer="Crawls", expected="killed", do="kill_payload"),
     Fault(name="launcher killed -9", sweep="plain", optimizer="Hangs", expected="killed", do="kill_launcher"),
     Fault(name="writes to a full disk", sweep="fills", optimizer="FillsDisk", expected="disk_full"),
-    Fault(name="the sweep's disk is full", sweep="full", optimizer="Crawls", expected="disk_full", do="fill_scratch"),
     Fault(name="a byte of the data flipped", sweep="flipped", optimizer="Crawls", expected="bad_data"),
     Fault(name="code changed while it waits", sweep="changed", optimizer="Crawls", expected="drifted"),
     Fault(name="code removed while it waits", sweep="removed", optimizer="Crawls", expected="drifted"),
@@ -119,8 +130,8 @@ FAULTS = [
 class Found:
     """What became of a fault."""
 
-    mode: str
     fault: Fault
+    accounting: str  # was it there for whoever asked?
     state: str
     failure: str | None
     evidence: str
@@ -135,6 +146,7 @@ class Matrix:
 
     def __init__(self, site: Site, folder: Path) -> None:
         self.site, self.lab, self.folder = site, site.lab, folder
+        self.first_node: dict[str, str] = {}
         self.begun = folder / "begun"
         self.begun.mkdir(parents=True)
         shutil.copy(Path(__file__).with_name("faulty.py"), folder)
@@ -157,8 +169,7 @@ class Matrix:
         (self.folder / "flipped" / file.name).write_bytes(content)
 
     def store(self, sweep: str) -> Store:
-        root = self.lab.scratch if SWEEPS[sweep].in_scratch else self.folder
-        return Store(root / "sweeps" / sweep)
+        return Store(self.folder / "sweeps" / sweep)
 
     def run_id(self, fault: Fault) -> str:
         """The run of a fault."""
@@ -180,10 +191,11 @@ class Matrix:
         more = dict(kind.profile)
         if more.get("python") == "exit-127":
             more["python"] = str(self.folder / "exit-127")
+        trained_by: Trainer = "torch" if ALL else "light"
         profile = make_profile(
             self.folder,
             name=f"on-{sweep}",
-            held=False,
+            trained_by=None if "python" in more else trained_by,
             resources=kind.resources,
             environment={"FAULTS_BEGUN": str(self.begun)},
             **more,
@@ -195,7 +207,7 @@ class Matrix:
 
     def go(self) -> list[Found]:
         """Submit everything, do what is to be done, and wait for all of it together."""
-        self.lab.drain("node6")
+        self.lab.drain(f"node{DRAINED}")
         for sweep in SWEEPS:
             if sweep != "fills":
                 self.submit(sweep)
@@ -203,7 +215,15 @@ class Matrix:
         self._while_they_wait()
         self._act([one for one in FAULTS if one.do not in {"", AT_ONCE}])
         self.submit("fills")
-        return self._wait()
+        found = self._wait()
+        (self.lab.scratch / "fills").unlink(missing_ok=True)
+        for name in (*SWEEPS, "lab-preempt"):
+            self.lab.run("scancel", f"--name={name}", "--quiet")
+        self.lab.restart(f"slurmd:node{DEAD}")
+        for fault in FAULTS:
+            if fault.do == "kill_node":
+                self.lab.restart(f"slurmd:{self.first_node[fault.name]}")
+        return found
 
     def _act(self, todo: list[Fault]) -> None:
         """Do what is to be done, to each as soon as it has begun."""
@@ -225,7 +245,7 @@ class Matrix:
         changed.write_bytes(changed.read_bytes() + b"\0")
         (removed,) = self.store("removed").code.glob("*.zip")
         removed.unlink()
-        self.lab.resume("node6")
+        self.lab.resume(f"node{DRAINED}")
 
     def has_begun(self, fault: Fault) -> bool:
         """Whether its training takes its first step; to stop a launcher, it is enough that it runs."""
@@ -269,9 +289,6 @@ class Matrix:
     def scancel(self, fault: Fault) -> None:
         self.lab.run("scancel", self.claim(fault)["element"])
 
-    def fill_scratch(self, _fault: Fault) -> None:
-        self.lab.fill_scratch()
-
     def preempt(self, fault: Fault) -> None:
         self.lab.preempt([self.claim(fault)["node"]], seconds=600)
 
@@ -282,6 +299,7 @@ class Matrix:
     def kill_node(self, fault: Fault) -> None:
         """As if somebody pulled the plug: all its processes are gone at once."""
         claim = self.claim(fault)
+        self.first_node[fault.name] = claim["node"]
         self.lab.kill(f"slurmd:{claim['node']}", with_steps=True)
         os.kill(claim["pid"], signal.SIGKILL)
 
@@ -297,21 +315,21 @@ class Matrix:
     # What comes of it.
 
     def _wait(self) -> list[Found]:
-        found: dict[str, Found] = {}
+        found: dict[str, list[Found]] = {}
 
         def all_over() -> bool:
             for sweep in SWEEPS:
                 faults = [one for one in FAULTS if one.sweep == sweep and one.name not in found]
                 if faults and self._are_over(sweep, faults):
-                    found.update({one.fault.name: one for one in self._status(sweep)})
+                    found.update(self._verdicts(sweep))
             return len(found) == len(FAULTS)
 
         try:
             wait_for(all_over, LONGEST, pause=1)
         except AssertionError:  # what has not come to its end is wrong: the table shows it
             for sweep in {fault.sweep for fault in FAULTS if fault.name not in found}:
-                found |= {one.fault.name: one for one in self._status(sweep)}
-        return [found[fault.name] for fault in FAULTS]
+                found |= self._verdicts(sweep)
+        return [row for fault in FAULTS for row in found[fault.name]]
 
     def _are_over(self, sweep: str, faults: list[Fault]) -> bool:
         """Whether Slurm is through with them, or they are in the state that is waited for."""
@@ -324,76 +342,81 @@ class Matrix:
             for fault in faults
         )
 
-    def _status(self, sweep: str) -> list[Found]:
-        """As `probprec status` says it."""
-        done = self.site.probprec("status", self.store(sweep).root, "--json", cwd=self.folder)
-        runs = {run["id"]: run for run in json.loads(done.stdout)["runs"]}
-        rows = []
-        for fault in FAULTS:
-            if fault.sweep == sweep:
-                run = runs[self.run_id(fault)]
-                failure = run["class"]
-                if fault.state == "running":  # why it had to begin again is in its journal
-                    said = ends(self.store(sweep), run["id"])
-                    failure = said[-1]["failure"] if said else None
-                evidence = run["evidence"] or ""
-                rows.append(Found(self.site.mode, fault, run["state"], failure, evidence))
-        return rows
+    def _verdicts(self, sweep: str) -> dict[str, list[Found]]:
+        """As `probprec status` says it, with and without accounting; of a copy where all is over.
+
+        What one of the two writes down the other shall not read; but a copy has no locks, which say
+        that something runs.
+        """
+        is_over = {row["state"] for row in self.site.jobs(sweep).values()} <= OVER
+        found: dict[str, list[Found]] = {}
+        for name, environment in (("none", self.site.without_accounting), ("there", {})):
+            root = self.store(sweep).root
+            if is_over:
+                root = self.folder / "readers" / name / sweep
+                shutil.rmtree(root, ignore_errors=True)
+                shutil.copytree(self.store(sweep).root, root)
+            done = self.site.probprec(
+                "status", root, "--json", cwd=self.folder, environment=environment
+            )
+            runs = {run["id"]: run for run in json.loads(done.stdout)["runs"]}
+            for fault in FAULTS:
+                if fault.sweep == sweep:
+                    row = self._found(fault, name, runs[self.run_id(fault)])
+                    found.setdefault(fault.name, []).append(row)
+        return found
+
+    def _found(self, fault: Fault, accounting: str, run: Mapping[str, Any]) -> Found:
+        failure = run["class"]
+        if fault.state == "running":  # why it had to begin again is in its journal
+            said = ends(self.store(fault.sweep), run["id"])
+            failure = said[-1]["failure"] if said else None
+        return Found(fault, accounting, run["state"], failure, run["evidence"] or "")
 
 
 def _label(fault: Fault) -> str:
     return fault.optimizer.rpartition(".")[2]
 
 
-def _table(rows: list[Found]) -> str:
-    """The confusion matrix, a line per fault and mode."""
-    lines = [f"{'fault':34} {'mode':11} {'expected':12} {'found':12} {'state':8} evidence"]
-    for row in sorted(rows, key=lambda row: (FAULTS.index(row.fault), row.mode)):
-        mark = " " if row.is_right else "!"
-        lines.append(
-            f"{row.fault.name:34} {row.mode:11} {row.fault.expected:12}"
-            f"{mark}{row.failure or '-':12} {row.state:8} {row.evidence}"
-        )
-    return "\n".join(lines)
+def _row(found: Found) -> dict[str, str]:
+    return {
+        "fault": found.fault.name,
+        "accounting": found.accounting,
+        "expected": found.fault.expected,
+        "found": ("" if found.is_right else "!") + (found.failure or "-"),
+        "state": found.state,
+        "evidence": found.evidence,
+    }
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
-    """Both modes at the same time: most of it is waiting for limits of a minute."""
-    settings = {"nodes": 8, "cpus": 8, "gpus": 1, "node_timeout": 8, "kill_wait": 5}
-    pool = ThreadPoolExecutor(len(MODES))
-    with contextlib.ExitStack() as stack:
-        matrices = [
-            Matrix(
-                stack.enter_context(lab_up(accounting=accounting, **settings)),
-                tmp_path_factory.mktemp(f"classes-{mode}"),
-            )
-            for mode, accounting in MODES.items()
-        ]
-        try:
-            return [row for rows in pool.map(Matrix.go, matrices) for row in rows]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def classes(stage: Stage) -> list[Found]:
+    """The matrix; most of it is waiting for limits of a minute."""
+    return Matrix(stage.site, stage.folders.mktemp(f"classes-{stage.site.mode}")).go()
 
 
-def test_each_fault_gets_its_class(matrix, capsys):
-    right = sum(row.is_right for row in matrix)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{_table(matrix)}\n{right} of {len(matrix)} right\n")
+@pytest.mark.side_by_side(classes, slow=True)
+def test_each_fault_gets_its_class(
+    outcome: list[Found], record_property: Callable[..., None]
+) -> None:
+    for found in outcome:
+        record_property("table: classes", _row(found))
+    wrong = [row for row in outcome if not row.is_right]
 
     assert len(FAULTS) >= 15
-    assert len(matrix) == len(FAULTS) * len(MODES)
-    assert right >= 0.95 * len(matrix), "\n" + _table([row for row in matrix if not row.is_right])
+    assert len(outcome) == len(FAULTS) * 2
+    assert not wrong, "\n".join(aligned([_row(row) for row in wrong]))
 
 
-def test_what_the_kernel_or_the_clock_ended_is_never_lost(matrix):
+@pytest.mark.side_by_side(classes, slow=True)
+def test_what_the_kernel_or_the_clock_ended_is_never_lost(outcome: list[Found]) -> None:
     wrong = [
         row
-        for row in matrix
+        for row in outcome
         if row.fault.expected in {"oom", "timeout"} and "lost" in {row.failure, row.state}
     ]
-    assert not wrong, "\n" + _table(wrong)
+    assert not wrong, "\n".join(aligned([_row(row) for row in wrong]))
 
 
-def test_every_verdict_has_its_evidence(matrix):
-    assert all(row.evidence for row in matrix)
+@pytest.mark.side_by_side(classes, slow=True)
+def test_every_verdict_has_its_evidence(outcome: list[Found]) -> None:
+    assert all(row.evidence for row in outcome)

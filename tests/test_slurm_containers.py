@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,15 @@ from jobs.datasets import find
 from jobs.datasets.registry import manifest_of_dataset
 from jobs.manifest import Manifest
 from jobs.store import Store
-from tests.apptainer import POISON, ROOT, poison, probprec, records, science
-from tests.slurm import (
-    Site,
-    claims,
-    ends,
-    journal,
-    lab_up,
-    make_profile,
-    make_spec,
-    run_ids,
-    wait_for,
-)
+from tests.apptainer import POISON, ROOT, poison, records, science
+from tests.case import claims, ends, journal, make_profile, make_spec, run_ids
+from tests.helpers import probprec, wait_for
+from tests.slurm import Site
 
 pytestmark = [pytest.mark.slurm, pytest.mark.apptainer]
 
-TASKS = 9  # at least eight at a time on one node
+TASKS = 9  # at least eight at a time on one node: node1 takes all of them
 LONGEST = 1800.0  # a dozen containers on a slow machine
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """One node with room for all tasks at a time, and a scratch for a few data sets."""
-    with lab_up(nodes=1, cpus=16, gpus=1, scratch_mb=140) as up:
-        yield up
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +41,7 @@ class Boxed:
         self.folder.mkdir()
         self.scratch = site.lab.scratch / name
         more = {"image": str(image), "scratch": str(self.scratch), **profile}
-        self.profile = make_profile(self.folder, held=False, **more)
+        self.profile = make_profile(self.folder, trained_by=None, nodes=(1,), **more)
         self.store = Store(self.folder / "sweeps" / name)
 
     def submit(
@@ -256,6 +241,7 @@ def test_a_full_scratch(site, boxed, outside):
     assert all(science(record) == science(outside[name]) for name, record in found.items())
 
 
+@pytest.mark.nightly  # test_slurm_doctor and test_containers_inside ask it, too
 def test_a_poisoned_login_shell_changes_nothing(boxed, tmp_path):
     """What sbatch carries along from the shell ends at the container's wall."""
     hashes = []
@@ -364,6 +350,7 @@ def _compress(folder: Path, archive: Path) -> None:
             file.add(path, path.name)
 
 
+@pytest.mark.nightly  # test_slurm_classes and test_slurm_doctor ask it, too
 def test_a_gpu_that_is_none_is_refused(boxed):
     """The lab's GPUs are pretended: allocated, but not there."""
     sweep = boxed("gpu", resources={"gpus": 1})

@@ -9,7 +9,8 @@ import pytest
 
 from cluster.profile_file import read_profile
 from tests.apptainer import poison
-from tests.slurm import make_profile, wait_for
+from tests.case import make_profile
+from tests.helpers import wait_for
 
 pytestmark = pytest.mark.slurm
 
@@ -31,7 +32,7 @@ def states(report, group):
 def test_a_node_answers(site, tmp_path):
     """A job of a few seconds; the proposal of what was seen can be used."""
     scratch = str(site.lab.scratch / "$USER")
-    profile = make_profile(tmp_path, held=False, scratch=scratch)
+    profile = make_profile(tmp_path, trained_by=None, scratch=scratch)
     file = tmp_path / "proposed.yaml"
     report = doctor(site, tmp_path, "--on", profile, "--node", "--write", file, check=0)
 
@@ -51,7 +52,7 @@ def test_a_node_answers(site, tmp_path):
 def test_an_image_on_a_node(site, tmp_path, image):
     """Whatever the login shell has set, what is seen in the image is what was built."""
     profile = make_profile(
-        tmp_path, held=False, image=str(image), scratch=str(site.lab.scratch / "$USER")
+        tmp_path, trained_by=None, image=str(image), scratch=str(site.lab.scratch / "$USER")
     )
     done = site.probprec(
         "doctor",
@@ -71,7 +72,7 @@ def test_an_image_on_a_node(site, tmp_path, image):
 
 def test_a_gpu_that_is_none(site, tmp_path):
     """The lab's GPUs are scheduled, but there is no device: what was promised does not work."""
-    profile = make_profile(tmp_path, held=False, resources={"gpus": 1})
+    profile = make_profile(tmp_path, trained_by=None, resources={"gpus": 1})
     report = doctor(site, tmp_path, "--on", profile, "--node", check=1)
 
     assert states(report, "Profile")["gpus"] == "ok"
@@ -89,7 +90,7 @@ def test_a_gpu_that_is_none(site, tmp_path):
     ],
 )
 def test_what_is_wrong_with_a_profile(site, tmp_path, resources, name):
-    profile = make_profile(tmp_path, held=False, resources=resources)
+    profile = make_profile(tmp_path, trained_by=None, resources=resources)
     report = doctor(site, tmp_path, "--on", profile, check=1)
 
     assert states(report, "Profile")[name] == "problem"
@@ -99,7 +100,7 @@ def test_what_is_wrong_with_a_profile(site, tmp_path, resources, name):
 
 def test_setup_lines_that_fail(site, tmp_path):
     """The job's log is part of the report."""
-    profile = make_profile(tmp_path, held=False, setup=["echo no such module; exit 3"])
+    profile = make_profile(tmp_path, trained_by=None, setup=["echo no such module; exit 3"])
     report = doctor(site, tmp_path, "--on", profile, "--node", check=1)
     [line] = [one for one in report["checks"] if one["group"] == "Node"]
 
@@ -124,7 +125,7 @@ def test_ctrl_c_leaves_nothing(site, tmp_path, is_sbatch_slow):
         (tmp_path / "sbatch").write_text(SLOW_SBATCH.format(real=shutil.which("sbatch")))
         (tmp_path / "sbatch").chmod(0o755)
         path = f"{tmp_path}:{path}"
-    profile = make_profile(tmp_path, held=False)
+    profile = make_profile(tmp_path, trained_by=None)
     nodes = site.lab.settings.node_names
     for node in nodes:
         site.lab.drain(node)

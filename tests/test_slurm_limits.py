@@ -2,10 +2,9 @@
 
 import json
 import os
-import runpy
 import shutil
-import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,17 @@ import pytest
 
 from jobs import record
 from jobs.store import Store
-from tests.slurm import Site, journal, lab_up, make_profile, run_ids, wait_for
+from tests.case import journal, make_profile, run_ids
+from tests.helpers import ALL, wait_for
+from tests.slurm import SETTINGS, Site, Stage, lab_up
 
 pytestmark = pytest.mark.slurm
 
-PER_ARRAY = 11
+PER_ARRAY = SETTINGS["max_array_size"]
 CAP = 20
 LONGEST = 5400.0
-
-# The shortest training there is, an optimizer of the user's own, as in the benchmark.
-QUICK = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "load.py"))["QUICK"]
+NODE = SETTINGS["nodes"]
+"""The number of the node that these runs are trained on, a few at a time."""
 
 # First on the PATH: writes down each call and what came of it.
 SBATCH = """\
@@ -43,24 +43,24 @@ class Crowd:
     folder: Path
     name: str
     runs: int
-    limits: dict[str, int] = field(default_factory=dict)  # that the profile names
+    limits: Mapping[str, int] = field(default_factory=dict)  # that the profile names; else Slurm's
     hides_sacctmgr: bool = False
     most: int = 0  # jobs in the queue at a time, as far as was looked
 
     def __post_init__(self) -> None:
-        self.folder.mkdir()
-        (self.folder / "quick.py").write_text(QUICK)
         self.spec = self.folder / f"{self.name}.yaml"
         self.spec.write_text(
-            "problems: [quadratic_deep]\noptimizers:\n  Quick: {optimizer: quick.Quick, lr: 0.01}\n"
+            "problems: [quadratic_deep]\noptimizers:\n  SGD: {lr: 0.01}\n"
             f"seeds: 1..{self.runs}\nepochs: 1\n"
         )
+        asked: dict[str, Any] = {"mem": "500M", "time": "00:05:00", "cpus": 4}
         more: dict[str, Any] = {"limits": self.limits} if self.limits else {}
-        # Hundreds of runs of code that the other tests measure: measuring it takes a third of their time.
+        if not self.limits:
+            self.site.queue_of(self.name, CAP)
+            asked |= {"qos": self.name, "nodelist": f"node{NODE}"}
+        # Many runs of code that the other tests measure: measuring it takes a third of their time.
         more["setup"] = ["unset COVERAGE_PROCESS_CONFIG"]
-        self.profile = make_profile(
-            self.folder, held=False, resources={"mem": "500M", "time": "00:05:00"}, **more
-        )
+        self.profile = make_profile(self.folder, resources=asked, **more)
         self.store = Store(self.folder / "sweeps" / self.name)
         self.log = self.folder / "sbatch.log"
         self.bin = self.folder / "bin"
@@ -82,8 +82,9 @@ class Crowd:
         return dict(json.loads(done.stdout))
 
     def live(self) -> int:
-        """How many jobs of this user wait or run; the largest of these numbers is kept."""
-        count = len(self.site.squeue("--states=PD,R", "--format=%i"))
+        """How many jobs under this cap wait or run; the largest of these numbers is kept."""
+        chosen = [] if self.limits else [f"--qos={self.name}"]
+        count = len(self.site.squeue("--states=PD,R", "--format=%i", *chosen))
         self.most = max(self.most, count)
         return count
 
@@ -124,85 +125,134 @@ class Crowd:
         assert max(sizes) <= PER_ARRAY
         assert self.most <= CAP
 
-    def tell(self, capsys: pytest.CaptureFixture[str], seconds: float) -> None:
-        """A line for whoever reads the log of the tests."""
+    def row(self, seconds: float) -> dict[str, Any]:
+        """For whoever reads the log of the tests."""
         calls = self.log.read_text().split()
-        with capsys.disabled():
-            sys.stdout.write(
-                f"\n{self.name}: {self.runs} runs, {len(self.parts('chunk'))} arrays,"
-                f" {len(self.parts('feeder'))} feeders, {len(calls)} calls of sbatch"
-                f" ({len(calls) - calls.count('0')} rejected), at most {self.most} jobs in the"
-                f" queue, {seconds:.0f} s\n"
-            )
+        return {
+            "sweep": self.name,
+            "runs": self.runs,
+            "arrays": len(self.parts("chunk")),
+            "feeders": len(self.parts("feeder")),
+            "sbatch": len(calls),
+            "rejected": len(calls) - calls.count("0"),
+            "most": self.most,
+            "seconds": f"{seconds:.0f}",
+        }
 
 
-def go(crowd: Crowd, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Done:
+    """What came of a crowd."""
+
+    reports: tuple[Mapping[str, Any], ...]  # of the submissions
+    row: Mapping[str, Any]
+
+
+def go(crowd: Crowd) -> Done:
     """Submit once, wait, and look at what came of it."""
     begin = time.monotonic()
     report = crowd.submit()
     crowd.wait()
-    crowd.tell(capsys, time.monotonic() - begin)
     crowd.assert_done_once()
     crowd.assert_sparing()
-    return report
+    return Done((report,), crowd.row(time.monotonic() - begin))
 
 
-@pytest.fixture(scope="module")
-def capped(tmp_path_factory):
-    """A Slurm that takes arrays of 11 and no more than 20 jobs of a user."""
-    del tmp_path_factory
-    with lab_up(
-        accounting=True, nodes=1, cpus=3, gpus=0, max_array_size=PER_ARRAY, max_submit=CAP
-    ) as site:
-        yield site
+def capped(stage: Stage) -> Done:
+    """More than twice as many runs as the queue has room for: one feeder sends the next."""
+    runs = 500 if ALL else 44
+    return go(Crowd(stage.site, stage.folders.mktemp("capped"), "capped", runs))
 
 
-def test_500_runs_through_a_queue_of_20(capped, tmp_path, capsys):
-    report = go(Crowd(capped, tmp_path / "c", "capped", 500), capsys)
+@pytest.mark.side_by_side(capped, slow=True, accounting=True)
+def test_many_runs_through_a_queue_of_20(
+    outcome: Done, record_property: Callable[..., None]
+) -> None:
+    record_property("table: limits", outcome.row)
+    (report,) = outcome.reports
 
-    assert report["submitted"] == 500
+    assert report["submitted"] == outcome.row["runs"]
     assert report["sbatch_calls"] <= 4
     assert report["feeder"] is not None
+    assert outcome.row["feeders"] >= 2
 
 
-def test_a_cap_that_cannot_be_read_is_learnt_from_the_rejection(capped, tmp_path, capsys):
-    crowd = Crowd(capped, tmp_path / "c", "unreadable", 60, hides_sacctmgr=True)
-    report = go(crowd, capsys)
+def unreadable(stage: Stage) -> Done:
+    """The cap cannot be asked for."""
+    folder = stage.folders.mktemp("unreadable")
+    return go(Crowd(stage.site, folder, "unreadable", 60 if ALL else 33, hides_sacctmgr=True))
 
-    assert report["submitted"] == 60
+
+@pytest.mark.side_by_side(unreadable, slow=True, accounting=True)
+def test_a_cap_that_cannot_be_read_is_learnt_from_the_rejection(
+    outcome: Done, record_property: Callable[..., None]
+) -> None:
+    record_property("table: limits", outcome.row)
+    (report,) = outcome.reports
+
+    assert report["submitted"] == outcome.row["runs"]
     assert report["feeder"] is not None
+    assert outcome.row["rejected"] > 0
 
 
-def test_after_a_feeder_was_cancelled_the_next_submit_sends_the_rest_once(capped, tmp_path, capsys):
-    crowd = Crowd(capped, tmp_path / "c", "orphaned", 30)
+def orphaned(stage: Stage) -> Done:
+    """The feeder is cancelled; then everything is submitted again."""
+    crowd = Crowd(stage.site, stage.folders.mktemp("orphaned"), "orphaned", 30)
     begin = time.monotonic()
     first = crowd.submit()
-    capped.lab.run("scancel", first["feeder"])
+    stage.site.lab.run("scancel", first["feeder"])
     crowd.wait()
     sent = sum(len(job["runs"]) for job in first["jobs"])
     recorded = [run for run in run_ids(crowd.store) if crowd.store.run(run).record_file.exists()]
     assert 0 < sent == len(recorded) < 30
-
     second = crowd.submit()
     crowd.wait()
-    crowd.tell(capsys, time.monotonic() - begin)
+    crowd.assert_done_once()
+    crowd.assert_sparing()
+    return Done((first, second), crowd.row(time.monotonic() - begin))
+
+
+@pytest.mark.side_by_side(orphaned, slow=True, accounting=True)
+def test_after_a_feeder_was_cancelled_the_next_submit_sends_the_rest_once(
+    outcome: Done, record_property: Callable[..., None]
+) -> None:
+    record_property("table: limits", outcome.row)
+    first, second = outcome.reports
+    sent = sum(len(job["runs"]) for job in first["jobs"])
 
     assert second["submitted"] == 30 - sent
     assert second["already"] == sent
-    crowd.assert_done_once()
-    crowd.assert_sparing()
 
 
-def test_limits_of_the_profile_hold_where_slurm_has_none(tmp_path, capsys):
-    with lab_up(nodes=1, cpus=3, gpus=0) as site:
-        crowd = Crowd(
-            site,
-            tmp_path / "c",
-            "profiled",
-            120,
-            limits={"max_submit": CAP, "max_array": PER_ARRAY},
-        )
-        report = go(crowd, capsys)
+def unlimited(stage: Stage) -> Done:
+    """In a Slurm without accounting that has no limits: those of the profile, doctor, status, why."""
+    folder = stage.folders.mktemp("profiled")
+    with lab_up(nodes=1, gpus=0, max_array_size=1001) as site:
+        limits = {"max_submit": CAP, "max_array": PER_ARRAY}
+        crowd = Crowd(site, folder, "profiled", 120 if ALL else 33, limits=limits)
+        done = go(crowd)
+        status = _said(site, folder, "status", crowd.store.root)
+        why = _said(site, folder, "why", run_ids(crowd.store)[0], "--root", crowd.store.root.parent)
+        doctor = _said(site, folder, "doctor", "--on", crowd.profile, "--node")
+    return Done((*done.reports, status, why, doctor), done.row)
 
-    assert report["submitted"] == 120
+
+def _said(site: Site, folder: Path, *words: object) -> Mapping[str, Any]:
+    done = site.probprec(*words, "--json", cwd=folder, check=0)
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.side_by_side(unlimited, slow=True)
+def test_without_accounting_the_limits_of_the_profile_hold(
+    outcome: Done, record_property: Callable[..., None]
+) -> None:
+    """The one Slurm without slurmdbd: everything works there."""
+    record_property("table: limits", outcome.row)
+    report, status, why, doctor = outcome.reports
+
+    assert report["submitted"] == outcome.row["runs"]
     assert report["feeder"] is not None
+    assert status["states"] == {"completed": outcome.row["runs"]}
+    assert why["state"] == "completed"
+    [sacct] = [check for check in doctor["checks"] if check["name"] == "sacct"]
+    assert sacct["state"] == "note"

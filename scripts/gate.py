@@ -1,0 +1,134 @@
+"""Run the tests: the quick set, all of them, a part, or those of Slurm under stress (`scripts/test`).
+
+Two processes share the tests: one has those of Slurm and of images, which mostly wait, the other
+begins with all others. A test of Slurm or of images that fails is tried once more, alone, when the
+others are through: a fault fails again, and what does not is named in the last lines, to be mended.
+Any other failure is red at once.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PARALLEL = ("-n", "2", "--dist", "loadgroup")
+SLOWEST = "--durations=20"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A test that failed."""
+
+    test: str  # its name, as pytest takes it
+    message: str  # the first line of why
+    is_patient: bool  # of Slurm or of images: tried once more
+
+
+def main() -> int:
+    """The command; returns the exit code."""
+    options = _options()
+    if options.stress:
+        return stress(options.stress)
+    if options.pytest:
+        return coverage("run", "-m", "pytest", *options.pytest) or report(floor=False)
+    if options.all:
+        os.environ["PROBPREC_TESTS"] = "all"
+        with tempfile.TemporaryDirectory(prefix="probprec-cache-") as cache:
+            os.environ["XDG_CACHE_HOME"] = cache  # images are built from nothing
+            return gate() or call("scripts/bench", "load")
+    return gate()
+
+
+def gate() -> int:
+    """The tests, what failed once more, and the coverage."""
+    coverage("erase")
+    code, failed = pytest(*PARALLEL, SLOWEST)
+    again = [one for one in failed if one.is_patient]
+    if code not in {0, 1} or len(again) < len(failed) or (code == 1 and not failed):
+        return code or 1
+    red = [one for one in again if pytest(one.test)[0] != 0]
+    code = 1 if red else report(floor=True)
+    for one in again:
+        say(f"{'red' if one in red else 'unstable'}: {one.test}, first failure: {one.message}")
+    return code
+
+
+def stress(rounds: int) -> int:
+    """The tests of Slurm, again and again, while two processes want both cores."""
+    reds = 0
+    with busy(2):
+        for number in range(1, rounds + 1):
+            begin = time.monotonic()
+            code, failed = pytest("-m", "slurm", measured=False)
+            red = [one for one in failed if pytest(one.test, measured=False)[0] != 0]
+            reds += bool(red) or code not in {0, 1}
+            minutes = (time.monotonic() - begin) / 60
+            say(
+                f"round {number} of {rounds}: {len(failed)} failed, {len(red)} again; {minutes:.1f} min"
+            )
+            for one in failed:
+                say(f"{'red' if one in red else 'unstable'}: {one.test}: {one.message}")
+    return 1 if reds else 0
+
+
+@contextlib.contextmanager
+def busy(count: int) -> Iterator[None]:
+    """Processes that do nothing, as hard as they can."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def pytest(*arguments: str, measured: bool = True) -> tuple[int, list[Failed]]:
+    """Run pytest; its exit code, and what failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "failures.json")
+        words = ("-m", "pytest", *arguments, "--failures-to", str(file))
+        code = coverage("run", *words) if measured else call(sys.executable, *words)
+        failed = json.loads(file.read_text()) if file.exists() else []
+    return code, [Failed(**one) for one in failed]
+
+
+def report(*, floor: bool) -> int:
+    """Show the branch coverage; with `floor` it must be high enough."""
+    coverage("combine", "-q")
+    return coverage("report", *([] if floor else ["--fail-under=0"]))
+
+
+def coverage(*arguments: str) -> int:
+    """Run coverage; its exit code."""
+    return call(sys.executable, "-m", "coverage", *arguments)
+
+
+def call(*command: str) -> int:
+    """Run a command in the checkout; its exit code."""
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def say(text: str) -> None:
+    """Print a line, in order with those of the commands."""
+    print(text, flush=True)
+
+
+def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/test", description="Everything that must hold.")
+    parser.add_argument("--all", action="store_true", help="also what takes an hour or two")
+    parser.add_argument("--stress", type=int, metavar="N", help="the tests of Slurm, N times")
+    parser.add_argument("pytest", nargs="*", metavar="-- ...", help="for pytest: only a part")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
