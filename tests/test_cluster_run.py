@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from jobs.datasets import find
 from jobs.store import Store
+from tests import trainer
 from tests.helpers import LONG, probprec, wait_for
 
 SPEC = """\
@@ -195,61 +197,97 @@ def test_a_relative_folder_of_data_is_found_by_the_runs(tmp_path, monkeypatch):
     assert provenance["data"]["folder"] == str(folder)
 
 
-def test_ctrl_c_stops_cleanly_and_running_again_continues(tmp_path):
-    write(tmp_path, "long.yaml", SPEC.replace("epochs: 1", "epochs: 60"))
+# From here on, how runs come and go: the light training will do.
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder with the spec `long.yaml`, whose runs are held at a step until they are let go."""
+
+    folder: Path
+    hold: Path
+    words: tuple[str, ...]  # of `run` and `submit`
+
+    @property
+    def store(self):
+        return Store(self.folder / "sweeps" / "long")
+
+    def wait_held(self):
+        """Until a run waits at the hold."""
+        wait_for(lambda: any(Path(f"{self.hold}.at").glob("*")), what="a run at its hold")
+
+    def let_go(self):
+        self.hold.unlink()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    python = write(
+        tmp_path, "light-python", f'#!/bin/sh\nexec {sys.executable} {trainer.__file__} "$@"\n'
+    )
+    python.chmod(0o755)
+    profile = write(tmp_path, "light.yaml", f"engine: local\npython: {python}\nthreads: 1\n")
+    hold = write(tmp_path, "hold", "5")
+    monkeypatch.setenv("PROBPREC_TEST_HOLD", str(hold))
+    write(tmp_path, "long.yaml", SPEC)
+    return Site(tmp_path, hold, ("long.yaml", "--on", str(profile), "--workers", "1"))
+
+
+def test_ctrl_c_stops_cleanly_and_running_again_continues(site):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
     process = subprocess.Popen(
-        [sys.executable, "-m", "cluster.cli", "run", "long.yaml", "--workers", "1"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "cluster.cli", "run", *site.words],
+        cwd=site.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
-    store = Store(tmp_path / "sweeps" / "long")
-    wait_for(lambda: any(store.runs.glob("*/attempts/*/progress.jsonl")))
+    site.wait_held()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody in the foreground
     output, _ = process.communicate(timeout=LONG)
 
     assert process.returncode == 130
     assert "Traceback" not in output
     assert "the same command continues" in output
-    assert not trainings_below(tmp_path)
-    before = {path: path.read_bytes() for path in store.runs.glob("*/record.json")}
-    probprec("run", "long.yaml", "--set", "epochs=60", cwd=tmp_path)
-    assert all(path.read_bytes() == content for path, content in before.items())
-    records = [json.loads(path.read_bytes()) for path in store.runs.glob("*/record.json")]
-    assert len(records) == 2
-    assert sum(record["provenance"]["attempts"] for record in records) == 3
+    assert not trainings_below(site.folder)
+    assert not list(site.store.runs.glob("*/record.json"))
+    site.let_go()
+    probprec("run", *site.words, cwd=site.folder)
+    records = [json.loads(path.read_bytes()) for path in site.store.runs.glob("*/record.json")]
+    told = sorted((of["provenance"]["attempts"], of["provenance"]["resumes"]) for of in records)
+    assert told == [(1, 0), (2, 1)]
 
 
-def test_submit_returns_at_once_and_sends_each_run_once(tmp_path):
+def test_submit_returns_at_once_and_sends_each_run_once(site):
     """Two submissions, the second while the first is running, attempt no run twice."""
-    write(tmp_path, "small.yaml", SPEC)
-    probprec("submit", "small.yaml", "--workers", 1, "--json", cwd=tmp_path)
-    probprec("run", "small.yaml", cwd=tmp_path, check=None)
-    store = Store(tmp_path / "sweeps" / "small")
-    wait_for(lambda: len(list(store.runs.glob("*/record.json"))) == 2)
+    probprec("submit", *site.words, "--json", cwd=site.folder)
+    site.wait_held()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", "run", *site.words], cwd=site.folder
+    )
+    wait_for(lambda: len(site.store.submissions()) == 2, what="the second submission")
+    site.let_go()
+    process.wait(LONG)
+    wait_for(lambda: len(list(site.store.runs.glob("*/record.json"))) == 2)
 
-    assert all(len(list(path.iterdir())) == 1 for path in store.runs.glob("*/attempts"))
+    assert all(len(list(path.iterdir())) == 1 for path in site.store.runs.glob("*/attempts"))
 
 
-def test_a_killed_launcher_is_lost_and_its_training_dies(tmp_path):
+def test_a_killed_launcher_is_lost_and_its_training_dies(site):
     """SIGKILL leaves no end in the journal: the run is lost, not failed, and runs again."""
-    write(tmp_path, "long.yaml", SPEC.replace("epochs: 1", "epochs: 300"))
-    probprec("submit", "long.yaml", "--workers", 1, cwd=tmp_path)
-    store = Store(tmp_path / "sweeps" / "long")
-    wait_for(lambda: any(store.runs.glob("*/attempts/*/progress.jsonl")))
+    probprec("submit", *site.words, cwd=site.folder)
+    site.wait_held()
     claimed = [
         line
-        for path in store.runs.iterdir()
-        for line in store.run(path.name).journal()
+        for path in site.store.runs.iterdir()
+        for line in site.store.run(path.name).journal()
         if line["event"] == "claimed"
     ]
     os.kill(claimed[0]["pid"], signal.SIGKILL)
-    wait_for(lambda: not trainings_below(tmp_path))
+    wait_for(lambda: not trainings_below(site.folder))
 
-    report = json.loads(probprec("status", "long", "--json", cwd=tmp_path, check=1).stdout)
+    report = json.loads(probprec("status", "long", "--json", cwd=site.folder, check=1).stdout)
     assert report["states"] == {"lost": 1, "pending": 1}
 
 
