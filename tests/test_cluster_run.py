@@ -118,41 +118,13 @@ def test_a_torn_record_is_run_again(finished):
     assert len(list(victim.path.glob("record.torn-*"))) == 1
 
 
-def test_one_failure_stops_nothing_else(tmp_path):
-    """The error's first line and its log are shown, the exit code is 1, the others have records."""
-    write(
-        tmp_path,
-        "broken_opt.py",
-        """
-        import torch
-
-        class Broken(torch.optim.SGD):
-            def step(self, closure=None):
-                raise RuntimeError("this optimizer is broken\\nsecond line")
-        """,
-    )
-    write(
-        tmp_path,
-        "mixed.yaml",
-        """
-        problems: [digits_mlp]
-        optimizers:
-          broken: {optimizer: "broken_opt:Broken", lr: 0.1}
-          SGD: {lr: 0.1}
-        seeds: 42
-        epochs: 1
-        """,
-    )
-    done = probprec("run", "mixed.yaml", cwd=tmp_path, check=1)
-
-    assert "RuntimeError: this optimizer is broken" in done.stdout
-    assert "output.log" in done.stdout
-    assert "second line" not in done.stdout
-    report = json.loads(probprec("status", "mixed", "--json", cwd=tmp_path, check=1).stdout)
-    assert report["states"] == {"completed": 1, "failed": 1}
-
-
-def test_own_code_is_named_in_the_record(tmp_path):
+def test_own_code_and_a_relative_folder_of_data_are_named_in_the_record(tmp_path, monkeypatch):
+    """Runs stand in another folder than the one in which the variable was set."""
+    original = find.find("digits")
+    folder = tmp_path / "data" / "digits"
+    folder.mkdir(parents=True)
+    shutil.copy(original / "digits.csv.gz", folder)
+    monkeypatch.setenv(find.VARIABLE, "data")
     write(
         tmp_path,
         "own_opt.py",
@@ -178,23 +150,8 @@ def test_own_code_is_named_in_the_record(tmp_path):
     record = json.loads(store.run(store.sweep().runs[0].run.id).record_file.read_bytes())
 
     assert list(record["provenance"]["own_code"]) == ["own_opt.Own"]
+    assert record["provenance"]["data"]["folder"] == str(folder)
     assert record["cost"]["total"]["cpu_s"] > 0
-
-
-def test_a_relative_folder_of_data_is_found_by_the_runs(tmp_path, monkeypatch):
-    """They stand in another folder than the one in which the variable was set."""
-    original = find.find("digits")
-    folder = tmp_path / "data" / "digits"
-    folder.mkdir(parents=True)
-    shutil.copy(original / "digits.csv.gz", folder)
-    monkeypatch.setenv(find.VARIABLE, "data")
-    write(tmp_path, "one.yaml", SPEC.replace("  Momentum: {lr: 0.02}\n", ""))
-    probprec("run", "one.yaml", cwd=tmp_path)
-    records = list((tmp_path / "sweeps" / "one" / "runs").glob("*/record.json"))
-
-    assert len(records) == 1
-    provenance = json.loads(records[0].read_bytes())["provenance"]
-    assert provenance["data"]["folder"] == str(folder)
 
 
 # From here on, how runs come and go: the light training will do.
@@ -231,6 +188,42 @@ def site(tmp_path, monkeypatch):
     monkeypatch.setenv("PROBPREC_TEST_HOLD", str(hold))
     write(tmp_path, "long.yaml", SPEC)
     return Site(tmp_path, hold, ("long.yaml", "--on", str(profile), "--workers", "1"))
+
+
+def test_one_failure_stops_nothing_else(site):
+    """The error's first line and its log are shown, the exit code is 1, the others have records."""
+    site.let_go()
+    write(
+        site.folder,
+        "broken_opt.py",
+        """
+        class Broken:
+            def __init__(self, params, lr):
+                del params, lr
+
+            def step(self):
+                raise RuntimeError("this optimizer is broken\\nsecond line")
+        """,
+    )
+    write(
+        site.folder,
+        "mixed.yaml",
+        """
+        problems: [digits_mlp]
+        optimizers:
+          broken: {optimizer: "broken_opt:Broken", lr: 0.1}
+          SGD: {lr: 0.1}
+        seeds: 42
+        epochs: 1
+        """,
+    )
+    done = probprec("run", "mixed.yaml", *site.words[1:], cwd=site.folder, check=1)
+
+    assert "RuntimeError: this optimizer is broken" in done.stdout
+    assert "output.log" in done.stdout
+    assert "second line" not in done.stdout
+    report = json.loads(probprec("status", "mixed", "--json", cwd=site.folder, check=1).stdout)
+    assert report["states"] == {"completed": 1, "failed": 1}
 
 
 def test_ctrl_c_stops_cleanly_and_running_again_continues(site):
