@@ -5,13 +5,13 @@ A pytest plugin (`conftest.py` loads it); the plain functions are imported: `fro
 
 import json
 import os
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.helpers import probprec
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "configs" / "images" / "cpu-debian.yaml"
@@ -102,12 +102,36 @@ def images() -> Path:
     return Path(cache).expanduser() / "probprec" / "images"
 
 
+Building = tuple["subprocess.Popen[str]", Path]
+"""The process that builds, and its log."""
+
+
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image of the shipped recipe; minutes the first time."""
+def building(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Building]:
+    """The build of the shipped recipe, under way; minutes the first time, nothing to do later."""
     folder = tmp_path_factory.mktemp("build")
-    done = probprec("build", RECIPE, "--images", images(), "--json", cwd=folder)
-    return Path(json.loads(done.stdout)["path"])
+    words = ("build", RECIPE, "--images", images(), "--json")
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cluster.cli", *map(str, words)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        yield process, folder / "log"
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def image(building: Building) -> Path:
+    """The image of the shipped recipe."""
+    process, log = building
+    said, _ = process.communicate()
+    assert process.returncode == 0, said + log.read_text()
+    return Path(json.loads(said)["path"])
 
 
 def records(root: Path) -> dict[str, dict[str, Any]]:

@@ -234,6 +234,8 @@ def wave(
         for mark in item.iter_markers("side_by_side"):
             if _mode_of(item) == shared_site.mode:
                 wanted[mark.args[0]] = mark.kwargs.get("slow", False)
+    if any("image" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("building")  # meanwhile
     stage = Stage(shared_site, tmp_path_factory, make_case)
     slow = [function for function, is_slow in wanted.items() if is_slow]
     with (

@@ -507,11 +507,14 @@ def test_an_ordinary_user_has_a_lab(folder):
 
 
 @needs_root
-def test_others_may_use_a_lab_that_root_runs(shared):
-    out = shared.folder / "scratch" / "other"
+def test_others_may_use_a_lab_that_root_runs(folder):
+    folder.parent.chmod(0o755)
+    lab = Lab(folder)
+    lab.up(Settings(nodes=1, gpus=0))
+    out = lab.scratch / "other"
 
     def try_it():
-        job = shared.run(
+        job = lab.run(
             "sbatch", "--parsable", "--chdir=/", "--output=/dev/null", f"--wrap=id -un >{out}"
         )
         assert job.returncode == 0
