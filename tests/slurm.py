@@ -298,6 +298,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=_rank)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to share out the tests of the one lab: a pytest-xdist that lost its groups did that."""
+    if session.config.getoption("loadgroup", default=False):
+        for item in session.items:
+            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+                raise pytest.UsageError(f"{item.nodeid}: pytest-xdist does not keep its group")
+
+
 def _is_left_out(item: pytest.Item) -> bool:
     """What is for `scripts/test --all` only, or needs the accounting that this lab has not."""
     if item.get_closest_marker("nightly") and not ALL:
