@@ -352,6 +352,7 @@ def cancelled(arena: Arena) -> None:
 def cancelled_at_once(arena: Arena) -> None:
     """As soon as Slurm has started them, before they know what their time limit is."""
     case = arena.case("at-once")
+    case.hold(0)
     case.submit()
     wait_for(lambda: any(row["state"] == "RUNNING" for row in case.jobs().values()))
     case.site.probprec("cancel", case.store.root, cwd=case.folder, check=0)
