@@ -37,6 +37,7 @@ def main() -> int:
     options = _options()
     if options.stress:
         return stress(options.stress)
+    coverage("erase")
     if options.pytest:
         return coverage("run", "-m", "pytest", *options.pytest) or report(floor=False)
     if options.all:
@@ -49,7 +50,6 @@ def main() -> int:
 
 def gate() -> int:
     """The tests, what failed once more, and the coverage."""
-    coverage("erase")
     code, failed = pytest(*PARALLEL, SLOWEST)
     again = [one for one in failed if one.is_patient]
     if code not in {0, 1} or len(again) < len(failed) or (code == 1 and not failed):
