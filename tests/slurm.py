@@ -287,14 +287,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep what needs Slurm or images in one process, and what goes on side by side at its begin."""
+    """Keep what needs Slurm in one process, and what goes on side by side at its begin."""
     left_out = {item for item in items if _is_left_out(item)}
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
     for item in items:
-        if item.get_closest_marker("slurm") or item.get_closest_marker("apptainer"):
+        if item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.xdist_group("lab"))
+        elif item.get_closest_marker("apptainer"):
+            item.add_marker(pytest.mark.xdist_group("images"))
     items.sort(key=_rank)
 
 
