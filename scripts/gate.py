@@ -1,9 +1,8 @@
 """Run the tests: the quick set, all of them, a part, or those of Slurm under stress (`scripts/test`).
 
-Two processes share the tests: one begins with those of Slurm, which mostly wait, the other with all
-others. A test of Slurm or of images that fails is tried once more, alone, when the
-others are through: a fault fails again, and what does not is named in the last lines, to be mended.
-Any other failure is red at once.
+Two processes share the tests: one begins with those of Slurm, which mostly wait. A test of Slurm or of
+images that fails is tried once more, alone, when the others are through: a fault fails again, and
+what does not is named in the last lines, to be mended. Any other failure is red at once.
 """
 
 import argparse
