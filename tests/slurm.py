@@ -52,6 +52,21 @@ _DISABLED = "#!/bin/sh\necho Slurm accounting storage is disabled >&2\nexit 1\n"
 """What sacct and sacctmgr are where there is no accounting."""
 
 
+_IS_OF_SLURM = threading.Event()
+"""Whether the test that runs is one of Slurm: others may have a clock and commands of their own."""
+_NUDGING = threading.Lock()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the nudgers of all labs rest while other tests run in this process."""
+    with _NUDGING:
+        if item.get_closest_marker("slurm"):
+            _IS_OF_SLURM.set()
+        else:
+            _IS_OF_SLURM.clear()
+
+
 @dataclass(eq=False)
 class Site:
     """A lab that is up, and the command in it."""
@@ -151,17 +166,23 @@ class Site:
         """
         since: dict[str, float] = {}
         while not self._stop.wait(0.5):
-            with contextlib.suppress(subprocess.SubprocessError):
-                done = self.lab.run(
-                    "squeue", "-h", "-r", "-t", "PD", "-o", "%i|%r", check=False, timeout=30
-                )
-                rows = (line.partition("|") for line in done.stdout.splitlines())
-                waiting = [job for job, _, reason in rows if reason == "BeginTime"]
-                now = time.monotonic()
-                since = {job: since.get(job, now) for job in waiting}
-                for job in waiting:
-                    if now - since[job] >= NODE_IS_DONE:
-                        self.lab.start_now(job, pause=0)
+            with _NUDGING, contextlib.suppress(subprocess.SubprocessError):
+                if _IS_OF_SLURM.is_set():
+                    since = self._nudge(since)
+
+    def _nudge(self, since: Mapping[str, float]) -> dict[str, float]:
+        """Let go what has waited long enough; since when the others have."""
+        done = self.lab.run(
+            "squeue", "-h", "-r", "-t", "PD", "-o", "%i|%r", check=False, timeout=30
+        )
+        rows = (line.partition("|") for line in done.stdout.splitlines())
+        waiting = [job for job, _, reason in rows if reason == "BeginTime"]
+        now = time.monotonic()
+        found = {job: since.get(job, now) for job in waiting}
+        for job in waiting:
+            if now - found[job] >= NODE_IS_DONE:
+                self.lab.start_now(job, pause=0)
+        return found
 
     def begin(self) -> None:
         """Start the nudger."""
