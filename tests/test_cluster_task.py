@@ -90,3 +90,11 @@ def test_a_job_that_is_being_ended_has_no_time_limit(allocation, monkeypatch, sa
     assert element.end == (None if end is None else pytest.approx(time.time() + end, abs=60))
     if "CANCEL" in says or "COMPLETING" in says:
         assert element.why_stop(signal.SIGTERM).failure == "cancelled"
+
+
+def test_it_puts_back_itself_and_not_the_whole_array(allocation, tmp_path):
+    element = allocation(900, "")
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n')
+
+    assert element.requeue() is None
+    assert (tmp_path / "calls").read_text() == "requeue 7_3\n"
