@@ -50,32 +50,40 @@ def main() -> int:
 def gate() -> int:
     """The tests, what failed once more, and the coverage."""
     code, failed = pytest(*PARALLEL, SLOWEST)
-    again = [one for one in failed if one.is_patient]
-    if code not in {0, 1} or len(again) < len(failed) or (code == 1 and not failed):
-        return code or 1
-    red = [one for one in again if pytest(one.test)[0] != 0]
-    code = 1 if red else report(floor=True)
-    for one in again:
-        say(f"{'red' if one in red else 'unstable'}: {one.test}, first failure: {one.message}")
+    red = judged(code, failed)
+    code = 1 if red is None or red else report(floor=True)
+    tell(failed, red)
     return code
 
 
 def stress(rounds: int) -> int:
     """The tests of Slurm, again and again, while two processes want both cores."""
-    reds = 0
+    is_green = True
     with busy(2):
         for number in range(1, rounds + 1):
             begin = time.monotonic()
             code, failed = pytest("-m", "slurm", measured=False)
-            red = [one for one in failed if pytest(one.test, measured=False)[0] != 0]
-            reds += bool(red) or code not in {0, 1}
+            red = judged(code, failed, measured=False)
+            is_green = is_green and red == []
             minutes = (time.monotonic() - begin) / 60
-            say(
-                f"round {number} of {rounds}: {len(failed)} failed, {len(red)} again; {minutes:.1f} min"
-            )
-            for one in failed:
-                say(f"{'red' if one in red else 'unstable'}: {one.test}: {one.message}")
-    return 1 if reds else 0
+            say(f"round {number} of {rounds}: {len(failed)} failed, exit {code}; {minutes:.1f} min")
+            tell(failed, red)
+    return 0 if is_green else 1
+
+
+def judged(code: int, failed: Sequence[Failed], *, measured: bool = True) -> list[Failed] | None:
+    """Which of the failed tests fail again, alone; None: the run is red without asking."""
+    is_known = (code == 0 and not failed) or (code == 1 and failed)
+    if not is_known or not all(one.is_patient for one in failed):
+        return None
+    return [one for one in failed if pytest(one.test, measured=measured)[0] != 0]
+
+
+def tell(failed: Sequence[Failed], red: Sequence[Failed] | None) -> None:
+    """Name what failed, in the last lines."""
+    for one in failed:
+        word = "red" if red is None or one in red else "unstable"
+        say(f"{word}: {one.test}, first failure: {one.message}")
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ def probprec(
     cwd: Path,
     check: int | None = 0,
     environment: Mapping[str, str] | None = None,
+    base: Mapping[str, str] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """Run `probprec` and wait for it.
 
@@ -101,11 +102,12 @@ def probprec(
         cwd: Where it is run.
         check: The exit code that it must have; None: any.
         environment: What is changed in the environment.
+        base: The environment; default: this process's.
     """
     done = subprocess.run(
         [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, **(environment or {})},
+        env={**(os.environ if base is None else base), **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -27,7 +27,7 @@ import pytest
 
 from cluster.lab import Lab, Settings
 from cluster.lab.faults import NODE_IS_DONE
-from tests.helpers import ALL, LONG, wait_for
+from tests.helpers import ALL, probprec, wait_for
 
 MODES = {"accounting": True} | ({"plain": False} if ALL else {})
 """Is slurmdbd there? In the quick set it is: only the readers are asked as if it was not."""
@@ -95,20 +95,8 @@ class Site:
         environment: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run `probprec` in the lab and wait for it."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=cwd,
-            env={**self.lab.environment(), **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONG,
-            check=False,
-        )
-        if check is not None:
-            assert done.returncode == check, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        base = self.lab.environment()
+        return probprec(*arguments, cwd=cwd, check=check, environment=environment, base=base)
 
     def start(
         self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None

@@ -1,5 +1,6 @@
 """`scripts/test`: what is red at once, what is tried once more, and what that makes of the run."""
 
+import contextlib
 import json
 import os
 import runpy
@@ -26,7 +27,10 @@ def gate(monkeypatch):
 
     monkeypatch.setitem(names, "pytest", answer)
     monkeypatch.setitem(names, "report", lambda **_: found.covered)
-    found.go, found.failed = functions["gate"], functions["Failed"]
+    monkeypatch.setitem(names, "busy", lambda _: contextlib.nullcontext())
+    found.go, found.failed, found.stress = (
+        functions[name] for name in ("gate", "Failed", "stress")
+    )
     return found
 
 
@@ -72,8 +76,18 @@ def test_what_fails_alone_is_red(gate, capsys):
 def test_everything_else_is_red_at_once(gate, code, failed):
     gate.runs = [(code, [gate.failed(name, "", is_patient=patient) for name, patient in failed])]
 
-    assert gate.go() == code
+    assert gate.go() == 1
     assert len(gate.asked) == 1
+    gate.runs = [(code, [gate.failed(name, "", is_patient=patient) for name, patient in failed])]
+    assert gate.stress(1) == 1
+
+
+def test_stress_names_what_is_unstable_in_each_round(gate, capsys):
+    one = gate.failed("a", "late", is_patient=True)
+    gate.runs = [(1, [one]), (0, []), (0, [])]
+
+    assert gate.stress(2) == 0
+    assert capsys.readouterr().out.count("unstable: a, first failure: late") == 1
 
 
 TESTS = """\

@@ -290,7 +290,7 @@ def expected(run: Run) -> dict[str, Any]:
     """What the record of an undisturbed run says: `outcome`, `stop` and `curves`."""
     training = Light(run, AttemptFiles(Path("/dev/null")), Stop(), 1e9)
     training.own_step = _nothing
-    training.note = _nothing_said  # type: ignore[method-assign]
+    training.note = _nothing_said
     record = _record(training, training.go(), None)
     return {key: record[key] for key in ("outcome", "stop", "curves")}
 
@@ -337,7 +337,7 @@ def _hold_the_real_one() -> None:
             for _ in held(training.out, lambda: int(training.step)):
                 boundary(**more)
 
-        training.boundary = wait  # type: ignore[method-assign]
+        training.boundary = wait
         return training
 
     train.build = held_build
