@@ -46,10 +46,11 @@ LONGEST_LEAD = 90  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a cluster refuses; None: ask it."""
+    """What a cluster refuses, and how much is done without being asked; None: ask the cluster."""
 
     max_array: int | None = None  # elements of one array
     max_submit: int | None = None  # jobs of one user in the queue
+    max_hashed_data: int = 10 * 1024  # MiB of an own problem's data that was not added
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ from cluster.profile import POLICY, Action, Engine, Limits, Option, Profile
 from cluster.sbatch_options import sbatch_options, wrong_option
 from jobs.failure import FailureClass
 from jobs.how import Unstaged
-from jobs.resources import A_TIME, parse_time, slurm_time
+from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
 from jobs.spec.mistakes import Mistake, SpecError, did_you_mean, listed
-from jobs.spec.resources import Positive, Resources, Seconds, Word
+from jobs.spec.resources import Positive, Resources, Seconds, Size, Word
 from jobs.spec.strict import Strict
 from jobs.spec.translate import Path, Words, missing, validated, without_quotes
 from jobs.spec.yaml12 import MapNode, Node, ScalarNode, load_yaml
@@ -64,6 +64,7 @@ class LimitsFile(Strict):
 
     max_array: Positive | None = Field(default=None, description="a whole number of at least 1")
     max_submit: Positive | None = Field(default=None, description="a whole number of at least 1")
+    max_hashed_data: Size | None = Field(default=None, description=A_SIZE)
 
 
 class ProfileFile(Strict):
@@ -136,7 +137,7 @@ def _profile(
     said = {name: value for name, value in said.items() if value is not None}
     said |= {
         "resources": given.resources.value() if given.resources else None,
-        "limits": Limits(**given.limits.model_dump()) if given.limits else None,
+        "limits": Limits(**given.limits.model_dump(exclude_none=True)) if given.limits else None,
         "setup": tuple(given.setup) if given.setup else None,
         "policy": {**POLICY, **given.policy} if given.policy else None,
         "options": options,

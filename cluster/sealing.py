@@ -13,6 +13,7 @@ from cluster.profile import Profile
 from containers.runtime import ContainerError
 from jobs import files, provenance, seal, stage
 from jobs.datasets import find as datasets
+from jobs.datasets import own as own_data
 from jobs.datasets import registry
 from jobs.datasets.catalog import DATASETS
 from jobs.errors import InputError
@@ -25,6 +26,9 @@ from jobs.sweep import Run, Sweep
 IMAGES = "PROBPREC_IMAGES"
 MANIFESTS = "PROBPREC_DATASETS"
 RECIPES = (".yaml", ".yml")
+
+_OWN_DATA = "own data"
+"""The name of what own problems read, where it was not added under one."""
 
 
 def require(sweep: Sweep, profile: Profile) -> None:
@@ -88,6 +92,7 @@ def sealed_data(
 
     A data set that was added (`probprec data add`) is taken from where it was added. One that only
     compute nodes can see is left to them, and one that a Python package carries to the training.
+    What an own problem reads is described, if it was not added and can be; else it is told why not.
 
     Raises:
         DataError: a data set is not there.
@@ -104,6 +109,13 @@ def sealed_data(
             if DATASETS[dataset].package is None:
                 found[dataset] = place.resolve(), registry.manifest_of_dataset(dataset, place)
     own = _own(added.values(), named, runs)
+    unverified = None
+    if own is None and named is not None and any(provenance.is_own(run) for run in runs):
+        try:
+            manifest = own_data.describe(named.resolve(), profile.limits.max_hashed_data << 20)
+            own, found[_OWN_DATA] = _OWN_DATA, (named.resolve(), manifest)
+        except own_data.UnverifiedError as error:
+            unverified = str(error)
     used = {provenance.dataset_of(run) for run in runs} | {own}
     for one in added.values():
         if one.name in used:
@@ -118,6 +130,7 @@ def sealed_data(
             for name, (place, manifest) in found.items()
         },
         "own_data": own,
+        "unverified": unverified,
         "registered": {name: str(_registry().resolve()) for name in found if name in added},
     }
 
@@ -140,7 +153,7 @@ def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store
         content = submission.content()
         names = absent & set(content.get("registered", {}))
         own = content.get("own_data")
-        if is_bare and own is not None:
+        if is_bare and own not in {None, _OWN_DATA}:
             place = Path(content["datasets"][own]["path"])
             if own not in added or (named is not None and place == named.resolve()):
                 names.add(own)

@@ -174,6 +174,7 @@ class Tracer:
         command = [sys.executable, "-m", "jobs.trace", str(self._file), "--out", str(out.path)]
         command += ["--trace", str(self._trace(out)), "--steps", str(STEPS)]
         command += ["--data", self._data] if self._data else []
+        command += [word for folder in self._code for word in ("--own", folder)]
         command += ["--resume", str(self._folder / resume)] if resume is not None else []
         return command + (["--stop-after", str(stop)] if stop is not None else [])
 
@@ -184,7 +185,7 @@ class Tracer:
         kept = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
         return {
             **kept,
-            "PYTHONPATH": os.pathsep.join([str(_PACKAGES), *self._code]),
+            "PYTHONPATH": str(_PACKAGES),
             "PYTHONSAFEPATH": "1",
             "OMP_NUM_THREADS": "1",
             "CUDA_VISIBLE_DEVICES": "",

@@ -121,6 +121,13 @@ class _PostMortem:
     def _past_json(self, past: Past) -> dict[str, Any]:
         return {**asdict(past), "step": self.step_of(past)}
 
+    def begun_anew(self) -> list[tuple[Past, str]]:
+        """The attempts that could not go on from an earlier one's checkpoint, and why."""
+        reasons = (
+            (past, past.anew or self.folder.attempt(past.fence).why_anew()) for past in self.pasts
+        )
+        return [(past, reason) for past, reason in reasons if reason is not None]
+
     def step_of(self, past: Past) -> int | None:
         """The step of an attempt's last checkpoint."""
         if past.step is not None:
@@ -232,6 +239,7 @@ def _facts(found: _PostMortem) -> list[str]:
         lines.append(limit + needs)
     if found.peak is not None or found.asked_bytes is not None:
         lines.append(f"memory: {_memory(found)}")
+    lines += [f"attempt {past.fence} began anew: {anew}" for past, anew in found.begun_anew()]
     if found.pasts and found.pasts[-1].data:
         lines.append(f"data: {found.pasts[-1].data}")
     if state.node is not None:

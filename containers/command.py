@@ -71,7 +71,10 @@ def training(
     resume: Sequence[Path],
     until: float | None,
     checkpoint_every: int,
-    modules: Sequence[Path],
+    manifest: str | None,
+    image_sha256: str | None,
+    code: Path,
+    own: Sequence[Path],
     threads: int,
     gpu: str,
     needs_gpu: bool,
@@ -89,7 +92,10 @@ def training(
         resume: folders of earlier attempts with checkpoints, newest first.
         until: unix time at which the training has to be over, if it has to.
         checkpoint_every: seconds between two checkpoints.
-        modules: the module path: the toolkit and the user's own code.
+        manifest: sha256 of the data set's manifest, if it was verified by one.
+        image_sha256: of the image, if it runs in one.
+        code: the snapshot of the toolkit.
+        own: folders of the user's own code.
         threads: CPU threads of the training.
         gpu: its GPU, as CUDA_VISIBLE_DEVICES (AMD: ROCR_VISIBLE_DEVICES) names it; empty: none.
         needs_gpu: whether to fail rather than to train on the CPU.
@@ -103,6 +109,11 @@ def training(
     arguments = [python, "-m", "jobs.train", str(run_file), "--out", str(out)]
     if data is not None:
         arguments += ["--data", str(data)]
+    arguments += ["--manifest", manifest] if manifest is not None else []
+    arguments += ["--image", image_sha256] if image_sha256 is not None else []
+    arguments += ["--code", str(code)]
+    for folder in own:
+        arguments += ["--own", str(folder)]
     for folder in resume:
         arguments += ["--resume", str(folder)]
     if until is not None:
@@ -111,19 +122,21 @@ def training(
     if needs_gpu:
         arguments.append("--gpu")
     arguments.append("--die-with-parent")
-    own = (
+    variables = (
         dict(environment)
-        | python_variables(modules)
+        | python_variables([code])
         | dict.fromkeys(_THREAD_VARIABLES, str(threads))
         | gpu_variables(gpu)
     )
     if container is not None:
-        readable = [path for path in (*modules, data) if path is not None]
+        readable = [path for path in (code, *own, data) if path is not None]
         if data is not None:
             readable += _led_to(data, (*readable, *container.writable))
-        return inside(container, arguments, cwd=out, readable=readable, gpu=gpu, variables=own)
-    own |= {"TMPDIR": str(scratch)} if scratch is not None else {}
-    return plain(arguments, own)
+        return inside(
+            container, arguments, cwd=out, readable=readable, gpu=gpu, variables=variables
+        )
+    variables |= {"TMPDIR": str(scratch)} if scratch is not None else {}
+    return plain(arguments, variables)
 
 
 def _led_to(folder: Path, bound: Sequence[Path]) -> list[Path]:
@@ -200,7 +213,7 @@ def inside(
     for path in container.writable:
         options += ["--bind", _bind(path)]
     for path in readable:
-        if path.exists():  # the user's own modules lie inside of the zip that is bound already
+        if path.exists():
             options += ["--bind", f"{_bind(path)}:ro"]
     if gpu:
         options.append("--rocm" if _is_amd() else "--nv")

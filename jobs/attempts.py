@@ -169,6 +169,11 @@ class Attempt(AttemptFiles):
         steps = (line.get("step") for line in reversed(lines) if "checkpoint" in line)
         return next(steps, None)
 
+    def why_anew(self) -> str | None:
+        """Why it went on from no checkpoint of an earlier attempt; None: it did, or had none to."""
+        lines = files.read_lines(self.progress_file) if self.fence > 1 else []
+        return next((str(line["anew"]) for line in lines if "anew" in line), None)
+
     def drop_checkpoints(self) -> None:
         """Remove its checkpoints; what is published needs none."""
         for file in self.checkpoint_files:

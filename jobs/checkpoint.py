@@ -22,10 +22,11 @@ import torch
 
 from jobs import files
 from jobs.attempts import AttemptFiles
+from jobs.origin import Origin
 from jobs.streams import stream
 from jobs.sweep import PROTOCOL_VERSION, Run
 
-FORMAT = 1
+FORMAT = 2
 
 _TRAILER = f"\nprobprec checkpoint {FORMAT} sha256 ".encode()
 _TRAILER_LENGTH = len(_TRAILER) + 64 + 1
@@ -48,6 +49,7 @@ class Checkpoint:
     index: int
     tensors: dict[str, Any]  # nested: tensors, numbers, strings, lists and dicts
     notes: dict[str, Any]  # JSON values
+    origin: Origin  # what made it
 
 
 class Checkpoints:
@@ -128,6 +130,7 @@ def _notes(run: Run, checkpoint: Checkpoint) -> str:
         "epoch": checkpoint.epoch,
         "index": checkpoint.index,
         "notes": checkpoint.notes,
+        "origin": checkpoint.origin.to_json(),
     }
     return json.dumps(content)
 
@@ -152,6 +155,7 @@ def _unpack(content: bytes, run: Run) -> Checkpoint:
         index=notes["index"],
         tensors=found["tensors"],
         notes=notes["notes"],
+        origin=Origin.from_json(notes["origin"]),
     )
 
 

@@ -3,3 +3,7 @@
 
 class InputError(ValueError):
     """What the user gave is wrong; the text says what, where, and what to do."""
+
+
+class DriftedError(RuntimeError):
+    """Code, image or data are not what was submitted."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from jobs.datasets import DataError
+from jobs.errors import DriftedError
 
 FailureClass = Literal[
     "oom",
@@ -127,6 +128,7 @@ _BROKEN_GPU = (
 
 _CLASSES: tuple[tuple[type[BaseException], FailureClass], ...] = (
     (DataError, "bad_data"),
+    (DriftedError, "drifted"),
     (GpuMissingError, "gpu_missing"),
     (ImportError, "import_error"),
     (MemoryError, "oom"),

@@ -28,6 +28,7 @@ class Past:
     evidence: str | None = None
     step: int | None = None  # of its last checkpoint
     data: str | None = None  # how its data comes to the node, in words
+    anew: str | None = None  # why it could not go on from an earlier one's checkpoint
 
 
 def read(folder: RunFolder) -> list[Past]:
@@ -41,6 +42,7 @@ _STAGING: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
         f"{line.get('what')} in {line.get('place')},"
         f" {line.get('copied_bytes', 0) / 1e6:.0f} MB copied in {line.get('seconds')} s"
     ),
+    "unverified data": lambda line: f"not verified: {line.get('message')}",
     "not staged": lambda line: f"{line.get('what')} is read where it lies: {line.get('message')}",
 }
 """What the events of staging say."""
@@ -65,6 +67,8 @@ def _history(lines: Sequence[Mapping[str, Any]]) -> list[Past]:
             fields |= {name: line.get(name) for name in ("failure", "message", "evidence")}
         elif isinstance(event, str) and event in _STAGING:
             fields["data"] = _STAGING[event](line)
+        elif event == "anew":
+            fields["anew"] = line.get("message")
         elif event in {"requeued", "not requeued"}:
             fields["is_requeued"] = event == "requeued"
     return [Past(**found[fence]) for fence in sorted(found)]

@@ -53,7 +53,8 @@ class How:
     """How a submission's runs are trained."""
 
     data: Path | None
-    modules: tuple[Path, ...]  # module path: the code as it was when it was submitted
+    code_file: Path  # the snapshot: the code as it was when it was submitted
+    own: tuple[str, ...] = ()  # folders inside it that hold the user's own code
     python: str = sys.executable
     threads: int = 1
     gpu: str = ""  # as CUDA_VISIBLE_DEVICES names it
@@ -69,6 +70,7 @@ class How:
     environment: Mapping[str, str] = field(default_factory=dict)  # variables of all trainings
     datasets: Mapping[str, Sealed] = field(default_factory=dict)  # by name; others are looked for
     own_data: str | None = None  # the name of that which the user's own problems read
+    unverified: str | None = None  # why what they read has no manifest
     unstaged: Unstaged = "in_place"
 
 
@@ -77,11 +79,11 @@ def how(
 ) -> How:
     """How the runs of a group of a submission are trained, by what was written down."""
     code, profile = content["code"], content["profile"]
-    archive = store.code / code["file"]
     image = Sealed.from_json(content["image"]) if content.get("image") else None
     return How(
         data=Path(content["data"]) if content["data"] else None,
-        modules=(archive, *(archive / folder for folder in code["own"])),
+        code_file=store.code / code["file"],
+        own=tuple(code["own"]),
         python=content["python"] or (command.PYTHON if image else sys.executable),
         threads=group["threads"],
         gpu=gpu,
@@ -99,5 +101,6 @@ def how(
             name: Sealed.from_json(found) for name, found in content.get("datasets", {}).items()
         },
         own_data=content.get("own_data"),
+        unverified=content.get("unverified"),
         unstaged=profile.get("unstaged", "in_place"),
     )

@@ -23,12 +23,12 @@ from jobs import failure, history, memory, signals
 from jobs.allocation import Allocation, timeout
 from jobs.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError
 from jobs.budget import out_of_budget
+from jobs.errors import DriftedError
 from jobs.failure import Failure
 from jobs.how import Entry, How, how
 from jobs.live import Live
 from jobs.manifest import ManifestError
 from jobs.node import Node, Told, UnusableDataError, why_not
-from jobs.seal import DriftedError
 from jobs.store import Store
 from jobs.sweep import Run
 
@@ -195,7 +195,10 @@ class Launcher:
             resume=[old.path.resolve() for old in earlier if old.has_checkpoint()],
             until=self._until(),
             checkpoint_every=self.how.checkpoint_every,
-            modules=self.how.modules,
+            manifest=staging["manifest"] if staging else None,
+            image_sha256=self.how.image.sha256 if self.how.image else None,
+            code=self.how.code_file.resolve(),
+            own=node.own_code(),
             threads=self.how.threads,
             gpu=gpu,
             needs_gpu=self.how.needs_gpu,
@@ -253,6 +256,10 @@ class Launcher:
         while ended := [training for training in self._live if training.has_ended()]:
             for training in sorted(ended, key=lambda training: not training.was_killed()):
                 self._live.remove(training)
+                if anew := training.attempt.why_anew():
+                    training.attempt.folder.try_note(
+                        "anew", fence=training.attempt.fence, message=anew
+                    )
                 found = training.outcome(self.how) or self._failure(training)
                 if isinstance(found, Failure):
                     self._end(training.attempt, found)

@@ -13,11 +13,11 @@ from typing import Any, Self
 from containers import runtime
 from containers.command import Container
 from containers.runtime import ContainerError
-from jobs import provenance, scratch, seal, stage
+from jobs import provenance, scratch, seal, snapshot, stage
+from jobs.errors import DriftedError
 from jobs.failure import Failure, is_disk_full
 from jobs.how import How, Sealed
 from jobs.manifest import File, Manifest, ManifestError
-from jobs.seal import DriftedError
 from jobs.store import Store
 from jobs.sweep import Run
 
@@ -52,6 +52,7 @@ class Node:
         self._stack = ExitStack()
         self._place: Path | None = None  # the node's scratch
         self._staged: dict[str, Path] = {}  # by hash
+        self._own: Path | None = None  # where the user's own code was unpacked
         self.scratch: Path | None = None  # for temporary files; None: where they usually go
 
     def __enter__(self) -> Self:
@@ -90,7 +91,7 @@ class Node:
         return Container(
             runtime=found,
             image=path,
-            workdir=scratch.temporary(self.scratch or Path(tempfile.gettempdir()), self._stack),
+            workdir=scratch.temporary(self._temporary, self._stack),
             writable=(self._store.root.resolve(),),
         )
 
@@ -108,13 +109,25 @@ class Node:
             DriftedError: it is another one; names both hashes.
         """
         if self._how.code:
-            seal.check(self._how.modules[0], self._how.code["snapshot"])
+            seal.check(self._how.code_file, self._how.code["snapshot"])
+
+    def own_code(self) -> tuple[Path, ...]:
+        """The folders of the user's own code, unpacked once from the snapshot, which was checked."""
+        if self._how.own and self._own is None:
+            self._own = scratch.temporary(self._temporary, self._stack)
+            snapshot.unpack_own(self._how.code_file, self._own)
+        return tuple((self._own or Path()) / name for name in self._how.own)
+
+    @property
+    def _temporary(self) -> Path:
+        return self.scratch or Path(tempfile.gettempdir())
 
     def data_of(self, run: Run, told: Told) -> tuple[Path | None, dict[str, Any] | None]:
         """The folder of the run's data on this node, and what the record says of how it came there.
 
         A data set that nobody could look at when the run was submitted is left to the training,
-        which compares it with the catalog.
+        which compares it with the catalog. What the user's own problem reads is used as it is, if
+        it could not be described by a manifest; that is noted.
 
         Raises:
             ManifestError: it is not what was submitted; names file and both hashes.
@@ -125,6 +138,9 @@ class Node:
         name = provenance.dataset_of(run)
         if name is None and provenance.is_own(run):
             name = self._how.own_data
+            if self._how.unverified is not None:
+                told.note("unverified data", message=self._how.unverified)
+                told.log(f"the data is not verified: {self._how.unverified}")
         sealed = self._how.datasets.get(name or "")
         if name is None or sealed is None:
             return self._how.data, None

@@ -6,17 +6,15 @@ import os
 import platform
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
+from jobs.origin import Origin
 from jobs.problems.catalog import PROBLEMS
 from jobs.snapshot import PACKAGES, ROOT, toolkit
 from jobs.sweep import Run
@@ -50,12 +48,16 @@ _OF_THE_PLACE = ("SLURM_", "APPTAINER_", "SINGULARITY_")
 """What Slurm, and inside of an image the runtime, says of the job and of the paths it was given."""
 
 
-def of_training(run: Run, data: Path | None, device: "torch.device") -> dict[str, Any]:
+def of_training(
+    run: Run, data: Path | None, device: "torch.device", origin: Origin
+) -> dict[str, Any]:
     """What the training process knows of itself; `data` is the folder that it was given."""
     return {
-        "data": _data(run, data),
+        "data": _data(run, data, origin.data),
         "code": code_digest(),
-        "own_code": _own_code(run),
+        "training_code": origin.toolkit_digest,
+        "own_code": origin.own,
+        "packages": origin.packages,
         "environment": environment_digest(os.environ),
         "host": socket.gethostname(),
         "machine": platform.machine(),
@@ -123,33 +125,21 @@ def cpu_model() -> str:
     return next(names, platform.processor())
 
 
-def _data(run: Run, folder: Path | None) -> dict[str, Any] | None:
-    """The data set, where it was read, and the sha256 of each file, verified while reading."""
+def _data(run: Run, folder: Path | None, manifest: str | None) -> dict[str, Any] | None:
+    """The data set, where it was read, and what says that it is the right one.
+
+    Of the catalog's: the sha256 of each file, verified while reading. Of what the user's own problem
+    was given: the sha256 of its manifest, or that it was not verified.
+    """
     name = dataset_of(run)
-    if name is None:
+    if name is not None:
+        dataset = DATASETS[name]
+        found = find(dataset.name, folder)
+        return {"dataset": dataset.name, "folder": str(found), "sha256": dataset.hashes}
+    if folder is None or not is_own(run):
         return None
-    dataset = DATASETS[name]
-    found = find(dataset.name, folder)
-    return {"dataset": dataset.name, "folder": str(found), "sha256": dataset.hashes}
-
-
-def _own_code(run: Run) -> dict[str, str]:
-    """The user's own classes in the run: dotted path -> sha256 of the module's file."""
-    found = {}
-    for path in (run.problem, run.optimizer):
-        module = sys.modules.get(path.replace(":", ".").rpartition(".")[0])
-        file = getattr(module, "__file__", None)
-        if file is not None and path.partition(".")[0] not in {"torch", *PACKAGES}:
-            found[path] = hashlib.sha256(_source(module, file)).hexdigest()
-    return found
-
-
-def _source(module: ModuleType | None, file: str) -> bytes:
-    """The source of a module, which may lie in a zip beside its bytecode; bytecode that has none."""
-    loader: Any = getattr(module, "__loader__", None)
-    with suppress(OSError):
-        return bytes(loader.get_data(file[:-1] if file.endswith(".pyc") else file))
-    return bytes(loader.get_data(file))
+    verified = {"unverified": True} if manifest is None else {"manifest": manifest}
+    return {"dataset": None, "folder": str(folder), **verified}
 
 
 def _torch(device: "torch.device") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from jobs.errors import DriftedError
 from jobs.manifest import sha256_of
 
 _PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
@@ -22,10 +23,6 @@ _PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
 
 _PAUSE = 0.1  # seconds
 _KEPT = 30 * 86400.0  # seconds; a file that is still in use is then hashed once more
-
-
-class DriftedError(RuntimeError):
-    """Code, image or data are not what was submitted."""
 
 
 def check(path: Path, sha256: str, pulse: Callable[[], object] = lambda: None) -> None:

@@ -1,11 +1,13 @@
 """The code that a sweep's runs use, kept as it was when they were submitted.
 
-A zip named by its content lies in the sweep's folder; runs import from it. It holds the toolkit,
-and below `own/0`, `own/1`, ... the Python files of the spec's folders of code, if a run uses them.
+A zip named by its content lies in the sweep's folder. It holds the toolkit, which runs import from
+the zip, and below `own/0`, `own/1`, ... the spec's folders of code, if a run uses them: their Python
+files, and small files that lie beside those. These are unpacked where runs are trained, for a module
+may read a file beside itself.
 
-Python keeps no bytecode of what it imports from a zip, so there is some beside each source: whoever
-has the version of the Python that submitted (3.11, say) compiles nothing, any other reads the
-sources. The zip depends on the sources and on that version alone.
+Python keeps no bytecode of what it imports from a zip, so there is some beside each of our sources:
+whoever has the version of the Python that submitted (3.11, say) compiles nothing, any other reads
+the sources. The zip depends on the sources and on that version alone.
 """
 
 import hashlib
@@ -21,21 +23,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import files
-from jobs.errors import InputError
+from jobs.errors import DriftedError, InputError
 from jobs.sweep import Run
 
 PACKAGES = ("probprec", "cluster", "containers", "jobs")
 ROOT = Path(__file__).resolve().parent.parent
 """Where this code lies: a checkout, site-packages, or such a zip."""
 
+_OWN = "own/"
 _TOPS = tuple(f"{package}/" for package in PACKAGES)
 _MOST_FILES = 5_000
 _MOST_BYTES = 50_000_000
+_LARGEST_BESIDE = 1_000_000  # bytes of one file that is no Python; larger ones are data
+_MOST_BESIDE = 20_000_000  # bytes of all of them; of more, none is code's
 _SHOWN_IN = "code.zip"  # in tracebacks: where the zip will lie is not known, and must not matter
 _WITHOUT_REFERENCES = 2  # marshal's version; later ones depend on what else the process has done
 _UNCHECKED = 0b01  # bytecode that goes with its source by hash, and is believed
-_NO_CODE = (SyntaxError, ValueError, RecursionError)  # no Python; or no such marshal (Python 3.14)
-_MOST_COMPILED = 5_000_000  # bytes of own sources; of so many, runs import few
+_NO_CODE = (SyntaxError, ValueError, RecursionError)  # no such marshal (Python 3.14)
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the zip depends on the contents alone
 
 
@@ -60,18 +64,30 @@ def take(folder: Path, code: Sequence[str], runs: Sequence[Run], *, keep: bool =
     theirs: dict[str, bytes] = {}
     own = tuple(f"own/{number}" for number in range(len(code))) if uses_own_code(runs) else ()
     for prefix, place in zip(own, code, strict=False):
-        theirs |= {f"{prefix}/{name}": text for name, text in _python_files(Path(place))}
-    content = ours | theirs
-    if keep:
-        is_small = sum(map(len, theirs.values())) <= _MOST_COMPILED
-        content |= _bytecode(content if is_small else ours)
-    packed = _pack(content)
+        theirs |= {f"{prefix}/{name}": text for name, text in _own_files(Path(place))}
+    packed = _pack(ours | theirs | (_bytecode(ours) if keep else {}))
     digest = hashlib.sha256(packed).hexdigest()
     file = folder / f"{digest[:12]}.zip"
     if keep and not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         files.write_atomically(file, packed)
     return Snapshot(file=file, sha256=digest, own=own)
+
+
+def unpack_own(file: Path, folder: Path) -> None:
+    """Unpack the user's own code of a snapshot, which has been compared with its hash, in `folder`."""
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder, [name for name in archive.namelist() if name.startswith(_OWN)])
+
+
+def require_imported_from(file: Path) -> None:
+    """Refuse to go on if this toolkit was not imported from that snapshot.
+
+    Raises:
+        DriftedError: it comes from elsewhere; names both places.
+    """
+    if not ROOT.samefile(file):
+        raise DriftedError(f"{ROOT}: imported from there, and not from the snapshot {file}")
 
 
 def uses_own_code(runs: Sequence[Run]) -> bool:
@@ -107,23 +123,46 @@ def _paths(run: Run) -> Iterator[str]:
         yield run.problem
 
 
-def _python_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """The Python files below a folder, hidden folders and virtual environments left out."""
+def _own_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The Python files below a folder, and the small files beside them, by name.
+
+    Hidden folders and virtual environments are left out. So are all files that are no Python, if
+    those that are small are many: then they are no part of the code.
+    """
     count = size = 0
+    beside: list[Path] = []
+    for path in _plain_files(folder):
+        if path.suffix != ".py":
+            beside.append(path)
+            continue
+        text = path.read_bytes()
+        count, size = count + 1, size + len(text)
+        if count > _MOST_FILES or size > _MOST_BYTES:
+            raise InputError(
+                f"{folder}: more Python than a sweep should carry ({count} files, {size} bytes);"
+                " name the folder of your own modules in the spec: `code: [FOLDER]`"
+            )
+        yield path.relative_to(folder).as_posix(), text
+    small = [path for path in beside if path.stat().st_size <= _LARGEST_BESIDE]
+    if sum(path.stat().st_size for path in small) <= _MOST_BESIDE:
+        yield from ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in small)
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    """The Python files, and all plain files in folders that hold Python or lie in a package.
+
+    Whatever is no plain file, such as an editor's lock, is nobody's code.
+    """
+    packages: set[Path] = set()
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = sorted(name for name in folders if _may_hold_code(here / name))
-        for name in sorted(names):
-            if not name.endswith(".py"):
-                continue
-            text = (here / name).read_bytes()
-            count, size = count + 1, size + len(text)
-            if count > _MOST_FILES or size > _MOST_BYTES:
-                raise InputError(
-                    f"{folder}: more Python than a sweep should carry ({count} files, {size} bytes);"
-                    " name the folder of your own modules in the spec: `code: [FOLDER]`"
-                )
-            yield (here / name).relative_to(folder).as_posix(), text
+        is_packages = here.parent in packages or "__init__.py" in names
+        if is_packages:
+            packages.add(here)
+        if is_packages or any(name.endswith(".py") for name in names):
+            paths = (here / name for name in sorted(names) if not name.startswith("."))
+            yield from (path for path in paths if path.is_file())
 
 
 def _may_hold_code(folder: Path) -> bool:
@@ -133,7 +172,7 @@ def _may_hold_code(folder: Path) -> bool:
 
 
 def _bytecode(sources: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What zipimport looks for beside each source; a source that does not compile stays alone."""
+    """What zipimport looks for beside each source."""
     found = {}
     for name, text in sources.items():
         with warnings.catch_warnings(action="ignore"), suppress(*_NO_CODE):

@@ -1,7 +1,7 @@
 """Train the beginning of a run and write down its state after every step, to compare two trainings.
 
-    python -m jobs.trace RUN.json --out DIR --trace FILE --steps N [--data DIR] [--resume DIR]
-        [--stop-after STEP]
+    python -m jobs.trace RUN.json --out DIR --trace FILE --steps N [--data DIR] [--own DIR]...
+        [--resume DIR] [--stop-after STEP]
 
 Each epoch has at most N steps, and each evaluation at most `EVALUATED` batches. FILE
 gets the trace, DIR what `python -m jobs.train` leaves. Always on the CPU.
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs import checkpoint, failure, files, train
+from jobs import checkpoint, failure, files, own_code, train
 from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint
 from jobs.interrupt import InterruptionError, Stop
@@ -165,10 +165,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trace", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--own", type=Path, action="append", default=[])
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--stop-after", type=int)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    own_code.use(options.own)
     options.out.mkdir(parents=True, exist_ok=True)
     out = AttemptFiles(options.out)
     run = Run.from_json(json.loads(options.run.read_bytes()))

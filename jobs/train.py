@@ -1,6 +1,7 @@
 """Train one run by the DeepOBS protocol and write what came of it.
 
-    python -m jobs.train RUN.json --out DIR [--data DIR] [--resume DIR]... [--until UNIX_SECONDS]
+    python -m jobs.train RUN.json --out DIR [--data DIR] [--manifest SHA256] [--image SHA256]
+        [--code ZIP] [--own DIR]... [--resume DIR]... [--until UNIX_SECONDS]
         [--checkpoint-every SECONDS] [--gpu] [--die-with-parent]
 
 DIR gets `progress.jsonl` (a line per evaluated epoch, per checkpoint and per resume), checkpoints,
@@ -22,10 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import failure, files, preflight
+from jobs import failure, files, own_code, preflight
 from jobs.attempts import AttemptFiles
 from jobs.interrupt import InterruptionError, Stop
+from jobs.origin import NOTHING, Given
 from jobs.parent import die_with_parent
+from jobs.snapshot import require_imported_from
 from jobs.sweep import Run
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ def execute(
     stop: Stop | None = None,
     checkpoint_every: float = CHECKPOINT_EVERY,
     gpu: bool = False,
+    own: Sequence[Path] = (),
+    given: Given = NOTHING,
 ) -> dict[str, Any]:
     """Train `run` and return its record; progress and checkpoints go to `out`.
 
@@ -59,6 +64,8 @@ def execute(
         stop: what tells it to stop.
         checkpoint_every: seconds between two checkpoints; 0: one after every step.
         gpu: fail rather than train on the CPU.
+        own: folders of the user's own modules.
+        given: what the launcher knows of image and data.
 
     Raises:
         InterruptionError: told to stop.
@@ -68,13 +75,14 @@ def execute(
 
     from jobs.training import Training
 
+    own_code.use(own)  # behind what a training always imports
     if gpu:
         preflight.require_gpu()
     preflight.warn_of_small_shared_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.deterministic = True  # as DeepOBS
     stop = stop or Stop()
-    make = partial(build, Training, run, device, data=data, out=out, stop=stop)
+    make = partial(build, Training, run, device, data=data, out=out, stop=stop, given=given)
     training = begin(run, make, out=out, resume=resume, every=checkpoint_every)
     stop.defer()
     return _record(training, training.go(), data)
@@ -93,7 +101,7 @@ def _record(training: "Training", reason: dict[str, Any], data: Path | None) -> 
         "stop": reason,
         "curves": training.curves.to_json(),
         "cost": meter.to_json(),
-        "provenance": provenance.of_training(run, data, meter.device)
+        "provenance": provenance.of_training(run, data, meter.device, training.origin())
         | {"started": training.started, "ended": time.time(), "resumes": training.resumes},
     }
 
@@ -109,23 +117,29 @@ def begin(
     """The training at the best checkpoint that it can go on from, else at its beginning."""
     from jobs import checkpoint
 
-    found = checkpoint.find(resume, run)
-    while True:
-        path, saved = next(found, (None, None))
-        training = make()
-        if path is not None and saved is not None:
-            try:
-                training.restore(saved)
-            except Exception as error:  # a user's optimizer may refuse its own state in any way
-                why = f"{type(error).__name__}: {error}"
-                log.warning("checkpoint %s skipped: %s", path, why, exc_info=True)
-                continue
-            log.info("goes on after step %d, from %s", training.step, path)
-            training.note_progress(resumed=str(path))
-        elif resume:
-            log.warning("no checkpoint to go on from: starts anew")
+    training = make()
+    why = "no checkpoint can be read"
+    for path, saved in checkpoint.find(resume, run):
+        if changes := training.changed_since(saved):
+            why = f"not from the checkpoint after step {saved.notes['step']}: {'; '.join(changes)}"
+            log.warning("checkpoint %s skipped: %s", path, why)
+            continue
+        try:
+            training.restore(saved)
+        except Exception as error:  # a user's optimizer may refuse its own state in any way
+            why = f"a checkpoint cannot be restored: {type(error).__name__}: {error}"
+            log.warning("checkpoint %s skipped: %s", path, why, exc_info=True)
+            training = make()
+            continue
+        log.info("goes on after step %d, from %s", training.step, path)
+        training.note_progress(resumed=str(path))
         training.checkpoints = checkpoint.Checkpoints(out, every=every, resumed=path)
         return training
+    if resume:
+        log.warning("starts anew: %s", why)
+        training.note_progress(anew=why)
+    training.checkpoints = checkpoint.Checkpoints(out, every=every)
+    return training
 
 
 def build(
@@ -136,6 +150,7 @@ def build(
     data: Path | None,
     out: AttemptFiles,
     stop: Stop,
+    given: Given = NOTHING,
 ) -> "Training":
     """The training of `run` at its beginning."""
     from jobs import checkpoint, optimizers, problems
@@ -147,7 +162,7 @@ def build(
     with meter.phase("setup"):
         problem = problems.build(run, data=data, device=device)
         optimizer = optimizers.build(run, problem.model.parameters())
-    training = kind(run, problem, optimizer, meter, out, stop)
+    training = kind(run, problem, optimizer, meter, out, stop, given)
     training.started = started
     return training
 
@@ -172,6 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, out: AttemptFiles, stop: Stop) -> int:
+    if options.code is not None:
+        require_imported_from(options.code)
     run = Run.from_json(json.loads(options.run.read_bytes()))
     try:
         outcome = execute(
@@ -182,6 +199,8 @@ def _run(options: argparse.Namespace, out: AttemptFiles, stop: Stop) -> int:
             stop=stop,
             checkpoint_every=options.checkpoint_every,
             gpu=options.gpu,
+            own=options.own,
+            given=Given(image=options.image, manifest=options.manifest),
         )
     except InterruptionError as why:
         log.info("left before the end: %s", why)
@@ -206,6 +225,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, help="the run, as JSON")
     parser.add_argument("--out", type=Path, required=True, help="folder for what comes of it")
     parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--manifest", metavar="SHA256", help="of the data set, verified by it")
+    parser.add_argument("--image", metavar="SHA256", help="of the image that this runs in")
+    parser.add_argument(
+        "--code", type=Path, metavar="ZIP", help="fail if this toolkit comes from elsewhere"
+    )
+    parser.add_argument(
+        "--own",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder of the user's own modules; may be repeated",
+    )
     parser.add_argument(
         "--resume",
         type=Path,

@@ -15,6 +15,7 @@ from jobs.cost import Meter
 from jobs.curves import Curves
 from jobs.interrupt import InterruptionError, Stop
 from jobs.monitor import FiniteMonitor
+from jobs.origin import NOTHING, Given, Origin
 from jobs.problems.problem import Batch, Problem
 from jobs.sweep import Run
 
@@ -58,6 +59,7 @@ class Training:
         meter: Meter,
         out: AttemptFiles,
         stop: Stop | None = None,
+        given: Given = NOTHING,
     ) -> None:
         self.run = run
         self.problem = problem
@@ -72,6 +74,7 @@ class Training:
         self.step = 0  # steps begun so far, over all epochs
         self.curves = Curves()
         self._stop = stop or Stop()
+        self._given = given
         self._evaluated: int | None = None  # the last epoch that has been
         self._epoch_start = time.monotonic()  # moved back by what earlier attempts spent on it
         self._longest_epoch = 0.0  # seconds; of those that ended in this process
@@ -98,6 +101,14 @@ class Training:
             log.info("%s", diverged)
             return diverged.stop
         return {"reason": "completed", "epoch": self.run.epochs, "step": self.step}
+
+    def origin(self) -> Origin:
+        """What makes its numbers, as far as that has been imported by now."""
+        return Origin.now(self._given, self.meter.device.type)
+
+    def changed_since(self, saved: Checkpoint) -> list[str]:
+        """What is not as it was when the checkpoint was taken, in words; empty: nothing."""
+        return saved.origin.changes(self._given, self.meter.device.type)
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on where the checkpoint was taken."""
@@ -132,6 +143,7 @@ class Training:
                 "epoch_s": time.monotonic() - self._epoch_start,
                 "generators": checkpoint.generator_notes(),
             },
+            origin=self.origin(),
         )
 
     def boundary(self, *, between_epochs: bool = False) -> None:

@@ -150,9 +150,56 @@ def test_own_code_and_a_relative_folder_of_data_are_named_in_the_record(tmp_path
     store = Store(tmp_path / "sweeps" / "own")
     record = json.loads(store.run(store.sweep().runs[0].run.id).record_file.read_bytes())
 
-    assert list(record["provenance"]["own_code"]) == ["own_opt.Own"]
+    assert list(record["provenance"]["own_code"]) == ["own_opt"]
+    assert {"torch", "numpy", "python"} <= set(record["provenance"]["packages"])
     assert record["provenance"]["data"]["folder"] == str(folder)
     assert record["cost"]["total"]["cpu_s"] > 0
+
+
+def test_the_data_of_an_own_problem_is_in_its_records(tmp_path):
+    """By the hash of all that is in the folder: other data is another hash."""
+    (tmp_path / "points").mkdir()
+    write(
+        tmp_path,
+        "mine.py",
+        """
+        import torch
+        from torch import nn
+        from jobs.problems.classification import Classification, Examples
+
+        class Points(Classification):
+            valid_size = train_eval_size = 5
+
+            def examples(self, data):
+                count = int((data / "count.txt").read_text())
+                inputs, labels = torch.ones(count, 2), torch.zeros(count, dtype=torch.long)
+                return Examples(inputs, labels), Examples(inputs, labels)
+
+            def network(self):
+                return nn.Linear(2, 2)
+        """,
+    )
+    write(
+        tmp_path,
+        "own.yaml",
+        """
+        problems: {points: {problem: "mine:Points", epochs: 1, batch_size: 5}}
+        optimizers: {SGD: {lr: 0.1}}
+        seeds: [1, 2]
+        data: points
+        """,
+    )
+    store, found = Store(tmp_path / "sweeps" / "own"), []
+    for seed, count in ((1, "20"), (2, "30")):
+        write(tmp_path / "points", "count.txt", count)
+        probprec("run", "own.yaml", "--only", f"seed={seed}", cwd=tmp_path)
+        (planned,) = (one for one in store.sweep().runs if one.run.seed == seed)
+        record = json.loads(store.run(planned.run.id).record_file.read_bytes())
+        found.append(record["provenance"]["data"])
+
+    assert all(data["folder"] == str(tmp_path / "points") for data in found)
+    assert len({data["manifest"] for data in found}) == 2
+    assert all(store.manifest_file(data["manifest"]).exists() for data in found)
 
 
 # From here on, how runs come and go: the light training will do.
@@ -227,7 +274,8 @@ def test_one_failure_stops_nothing_else(site):
     assert report["states"] == {"completed": 1, "failed": 1}
 
 
-def test_ctrl_c_stops_cleanly_and_running_again_continues(site):
+def interrupted(site):
+    """What `run` says that Ctrl-C stops while a run is held."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
     process = subprocess.Popen(
         [sys.executable, "-m", "cluster.cli", "run", *site.words],
@@ -240,8 +288,13 @@ def test_ctrl_c_stops_cleanly_and_running_again_continues(site):
     site.wait_held()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody in the foreground
     output, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 130, output
+    return output
 
-    assert process.returncode == 130
+
+def test_ctrl_c_stops_cleanly_and_running_again_continues(site):
+    output = interrupted(site)
+
     assert "Traceback" not in output
     assert "the same command continues" in output
     assert not trainings_below(site.folder)
@@ -251,6 +304,83 @@ def test_ctrl_c_stops_cleanly_and_running_again_continues(site):
     records = [json.loads(path.read_bytes()) for path in site.store.runs.glob("*/record.json")]
     told = sorted((of["provenance"]["attempts"], of["provenance"]["resumes"]) for of in records)
     assert told == [(1, 0), (2, 1)]
+
+
+OWN = """
+seeds: 42
+problems: [digits_mlp]
+optimizers: {own: {optimizer: "my_opt:Mine", lr: 0.1}}
+epochs: 2
+"""
+
+
+@pytest.fixture
+def edited(site):
+    """A sweep of an own optimizer that reads a helper and a file, stopped in its first attempt."""
+    write(site.folder, "helper.py", "FACTOR = 1\n")
+    write(site.folder, "factors.json", "[1]\n")
+    write(
+        site.folder,
+        "my_opt.py",
+        """
+        from pathlib import Path
+
+        import helper
+
+        class Mine:
+            def __init__(self, params, lr):
+                self.factors = Path(__file__).with_name("factors.json").read_text()
+
+            def step(self):
+                pass
+        """,
+    )
+    write(site.folder, "long.yaml", OWN)
+    interrupted(site)
+    return site
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "named"),
+    [
+        ("helper.py", "FACTOR = 0\n", "helper"),
+        ("factors.json", "[0]\n", "./factors.json"),
+        (
+            "my_opt.py",
+            "class Mine:\n    __init__ = lambda *_, lr: None\n    step = print\n",
+            "my_opt",
+        ),
+    ],
+)
+def test_a_checkpoint_of_code_that_was_edited_is_not_used(edited, file, text, named):
+    """The run starts anew, and its journal, its log and `why` say so."""
+    write(edited.folder, file, text)
+    edited.let_go()
+    probprec("run", *edited.words, cwd=edited.folder)
+    (file,) = edited.store.runs.glob("*/record.json")
+    record = json.loads(file.read_bytes())
+    folder = edited.store.run(record["id"])
+
+    assert (record["provenance"]["attempts"], record["provenance"]["resumes"]) == (2, 0)
+    (line,) = (line for line in folder.journal() if line["event"] == "anew")
+    words = f"not from the checkpoint after step 5: your code has changed ({named})"
+    assert line["message"] == words
+    assert words in folder.attempt(2).log_file.read_text()
+    shown = probprec("why", record["id"], cwd=edited.folder).stdout
+    assert f"attempt 2 began anew: {words}" in " ".join(shown.split())
+
+
+def test_what_a_training_does_not_use_costs_nothing(edited):
+    """Notes, and modules that nobody imports, may be edited between two attempts."""
+    write(edited.folder, "README.md", "notes\n")
+    write(edited.folder, "unused.py", "")
+    edited.let_go()
+    probprec("run", *edited.words, cwd=edited.folder)
+    (file,) = edited.store.runs.glob("*/record.json")
+    record = json.loads(file.read_bytes())
+
+    assert (record["provenance"]["attempts"], record["provenance"]["resumes"]) == (2, 1)
+    assert set(record["provenance"]["own_code"]) == {"my_opt", "helper", "./factors.json"}
 
 
 def test_submit_returns_at_once_and_sends_each_run_once(site):

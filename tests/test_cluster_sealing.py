@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster import cli, sealing
-from cluster.profile import Profile
+from cluster.profile import Limits, Profile
 from containers import definition
 from containers.images import SCHEMA
 from jobs.datasets import find, registry
@@ -84,8 +85,9 @@ def test_data_that_only_nodes_can_see_is_left_to_them(sweep, runs):
     assert sealed(sweep, runs, data=Path("/only/on/nodes"))["datasets"] == {}
 
 
-def test_the_data_of_own_problems(tmp_path):
-    """What was added from the folder that the spec names as `data:`."""
+@pytest.fixture
+def unadded(tmp_path):
+    """A sweep of an own problem, with a folder of data that nobody added."""
     from jobs import spec
 
     (tmp_path / "mine.py").write_text(
@@ -97,10 +99,75 @@ def test_the_data_of_own_problems(tmp_path):
         'problems: {m: {problem: "mine:Mine", epochs: 1, batch_size: 2}}\n'
         "optimizers: {SGD: {lr: 0.1}}\nseeds: 1\ndata: own\n"
     )
-    found = spec.load(tmp_path / "own.yaml")
-    chosen = [planned.run for planned in found.runs]
-    assert sealed(found, chosen) == {"datasets": {}, "own_data": None, "registered": {}}
+    return spec.load(tmp_path / "own.yaml")
 
+
+def test_the_data_of_own_problems_is_sealed_though_nobody_added_it(unadded, tmp_path):
+    """By all that is in the folder; and a retry needs no registry for it."""
+    chosen = [planned.run for planned in unadded.runs]
+    store = Store(tmp_path / "sweep")
+    content = sealed(unadded, chosen, store)
+    ((name, found),) = content["datasets"].items()
+
+    assert content["own_data"] == name
+    assert (content["registered"], content["unverified"]) == ({}, None)
+    assert found["path"] == str(tmp_path / "own")
+    (file,) = json.loads(store.manifest_file(found["sha256"]).read_bytes())["files"]
+    assert (file["path"], file["sha256"]) == ("x.bin", hashlib.sha256(b"x").hexdigest())
+    store.save(unadded)
+    store.new_submission(content)
+    sealing.require_as_before(unadded, Profile(name="p", engine="slurm"), chosen, store)
+
+    (tmp_path / "own" / "x.bin").write_bytes(b"y")
+    assert sealed(unadded, chosen)["datasets"][name]["sha256"] != found["sha256"]
+
+
+def too_large(folder):
+    (folder / "x.bin").write_bytes(bytes(1 << 20))
+
+
+def link(folder):
+    (folder / "link").symlink_to(folder / "x.bin")
+
+
+def gone(folder):
+    shutil.rmtree(folder)
+
+
+def empty(folder):
+    (folder / "x.bin").unlink()
+
+
+def only_a_file(folder):
+    shutil.rmtree(folder)
+    folder.write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (too_large, r"own has more than 0 MiB or .* files \(limits: max_hashed_data\)"),
+        (link, "own/link is neither a plain file nor a folder"),
+        (gone, "own cannot be seen here"),
+        (empty, "own has no files"),
+        (only_a_file, "own is a file, not a folder"),
+    ],
+)
+def test_data_that_gets_no_manifest_is_called_unverified(unadded, tmp_path, change, why):
+    change(tmp_path / "own")
+    chosen = [planned.run for planned in unadded.runs]
+    content = sealed(
+        unadded, chosen, limits=Limits(max_hashed_data=0 if change is too_large else 9)
+    )
+
+    assert (content["datasets"], content["own_data"]) == ({}, None)
+    assert re.search(why, content["unverified"])
+
+
+def test_the_data_of_own_problems(unadded, tmp_path):
+    """What was added from the folder that the spec names as `data:`."""
+    found = unadded
+    chosen = [planned.run for planned in found.runs]
     added = registry.add(tmp_path / "datasets", "things", tmp_path / "own")
     content = sealed(found, chosen)
     assert content["own_data"] == "things"
@@ -132,6 +199,7 @@ def test_where_one_stands_is_no_data(tmp_path, monkeypatch):
     assert sealed(found, [planned.run for planned in found.runs]) == {
         "datasets": {},
         "own_data": None,
+        "unverified": None,
         "registered": {},
     }
 

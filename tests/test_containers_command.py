@@ -24,7 +24,10 @@ def training(monkeypatch):
         resume=[Path("/s/attempts/0002"), Path("/s/attempts/0001")],
         until=1000.4,
         checkpoint_every=60,
-        modules=[Path("/code.zip"), Path("/code.zip/own/0")],
+        manifest="ab12",
+        image_sha256=None,
+        code=Path("/code.zip"),
+        own=[Path("/tmp/own/0")],
         threads=3,
         gpu="1",
         needs_gpu=True,
@@ -36,7 +39,8 @@ def training(monkeypatch):
 def test_arguments(training):
     assert training.arguments == (
         *("/venv/python", "-m", "jobs.train", "/s/run.json", "--out", "/s/attempts/0001"),
-        *("--data", "/data", "--resume", "/s/attempts/0002", "--resume", "/s/attempts/0001"),
+        *("--data", "/data", "--manifest", "ab12", "--code", "/code.zip", "--own", "/tmp/own/0"),
+        *("--resume", "/s/attempts/0002", "--resume", "/s/attempts/0001"),
         *("--until", "1000", "--checkpoint-every", "60", "--gpu", "--die-with-parent"),
     )
 
@@ -50,7 +54,10 @@ def test_what_is_not_wanted_is_no_argument():
         resume=[],
         until=None,
         checkpoint_every=600,
-        modules=[],
+        manifest=None,
+        image_sha256=None,
+        code=Path("/code.zip"),
+        own=[],
         threads=1,
         gpu="",
         needs_gpu=False,
@@ -58,14 +65,15 @@ def test_what_is_not_wanted_is_no_argument():
         environment={},
     )
 
-    assert not {"--data", "--resume", "--until", "--gpu"} & set(plain.arguments)
+    unwanted = {"--data", "--manifest", "--image", "--own", "--resume", "--until", "--gpu"}
+    assert not unwanted & set(plain.arguments)
 
 
 def test_environment(training):
-    """Our packages come before the user's; the shell's Python settings do not reach the run."""
+    """It imports from the snapshot; the shell's Python settings do not reach the run."""
     environment = training.environment
 
-    assert environment["PYTHONPATH"] == "/code.zip:/code.zip/own/0"
+    assert environment["PYTHONPATH"] == "/code.zip"
     assert environment["PYTHONSAFEPATH"] == "1"
     assert "PYTHONHOME" not in environment
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
@@ -91,7 +99,10 @@ def boxed(container=None, gpu="", **more):
             "resume": [],
             "until": None,
             "checkpoint_every": 60,
-            "modules": [],
+            "manifest": None,
+            "image_sha256": None,
+            "code": Path("/code.zip"),
+            "own": [],
             "threads": 1,
             "gpu": gpu,
             "needs_gpu": bool(gpu),

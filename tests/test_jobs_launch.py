@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -113,7 +114,11 @@ class Element(Allocation):
 
 
 def how(**changes):
-    plain = {"data": None, "modules": (), "requeues": frozenset({"timeout", "preempted"})}
+    plain = {
+        "data": None,
+        "code_file": Path("none.zip"),
+        "requeues": frozenset({"timeout", "preempted"}),
+    }
     return How(**{**plain, **changes})
 
 
@@ -141,7 +146,7 @@ def test_an_outcome_is_published_with_its_provenance(store, folder, trains):
     archive, sha256 = snapshot(store)
     code = {"commit": "c", "dirty": False, "snapshot": sha256}
 
-    assert attempt(store, code=code, modules=(archive,))
+    assert attempt(store, code=code, code_file=archive)
     record = json.loads(folder.record_file.read_bytes())
     assert set(record["cost"]["total"]) == {"wall_s", "cpu_s", "peak_memory_bytes"}
     assert record["provenance"]["attempts"] == 1
@@ -465,7 +470,7 @@ def test_code_that_was_edited_since_it_was_submitted_is_not_run(store, folder, t
     archive.write_bytes(b"edited")
     code = {"commit": "c", "dirty": False, "snapshot": sha256}
 
-    assert not attempt(store, code=code, modules=(archive,))
+    assert not attempt(store, code=code, code_file=archive)
     assert ends(folder)[-1]["failure"] == "drifted"
     assert "c.zip" in ends(folder)[-1]["message"]
     assert sha256 in ends(folder)[-1]["evidence"]

@@ -14,12 +14,12 @@ import pytest
 
 from containers.command import Command
 from containers.runtime import ContainerError
-from jobs import files, history, launch, stage, stage_store, state
+from jobs import files, history, launch, snapshot, stage, stage_store, state
+from jobs.errors import DriftedError
 from jobs.how import Entry, How, Sealed
 from jobs.launch import Launcher
 from jobs.manifest import ManifestError, of_folder
 from jobs.node import Node, Told, why_not
-from jobs.seal import DriftedError
 from jobs.store import Store
 from jobs.sweep import Run
 from tests.test_jobs_launch import (
@@ -81,7 +81,7 @@ def attempt(store, sealed, tmp_path, *, allocation=None, scratch="scratch/$USER"
     folder = store.run(RUN.id)
     how = How(
         data=None,
-        modules=(),
+        code_file=Path("none.zip"),
         datasets={"digits": sealed},
         scratch=f"{tmp_path}/{scratch}" if scratch else None,
         requeues=frozenset({"preempted"}),
@@ -233,7 +233,9 @@ def test_who_waits_for_a_copy_stops_when_told(store, sealed, tmp_path, seen):
 
 
 def test_temporary_files_lie_on_the_scratch(store, tmp_path):
-    with Node(store, How(data=None, modules=(), scratch=str(tmp_path)), "7_0") as node:
+    with Node(
+        store, How(data=None, code_file=Path("none.zip"), scratch=str(tmp_path)), "7_0"
+    ) as node:
         assert node.scratch is not None
         assert node.scratch.parent == tmp_path
     assert not node.scratch.exists()
@@ -284,7 +286,7 @@ def test_an_own_problem_gets_the_data_that_was_added_for_it(store, sealed, tmp_p
     told = Told(log=lambda _: None, note=lambda *_, **__: None, pulse=lambda: None)
     how = How(
         data=tmp_path,
-        modules=(),
+        code_file=Path("none.zip"),
         scratch=str(tmp_path / "scratch"),
         datasets={"things": sealed},
         own_data="things",
@@ -300,13 +302,45 @@ def test_an_own_problem_gets_the_data_that_was_added_for_it(store, sealed, tmp_p
         assert node.data_of(plain, told) == (tmp_path, None)
 
 
+def test_an_own_problem_may_read_what_is_not_verified(store, tmp_path):
+    """Journal and log say so."""
+    noted, logged = [], []
+    told = Told(
+        log=logged.append,
+        note=lambda event, **more: noted.append((event, more)),
+        pulse=lambda: None,
+    )
+    how = How(data=tmp_path, code_file=Path("none.zip"), unverified="it is large")
+    own = Run.from_json(RUN.to_json() | {"problem": "mine:Mine"})
+    with Node(store, how, "7_0") as node:
+        assert node.data_of(own, told) == (tmp_path, None)
+        assert node.data_of(RUN, told) == (tmp_path, None)
+
+    assert noted == [("unverified data", {"message": "it is large"})]
+    assert logged == ["the data is not verified: it is large"]
+
+
+def test_own_code_is_unpacked_once_for_a_task(store, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "my_opt.py").write_text("VALUE = 1\n")
+    run = Run.from_json(RUN.to_json() | {"optimizer": "my_opt:Mine"})
+    taken = snapshot.take(tmp_path / "code", [str(tmp_path / "own")], [run])
+    how = How(data=None, code_file=taken.file, own=taken.own, scratch=str(tmp_path))
+    with Node(store, how, "7_0") as node:
+        (folder,) = node.own_code()
+        assert node.own_code() == (folder,)
+        assert folder.is_relative_to(tmp_path)
+        assert (folder / "my_opt.py").read_text() == "VALUE = 1\n"
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("scratch", [None, "scratch"])
 def test_an_own_problem_reads_only_what_was_submitted(store, sealed, tmp_path, scratch):
     """It may read all that is in the folder; problems of the catalog name their files."""
     told = Told(log=lambda _: None, note=lambda *_, **__: None, pulse=lambda: None)
     how = How(
         data=tmp_path,
-        modules=(),
+        code_file=Path("none.zip"),
         scratch=scratch and str(tmp_path / scratch),
         datasets={"things": sealed, "fmnist": sealed},
         own_data="things",

@@ -1,6 +1,6 @@
 """The code that runs use: what is kept, that it is found again, and that it imports."""
 
-import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from jobs import snapshot
-from jobs.errors import InputError
+from jobs.errors import DriftedError, InputError
 from tests.helpers import make_run
 
 # Counts the modules that are compiled, for zipimport asks this function.
@@ -45,6 +45,9 @@ def own(tmp_path):
         "my_opt.py": "VALUE = 1\n",
         "package/part.py": "VALUE = 2\n",
         "data.csv": "1\n",
+        "package/__init__.py": "",
+        "package/words/few.txt": "a\n",
+        "notes/of_last_week.txt": "no code lies here\n",
         ".hidden/a.py": "",
         "venv/pyvenv.cfg": "",
         "venv/lib/b.py": "",
@@ -68,14 +71,61 @@ def test_the_same_code_is_the_same_file(tmp_path):
 def test_own_code_is_kept_if_a_run_uses_it(tmp_path, own):
     without = snapshot.take(tmp_path, (str(own),), [make_run()])
     taken = snapshot.take(tmp_path, (str(own),), [make_run(), make_run(optimizer="my_opt:Mine")])
-    names = {name for name in zipfile.ZipFile(taken.file).namelist() if name.startswith("own/")}
+    names = {name for name in names_in(taken.file) if name.startswith("own/")}
 
     assert without.own == ()
     assert taken.own == ("own/0",)
-    assert {name for name in names if not name.endswith(".pyc")} == {
+    assert names == {
         "own/0/my_opt.py",
+        "own/0/data.csv",
+        "own/0/package/__init__.py",
         "own/0/package/part.py",
+        "own/0/package/words/few.txt",
     }
+
+
+def test_what_is_no_plain_file_is_no_code(tmp_path, own):
+    """An editor's lock leads nowhere, and a pipe would be read for ever."""
+    (own / ".#my_opt.py").symlink_to("user@host.1234")
+    (own / "gone.py").symlink_to("nowhere.py")
+    os.mkfifo(own / "pipe.py")
+    os.mkfifo(own / "pipe")
+    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+
+    assert not [name for name in names_in(taken.file) if "pipe" in name or "gone" in name]
+
+
+def test_large_files_are_no_code(tmp_path, own, monkeypatch):
+    """Nor is what lies beside a module, if it is a lot in all."""
+    (own / "weights.pt").write_bytes(b"0" * 1_000_001)
+    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    assert "own/0/data.csv" in names_in(taken.file)
+    assert "own/0/weights.pt" not in names_in(taken.file)
+
+    monkeypatch.setattr(snapshot, "_MOST_BESIDE", 3)
+    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    assert "own/0/package/part.py" in names_in(taken.file)
+    assert not [name for name in names_in(taken.file) if name.endswith((".csv", ".txt"))]
+
+
+def test_own_code_is_unpacked_as_it_was(tmp_path, own):
+    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    snapshot.unpack_own(taken.file, tmp_path / "there")
+    there = tmp_path / "there"
+
+    assert [path.name for path in there.iterdir()] == ["own"]
+    assert (there / "own/0/package/words/few.txt").read_text() == "a\n"
+    assert (there / "own/0/my_opt.py").read_bytes() == (own / "my_opt.py").read_bytes()
+
+
+def test_a_toolkit_from_elsewhere_is_refused(tmp_path):
+    """A path that PYTHONPATH cannot hold would quietly give the installed one."""
+    taken = snapshot.take(tmp_path, (), [make_run()])
+    snapshot.require_imported_from(snapshot.ROOT)
+    with pytest.raises(DriftedError, match="not from the snapshot"):
+        snapshot.require_imported_from(taken.file)
+    code = f"import pathlib, jobs.snapshot as s; s.require_imported_from(pathlib.Path({str(taken.file)!r}))"
+    python(code, taken.file)
 
 
 @pytest.mark.parametrize(
@@ -91,28 +141,21 @@ def test_what_own_code_is(used, expected):
     assert snapshot.uses_own_code([used]) is expected
 
 
-def test_runs_import_from_it(tmp_path, own):
-    """The toolkit and own modules come from the zip; its digest is that of the files."""
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
-    code = (
-        "import my_opt, jobs.snapshot as s, jobs.provenance as p;"
-        "print(my_opt.VALUE, s.ROOT, p.code_digest(), p.code_digest() == DIGEST)"
-    )
+def test_runs_import_from_it(tmp_path):
+    """Its digest is that of the files."""
+    taken = snapshot.take(tmp_path, (), [make_run()])
+    code = "import jobs.snapshot as s, jobs.provenance as p; print(s.ROOT, p.code_digest())"
     from jobs import provenance
 
-    code = code.replace("DIGEST", repr(provenance.code_digest()))
-    words = python(code, taken.file, f"{taken.file}/own/0").split()
-
-    assert words[:2] == ["1", str(taken.file)]
-    assert words[3] == "True"
+    assert python(code, taken.file).split() == [str(taken.file), provenance.code_digest()]
 
 
-def test_the_python_that_submits_compiles_for_all(tmp_path, own):
-    """Of what launchers and trainings import, down to the own modules, nothing is compiled again."""
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
-    code = f"{COUNTING}\nimport cluster.task, jobs.training, my_opt\nprint(compiled)"
+def test_the_python_that_submits_compiles_for_all(tmp_path):
+    """Of what launchers and trainings import of ours, nothing is compiled again."""
+    taken = snapshot.take(tmp_path, (), [make_run()])
+    code = f"{COUNTING}\nimport cluster.task, jobs.training\nprint(compiled)"
 
-    assert python(code, taken.file, f"{taken.file}/own/0").strip() == "[]"
+    assert python(code, taken.file).strip() == "[]"
 
 
 def test_another_python_reads_the_sources(tmp_path):
@@ -142,72 +185,6 @@ def test_whoever_submits_the_same_code_makes_the_same_file(tmp_path):
 
     assert plain == again
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_sources_that_are_no_python(tmp_path, own):
-    """They are kept as they are; who imports one learns what is wrong with it."""
-    (own / "broken.py").write_text("def (\n")
-    (own / "bytes.py").write_bytes(b"VALUE = '\xff'\0\n")
-    (own / "doubtful.py").write_text("PATTERN = '\\d'\n")
-    taken = snapshot.take(tmp_path / "code", (str(own),), [make_run(optimizer="my_opt:Mine")])
-    own_names = {name.partition("own/0/")[2] for name in names_in(taken.file)} - {""}
-
-    assert {"broken.py", "bytes.py", "doubtful.py", "doubtful.pyc"} <= own_names
-    assert not {"broken.pyc", "bytes.pyc"} & own_names
-
-
-def test_a_large_folder_of_code_is_not_compiled(tmp_path, own, monkeypatch):
-    """Submitting stays quick; the toolkit is compiled."""
-    monkeypatch.setattr(snapshot, "_MOST_COMPILED", 10)
-    names = names_in(snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:M")]).file)
-
-    assert "jobs/train.pyc" in names
-    assert {name for name in names if name.startswith("own/")} == {
-        "own/0/my_opt.py",
-        "own/0/package/part.py",
-    }
-
-
-def test_errors_show_their_lines(tmp_path, own):
-    """Those of the zip, not of a file of that name where the process stands."""
-    (own / "my_opt.py").write_text("def go():\n    return 1 / 0  # from the zip\n")
-    taken = snapshot.take(tmp_path / "code", (str(own),), [make_run(optimizer="my_opt:Mine")])
-    for folder in (tmp_path, tmp_path / "own" / "0"):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "my_opt.py").write_text("\n    elsewhere\n")
-    code = (
-        "import inspect, traceback, my_opt\n"
-        "try:\n    my_opt.go()\n"
-        "except ZeroDivisionError:\n    print(traceback.format_exc())\n"
-        "print(inspect.getsource(my_opt.go))"
-    )
-    shown = python(code, taken.file, f"{taken.file}/own/0", cwd=tmp_path)
-
-    assert 'own/0/my_opt.py", line 2, in go' in shown
-    assert shown.count("return 1 / 0  # from the zip") == 2
-    assert "elsewhere" not in shown
-
-
-def test_a_record_names_the_sources_of_own_code(tmp_path, own):
-    """As of a module that lies in a folder; and of a module without source, what there is."""
-    import py_compile
-
-    (own / "bare.py").write_text("VALUE = 3\n")
-    (own / "data").mkdir()
-    py_compile.compile(str(own / "bare.py"), cfile=str(own / "data" / "bare.pyc"))
-    taken = snapshot.take(tmp_path / "code", (str(own),), [make_run(optimizer="my_opt:Mine")])
-    code = (
-        "import json, sys, my_opt, bare, jobs.provenance as p; from tests.helpers import make_run;"
-        "print(*(p._own_code(make_run(optimizer=name))[name] for name in ('my_opt:M', 'bare:B')))"
-    )
-    in_zip = python(code, own / "data", taken.file, f"{taken.file}/own/0", snapshot.ROOT).split()
-    in_folder = python(code, own / "data", own, snapshot.ROOT).split()
-
-    assert in_zip == in_folder
-    assert in_zip == [
-        hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (own / "my_opt.py", own / "data" / "bare.pyc")
-    ]
 
 
 def test_without_keeping_nothing_is_written(tmp_path, monkeypatch):

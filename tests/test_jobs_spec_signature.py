@@ -210,3 +210,32 @@ def test_without_a_signature_everything_goes() -> None:
     assert unknown("x", None) is None
     assert missing({}, None) == []
     assert unknown("x", Signature()) == "unknown hyperparameter 'x' (it takes no hyperparameters)"
+
+
+@pytest.mark.parametrize(
+    ("name", "whose"),
+    [
+        ("random", "of Python's standard library"),
+        ("types", "of Python's standard library"),
+        ("jobs", "of this toolkit"),
+    ],
+)
+def test_an_own_module_that_another_one_hides_is_refused(
+    tmp_path: Path, name: str, whose: str
+) -> None:
+    """A training would import the other one."""
+    file = tmp_path / f"{name}.py"
+    file.write_text("class Mine:\n    pass\n")
+    with pytest.raises(NoSuchClassError, match=f"{file} has the name of a module {whose}"):
+        signature_of(f"{name}.Mine", (str(tmp_path),))
+
+
+def test_a_module_of_that_name_beside_an_own_one_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("class Random:\n    pass\n")
+    (tmp_path / "my_opt.py").write_text(
+        "import random\n\n\nclass Mine:\n    def __init__(self, params, lr=0.1):\n        pass\n"
+    )
+    found = signature_of("my_opt.Mine", (str(tmp_path),))
+
+    assert found is not None
+    assert set(found.parameters) == {"lr"}

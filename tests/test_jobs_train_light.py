@@ -172,7 +172,7 @@ def test_a_torn_checkpoint_costs_one_generation_two_cost_all(command, whole):
         out = command.train(fence, resume=[first])
         assert_same(out, whole(command.trained_by)[0], resumes=resumes)
         assert f"checkpoint {path} skipped: torn" in out.log_file.read_text()
-    assert "no checkpoint to go on from: starts anew" in out.log_file.read_text()
+    assert "starts anew: no checkpoint can be read" in out.log_file.read_text()
 
 
 def test_a_checkpoint_of_another_run_is_not_used(command):
@@ -188,6 +188,36 @@ def test_a_checkpoint_of_another_run_is_not_used(command):
 
     assert outcome(out)["provenance"]["resumes"] == 0
     assert f"is of run {RUN.id}" in out.log_file.read_text()
+
+
+def test_a_checkpoint_that_was_made_otherwise_is_not_used(command, whole):
+    """In another image; the training starts anew and says why."""
+    images = ["a" * 64, "b" * 64]
+    command.hold.write_text("20")
+    process = command.start(options=["--image", images[0]])
+    command.wait_held(step=20)
+    process.terminate()
+    assert process.wait(600) == 75
+    command.hold.unlink()
+    first = command.out(1)
+
+    out = command.train(2, resume=[first], options=["--image", images[1]])
+    assert_same(out, whole(command.trained_by)[0], resumes=0)
+    words = "not from the checkpoint after step 20: the image is bbbbbbbbbbbb, was aaaaaaaaaaaa"
+    assert files.read_lines(out.progress_file)[0]["anew"] == words
+    assert words in out.log_file.read_text()
+
+    out = command.train(3, resume=[first], options=["--image", images[0]])
+    assert_same(out, whole(command.trained_by)[0], resumes=1)
+
+
+def test_a_record_names_what_made_it(whole, command):
+    """The toolkit's modules that were imported, packages with their versions."""
+    found = whole(command.trained_by)[0]["provenance"]
+
+    assert len(found["training_code"]) == 12
+    assert found["own_code"] == {}
+    assert found["packages"]["python"] == ".".join(map(str, sys.version_info[:2]))
 
 
 def test_no_epoch_is_begun_that_would_not_end_in_time(command):

@@ -26,12 +26,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs import files, train
+from jobs import files, own_code, train
 from jobs.attempts import AttemptFiles
 from jobs.curves import Curves
 from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
 from jobs.interrupt import InterruptionError, Stop
+from jobs.origin import NOTHING, Given, Origin
 from jobs.problems.catalog import PROBLEMS
 from jobs.sweep import Run
 
@@ -60,6 +61,7 @@ class Chain:
     curves: Curves = field(default_factory=Curves)
     started: float = field(default_factory=time.time)
     resumes: int = 0
+    origin: Origin | None = None  # what made the checkpoint
 
     def next_link(self) -> None:
         """Take a step."""
@@ -73,8 +75,10 @@ class Chain:
 
     def pack(self) -> bytes:
         """The bytes of a checkpoint."""
+        assert self.origin is not None
         content = {name: getattr(self, name) for name in Chain.__dataclass_fields__}
-        payload = json.dumps(content | {"curves": self.curves.to_json()}).encode()
+        content |= {"curves": self.curves.to_json(), "origin": self.origin.to_json()}
+        payload = json.dumps(content).encode()
         return payload + TRAILER + hashlib.sha256(payload).hexdigest().encode()
 
     @classmethod
@@ -86,14 +90,21 @@ class Chain:
         values = json.loads(payload)
         if values["run"] != run.id:
             raise CheckpointError(f"is of run {values['run']}")
-        return cls(**values | {"curves": Curves.from_json(values["curves"])})
+        values |= {
+            "curves": Curves.from_json(values["curves"]),
+            "origin": Origin.from_json(values["origin"]),
+        }
+        return cls(**values)
 
 
 class Light:
     """One training, as `jobs.training.Training`."""
 
-    def __init__(self, run: Run, out: AttemptFiles, stop: Stop, every: float) -> None:
+    def __init__(
+        self, run: Run, out: AttemptFiles, stop: Stop, every: float, given: Given = NOTHING
+    ) -> None:
         self.run, self.out, self.stop, self.every = run, out, stop, every
+        self.given = given
         self.chain = Chain(run.id)
         self.steps_per_epoch = STEPS_PER_EPOCH.get(run.problem, 10)
         self.lr = float(run.hyperparameters.get("lr", 0.01))
@@ -105,15 +116,22 @@ class Light:
 
     def resume(self, folders: Sequence[Path]) -> None:
         """Go on from the best checkpoint of the newest folder that has a good one."""
+        why = "no checkpoint can be read"
         for folder in folders:
             found = []
             for path in AttemptFiles(folder).checkpoint_files:
                 try:
-                    found.append((Chain.unpack(path.read_bytes(), self.run), path))
+                    chain = Chain.unpack(path.read_bytes(), self.run)
                 except FileNotFoundError:
                     continue
                 except (OSError, ValueError, KeyError) as error:
                     log.warning("checkpoint %s skipped: %s", path, error)
+                    continue
+                assert chain.origin is not None
+                if changes := chain.origin.changes(self.given, "cpu"):
+                    why = f"not from the checkpoint after step {chain.step}: {'; '.join(changes)}"
+                else:
+                    found.append((chain, path))
             if found:
                 self.chain, path = max(found, key=lambda one: (one[0].epoch, one[0].index))
                 self.chain.resumes += 1
@@ -121,7 +139,8 @@ class Light:
                 self.note(resumed=str(path))
                 return
         if folders:
-            log.warning("no checkpoint to go on from: starts anew")
+            log.warning("starts anew: %s", why)
+            self.note(anew=why)
 
     def go(self) -> dict[str, Any]:
         """Train to the end or the divergence; returns the record's `stop`."""
@@ -180,6 +199,7 @@ class Light:
     def save(self) -> None:
         """The next generation, over the older one."""
         path = self.out.checkpoint_files[self.next_file]
+        self.chain.origin = Origin.now(self.given, "cpu")
         files.write_atomically(path, self.chain.pack())
         self.next_file = 1 - self.next_file
         self.last_checkpoint = time.monotonic()
@@ -208,15 +228,18 @@ def execute(
     stop: Stop | None = None,
     checkpoint_every: float = train.CHECKPOINT_EVERY,
     gpu: bool = False,
+    own: Sequence[Path] = (),
+    given: Given = NOTHING,
 ) -> dict[str, Any]:
     """As `jobs.train.execute`."""
+    own_code.use(own)
     if gpu:
         from jobs import preflight
 
         preflight.require_gpu()
     _read_data(run, data)
     stop = stop or Stop()
-    training = Light(run, out, stop, checkpoint_every)
+    training = Light(run, out, stop, checkpoint_every, given)
     training.resume(resume)
     stop.defer()
     return _record(training, training.go(), data)
@@ -252,6 +275,7 @@ def _nothing() -> None: ...
 def _record(training: Light, stop: dict[str, Any], data: Path | None) -> dict[str, Any]:
     from jobs.record import SCHEMA
 
+    origin = Origin.now(training.given, "cpu")
     phase = {"wall_s": 0.0, "cpu_s": 0.0, "gpu_s": None, "forward": 0, "backward": 0, "hvp": 0}
     chain = training.chain
     return {
@@ -266,7 +290,9 @@ def _record(training: Light, stop: dict[str, Any], data: Path | None) -> dict[st
         "provenance": {
             "data": {"folder": str(data)},
             "code": "light",
-            "own_code": {},
+            "training_code": origin.toolkit_digest,
+            "own_code": dict(origin.own),
+            "packages": dict(origin.packages),
             "environment": "light",
             "host": socket.gethostname(),
             "machine": platform.machine(),

@@ -8,12 +8,14 @@ package that is not here) the answer is None, and the node that trains will see.
 
 import ast
 import importlib.util
+import sys
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
+from jobs.snapshot import PACKAGES
 from jobs.spec import kinds
 from jobs.spec.mistakes import did_you_mean
 
@@ -46,18 +48,36 @@ class Signature:
 def signature_of(path: str, folders: tuple[str, ...] = ()) -> Signature | None:
     """The signature of the class `package.module.Class`; None where that cannot be told.
 
-    `folders` are searched before the interpreter's own path.
+    `folders` are searched as a training does: behind Python's own modules and this toolkit's, and
+    ahead of what is installed.
 
     Raises:
-        NoSuchClassError: the package is here, but not the module or not the class.
+        NoSuchClassError: the package is here, but not the module or not the class; or the module is
+            hidden by one of Python's.
     """
     module_name, _, class_name = path.rpartition(".")
+    _require_importable(module_name.partition(".")[0], folders)
     lookup = _Lookup(folders)
     try:
         module = lookup.module(module_name)
         return lookup.constructor(module, class_name) if module else None
     except (_CannotTellError, OSError):
         return None
+
+
+def _require_importable(name: str, folders: tuple[str, ...]) -> None:
+    """Refuse an own module that another one of that name would be imported in place of."""
+    spec = PathFinder.find_spec(name, list(folders)) if folders else None
+    if spec is None or spec.origin is None or not _is_reserved(name):
+        return
+    whose = "of this toolkit" if name in PACKAGES else "of Python's standard library"
+    raise NoSuchClassError(
+        f"{spec.origin} has the name of a module {whose}, which is imported in its place; rename it"
+    )
+
+
+def _is_reserved(name: str) -> bool:
+    return name in sys.stdlib_module_names or name in PACKAGES
 
 
 class _CannotTellError(Exception):
@@ -89,7 +109,8 @@ class _Lookup:
     def module(self, name: str) -> _Module | None:
         """The module's source; None if its top-level package is not here."""
         top, *rest = name.split(".")
-        spec = PathFinder.find_spec(top, self._folders) if self._folders else None
+        is_searched = self._folders and not _is_reserved(top)
+        spec = PathFinder.find_spec(top, self._folders) if is_searched else None
         if spec is None or spec.origin is None:
             spec = _installed(top)
         if spec is None:

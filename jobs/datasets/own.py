@@ -1,0 +1,65 @@
+"""What a problem of the user's own reads: a folder that nobody has added, described if it is small."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs import manifest, seal
+from jobs.manifest import File, Manifest
+
+_MOST_FILES = 100_000
+
+
+class UnverifiedError(Exception):
+    """The folder gets no manifest; the text says why."""
+
+
+def describe(folder: Path, most_bytes: int) -> Manifest:
+    """The manifest of all files in a folder; each is hashed once per machine and state.
+
+    Raises:
+        UnverifiedError: it cannot be seen here, is too large, or holds what a manifest cannot name.
+    """
+    try:
+        files = list(_files(folder, most_bytes))
+        if not files:
+            raise UnverifiedError(f"{folder} has no files")
+        return Manifest.of(
+            File(
+                path=path.relative_to(folder).as_posix(),
+                size=path.stat().st_size,
+                sha256=seal.known_sha256(path),
+            )
+            for path in files
+        )
+    except OSError as error:
+        raise UnverifiedError(f"{error.filename or folder}: {error.strerror or error}") from error
+    except manifest.ManifestError as error:
+        raise UnverifiedError(f"{folder}: {error}") from error
+
+
+def _files(folder: Path, most_bytes: int) -> Iterator[Path]:
+    """All files below a folder; no further than what is described, for it may hold everything."""
+    if not folder.is_dir():
+        kind = "is a file, not a folder" if folder.exists() else "cannot be seen here"
+        raise UnverifiedError(f"{folder} {kind}")
+    count = size = 0
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in (*folders, *sorted(names)):
+            path = Path(parent, name)
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode):
+                continue
+            if not stat.S_ISREG(found.st_mode):
+                raise UnverifiedError(f"{path} is neither a plain file nor a folder")
+            count, size = count + 1, size + found.st_size
+            if count > _MOST_FILES or size > most_bytes:
+                most = f"{most_bytes >> 20} MiB or {_MOST_FILES} files"
+                raise UnverifiedError(f"{folder} has more than {most} (limits: max_hashed_data)")
+            yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error  # a folder that cannot be read is not an empty one

@@ -1,0 +1,128 @@
+"""What a training's numbers depend on besides its run; a checkpoint belongs to it.
+
+With other code, other data, another image, other packages or another kind of device a checkpoint is
+not gone on from: half of the numbers would come from one, half from the other.
+"""
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from jobs import own_code
+from jobs.snapshot import PACKAGES
+
+_SHOWN = 3  # modules that are named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the launcher knows of a training and the training does not."""
+
+    image: str | None = None  # sha256 of its file; None: this machine's Python
+    manifest: str | None = None  # sha256 of the data set's manifest; None: nobody made one
+
+
+NOTHING = Given()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What made a checkpoint, or a record."""
+
+    toolkit: Mapping[str, str]  # of our modules that the training imported: name -> sha256
+    own: Mapping[str, str]  # of the user's, and of files that they read: name -> sha256
+    packages: Mapping[str, str]  # installed, and imported: name -> version; `python`, too
+    image: str | None
+    data: str | None
+    device: str  # cpu, cuda
+
+    @classmethod
+    def now(cls, given: Given, device: str) -> "Origin":
+        """The origin of what this process computes."""
+        return cls(
+            toolkit=own_code.toolkit_modules(),
+            own=own_code.modules(),
+            packages=packages(),
+            image=given.image,
+            data=given.manifest,
+            device=device,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain object, of which `from_json` makes an equal origin."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Origin":
+        """Inverse of `to_json`."""
+        return cls(**content)
+
+    @property
+    def toolkit_digest(self) -> str:
+        """First 12 hex digits of the sha256 over our modules that the training imported."""
+        text = json.dumps(self.toolkit, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def changes(self, given: Given, device: str) -> list[str]:
+        """What is not now as it was when this was made, in words; empty: nothing.
+
+        Only what was used then counts: a module that is used in addition has a user that is another.
+        """
+        toolkit = _changed(self.toolkit)
+        own = _changed(self.own)
+        versions = packages()
+        lines = [f"your code has changed ({_listed(own)})"] if own else []
+        lines += [f"the toolkit has changed ({_listed(toolkit)})"] if toolkit else []
+        lines += [
+            f"{name} is {versions[name]}, was {version}"
+            for name, version in self.packages.items()
+            if versions.get(name, version) != version
+        ]
+        lines += _differs("the image", self.image, given.image)
+        lines += _differs("the data", self.data, given.manifest)
+        lines += [f"the device is {device}, was {self.device}"] if device != self.device else []
+        return lines
+
+
+def _changed(modules: Mapping[str, str]) -> list[str]:
+    return [name for name, digest in modules.items() if own_code.sha256_now(name) != digest]
+
+
+def _differs(what: str, before: str | None, now: str | None) -> list[str]:
+    return [] if before == now else [f"{what} is {_short(now)}, was {_short(before)}"]
+
+
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else digest[:12]
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def packages() -> dict[str, str]:
+    """The versions of Python and of all installed packages that have been imported, by name."""
+    others = (name for name, file in own_code.loaded() if not own_code.is_own(name, file))
+    tops = {name.partition(".")[0] for name in others} - set(PACKAGES)
+    found = {top: _version(top) for top in sorted(tops) if not top.startswith("_")}
+    return {"python": ".".join(platform.python_version_tuple()[:2])} | found
+
+
+@cache
+def _version(package: str) -> str:
+    """The version, with the commit if it was installed from a repository."""
+    with suppress(metadata.PackageNotFoundError):
+        found = metadata.distribution(package)
+        installed = json.loads(found.read_text("direct_url.json") or "{}")
+        commit = installed.get("vcs_info", {}).get("commit_id", "")
+        return f"{found.version} {commit[:12]}".strip()
+    return str(getattr(sys.modules.get(package), "__version__", "unknown"))

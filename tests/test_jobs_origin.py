@@ -1,0 +1,94 @@
+"""What a checkpoint belongs to, and which changes keep a training from going on from it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from jobs import origin, own_code
+from jobs.origin import Given, Origin
+from jobs.snapshot import ROOT
+
+GIVEN = Given(image="a" * 64, manifest="b" * 64)
+
+
+@pytest.fixture
+def saved():
+    return Origin.now(GIVEN, "cpu")
+
+
+def test_nothing_has_changed(saved):
+    assert saved.changes(GIVEN, "cpu") == []
+    assert Origin.from_json(saved.to_json()) == saved
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "said"),
+    [
+        (
+            Given(image="c" * 64, manifest="b" * 64),
+            "cpu",
+            "the image is cccccccccccc, was aaaaaaaaaaaa",
+        ),
+        (Given(manifest="b" * 64), "cpu", "the image is none, was aaaaaaaaaaaa"),
+        (Given(image="a" * 64), "cpu", "the data is none, was bbbbbbbbbbbb"),
+        (GIVEN, "cuda", "the device is cuda, was cpu"),
+    ],
+)
+def test_image_data_and_device(saved, given, device, said):
+    assert saved.changes(given, device) == [said]
+
+
+def test_code(saved):
+    """What was imported then counts, also if it has not been imported now, or is gone."""
+    names = ("jobs.files", "jobs.curves", "jobs.attempts", "jobs.sweep")
+    ours = replace(saved, toolkit=dict.fromkeys(names, "0" * 64))
+    theirs = replace(saved, own={"my_opt": "0" * 64})
+
+    assert ours.changes(GIVEN, "cpu") == [
+        "the toolkit has changed (jobs.files, jobs.curves, jobs.attempts and 1 more)"
+    ]
+    assert theirs.changes(GIVEN, "cpu") == ["your code has changed (my_opt)"]
+
+
+def test_what_training_does_not_import_does_not_count():
+    """An edit of the command line, or of how Slurm is asked, throws no hours away."""
+    code = "import jobs.train, jobs.training, sys; print(*jobs.training.Origin.now(jobs.train.NOTHING, 'cpu').toolkit)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "jobs.training" in done.stdout.split()
+    assert not [name for name in done.stdout.split() if name.startswith("cluster")]
+
+
+def test_packages(saved):
+    """A package that is not imported yet says nothing."""
+    older = replace(saved, packages={**saved.packages, "pytest": "1.0", "not_imported": "1"})
+
+    assert saved.packages["python"].startswith("3.")
+    assert older.changes(GIVEN, "cpu") == [f"pytest is {pytest.__version__}, was 1.0"]
+
+
+def test_a_package_from_a_repository_is_named_by_its_commit(tmp_path, monkeypatch):
+    """Its version says nothing of what was installed today."""
+    about = tmp_path / "fresh-2.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: fresh\nVersion: 2.0\n")
+    (about / "direct_url.json").write_text('{"vcs_info": {"commit_id": "0123456789abcdef"}}')
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert origin._version("fresh") == "2.0 0123456789ab"
+    assert origin._version("no_such_package") == "unknown"
+
+
+def test_the_digest_is_of_the_modules_that_were_imported(saved):
+    other = replace(saved, toolkit={**saved.toolkit, "jobs.files": "0" * 64})
+
+    assert saved.toolkit_digest != other.toolkit_digest
+    assert saved.toolkit["jobs.own_code"] == own_code.toolkit_modules()["jobs.own_code"]

@@ -1,0 +1,120 @@
+"""The user's own modules in a training: where they come from, and which of them a record names."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.snapshot import ROOT
+
+START = "import json, sys, pathlib; from jobs import own_code; own_code.use([pathlib.Path({folder!r})]);"
+NAMES = "print(json.dumps(own_code.modules()))"
+
+
+def python(code, folder, *, path=()):
+    """What a new Python prints that uses own code from the folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", START.format(folder=str(folder)) + code],
+        env={"PYTHONPATH": ":".join(map(str, [ROOT, *path])), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def own(tmp_path):
+    folder = tmp_path / "own"
+    for name, text in {
+        "my_opt.py": "import helper\nfrom plain.part import VALUE\n",
+        "helper.py": "VALUE = 1\n",
+        "unused.py": "",
+        "plain/part.py": "VALUE = 2\n",  # without __init__.py
+        "factors.json": "[1]",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_every_own_module_that_was_imported_is_named(own):
+    found = json.loads(python(f"import my_opt, numpy; {NAMES}", own))
+
+    assert found == {
+        "helper": sha256(own / "helper.py"),
+        "my_opt": sha256(own / "my_opt.py"),
+        "plain.part": sha256(own / "plain/part.py"),
+    }
+
+
+def test_so_is_a_file_that_a_module_reads_beside_itself(own):
+    """By its name below the own folder; what is written there, or lies elsewhere, is no code."""
+    (own / "my_opt.py").write_text(
+        "import pathlib\nhere = pathlib.Path(__file__).parent\n"
+        "FACTORS = (here / 'plain' / '..' / 'factors.json').read_text()\n"
+        "open('/etc/hostname').close()\n"
+    )
+    found = json.loads(python(f"import my_opt; {NAMES}", own))
+
+    assert found == {
+        "./factors.json": sha256(own / "factors.json"),
+        "my_opt": sha256(own / "my_opt.py"),
+    }
+
+
+@pytest.mark.parametrize("name", ["random.py", "types.py", "logging.py", "jobs.py", "probprec.py"])
+def test_own_modules_hide_nothing_of_python_and_of_the_toolkit(own, name):
+    (own / name).write_text("raise RuntimeError('mine')\n")
+    code = "import random, types, logging, jobs.files, probprec, my_opt; print(my_opt.VALUE)"
+
+    assert python(code, own).strip() == "2"
+
+
+def test_they_hide_what_is_installed(own, tmp_path):
+    """A copy that the user works on is what is meant."""
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "helper.py").write_text("VALUE = 'installed'\n")
+    code = f"sys.path.remove({str(installed)!r}); sys.path.append({str(installed)!r});"
+    start = f"{code} own_code._folders.clear(); own_code.use([pathlib.Path({str(own)!r})]);"
+
+    assert (
+        python(f"{start} import helper; print(helper.VALUE)", tmp_path, path=[installed]) == "1\n"
+    )
+
+
+def test_as_it_is_now(own):
+    """Of a module that was not imported the file is looked at; what is gone has no hash."""
+    code = (
+        "import my_opt; print([own_code.sha256_now(name) for name in"
+        " ('helper', 'unused', 'plain.part', './factors.json', 'gone', 'gone.too', './gone')])"
+    )
+    files = ("helper.py", "unused.py", "plain/part.py", "factors.json")
+
+    assert python(code, own).strip() == str([*(sha256(own / name) for name in files), *[None] * 3])
+
+
+def test_modules_of_python_are_nobodys(own):
+    """Nor is what a site adds to Python itself."""
+    code = f"import sitecustomize, decimal, xml.dom; {NAMES}"
+    with_site = "sys.modules.setdefault('sitecustomize', decimal);"
+
+    assert python(f"import decimal; {with_site} {code}", own).strip() == "{}"
+
+
+def test_the_toolkit_names_what_was_imported(own):
+    code = "import jobs.curves; print(sorted(own_code.toolkit_modules()))"
+    found = python(code, own)
+
+    assert "'jobs.curves'" in found
+    assert "'jobs.own_code'" in found
+    assert "cluster" not in found
