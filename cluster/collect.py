@@ -14,9 +14,9 @@ from rich.table import Table
 from cluster import advice
 from jobs import files
 from jobs.results import ledger, tables
-from jobs.results.cells import Cell, group
-from jobs.results.ledger import Collection, Ledger, Unsettled
-from jobs.results.reading import Result
+from jobs.results.cells import Cell
+from jobs.results.ledger import Collection, Ledger
+from jobs.results.reading import Result, Unsettled
 from jobs.store import Store
 from jobs.sweep import PlannedRun
 
@@ -33,7 +33,7 @@ def collect(store: Store, *, strict: bool, as_json: bool) -> int:
     With `strict` also if there is any finding.
     """
     collection = ledger.collect(store, _show_progress)
-    cells = group(collection.sweep, collection.results)
+    cells = collection.cells
     written = _write_tables(store, collection, cells)
     found = collection.ledger
     if as_json:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cluster.collect import collect
 from jobs.record import EPOCH_METRICS
 from jobs.results import ledger, tables
-from jobs.results.cells import best, group
+from jobs.results.cells import best
 from jobs.store import Store
 from jobs.sweep import Target
 from tests.make_sweep import make_sweep
@@ -47,7 +47,7 @@ def collection(store):
 
 @pytest.fixture(scope="module")
 def summary(collection):
-    frame = tables.summary(group(collection.sweep, collection.results), collection.sweep.targets)
+    frame = tables.summary(collection.cells, collection.sweep.targets)
     return pd.read_csv(BytesIO(tables.to_csv(frame)))
 
 
@@ -129,7 +129,7 @@ def test_a_missing_value_has_no_row_and_becomes_no_number(tmp_path):
     collection = ledger.collect(store)
     curves = tables.curves(collection.found).to_pandas()
     runs = tables.runs(collection.sweep, collection.found)
-    cells = tables.summary(group(collection.sweep, collection.results), {})
+    cells = tables.summary(collection.cells, {})
 
     own = curves[(curves.run == record["id"]) & (curves.metric == "test_loss")]
     assert own.epoch.tolist() == [0, 1]
@@ -183,7 +183,7 @@ def test_epochs_to_target_is_the_first_epoch_that_reaches_it(collection):
 
 
 def test_the_best_cell_has_no_divergence_and_the_best_mean(collection):
-    cells = group(collection.sweep, collection.results)
+    cells = collection.cells
     sgd = [cell for cell in cells if (cell.problem, cell.optimizer) == ("fmnist_2c2d", "SGD")]
 
     chosen = best(sgd)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from jobs.results import style
-from jobs.results.cells import Cell, best, group
+from jobs.results.cells import Cell, best
 from jobs.results.ledger import Collection
 from jobs.results.reading import Floats
 
@@ -56,7 +56,7 @@ def draw(collection: Collection, _: str | None) -> Figure:
 
 def _choose(collection: Collection, problem: str) -> dict[Cell, int]:
     """Each optimizer's best cell, and of how many, in the order of the spec."""
-    cells = group(collection.sweep, collection.results)
+    cells = collection.cells
     column = {}
     for optimizer in collection.sweep.optimizers:
         own = [cell for cell in cells if (cell.problem, cell.optimizer) == (problem, optimizer)]

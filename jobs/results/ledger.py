@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,14 @@ from jobs import record, state
 from jobs.attempts import RunFolder
 from jobs.files import is_leftover
 from jobs.results import findings
-from jobs.results.reading import Result
+from jobs.results.cells import Cell, group, name_of
+from jobs.results.reading import Result, Unsettled
 from jobs.state import State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
 
 MISSING = ("pending", "running", "lost")
 """The states that are neither an outcome nor a failure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unsettled:
-    """A planned run that has no record, and why."""
-
-    planned: PlannedRun
-    state: State
-
-    def to_json(self) -> dict[str, Any]:
-        """An entry of the ledger."""
-        return {
-            "id": self.planned.run.id,
-            "cell": self.planned.run.cell,
-            "problem": self.planned.problem,
-            "optimizer": self.planned.optimizer,
-            "seed": self.planned.run.seed,
-            "state": self.state.state,
-            "class": self.state.failure,
-            "message": self.state.message,
-            "log": self.state.log,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +65,21 @@ class Ledger:
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """A sweep, its ledger, and a result (or None) per planned run."""
+    """A sweep, its ledger, and what became of each planned run."""
 
     sweep: Sweep
     ledger: Ledger
-    results: tuple[Result | None, ...]
+    outcomes: tuple[Result | Unsettled, ...]
 
     @property
     def found(self) -> list[Result]:
         """The results that are there."""
-        return [result for result in self.results if result is not None]
+        return [outcome for outcome in self.outcomes if isinstance(outcome, Result)]
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The cells in the order of the spec."""
+        return group(self.sweep, self.outcomes)
 
 
 Track = Callable[[Sequence[PlannedRun]], Iterable[PlannedRun]]
@@ -110,20 +95,15 @@ def collect(store: Store, track: Track = iter) -> Collection:
         StoreError: the folder is no sweep.
     """
     sweep = store.sweep()
-    results: list[Result | None] = []
-    unsettled = []
-    for planned in track(sweep.runs):
-        result = _read(store.run(planned.run.id), planned)
-        results.append(result if isinstance(result, Result) else None)
-        if isinstance(result, Unsettled):
-            unsettled.append(result)
-    found = [result for result in results if result is not None]
+    outcomes = tuple(_read(store.run(one.run.id), one) for one in track(sweep.runs))
+    unsettled = tuple(outcome for outcome in outcomes if isinstance(outcome, Unsettled))
+    found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     around = _Surroundings(store, {result.planned.run.id for result in found}, sweep)
     around.look()
     bad = [
-        f"run {entry.planned.run.id} cannot be read: {entry.state.message}"
-        for entry in unsettled
-        if entry.state.failure in {"bad_record", "bad_files"}
+        f"run {one.planned.run.id} cannot be read ({name_of(one.planned)}): {one.state.message}"
+        for one in unsettled
+        if one.state.failure in {"bad_record", "bad_files"}
     ]
     states = Counter(entry.state.state for entry in unsettled) + Counter(
         "diverged" if result.diverged else "completed" for result in found
@@ -135,10 +115,10 @@ def collect(store: Store, track: Track = iter) -> Collection:
         duplicate=around.duplicate,
         conflicts=around.conflicts,
         extra=around.extra,
-        unsettled=tuple(unsettled),
-        findings=(*bad, *around.findings, *findings.of(sweep, results)),
+        unsettled=unsettled,
+        findings=(*bad, *around.findings, *findings.of(group(sweep, outcomes))),
     )
-    return Collection(sweep=sweep, ledger=ledger, results=tuple(results))
+    return Collection(sweep=sweep, ledger=ledger, outcomes=outcomes)
 
 
 def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from jobs.results import style
-from jobs.results.cells import Cell, group
+from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
 from jobs.results.reading import Floats, Result
 from jobs.results.style import FigureError
@@ -77,11 +77,7 @@ def compare(collection: Collection) -> list[Ratios]:
             reference.setdefault(_conditions(result), []).append(result)
     if not reference:
         raise FigureError(f"there is no baseline: no run of {base} has completed")
-    found = [
-        _ratios(cell, reference)
-        for cell in group(collection.sweep, collection.results)
-        if cell.optimizer != base
-    ]
+    found = [_ratios(cell, reference) for cell in collection.cells if cell.optimizer != base]
     found = [ratios for ratios in found if len(ratios.by_clock["wall_s"])]
     if not found:
         raise FigureError(

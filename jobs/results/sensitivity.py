@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jobs.results import style
-from jobs.results.cells import Cell, describe, group
+from jobs.results.cells import Cell, describe
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
 
@@ -26,7 +26,7 @@ def draw(collection: Collection, metric: str | None) -> Figure:
     Raises:
         FigureError: no hyperparameter has two numbers in the sweep.
     """
-    cells = [cell for cell in group(collection.sweep, collection.results) if cell.results]
+    cells = [cell for cell in collection.cells if cell.results]
     axis = varied_axis(cells)
     problems = list(dict.fromkeys(cell.problem for cell in cells))
     figure, axes = style.panels(
