@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobs import state
 from jobs.results import ledger
 from jobs.results.ledger import Ledger
 from jobs.store import Store, StoreError
-from tests.make_sweep import make_sweep
+from tests.make_sweep import make_record, make_sweep
 
 
 @pytest.fixture
@@ -137,6 +138,36 @@ def test_a_record_that_contradicts_itself_is_a_failure(store, change):
     edit(store.run(ids(store)[0]).record_file, change)
 
     assert take(store).states == {"completed": 11, "failed": 1}
+
+
+def test_a_record_that_was_edited_is_a_finding_and_is_not_counted(store):
+    planned = store.sweep().runs[0]
+    folder = store.run(planned.run.id)
+    folder.record_file.unlink()
+    folder.claim().publish(make_record(planned))
+    assert take(store).findings == ()
+
+    edit(folder.record_file, lambda record: record["curves"]["test_accuracy"].__setitem__(-1, 0.99))
+    found = take(store)
+
+    assert found.states == {"completed": 11, "failed": 1}
+    assert f"run {folder.id} has a record that is not counted" in found.findings[0]
+    assert "fmnist_2c2d SGD seed 42" in found.findings[0]
+    assert "was changed after it was published" in found.findings[0]
+    assert state.of(folder).state == "failed"
+
+
+def test_a_record_that_was_edited_and_set_aside_contradicts_nothing(store):
+    """Its run has been sent again, and has another record now."""
+    planned = store.sweep().runs[0]
+    folder = store.run(planned.run.id)
+    edit(folder.record_file, lambda record: record["curves"]["test_accuracy"].__setitem__(-1, 0.99))
+    folder.set_record_aside()
+    folder.claim().publish(make_record(planned))
+    found = take(store)
+
+    assert (found.duplicate, found.conflicts, found.is_whole) == (0, 0, True)
+    assert "was set aside" in found.findings[0]
 
 
 def test_a_record_in_another_runs_folder_counts_for_neither(store):

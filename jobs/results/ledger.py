@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jobs import record, state
+from jobs import attempts, history, record, state
 from jobs.attempts import RunFolder
 from jobs.files import is_leftover
 from jobs.results import findings
@@ -17,6 +17,8 @@ from jobs.results.reading import Result, Unsettled
 from jobs.state import State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
+
+_BAD = {"bad_record": "has a record that is not counted", "bad_files": "cannot be read"}
 
 MISSING = ("pending", "running", "lost")
 """The states that are neither an outcome nor a failure."""
@@ -101,9 +103,9 @@ def collect(store: Store, track: Track = iter) -> Collection:
     around = _Surroundings(store, {result.planned.run.id for result in found}, sweep)
     around.look()
     bad = [
-        f"run {one.planned.run.id} cannot be read ({name_of(one.planned)}): {one.state.message}"
+        f"run {one.planned.run.id} {why} ({name_of(one.planned)}): {one.state.message}"
         for one in unsettled
-        if one.state.failure in {"bad_record", "bad_files"}
+        if (why := _BAD.get(one.state.failure or ""))
     ]
     states = Counter(entry.state.state for entry in unsettled) + Counter(
         "diverged" if result.diverged else "completed" for result in found
@@ -124,7 +126,7 @@ def collect(store: Store, track: Track = iter) -> Collection:
 def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
     path = folder.record_file
     try:
-        return Result.of(planned, record.read(path, run_id=folder.id))
+        return Result.of(planned, history.read_record(folder)[0])
     except FileNotFoundError:
         return Unsettled(planned=planned, state=_state_of(folder))
     except record.RecordError as error:
@@ -178,6 +180,9 @@ class _Surroundings:
         name = self._name(path)
         if is_leftover(path):
             self.findings.append(f"{name} is the leftover of an interrupted write; not counted")
+            return
+        if attempts.is_set_aside(path):
+            self.findings.append(f"{name} was set aside when its run was sent again; not counted")
             return
         if ".json" not in path.name or not path.is_file():
             self.findings.append(f"{name} does not belong here; not counted")
