@@ -76,10 +76,9 @@ def plot(store: Store, *, figure: str, metric: str | None = None, as_json: bool)
 
 
 def _write_tables(store: Store, collection: Collection, cells: Sequence[Cell]) -> list[Path]:
-    found = collection.found
     contents = {
-        "runs.parquet": tables.to_parquet(tables.runs(collection.sweep, found)),
-        "curves.parquet": tables.to_parquet(tables.curves(found)),
+        "runs.parquet": tables.to_parquet(tables.runs(collection)),
+        "curves.parquet": tables.to_parquet(tables.curves(collection.found)),
         "summary.csv": tables.to_csv(tables.summary(cells, collection.sweep.targets)),
         "ledger.json": files.to_json(collection.ledger.to_json(), indent=1),
     }
