@@ -108,6 +108,12 @@ def name_of(planned: PlannedRun) -> str:
     return " ".join([*filter(None, words), f"seed {planned.run.seed}"])
 
 
+def name_some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more."""
+    first = ", ".join(names[:3])
+    return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"
+
+
 def spell_seeds(seeds: Iterable[int]) -> str:
     """Seeds as a spec spells them: `seed 42`, `seeds 42..44, 50`."""
     numbers = sorted(set(seeds))

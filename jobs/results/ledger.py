@@ -11,8 +11,9 @@ from typing import Any
 from jobs import attempts, history, record, state
 from jobs.attempts import RunFolder
 from jobs.files import is_leftover
-from jobs.results import findings
+from jobs.results import extra, findings
 from jobs.results.cells import Cell, group, name_of
+from jobs.results.extra import ExtraRun
 from jobs.results.reading import Result, Unsettled
 from jobs.state import State
 from jobs.store import Store
@@ -116,7 +117,7 @@ def collect(store: Store, track: Track = iter) -> Collection:
         states=states,
         duplicate=around.duplicate,
         conflicts=around.conflicts,
-        extra=around.extra,
+        extra=len(around.extra),
         unsettled=unsettled,
         findings=(*bad, *around.findings, *findings.of(group(sweep, outcomes))),
     )
@@ -155,7 +156,7 @@ class _Surroundings:
     findings: list[str] = field(default_factory=list)
     duplicate: int = 0
     conflicts: int = 0
-    extra: int = 0
+    extra: list[ExtraRun] = field(default_factory=list)
 
     def look(self) -> None:
         """Walk through the folder."""
@@ -166,15 +167,23 @@ class _Surroundings:
             if folder.id in expected:
                 for path in folder.strangers():
                     self._judge(path)
-            elif _is_run(folder):
-                self.extra += 1
-                self.findings.append(
-                    f"{self._name(folder.path)} is a run that the spec does not ask for; not counted"
-                )
+            elif (found := self._read(folder)) is not None:
+                self.extra.append(found)
             elif folder.record_file.exists():
                 self._judge(folder.record_file)
             else:
                 self._judge(folder.path)
+        self.findings += extra.findings(self.sweep, self.extra)
+
+    def _read(self, folder: RunFolder) -> ExtraRun | None:
+        """The run whose folder it is: its record or its run.json has the id it is named by."""
+        try:
+            run, has_record = record.read(folder.record_file, run_id=folder.id).run, True
+        except (FileNotFoundError, record.RecordError):
+            run, has_record = _run_of(folder), False
+        if run is None or not isinstance(run.seed, int):
+            return None
+        return ExtraRun(run, self._name(folder.path), has_record)
 
     def _judge(self, path: Path) -> None:
         name = self._name(path)
@@ -215,17 +224,11 @@ def _same_outcome(one: record.Record, other: record.Record) -> bool:
     return (one.outcome, one.stop, one.curves) == (other.outcome, other.stop, other.curves)
 
 
-def _is_run(folder: RunFolder) -> bool:
-    """Whether the folder is that of a run: its record or its run.json has the id it is named by."""
+def _run_of(folder: RunFolder) -> Run | None:
+    """The run of the folder's run.json, if the folder is named by it."""
     try:
-        record.read(folder.record_file, run_id=folder.id)
-    except (FileNotFoundError, record.RecordError):
-        return _id_of(folder.run_file) == folder.id
-    return True
-
-
-def _id_of(run_file: Path) -> str | None:
-    try:
-        return Run.from_json(json.loads(run_file.read_bytes())).id
+        run = Run.from_json(json.loads(folder.run_file.read_bytes()))
+        is_own = run.id == folder.id
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return run if is_own else None

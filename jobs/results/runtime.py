@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from jobs.results import style
-from jobs.results.cells import Cell
+from jobs.results.cells import Cell, name_some
 from jobs.results.ledger import Collection
 from jobs.results.reading import Floats, Result
 from jobs.results.style import FigureError
@@ -133,4 +133,4 @@ def _where(collection: Collection, ratios: Sequence[Ratios]) -> str:
     hosts = sorted({str(result.provenance.get("host", "unknown")) for result in collection.found})
     apart = sum(ratio.apart for ratio in ratios)
     remark = f"; {apart} pairs compare different hosts" if apart else ""
-    return f"mean and sd over pairs of equal seed · hosts: {style.some(hosts)}{remark}"
+    return f"mean and sd over pairs of equal seed · hosts: {name_some(hosts)}{remark}"

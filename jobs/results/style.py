@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from jobs.errors import InputError
 from jobs.problems.catalog import PROBLEMS
-from jobs.results.cells import Cell
+from jobs.results.cells import Cell, name_some
 from jobs.results.ledger import Collection
 
 LineStyle = Literal["-", "--", ":", "-."]
@@ -136,14 +136,8 @@ def add_footer(figure: Figure, collection: Collection, *remarks: str) -> None:
     found = collection.found
     codes = sorted({str(result.provenance.get("code", "unknown")) for result in found})
     origin = f"{collection.sweep.name} · {len(found)} of {collection.ledger.expected} runs · code "
-    text = "\n".join((*remarks, origin + some(codes)))
+    text = "\n".join((*remarks, origin + name_some(codes)))
     figure.supxlabel(text, x=0.995, ha="right", fontsize=6, color="#555555")
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more."""
-    first = ", ".join(names[:3])
-    return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"
 
 
 def render(figure: Figure) -> dict[str, bytes]:
