@@ -248,6 +248,33 @@ def test_sensitivity_has_a_line_per_optimizer_and_marks_the_divergence(collectio
     assert len(panel.patches) == 2  # shaded where no run completed
 
 
+@pytest.mark.parametrize("lines", [1, 4, 20])
+@pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
+def test_sensitivity_puts_the_diverged_at_the_bad_end_beyond_all_data(tmp_path, metric, lines):
+    """At the bottom of accuracies and at the top of losses; else they would look like the best."""
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={f"own{i}": [{"lr": lr} for lr in LRS] for i in range(lines)},
+        epochs=6,
+        diverges=diverges,
+    )
+    panel = shown(draw(ledger.collect(store), "sensitivity", metric))[0]
+    low, high = panel.get_ylim()
+    heights = {y for line in crosses(panel) for y in line.get_ydata()}  # of the panel
+    bars = np.concatenate(
+        [part.vertices[:, 1] for bar in panel.collections for part in bar.get_paths()]
+    )
+    data = (bars - low) / (high - low)
+
+    assert len(heights) == lines
+    assert all(0 < height < 1 for height in heights)
+    if metric == "valid_loss":
+        assert min(heights) > np.nanmax(data)
+    else:
+        assert max(heights) < np.nanmin(data)
+
+
 def test_sensitivity_draws_one_line_per_value_of_what_else_varies(tmp_path):
     grid = [{"lr": lr, "est_rank": rank} for rank in (2, 3) for lr in (0.1, 0.2, 0.3)]
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": grid})
