@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import cbook
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from cluster.collect import plot
 from jobs.results import ledger, runtime, sensitivity, style
@@ -15,6 +17,7 @@ from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
 from jobs.store import Store
+from jobs.text import printable
 from tests.make_sweep import make_sweep
 
 LRS = [float(lr) for lr in np.logspace(-3, 1, 5)]
@@ -336,6 +339,49 @@ def test_every_figure_says_what_it_is_drawn_from(collection, name, tmp_path):
     n = len(collection.found)
 
     assert f"sweep · {n} of {n} runs · code 0123456789ab" in draw(collection, name).get_supxlabel()
+
+
+LABELS = [
+    "SGD [ours]",
+    "x[/y]",
+    r"$\frac{1}{2$",
+    "$a_b$",
+    r"a\$b$",
+    "<b>a|b</b>",
+    "#1 100%",
+    "two\nlines\x1b[31m",
+    "_hidden",
+    ":smile: {x}",
+    "優化器",
+]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_users_text_is_no_markup_in_figures(tmp_path, name):
+    """Nothing in it is a formula, an escape sequence or a reason to leave it out."""
+    values = [{"lr": lr, "$x_y$": text} for lr, text in ((0.1, "$"), (1.0, "$$"))]
+    settings = dict.fromkeys(LABELS, values) | {"SGD": [{}]}
+    store = make_sweep(
+        tmp_path / "$1_2$ [x]", problems=["digits_mlp"], optimizers=settings, seeds=[1, 2], epochs=2
+    )
+    figure = draw(ledger.collect(store), name)
+    with style.style():
+        files = style.render(figure)
+    texts = "\n".join(
+        ("".join(text.get_text().split()).replace(r"\$", "$"))
+        for text in figure.findobj(Text)
+        if text.get_text()
+    )
+
+    assert files["png"].startswith(b"\x89PNG")
+    for label in LABELS:
+        assert "".join(printable(label).split()) in texts
+    assert not any(cbook.is_math_text(text.get_text()) for text in _user_texts(figure))
+
+
+def _user_texts(figure: Figure) -> list[Text]:
+    """All texts but the numbers at a logarithmic axis, which matplotlib writes as formulas."""
+    return [text for text in figure.findobj(Text) if "mathdefault" not in text.get_text()]
 
 
 @pytest.mark.parametrize("name", ["grid", "final", "sensitivity"])

@@ -155,4 +155,4 @@ def _label(cell: Cell, of: int) -> str:
     name = f"{cell.optimizer} {cell.setting}".strip() + (f", best of {of}" if of > 1 else "")
     n = f"n={len(cell.completed)}" if cell.completed else ""
     diverged = f"{len(cell.diverged)} of {len(cell.results)} diverged" if cell.diverged else ""
-    return f"{name} ({', '.join(filter(None, (n, diverged)))})"
+    return style.plain(f"{name} ({', '.join(filter(None, (n, diverged)))})")

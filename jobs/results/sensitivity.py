@@ -38,7 +38,7 @@ def draw(collection: Collection, metric: str | None) -> Figure:
         has_accuracy = any(cell.measures("valid_accuracy") for cell in own)
         shown = metric or ("valid_accuracy" if has_accuracy else "valid_loss")
         panel.set_title(style.title(problem))
-        panel.set_xlabel(axis)
+        panel.set_xlabel(style.plain(axis))
         panel.set_ylabel(f"final {style.words(shown)}")
         handles = _draw_panel(panel, collection, own, axis, shown)
         style.add_legend(figure, panel, handles)
@@ -86,7 +86,7 @@ def _draw_panel(
         color = style.color(collection, optimizer)
         dash = style.LINES[drawn[optimizer] % len(style.LINES)]
         drawn[optimizer] += 1
-        label = f"{optimizer} {others}".strip() + f" ({_counts(line, axis)})"
+        label = style.plain(f"{optimizer} {others}".strip() + f" ({_counts(line, axis)})")
         if _number(line[0], axis) is None:
             _draw_level(panel, line[0], metric, color)
             handles.append(Line2D([], [], color=color, linestyle="--", linewidth=0.9, label=label))
