@@ -114,6 +114,25 @@ def test_grid_is_not_scaled_by_what_explodes(collection):
     assert panel.get_ylim()[1] < 1.1 * max(r.curves["test_loss"].max() for r in completed)
 
 
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_grid_of_few_epochs_shows_what_comes_after_the_first(tmp_path, epochs):
+    """Before any training all optimizers are alike: scaled by that they could not be told apart."""
+    store = make_sweep(tmp_path / "sweep", problems=["fmnist_2c2d"], epochs=epochs)
+    collection = ledger.collect(store)
+    panel = shown(draw(collection, "grid"))[0]
+    losses = np.array([result.curves["test_loss"] for result in collection.found])
+
+    assert panel.get_ylabel() == "test loss"
+    assert losses[:, 1:].max() < panel.get_ylim()[1] < losses[:, 0].min()
+
+
+def test_grid_explains_its_lines_bands_and_crosses(collection):
+    footer = draw(collection, "grid").get_supxlabel()
+
+    for words in ("line: mean over seeds", "band: one standard deviation", "cross: a run diverged"):
+        assert words in footer
+
+
 def test_grid_of_a_sweep_in_which_everything_diverged_at_once(tmp_path):
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], diverges=lambda _: 1)
     for planned in store.sweep().runs:

@@ -286,6 +286,17 @@ def test_an_extra_run_of_a_class_with_two_labels_may_be_either(tmp_path):
     assert any("digits_mlp SGD or Momentum lr=0.2 " in one for one in take(store).findings)
 
 
+@pytest.mark.parametrize("change", [{"seed": "x"}, {"seed": None}, {"epochs": [1]}])
+@pytest.mark.parametrize("has_record", [True, False])
+def test_an_extra_run_of_odd_values_stops_nothing(store, change, has_record):
+    planned = store.sweep().runs[0]
+    run = dataclasses.replace(planned.run, **change)
+    record = make_record(planned) | {"id": run.id, "run": run.to_json()} if has_record else None
+    write(store, dataclasses.replace(planned, run=run), record, "[]")
+
+    assert take(store).states == {"completed": 12}
+
+
 def test_foreign_things_are_named(store):
     folder = store.run(ids(store)[0])
     (store.root / "notes.txt").write_text("mine")

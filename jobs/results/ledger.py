@@ -177,13 +177,13 @@ class _Surroundings:
 
     def _read(self, folder: RunFolder) -> ExtraRun | None:
         """The run whose folder it is: its record or its run.json has the id it is named by."""
+        name = self._name(folder.path)
         try:
-            run, has_record = record.read(folder.record_file, run_id=folder.id).run, True
+            found = record.read(folder.record_file, run_id=folder.id)
         except (FileNotFoundError, record.RecordError):
-            run, has_record = _run_of(folder), False
-        if run is None or not isinstance(run.seed, int):
-            return None
-        return ExtraRun(run, self._name(folder.path), has_record)
+            run = _run_of(folder)
+            return ExtraRun(run, name, has_record=False) if run is not None else None
+        return ExtraRun(found.run, name, has_record=True)
 
     def _judge(self, path: Path) -> None:
         name = self._name(path)
@@ -227,8 +227,9 @@ def _same_outcome(one: record.Record, other: record.Record) -> bool:
 def _run_of(folder: RunFolder) -> Run | None:
     """The run of the folder's run.json, if the folder is named by it."""
     try:
-        run = Run.from_json(json.loads(folder.run_file.read_bytes()))
-        is_own = run.id == folder.id
+        content = json.loads(folder.run_file.read_bytes())
+        run = Run.from_json(content)
+        is_own = run.id == folder.id and isinstance(content["seed"], int)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return run if is_own else None
