@@ -101,7 +101,7 @@ def test_data_is_staged_and_the_record_says_so(store, sealed, tmp_path, seen):
     lines, record = attempt(store, sealed, tmp_path)
     staging = record["provenance"]["staging"]
 
-    assert events(lines) == ["claimed", "staged", "ended"]
+    assert events(lines) == ["claimed", "staged", "publishing", "ended"]
     assert staging["dataset"] == "digits"
     assert staging["manifest"] == sealed.sha256
     assert staging["copied_bytes"] == sum(map(len, FILES.values()))
