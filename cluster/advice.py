@@ -71,7 +71,7 @@ MEANING: Mapping[str, tuple[str, str]] = {
         "retry goes on from its checkpoint; if it happens again, look at its node",
     ),
     "bad_record": (
-        "its record is torn or foreign",
+        "its record is torn, foreign, or was changed after it was published",
         "retry sets the record aside and runs it again",
     ),
     "bad_files": ("its folder cannot be read", "look at what lies there, and at its permissions"),

@@ -1,22 +1,24 @@
 """`probprec collect` and `probprec plot`: from the records to tables and figures."""
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.text import Text
 
-from cluster import advice
+from cluster import advice, summary
+from cluster.plain import plain
 from jobs import files
 from jobs.results import ledger, tables
-from jobs.results.cells import Cell, group
-from jobs.results.ledger import Collection, Ledger, Unsettled
-from jobs.results.reading import Result
+from jobs.results.cells import name_of
+from jobs.results.ledger import Collection, Ledger
+from jobs.results.reading import Unsettled
 from jobs.store import Store
 from jobs.sweep import PlannedRun
 
@@ -33,14 +35,12 @@ def collect(store: Store, *, strict: bool, as_json: bool) -> int:
     With `strict` also if there is any finding.
     """
     collection = ledger.collect(store, _show_progress)
-    cells = group(collection.sweep, collection.results)
-    written = _write_tables(store, collection, cells)
+    written = _write_tables(store, collection)
     found = collection.ledger
     if as_json:
         _print_json(found.to_json() | {"files": [str(path) for path in written]})
     else:
-        console = Console(width=None if sys.stdout.isatty() else max(WIDTH, Console().width))
-        _report(console, store, collection, cells, written)
+        _report(Console(width=_width()), store, collection, written)
     return 0 if found.is_whole and not (strict and found.findings) else 1
 
 
@@ -64,23 +64,21 @@ def plot(store: Store, *, figure: str, metric: str | None = None, as_json: bool)
     if as_json:
         _print_json(content)
         return 0
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True)
     if not collection.ledger.is_whole:
-        console.print(
-            f"[yellow]{len(collection.found)} of {collection.ledger.expected} runs have a record;"
-            f" `probprec collect {store.root}` says what the others lack."
-        )
+        number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
+        command = f"probprec collect {shlex.quote(str(store.root))}"
+        console.print(plain(f"{number}; {command} says what the others lack", style="yellow"))
     for path in written:
-        console.print(str(path), markup=False)
+        console.print(plain(path))
     return 0
 
 
-def _write_tables(store: Store, collection: Collection, cells: Sequence[Cell]) -> list[Path]:
-    found = collection.found
+def _write_tables(store: Store, collection: Collection) -> list[Path]:
     contents = {
-        "runs.parquet": tables.to_parquet(tables.runs(collection.sweep, found)),
-        "curves.parquet": tables.to_parquet(tables.curves(found)),
-        "summary.csv": tables.to_csv(tables.summary(cells, collection.sweep.targets)),
+        "runs.parquet": tables.to_parquet(tables.runs(collection)),
+        "curves.parquet": tables.to_parquet(tables.curves(collection.found)),
+        "summary.csv": tables.to_csv(tables.summary(collection.cells, collection.sweep.targets)),
         "ledger.json": files.to_json(collection.ledger.to_json(), indent=1),
     }
     store.collected.mkdir(parents=True, exist_ok=True)
@@ -101,68 +99,23 @@ def _print_json(content: Mapping[str, Any]) -> None:
 
 
 def _report(
-    console: Console,
-    store: Store,
-    collection: Collection,
-    cells: Sequence[Cell],
-    written: Sequence[Path],
+    console: Console, store: Store, collection: Collection, written: Sequence[Path]
 ) -> None:
     found = collection.ledger
-    console.print(_summary_table(collection, cells))
-    console.print(_counts(found))
-    for entry in found.unsettled[:MANY]:
-        if entry.state.state == "failed":
-            console.print(_failure(entry), markup=False, soft_wrap=True)
-    for finding in found.findings[:MANY]:
-        console.print(f"! {finding}", markup=False, soft_wrap=True, style="yellow")
+    console.print(plain(f"{collection.sweep.name}: {found.expected} runs"))
+    for block in summary.blocks(collection, console.width):
+        console.print()
+        console.print(block)
+    console.print(plain(_counts(found)))
+    failed = [entry for entry in found.unsettled if entry.is_failed]
+    lines = [_failure(entry) for entry in failed[:MANY]]
+    if len(failed) > MANY:
+        lines.append(plain(f"x and {len(failed) - MANY} more in ledger.json"))
+    lines += [plain(f"! {finding}", style="yellow") for finding in found.findings[:MANY]]
     if len(found.findings) > MANY:
-        console.print(f"! and {len(found.findings) - MANY} more in ledger.json", style="yellow")
-    for path in written:
-        console.print(str(path), markup=False, soft_wrap=True, highlight=False)
-    console.print(_next(collection, store), markup=False, soft_wrap=True)
-
-
-def _summary_table(collection: Collection, cells: Sequence[Cell]) -> Table:
-    table = Table(title=collection.sweep.name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("problem", "optimizer", "setting"):
-        table.add_column(column, overflow="fold")
-    for column in ("n", "diverged", "final test", "best test", "target reached"):
-        table.add_column(column, justify="right", no_wrap=True)
-    above: tuple[str | None, str | None] = (None, None)
-    for cell in cells:
-        metric = "test_accuracy" if cell.measures("test_accuracy") else "test_loss"
-        done = cell.completed
-        table.add_row(
-            cell.problem if cell.problem != above[0] else "",
-            cell.optimizer if (cell.problem, cell.optimizer) != above else "",
-            cell.setting,
-            f"{len(done)}/{len(cell.planned)}",
-            f"[magenta]{len(cell.diverged)}[/]" if cell.diverged else "",
-            _mean_and_sd([result.final(metric) for result in done]),
-            _mean_and_sd([result.best(metric) for result in done]),
-            _to_target(collection, cell.problem, done),
-        )
-        above = cell.problem, cell.optimizer
-    return table
-
-
-def _mean_and_sd(values: Sequence[float]) -> str:
-    numbers = tables.statistics("x", values)
-    mean, sd = numbers["x_mean"], numbers["x_sd"]
-    if mean is None:
-        return ""
-    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
-
-
-def _to_target(collection: Collection, problem: str, done: Sequence[Result]) -> str:
-    target = collection.sweep.targets.get(problem)
-    if target is None or not done:
-        return ""
-    reached = tables.reached([result.epochs_to(target) for result in done])
-    if not reached:
-        return "never"
-    share = "" if len(reached) == len(done) else f" ({len(reached)}/{len(done)})"
-    return f"epoch {sum(reached) / len(reached):.1f}{share}"
+        lines.append(plain(f"! and {len(found.findings) - MANY} more in ledger.json", "yellow"))
+    for line in [*lines, *map(plain, written), plain(_next(collection, store))]:
+        console.print(line, soft_wrap=True)
 
 
 def _counts(found: Ledger) -> str:
@@ -184,18 +137,20 @@ def _counts(found: Ledger) -> str:
     )
 
 
-def _failure(entry: Unsettled) -> str:
-    planned = entry.planned
+def _failure(entry: Unsettled) -> Text:
     log = f" ({entry.state.log})" if entry.state.log else ""
-    return (
-        f"x {planned.run.id} {planned.problem} {planned.optimizer} seed {planned.run.seed}: "
-        f"{entry.state.message or entry.state.failure}{log}"
-    )
+    why = entry.state.message or entry.state.failure
+    return plain(f"x {entry.planned.run.id} {name_of(entry.planned)}: {why}{log}")
 
 
 def _next(collection: Collection, store: Store) -> str:
-    found, name = collection.ledger, store.root
+    found, name = collection.ledger, shlex.quote(str(store.root))
     if found.is_whole:
         return f"next: probprec plot {name}"
     go_on = advice.submit_command(store, collection.sweep)
     return f"next: probprec status {name} says why, {go_on} goes on"
+
+
+def _width() -> int | None:
+    """Columns to fold to; of what is no terminal whatever `COLUMNS` says, or enough for a row."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import tempfile
@@ -16,6 +17,7 @@ from jobs.sweep import Run
 
 log = logging.getLogger(__name__)
 
+_ASIDE = "record.torn-"
 _RUN_PARTS = {"run.json", "journal.jsonl", "record.json", "attempts"}
 
 
@@ -40,8 +42,8 @@ class RunFolder:
             files.write_atomically(self.run_file, files.to_json(run.to_json(), indent=1))
 
     def set_record_aside(self) -> None:
-        """Give a torn record another name, so that the run can have one."""
-        self.record_file.rename(self.path / f"record.torn-{time.time_ns()}.json")
+        """Give a record that is none, or was edited, another name: the run can have one again."""
+        self.record_file.rename(self.path / f"{_ASIDE}{time.time_ns()}.json")
 
     def claim(self, last_fence: int | None = None) -> "Attempt":
         """Start an attempt: take the next fence. Fences only grow, and no two claims share one.
@@ -121,6 +123,11 @@ class RunFolder:
         return fence > 0 and self.attempt(fence).is_alive()
 
 
+def is_set_aside(path: Path) -> bool:
+    """Whether it is a record that was set aside."""
+    return path.name.startswith(_ASIDE)
+
+
 class AttemptFiles:
     """The files of one execution of a run; the training knows no more than this folder."""
 
@@ -182,6 +189,9 @@ class Attempt(AttemptFiles):
     def publish(self, record: Mapping[str, Any]) -> None:
         """Make the record the run's outcome, once and for good.
 
+        Its sha256 is in the journal before the record is there: whenever this is interrupted, no
+        record lacks the line that says what was published.
+
         Raises:
             FileExistsError: the run has a record; it stays.
             StaleAttemptError: a newer attempt has been claimed; this one has nothing to say.
@@ -189,7 +199,12 @@ class Attempt(AttemptFiles):
         newest = self.folder.last_fence()
         if newest > self.fence:
             raise StaleAttemptError(f"attempt {self.fence} is older than attempt {newest}")
-        files.publish(self.folder.record_file, files.to_json(record))
+        if self.folder.record_file.exists():
+            raise FileExistsError(f"the run has a record: {self.folder.record_file}")
+        content = files.to_json(record)
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.folder.note("publishing", fence=self.fence, sha256=sha256)
+        files.publish(self.folder.record_file, content)
 
 
 class ClaimedError(RuntimeError):

@@ -1,5 +1,6 @@
 """Writing files so that a reader sees all of one or nothing of it."""
 
+import errno
 import json
 import os
 import tempfile
@@ -38,7 +39,9 @@ def append_line(path: Path, content: Mapping[str, Any]) -> None:
     line = "\n" + json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, line.encode())
+        encoded = line.encode()
+        if os.write(descriptor, encoded) < len(encoded):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

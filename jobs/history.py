@@ -1,10 +1,13 @@
 """What became of a run's attempts, one by one, as its journal tells it."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs import record
 from jobs.attempts import RunFolder
+from jobs.record import Record, RecordError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class Past:
     message: str | None = None
     evidence: str | None = None
     step: int | None = None  # of its last checkpoint
+    record_sha256: str | None = None  # of the record that it was about to publish
     data: str | None = None  # how its data comes to the node, in words
     anew: str | None = None  # why it could not go on from an earlier one's checkpoint
 
@@ -34,6 +38,36 @@ class Past:
 def read(folder: RunFolder) -> list[Past]:
     """Every attempt that the journal knows, oldest first."""
     return _history(folder.journal())
+
+
+def read_record(folder: RunFolder) -> tuple[Record, list[Past]]:
+    """The record of a run if it is, byte for byte, what an attempt published; and all attempts.
+
+    Older versions did not write down what they published: where no attempt did, any record will do.
+
+    Raises:
+        FileNotFoundError: the run has none.
+        RecordError: it is none, is of another run, or was changed after it was published.
+    """
+    found = record.read(folder.record_file, run_id=folder.id)
+    try:
+        pasts = read(
+            folder
+        )  # after the record: the line about what is there has been written by now
+    except OSError:
+        return found, []
+    published = {past.record_sha256 for past in pasts if past.record_sha256 is not None}
+    if not published:
+        return found, pasts
+    with folder.record_file.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 not in published:
+        raise RecordError(
+            f"{folder.record_file}: was changed after it was published: its sha256 is "
+            f"{sha256[:12]}, and not {', '.join(sorted(one[:12] for one in published))} as in "
+            f"{folder.journal_file.name}"
+        )
+    return found, pasts
 
 
 _STAGING: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -69,6 +103,8 @@ def _history(lines: Sequence[Mapping[str, Any]]) -> list[Past]:
             fields["data"] = _STAGING[event](line)
         elif event == "anew":
             fields["anew"] = line.get("message")
+        elif event == "publishing":
+            fields["record_sha256"] = str(line.get("sha256"))
         elif event in {"requeued", "not requeued"}:
             fields["is_requeued"] = event == "requeued"
     return [Past(**found[fence]) for fence in sorted(found)]

@@ -96,6 +96,8 @@ def parse(content: Mapping[str, Any]) -> Record:
     run = Run.from_json(content["run"])
     if content["id"] != run.id:
         raise ValueError(f"says to be run {content['id']!r}, but its content is run {run.id!r}")
+    if not isinstance(content["run"]["seed"], int):
+        raise TypeError(f"seed {content['run']['seed']!r} is no integer")
     if content["outcome"] not in {"completed", "diverged"}:
         raise ValueError(f"outcome {content['outcome']!r}, expected completed or diverged")
     for key in ("stop", "curves", "cost", "provenance"):

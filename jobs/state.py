@@ -138,7 +138,7 @@ def of(folder: RunFolder) -> State:
     An attempt that started, holds no lock and wrote no end is `lost`: not completed, not failed.
     """
     try:
-        found = record.read(folder.record_file, run_id=folder.id)
+        found, pasts = history.read_record(folder)
     except FileNotFoundError:
         try:
             return _without_record(folder)
@@ -146,14 +146,10 @@ def of(folder: RunFolder) -> State:
             return _unreadable("bad_files", error, folder)
     except record.RecordError as error:
         return _unreadable("bad_record", error, folder)
-    return _recorded(folder, found)
+    return _recorded(folder, found, pasts)
 
 
-def _recorded(folder: RunFolder, found: Record) -> State:
-    try:
-        pasts = history.read(folder)
-    except OSError:
-        pasts = []
+def _recorded(folder: RunFolder, found: Record, pasts: Sequence[Past]) -> State:
     slurm = found.provenance.get("slurm") or {}
     node = slurm.get("slurmd_nodename") or found.provenance.get("host")
     array, task = slurm.get("array_job_id"), slurm.get("array_task_id")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from jobs import checkpoint, files
 from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from jobs.origin import NOTHING, Origin
 from tests.helpers import make_run
 
 RUN = make_run(epochs=2)
@@ -26,7 +27,8 @@ RUN = make_run(epochs=2)
 
 def at(index, epoch=1, **tensors):
     notes = {"step": index, "curves": {"value": [0.1, 1e-300, -0.0]}}
-    return Checkpoint(epoch=epoch, index=index, tensors=tensors, notes=notes)
+    origin = Origin.now(NOTHING, "cpu")
+    return Checkpoint(epoch=epoch, index=index, tensors=tensors, notes=notes, origin=origin)
 
 
 def write(folder, *checkpoints, run=RUN):
@@ -121,8 +123,8 @@ def test_foreign_checkpoints_are_refused(tmp_path, caplog, monkeypatch):
         patch.setattr(checkpoint, "PROTOCOL_VERSION", 99)
         with pytest.raises(CheckpointError, match="protocol version 1"):
             checkpoint.read(path, RUN)
-    path.write_bytes(path.read_bytes().replace(b"checkpoint 1 sha", b"checkpoint 2 sha"))
-    with pytest.raises(CheckpointError, match="not of format 1"):
+    path.write_bytes(path.read_bytes().replace(b"checkpoint 2 sha", b"checkpoint 1 sha"))
+    with pytest.raises(CheckpointError, match="not of format 2"):
         checkpoint.read(path, RUN)
 
 
@@ -132,7 +134,7 @@ def test_no_code_is_loaded_from_a_file(tmp_path):
     torch.save({"tensors": collections.deque(), "notes": "{}"}, payload)
     digest = hashlib.sha256(payload.getvalue()).hexdigest()
     path = tmp_path / "x.pt"
-    path.write_bytes(payload.getvalue() + f"\nprobprec checkpoint 1 sha256 {digest}\n".encode())
+    path.write_bytes(payload.getvalue() + f"\nprobprec checkpoint 2 sha256 {digest}\n".encode())
     with pytest.raises(CheckpointError, match=r"it holds collections\.deque; what can be kept are"):
         checkpoint.read(path, RUN)
 

@@ -8,6 +8,14 @@ import pytest
 from jobs import files
 
 
+def test_a_line_that_is_not_written_as_a_whole_is_an_error(tmp_path, monkeypatch):
+    """A full disk takes a part of it, and says nothing."""
+    monkeypatch.setattr(os, "write", lambda _, content: len(content) - 1)
+
+    with pytest.raises(OSError, match="No space left on device"):
+        files.append_line(tmp_path / "lines", {"a": 1})
+
+
 def test_write_replaces(tmp_path):
     target = tmp_path / "a.json"
     files.write_atomically(target, b"1")

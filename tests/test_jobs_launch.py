@@ -152,7 +152,7 @@ def test_an_outcome_is_published_with_its_provenance(store, folder, trains):
     assert record["provenance"]["attempts"] == 1
     assert record["provenance"]["host"] == "here"
     assert {"commit", "dirty", "slurm", "snapshot", "co_tenants"} <= set(record["provenance"])
-    assert [line["event"] for line in folder.journal()] == ["claimed", "ended"]
+    assert [line["event"] for line in folder.journal()] == ["claimed", "publishing", "ended"]
     assert not folder.is_locked()
 
 
@@ -283,7 +283,7 @@ def test_a_warning_that_comes_too_early_stops_nothing(store, folder, trains):
     element.why_stop = lambda _number: None
 
     assert attempt(store, allocation=element)
-    assert [line["event"] for line in folder.journal()] == ["claimed", "ended"]
+    assert [line["event"] for line in folder.journal()] == ["claimed", "publishing", "ended"]
 
 
 def test_a_signal_after_an_early_warning_counts(store, folder, trains):

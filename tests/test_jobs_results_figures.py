@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import cbook
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from cluster.collect import plot
 from jobs.results import ledger, runtime, sensitivity, style
@@ -15,6 +17,7 @@ from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
 from jobs.store import Store
+from jobs.text import printable
 from tests.make_sweep import make_sweep
 
 LRS = [float(lr) for lr in np.logspace(-3, 1, 5)]
@@ -109,6 +112,25 @@ def test_grid_is_not_scaled_by_what_explodes(collection):
     completed = [r for r in collection.found if not r.diverged]
 
     assert panel.get_ylim()[1] < 1.1 * max(r.curves["test_loss"].max() for r in completed)
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_grid_of_few_epochs_shows_what_comes_after_the_first(tmp_path, epochs):
+    """Before any training all optimizers are alike: scaled by that they could not be told apart."""
+    store = make_sweep(tmp_path / "sweep", problems=["fmnist_2c2d"], epochs=epochs)
+    collection = ledger.collect(store)
+    panel = shown(draw(collection, "grid"))[0]
+    losses = np.array([result.curves["test_loss"] for result in collection.found])
+
+    assert panel.get_ylabel() == "test loss"
+    assert losses[:, 1:].max() < panel.get_ylim()[1] < losses[:, 0].min()
+
+
+def test_grid_explains_its_lines_bands_and_crosses(collection):
+    footer = draw(collection, "grid").get_supxlabel()
+
+    for words in ("line: mean over seeds", "band: one standard deviation", "cross: a run diverged"):
+        assert words in footer
 
 
 def test_grid_of_a_sweep_in_which_everything_diverged_at_once(tmp_path):
@@ -248,6 +270,33 @@ def test_sensitivity_has_a_line_per_optimizer_and_marks_the_divergence(collectio
     assert len(panel.patches) == 2  # shaded where no run completed
 
 
+@pytest.mark.parametrize("lines", [1, 4, 20])
+@pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
+def test_sensitivity_puts_the_diverged_at_the_bad_end_beyond_all_data(tmp_path, metric, lines):
+    """At the bottom of accuracies and at the top of losses; else they would look like the best."""
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={f"own{i}": [{"lr": lr} for lr in LRS] for i in range(lines)},
+        epochs=6,
+        diverges=diverges,
+    )
+    panel = shown(draw(ledger.collect(store), "sensitivity", metric))[0]
+    low, high = panel.get_ylim()
+    heights = {y for line in crosses(panel) for y in line.get_ydata()}  # of the panel
+    bars = np.concatenate(
+        [part.vertices[:, 1] for bar in panel.collections for part in bar.get_paths()]
+    )
+    data = (bars - low) / (high - low)
+
+    assert len(heights) == lines
+    assert all(0 < height < 1 for height in heights)
+    if metric == "valid_loss":
+        assert min(heights) > np.nanmax(data)
+    else:
+        assert max(heights) < np.nanmin(data)
+
+
 def test_sensitivity_draws_one_line_per_value_of_what_else_varies(tmp_path):
     grid = [{"lr": lr, "est_rank": rank} for rank in (2, 3) for lr in (0.1, 0.2, 0.3)]
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": grid})
@@ -309,6 +358,49 @@ def test_every_figure_says_what_it_is_drawn_from(collection, name, tmp_path):
     n = len(collection.found)
 
     assert f"sweep · {n} of {n} runs · code 0123456789ab" in draw(collection, name).get_supxlabel()
+
+
+LABELS = [
+    "SGD [ours]",
+    "x[/y]",
+    r"$\frac{1}{2$",
+    "$a_b$",
+    r"a\$b$",
+    "<b>a|b</b>",
+    "#1 100%",
+    "two\nlines\x1b[31m",
+    "_hidden",
+    ":smile: {x}",
+    "優化器",
+]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_users_text_is_no_markup_in_figures(tmp_path, name):
+    """Nothing in it is a formula, an escape sequence or a reason to leave it out."""
+    values = [{"lr": lr, "$x_y$": text} for lr, text in ((0.1, "$"), (1.0, "$$"))]
+    settings = dict.fromkeys(LABELS, values) | {"SGD": [{}]}
+    store = make_sweep(
+        tmp_path / "$1_2$ [x]", problems=["digits_mlp"], optimizers=settings, seeds=[1, 2], epochs=2
+    )
+    figure = draw(ledger.collect(store), name)
+    with style.style():
+        files = style.render(figure)
+    texts = "\n".join(
+        ("".join(text.get_text().split()).replace(r"\$", "$"))
+        for text in figure.findobj(Text)
+        if text.get_text()
+    )
+
+    assert files["png"].startswith(b"\x89PNG")
+    for label in LABELS:
+        assert "".join(printable(label).split()) in texts
+    assert not any(cbook.is_math_text(text.get_text()) for text in _user_texts(figure))
+
+
+def _user_texts(figure: Figure) -> list[Text]:
+    """All texts but the numbers at a logarithmic axis, which matplotlib writes as formulas."""
+    return [text for text in figure.findobj(Text) if "mathdefault" not in text.get_text()]
 
 
 @pytest.mark.parametrize("name", ["grid", "final", "sensitivity"])

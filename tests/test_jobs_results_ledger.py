@@ -1,5 +1,6 @@
 """The ledger: every run is counted once, and whatever else lies in the folder is named."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobs import state
 from jobs.results import ledger
 from jobs.results.ledger import Ledger
 from jobs.store import Store, StoreError
-from tests.make_sweep import make_sweep
+from tests.make_sweep import make_record, make_sweep, write
 
 
 @pytest.fixture
@@ -139,6 +141,36 @@ def test_a_record_that_contradicts_itself_is_a_failure(store, change):
     assert take(store).states == {"completed": 11, "failed": 1}
 
 
+def test_a_record_that_was_edited_is_a_finding_and_is_not_counted(store):
+    planned = store.sweep().runs[0]
+    folder = store.run(planned.run.id)
+    folder.record_file.unlink()
+    folder.claim().publish(make_record(planned))
+    assert take(store).findings == ()
+
+    edit(folder.record_file, lambda record: record["curves"]["test_accuracy"].__setitem__(-1, 0.99))
+    found = take(store)
+
+    assert found.states == {"completed": 11, "failed": 1}
+    assert f"run {folder.id} has a record that is not counted" in found.findings[0]
+    assert "fmnist_2c2d SGD seed 42" in found.findings[0]
+    assert "was changed after it was published" in found.findings[0]
+    assert state.of(folder).state == "failed"
+
+
+def test_a_record_that_was_edited_and_set_aside_contradicts_nothing(store):
+    """Its run has been sent again, and has another record now."""
+    planned = store.sweep().runs[0]
+    folder = store.run(planned.run.id)
+    edit(folder.record_file, lambda record: record["curves"]["test_accuracy"].__setitem__(-1, 0.99))
+    folder.set_record_aside()
+    folder.claim().publish(make_record(planned))
+    found = take(store)
+
+    assert (found.duplicate, found.conflicts, found.is_whole) == (0, 0, True)
+    assert "was set aside" in found.findings[0]
+
+
 def test_a_record_in_another_runs_folder_counts_for_neither(store):
     first, second = ids(store)[:2]
     store.run(first).record_file.replace(store.run(second).record_file)
@@ -202,6 +234,67 @@ def test_runs_that_the_spec_no_longer_asks_for_are_extra(tmp_path):
     assert (found.expected, found.states, found.extra) == (4, {"completed": 4}, 4)
     assert all("the spec does not ask for" in finding for finding in found.findings)
     assert found.is_whole
+
+
+def test_what_is_extra_is_named_by_label_and_setting(tmp_path):
+    """As the spec calls it today; what it no longer names is called by its class."""
+    was = {"SGD [ours]": [{"lr": 0.1}, {"lr": 0.2}], "RMSprop": [{"lr": 0.01, "alpha": 0.9}]}
+    make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers=was, epochs=2)
+    make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={"SGD [ours]": [{"lr": 0.1}]},
+        epochs=1,
+        seeds=[7],
+        is_recorded=lambda _: False,
+    )
+    now = {"SGD [ours]": [{"lr": 0.1}]}
+    store = make_sweep(
+        tmp_path / "sweep", problems=["digits_mlp"], optimizers=now, epochs=2, seeds=[42]
+    )
+    found = take(store)
+
+    assert found.extra == 9
+    names = sorted(finding.partition(": runs/")[0] for finding in found.findings)
+    says = "the spec does not ask for digits_mlp"
+    assert names == [
+        f"{says} SGD [ours] lr=0.1 (seeds 43, 44; 2 of 2 with a record)",
+        f"{says} SGD [ours] lr=0.1, epochs=1 (seed 7; 0 of 1 with a record)",
+        f"{says} SGD [ours] lr=0.2 (seeds 42..44; 3 of 3 with a record)",
+        f"{says} torch.optim.RMSprop lr=0.01, alpha=0.9 (seeds 42..44; 3 of 3 with a record)",
+    ]
+
+
+def test_an_extra_run_of_a_class_with_two_labels_may_be_either(tmp_path):
+    settings = {"SGD": [{"lr": 0.1}], "Momentum": [{"lr": 0.2}]}
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers=settings, epochs=2)
+    sweep = store.sweep()
+    runs = [
+        dataclasses.replace(one, run=dataclasses.replace(one.run, optimizer="torch.optim.SGD"))
+        for one in sweep.runs
+    ]
+    store.save(dataclasses.replace(sweep, runs=tuple(runs)))
+
+    assert any("digits_mlp torch.optim.Momentum lr=0.2 " in one for one in take(store).findings)
+    for number, planned in enumerate(runs):
+        write(
+            store,
+            dataclasses.replace(planned, run=dataclasses.replace(planned.run, seed=number + 90)),
+            None,
+            "",
+        )
+    assert any("digits_mlp SGD or Momentum lr=0.2 " in one for one in take(store).findings)
+
+
+@pytest.mark.parametrize("change", [{"seed": "x"}, {"seed": None}, {"epochs": [1]}])
+@pytest.mark.parametrize("has_record", [True, False])
+def test_an_extra_run_of_odd_values_stops_nothing(store, change, has_record):
+    planned = store.sweep().runs[0]
+    run = dataclasses.replace(planned.run, **change)
+    record = make_record(planned) | {"id": run.id, "run": run.to_json()} if has_record else None
+    write(store, dataclasses.replace(planned, run=run), record, "[]")
+
+    assert take(store).states == {"completed": 12}
 
 
 def test_foreign_things_are_named(store):

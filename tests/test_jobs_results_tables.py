@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.collect import collect
 from jobs.record import EPOCH_METRICS
-from jobs.results import ledger, tables
-from jobs.results.cells import best, group
+from jobs.results import columns, ledger, tables
+from jobs.results.cells import best
 from jobs.store import Store
 from jobs.sweep import Target
 from tests.make_sweep import make_sweep
@@ -47,7 +47,7 @@ def collection(store):
 
 @pytest.fixture(scope="module")
 def summary(collection):
-    frame = tables.summary(group(collection.sweep, collection.results), collection.sweep.targets)
+    frame = tables.summary(collection.cells, collection.sweep.targets)
     return pd.read_csv(BytesIO(tables.to_csv(frame)))
 
 
@@ -128,8 +128,8 @@ def test_a_missing_value_has_no_row_and_becomes_no_number(tmp_path):
 
     collection = ledger.collect(store)
     curves = tables.curves(collection.found).to_pandas()
-    runs = tables.runs(collection.sweep, collection.found)
-    cells = tables.summary(group(collection.sweep, collection.results), {})
+    runs = tables.runs(collection).to_pandas()
+    cells = tables.summary(collection.cells, {})
 
     own = curves[(curves.run == record["id"]) & (curves.metric == "test_loss")]
     assert own.epoch.tolist() == [0, 1]
@@ -148,15 +148,13 @@ def test_a_number_beyond_floats_is_missing(tmp_path, text):
 
     collection = ledger.collect(store)
 
-    assert np.isnan(tables.runs(collection.sweep, collection.found).final_test_loss[0])
+    assert tables.runs(collection)["final_test_loss"][0].as_py() is None
 
 
 def test_runs_have_a_row_per_record_with_all_that_is_known(store, collection):
-    frame = pd.read_parquet(
-        BytesIO(tables.to_parquet(tables.runs(collection.sweep, collection.found)))
-    )
+    frame = pd.read_parquet(BytesIO(tables.to_parquet(tables.runs(collection))))
 
-    assert frame.id.tolist() == [planned.run.id for planned in store.sweep().runs]
+    assert frame.run.tolist() == [planned.run.id for planned in store.sweep().runs]
     first = frame.iloc[0]
     assert first["hp.lr"] == 0.01
     assert first["provenance.torch"] == "2.13.0"
@@ -165,8 +163,166 @@ def test_runs_have_a_row_per_record_with_all_that_is_known(store, collection):
     assert (diverged["stop.reason"], diverged["stop.epoch"]) == ("nonfinite_loss", 3)
     assert np.isnan(diverged["final_test_accuracy"])
     assert diverged["best_test_accuracy"] == max(
-        next(r for r in records(store) if r["id"] == diverged["id"])["curves"]["test_accuracy"]
+        next(r for r in records(store) if r["id"] == diverged["run"])["curves"]["test_accuracy"]
     )
+
+
+def test_every_planned_run_has_a_row_that_says_what_became_of_it(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        seeds=range(6),
+        optimizers={"SGD": [{"lr": 0.1}]},
+        epochs=2,
+        diverges=lambda planned: 1 if planned.run.seed == 1 else None,
+        is_recorded=lambda planned: planned.run.seed < 2,
+    )
+    ids = [planned.run.id for planned in store.sweep().runs]
+    for number in (2, 3, 4):  # failed, lost, about to go on after a preemption
+        store.run(ids[number]).claim().release()
+    end = {"fence": 1, "failure": "oom", "message": "over the limit"}
+    store.run(ids[2]).note("ended", **end)
+    store.run(ids[4]).note("ended", **(end | {"failure": "preempted"}))
+    store.run(ids[4]).note("requeued", fence=1)
+    collection = ledger.collect(store)
+    rows = tables.runs(collection).to_pylist()
+
+    assert [row["run"] for row in rows] == ids
+    assert [(row["outcome"], row["failure_class"]) for row in rows] == [
+        ("completed", None),
+        ("diverged", None),
+        ("failed", "oom"),
+        ("missing", "lost"),
+        ("missing", None),
+        ("missing", None),
+    ]
+    assert rows[2]["failure_message"] == "over the limit"
+    assert [row["hp.lr"] for row in rows] == [0.1] * 6
+    assert rows[5]["cost.train.wall_s"] is None
+    cell = tables.summary(collection.cells, {}).iloc[0]
+    names = ("n_expected", "n", "n_diverged", "n_failed", "n_missing")
+    assert [int(cell[name]) for name in names] == [6, 1, 1, 1, 3]
+
+
+def test_the_key_has_one_name_and_the_tables_join(collection):
+    runs, curves = tables.runs(collection), tables.curves(collection.found)
+    joined = curves.to_pandas().merge(runs.to_pandas(), on="run", validate="many_to_one")
+
+    assert len(joined) == len(curves)
+
+
+def test_types_of_columns_depend_on_their_names_alone(tmp_path):
+    """Not on what a sweep's runs, or its hyperparameters, happen to be."""
+    settings = [
+        {
+            "SGD": [
+                {
+                    "size": 1,
+                    "mode": "fast",
+                    "betas": [0.9, 0.99],
+                    "nesterov": True,
+                    "deep": {"a": 2},
+                }
+            ]
+        },
+        {"SGD": [{"size": 0.5, "mode": 3, "betas": 0.5, "nesterov": None, "deep": {"a": "x"}}]},
+        {"SGD": [{"size": "auto", "mode": None, "betas": [1], "nesterov": 0.0, "deep": 10**400}]},
+    ]
+    found = [
+        tables.runs(
+            ledger.collect(
+                make_sweep(
+                    tmp_path / str(number),
+                    problems=["digits_mlp"],
+                    optimizers=setting,
+                    epochs=1,
+                    is_recorded=lambda planned, all_=number: planned.run.seed < 42 + all_,
+                )
+            )
+        )
+        for number, setting in enumerate(settings)
+    ]
+    types: dict[str, set] = {}
+    for table in found:
+        for field in table.schema:
+            types.setdefault(field.name, set()).add(field.type)
+
+    assert {name for name, kinds in types.items() if len(kinds) > 1} == set()
+    assert pa.null() not in set().union(*types.values())
+    assert [table["hp.size"][0].as_py() for table in found[:2]] == [1.0, 0.5]
+    assert "hp.size" not in found[2].column_names
+    first = found[0].to_pylist()[0]
+    assert (first["hp.betas.0"], first["hp.betas.1"], first["hp.deep.a"]) == (0.9, 0.99, 2.0)
+    assert first["hp.nesterov"] == 1.0
+    assert json.loads(first["hyperparameters"]) == settings[0]["SGD"][0]
+    assert found[2]["hp.deep"][0].as_py() is None  # beyond floats
+
+
+def test_lists_are_lists_and_times_are_times(tmp_path):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], epochs=1)
+    path = store.run(store.sweep().runs[0].run.id).record_file
+    record = json.loads(path.read_text())
+    record["provenance"] |= {
+        "co_tenants": ["a", "b"],
+        "started": 1_700_000_000.25,
+        "ended": "yesterday",
+        "own_code": {"my_opt": "1f"},
+        "slurm": {"job_id": 7},
+        "threads": 2.0,
+        "dirty": "no",
+        "unknown": [1],
+    }
+    path.write_text(json.dumps(record))
+    table = tables.runs(ledger.collect(store))
+    row = table.to_pylist()[0]
+
+    assert row["provenance.co_tenants"] == ["a", "b"]
+    assert row["provenance.started"].isoformat() == "2023-11-14T22:13:20.250000+00:00"
+    assert row["provenance.ended"] is None
+    assert dict(row["provenance.own_code"]) == {"my_opt": "1f"}
+    assert (row["provenance.slurm.job_id"], row["provenance.threads"]) == ("7", 2)
+    assert row["provenance.dirty"] is None
+    frame = pd.read_parquet(BytesIO(tables.to_parquet(table)))
+    assert str(frame["provenance.started"].dt.tz) == "UTC"
+
+
+_WORDS = {
+    columns.TEXT: "text",
+    columns.INTEGER: "integer",
+    pa.int32(): "integer",
+    columns.FLOAT: "float",
+    columns.BOOLEAN: "true or false",
+    columns.TIME: "time (UTC)",
+    columns.TEXTS: "list of texts",
+    columns.HASHES: "map of texts",
+    columns.LABEL: "text",
+}
+
+
+@pytest.mark.parametrize("name", ["RUNS", "CURVES", "SUMMARY"])
+def test_the_readme_lists_every_column(name):
+    """Where it does not: the lines that should stand there are these."""
+    lines = [
+        f"| {', '.join(f'`{one}`' for one in group.names)} | {_WORDS[group.type]} | {group.meaning} |"
+        for group in getattr(columns, name)
+    ]
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+
+    assert "\n".join(lines) in readme
+
+
+def test_the_dictionary_lists_every_column_that_there_is(collection, summary):
+    def known(groups) -> list[str]:
+        return [name for group in groups for name in group.expanded()]
+
+    def fixed(names) -> list[str]:
+        return [name for name in names if not name.startswith(("hp.", "varied."))]
+
+    assert fixed(tables.runs(collection).column_names) == known(columns.RUNS)
+    assert tables.curves(collection.found).schema.names == known(columns.CURVES)
+    types = [group.type for group in columns.CURVES]
+    assert tables.curves(collection.found).schema.types == types
+    assert sorted(fixed(summary.columns)) == sorted(known(columns.SUMMARY))
 
 
 def test_epochs_to_target_is_the_first_epoch_that_reaches_it(collection):
@@ -183,7 +339,7 @@ def test_epochs_to_target_is_the_first_epoch_that_reaches_it(collection):
 
 
 def test_the_best_cell_has_no_divergence_and_the_best_mean(collection):
-    cells = group(collection.sweep, collection.results)
+    cells = collection.cells
     sgd = [cell for cell in cells if (cell.problem, cell.optimizer) == ("fmnist_2c2d", "SGD")]
 
     chosen = best(sgd)
@@ -204,7 +360,7 @@ def test_the_best_cell_has_no_divergence_and_the_best_mean(collection):
 def test_any_column_of_values_can_be_written(values):
     frame = pd.DataFrame({"x": tables._column(values)})
 
-    assert len(pq.read_table(BytesIO(tables.to_parquet(frame)))) == len(values)
+    assert pd.read_csv(BytesIO(tables.to_csv(frame)), skip_blank_lines=False).shape[1] == 1
     missing = frame.x.isna().tolist()
     assert missing == [value is None for value in values]
 

@@ -181,6 +181,41 @@ def test_record_round_trip(folder):
     assert record.read(folder.record_file).to_json() == make_record()
 
 
+def test_a_record_that_was_changed_after_it_was_published_is_none(folder):
+    folder.claim().publish(make_record())
+    folder.record_file.write_text(folder.record_file.read_text().replace("0.5", "0.4"))
+    found = state.of(folder)
+
+    assert (found.state, found.failure) == ("failed", "bad_record")
+    assert "was changed after it was published" in found.message
+
+
+def test_a_record_of_an_older_version_is_believed(folder):
+    """Its journal has no line that says what was published."""
+    folder.record_file.write_text(json.dumps(make_record()))
+    folder.note("ended", fence=1, failure=None, outcome="completed")
+
+    assert state.of(folder).state == "completed"
+
+
+def test_what_a_zombie_wanted_to_publish_spoils_no_record(folder, monkeypatch):
+    """It wrote down what it was about to publish, and another one was quicker."""
+    publish = files.publish
+
+    def publish_late(path, content):
+        monkeypatch.undo()
+        folder.claim().publish(make_record())
+        publish(path, content)
+
+    zombie = folder.claim()
+    monkeypatch.setattr(files, "publish", publish_late)
+    with pytest.raises(FileExistsError):
+        zombie.publish(make_record(cost={"train": {"wall_s": 1.0}}))
+
+    assert [line["event"] for line in folder.journal()] == ["publishing"] * 2
+    assert state.of(folder).state == "completed"
+
+
 def test_a_record_tells_its_node_and_what_an_epoch_took(folder):
     end(claim(folder, node="node1"), "node_fail")
     cost = {

@@ -1,11 +1,13 @@
 """The sweep folder: fences only grow, a record is published once, a live attempt is seen."""
 
 import fcntl
+import hashlib
 import subprocess
 import threading
 
 import pytest
 
+from jobs import files
 from jobs.attempts import ClaimedError, StaleAttemptError
 from jobs.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
@@ -79,6 +81,43 @@ def test_a_record_is_published_once(folder):
         attempt.publish({"value": 2})
 
     assert folder.record_file.read_text() == '{"value": 1}\n'
+
+
+def test_what_is_published_is_in_the_journal_before_it_is_there(folder, monkeypatch):
+    """Whoever is killed between the two leaves a line too many, never a record without its line."""
+    attempt = folder.claim()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "publish", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            attempt.publish({"value": 1})
+    attempt.publish({"value": 2})
+    lines = [line for line in folder.journal() if line["event"] == "publishing"]
+
+    assert [line["fence"] for line in lines] == [1, 1]
+    assert lines[-1]["sha256"] == hashlib.sha256(folder.record_file.read_bytes()).hexdigest()
+
+
+def _killed(*_):
+    raise KeyboardInterrupt
+
+
+def test_nothing_is_published_that_cannot_be_written_down(folder):
+    attempt = folder.claim()
+    folder.journal_file.mkdir()
+
+    with pytest.raises(OSError, match=r"journal\.jsonl"):
+        attempt.publish({"value": 1})
+    assert not folder.record_file.exists()
+
+
+def test_who_is_refused_says_nothing_about_the_record_that_is_there(folder):
+    """It may be of an older version, which did not say what it published."""
+    attempt = folder.claim()
+    folder.record_file.write_text("{}")
+
+    with pytest.raises(FileExistsError):
+        attempt.publish({"value": 1})
+    assert folder.journal() == []
 
 
 def test_an_overtaken_attempt_cannot_publish(folder):

@@ -104,7 +104,7 @@ class Crowd:
         for run_id in ids:
             record.read(self.store.run(run_id).record_file, run_id=run_id)
             events = [line["event"] for line in journal(self.store, run_id)]
-            assert events == ["claimed", "ended"], (run_id, events)
+            assert events == ["claimed", "publishing", "ended"], (run_id, events)
             assert self.store.run(run_id).last_fence() == 1
         sent = [
             run["id"]

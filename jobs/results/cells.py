@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.results.reading import Floats, Result, is_better_high
+from jobs.results.reading import Floats, Result, Unsettled, is_better_high
 from jobs.sweep import PlannedRun, Sweep, Value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """The planned runs of one setting, and the results among them."""
+    """The planned runs of one setting, and what became of each."""
 
     id: str
     problem: str  # label
@@ -19,6 +19,7 @@ class Cell:
     varied: Mapping[str, Value]
     planned: tuple[PlannedRun, ...]
     results: tuple[Result, ...]
+    unsettled: tuple[Unsettled, ...]
 
     @property
     def completed(self) -> list[Result]:
@@ -35,6 +36,11 @@ class Cell:
         """What its axes gave it, for a person: `lr=0.1, batch_size=32`."""
         return describe(self.varied)
 
+    @property
+    def name(self) -> str:
+        """The cell for a person: `fmnist_2c2d SGD lr=0.1`."""
+        return f"{self.problem} {self.optimizer} {self.setting}".strip()
+
     def measures(self, metric: str) -> bool:
         """Whether any of its runs has a value of the metric."""
         return any(len(result.curves.get(metric, ())) for result in self.results)
@@ -50,25 +56,27 @@ class Cell:
         )
 
 
-def group(sweep: Sweep, results: Sequence[Result | None]) -> list[Cell]:
+def group(sweep: Sweep, outcomes: Sequence[Result | Unsettled]) -> list[Cell]:
     """The cells in the order of the spec: problems, then optimizers, then settings.
 
-    `results` has an entry per planned run; None where there is no record.
+    `outcomes` has an entry per planned run, in the sweep's order.
     """
-    members: dict[tuple[str, str, str], list[tuple[PlannedRun, Result | None]]] = {}
-    for planned, result in zip(sweep.runs, results, strict=True):
+    members: dict[tuple[str, str, str], list[Result | Unsettled]] = {}
+    for outcome in outcomes:
+        planned = outcome.planned
         key = (planned.problem, planned.optimizer, planned.run.cell)
-        members.setdefault(key, []).append((planned, result))
+        members.setdefault(key, []).append(outcome)
     cells = [
         Cell(
             id=cell,
             problem=problem,
             optimizer=optimizer,
-            varied=pairs[0][0].varied,
-            planned=tuple(planned for planned, _ in pairs),
-            results=tuple(result for _, result in pairs if result is not None),
+            varied=own[0].planned.varied,
+            planned=tuple(outcome.planned for outcome in own),
+            results=tuple(outcome for outcome in own if isinstance(outcome, Result)),
+            unsettled=tuple(outcome for outcome in own if isinstance(outcome, Unsettled)),
         )
-        for (problem, optimizer, cell), pairs in members.items()
+        for (problem, optimizer, cell), own in members.items()
     ]
     return sorted(
         cells,
@@ -92,6 +100,33 @@ def best(cells: Iterable[Cell]) -> Cell | None:
 def describe(setting: Mapping[str, Value]) -> str:
     """A setting for a person: `lr=0.1, batch_size=32`."""
     return ", ".join(f"{key}={spell(value)}" for key, value in setting.items())
+
+
+def name_of(planned: PlannedRun) -> str:
+    """A run for a person: `fmnist_2c2d SGD lr=0.1 seed 42`."""
+    words = (planned.problem, planned.optimizer, describe(planned.varied))
+    return " ".join([*filter(None, words), f"seed {planned.run.seed}"])
+
+
+def name_some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more."""
+    first = ", ".join(names[:3])
+    return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"
+
+
+def spell_seeds(seeds: Iterable[int]) -> str:
+    """Seeds as a spec spells them: `seed 42`, `seeds 42..44, 50`."""
+    numbers = sorted(set(seeds))
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    text = ", ".join(
+        f"{span[0]}..{span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans
+    )
+    return f"{'seed' if len(numbers) == 1 else 'seeds'} {text}"
 
 
 def spell(value: Value) -> str:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jobs.results import style
-from jobs.results.cells import Cell, group
+from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
 
 
@@ -16,7 +16,7 @@ def draw(collection: Collection, metric: str | None) -> Figure:
     runs are counted beside their cell.
     """
     columns: dict[str, list[Cell]] = {}
-    for cell in group(collection.sweep, collection.results):
+    for cell in collection.cells:
         if cell.results:
             columns.setdefault(cell.problem, []).append(cell)
     tallest = max(map(len, columns.values()))

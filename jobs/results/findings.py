@@ -1,31 +1,19 @@
 """What a reader of the table must know besides the numbers."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from jobs.record import EPOCH_METRICS
-from jobs.results.cells import Cell, group
+from jobs.results import provenance
+from jobs.results.cells import Cell
 from jobs.results.reading import Result
-from jobs.sweep import Sweep
-
-_SAME_IN_A_SWEEP = ("code", "python", "torch", "device", "cpu", "gpu")
-"""The entries of the provenance whose change within a sweep may change a result or a time."""
 
 
-def of(sweep: Sweep, results: Sequence[Result | None]) -> list[str]:
+def of(cells: Sequence[Cell]) -> list[str]:
     """The findings on a sweep's results, each one line."""
-    found = [result for result in results if result is not None]
-    return [*_mixed(found), *_unequal_seeds(group(sweep, results)), *_holes(found)]
-
-
-def _mixed(results: Sequence[Result]) -> Iterator[str]:
-    for key in _SAME_IN_A_SWEEP:
-        counts = Counter(str(result.provenance.get(key)) for result in results)
-        if len(counts) > 1:
-            which = ", ".join(f"{value} ({count} runs)" for value, count in sorted(counts.items()))
-            yield f"records of different {key}: {which}"
+    found = [result for cell in cells for result in cell.results]
+    return [*provenance.findings(cells), *_unequal_seeds(cells), *_holes(found)]
 
 
 def _unequal_seeds(cells: Sequence[Cell]) -> Iterator[str]:

@@ -10,12 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from jobs.results import style
-from jobs.results.cells import Cell, best, group
+from jobs.results.cells import Cell, best
 from jobs.results.ledger import Collection
 from jobs.results.reading import Floats
 
 _ROWS = ("test_loss", "train_loss", "test_accuracy", "train_accuracy")
 _LEGEND_WIDTH = 48  # characters
+_REMARK = "line: mean over seeds · band: one standard deviation · cross: a run diverged"
 
 
 def draw(collection: Collection, _: str | None) -> Figure:
@@ -50,13 +51,13 @@ def draw(collection: Collection, _: str | None) -> Figure:
     for metric, panel in zip(rows, (row[0] for row in axes), strict=True):
         panel.set_ylabel(style.words(metric))
     figure.align_ylabels()
-    style.add_footer(figure, collection)
+    style.add_footer(figure, collection, _REMARK)
     return figure
 
 
 def _choose(collection: Collection, problem: str) -> dict[Cell, int]:
     """Each optimizer's best cell, and of how many, in the order of the spec."""
-    cells = group(collection.sweep, collection.results)
+    cells = collection.cells
     column = {}
     for optimizer in collection.sweep.optimizers:
         own = [cell for cell in cells if (cell.problem, cell.optimizer) == (problem, optimizer)]
@@ -106,7 +107,7 @@ def _band(curves: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _scale(panel: Axes, metric: str, cells: Sequence[Cell]) -> None:
-    """Fit the axis to what matters: the completed runs after the first tenth of the epochs.
+    """Fit the axis to what matters: the completed runs from epoch 1, or the first tenth, on.
 
     What was before, and what explodes, may leave the panel. Losses over two decades are on a log
     scale.
@@ -119,8 +120,8 @@ def _scale(panel: Axes, metric: str, cells: Sequence[Cell]) -> None:
             for result in cell.results
             if len(result.curves.get(metric, ()))
         ]
-    values = np.concatenate([part[len(part) // 10 :] for band in bands for part in band])
-    means = np.concatenate([mean[len(mean) // 10 :] for _, mean, _ in bands])
+    values = np.concatenate([_late(part) for band in bands for part in band])
+    means = np.concatenate([_late(mean) for _, mean, _ in bands])
     if not np.isfinite(means).any():
         return
     low, high = np.nanmin(values), np.nanmax(values)
@@ -134,6 +135,12 @@ def _scale(panel: Axes, metric: str, cells: Sequence[Cell]) -> None:
     else:
         margin = 0.05 * (high - low) or 0.05
         panel.set_ylim(low - margin, high + margin)
+
+
+def _late(curve: Floats) -> Floats:
+    """The curve without its beginning, next to which all optimizers look alike."""
+    first = max(1, len(curve) // 10)
+    return curve[first:] if len(curve) > first else curve
 
 
 def _handles(collection: Collection, column: dict[Cell, int]) -> list[Line2D]:
@@ -155,4 +162,4 @@ def _label(cell: Cell, of: int) -> str:
     name = f"{cell.optimizer} {cell.setting}".strip() + (f", best of {of}" if of > 1 else "")
     n = f"n={len(cell.completed)}" if cell.completed else ""
     diverged = f"{len(cell.diverged)} of {len(cell.results)} diverged" if cell.diverged else ""
-    return f"{name} ({', '.join(filter(None, (n, diverged)))})"
+    return style.plain(f"{name} ({', '.join(filter(None, (n, diverged)))})")

@@ -4,42 +4,25 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jobs import record, state
+from jobs import attempts, history, record, state
 from jobs.attempts import RunFolder
 from jobs.files import is_leftover
-from jobs.results import findings
-from jobs.results.reading import Result
+from jobs.results import extra, findings
+from jobs.results.cells import Cell, group, name_of
+from jobs.results.extra import ExtraRun
+from jobs.results.reading import Result, Unsettled
 from jobs.state import State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
 
+_BAD = {"bad_record": "has a record that is not counted", "bad_files": "cannot be read"}
+
 MISSING = ("pending", "running", "lost")
 """The states that are neither an outcome nor a failure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unsettled:
-    """A planned run that has no record, and why."""
-
-    planned: PlannedRun
-    state: State
-
-    def to_json(self) -> dict[str, Any]:
-        """An entry of the ledger."""
-        return {
-            "id": self.planned.run.id,
-            "cell": self.planned.run.cell,
-            "problem": self.planned.problem,
-            "optimizer": self.planned.optimizer,
-            "seed": self.planned.run.seed,
-            "state": self.state.state,
-            "class": self.state.failure,
-            "message": self.state.message,
-            "log": self.state.log,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +68,21 @@ class Ledger:
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """A sweep, its ledger, and a result (or None) per planned run."""
+    """A sweep, its ledger, and what became of each planned run."""
 
     sweep: Sweep
     ledger: Ledger
-    results: tuple[Result | None, ...]
+    outcomes: tuple[Result | Unsettled, ...]
 
     @property
     def found(self) -> list[Result]:
         """The results that are there."""
-        return [result for result in self.results if result is not None]
+        return [outcome for outcome in self.outcomes if isinstance(outcome, Result)]
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The cells in the order of the spec."""
+        return group(self.sweep, self.outcomes)
 
 
 Track = Callable[[Sequence[PlannedRun]], Iterable[PlannedRun]]
@@ -110,20 +98,15 @@ def collect(store: Store, track: Track = iter) -> Collection:
         StoreError: the folder is no sweep.
     """
     sweep = store.sweep()
-    results: list[Result | None] = []
-    unsettled = []
-    for planned in track(sweep.runs):
-        result = _read(store.run(planned.run.id), planned)
-        results.append(result if isinstance(result, Result) else None)
-        if isinstance(result, Unsettled):
-            unsettled.append(result)
-    found = [result for result in results if result is not None]
+    outcomes = tuple(_read(store.run(one.run.id), one) for one in track(sweep.runs))
+    unsettled = tuple(outcome for outcome in outcomes if isinstance(outcome, Unsettled))
+    found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     around = _Surroundings(store, {result.planned.run.id for result in found}, sweep)
     around.look()
     bad = [
-        f"run {entry.planned.run.id} cannot be read: {entry.state.message}"
-        for entry in unsettled
-        if entry.state.failure in {"bad_record", "bad_files"}
+        f"run {one.planned.run.id} {why} ({name_of(one.planned)}): {one.state.message}"
+        for one in unsettled
+        if (why := _BAD.get(one.state.failure or ""))
     ]
     states = Counter(entry.state.state for entry in unsettled) + Counter(
         "diverged" if result.diverged else "completed" for result in found
@@ -134,17 +117,17 @@ def collect(store: Store, track: Track = iter) -> Collection:
         states=states,
         duplicate=around.duplicate,
         conflicts=around.conflicts,
-        extra=around.extra,
-        unsettled=tuple(unsettled),
-        findings=(*bad, *around.findings, *findings.of(sweep, results)),
+        extra=len(around.extra),
+        unsettled=unsettled,
+        findings=(*bad, *around.findings, *findings.of(group(sweep, outcomes))),
     )
-    return Collection(sweep=sweep, ledger=ledger, results=tuple(results))
+    return Collection(sweep=sweep, ledger=ledger, outcomes=outcomes)
 
 
 def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
     path = folder.record_file
     try:
-        return Result.of(planned, record.read(path, run_id=folder.id))
+        return Result.of(planned, history.read_record(folder)[0])
     except FileNotFoundError:
         return Unsettled(planned=planned, state=_state_of(folder))
     except record.RecordError as error:
@@ -173,7 +156,7 @@ class _Surroundings:
     findings: list[str] = field(default_factory=list)
     duplicate: int = 0
     conflicts: int = 0
-    extra: int = 0
+    extra: list[ExtraRun] = field(default_factory=list)
 
     def look(self) -> None:
         """Walk through the folder."""
@@ -184,20 +167,31 @@ class _Surroundings:
             if folder.id in expected:
                 for path in folder.strangers():
                     self._judge(path)
-            elif _is_run(folder):
-                self.extra += 1
-                self.findings.append(
-                    f"{self._name(folder.path)} is a run that the spec does not ask for; not counted"
-                )
+            elif (found := self._read(folder)) is not None:
+                self.extra.append(found)
             elif folder.record_file.exists():
                 self._judge(folder.record_file)
             else:
                 self._judge(folder.path)
+        self.findings += extra.findings(self.sweep, self.extra)
+
+    def _read(self, folder: RunFolder) -> ExtraRun | None:
+        """The run whose folder it is: its record or its run.json has the id it is named by."""
+        name = self._name(folder.path)
+        try:
+            found = record.read(folder.record_file, run_id=folder.id)
+        except (FileNotFoundError, record.RecordError):
+            run = _run_of(folder)
+            return ExtraRun(run, name, has_record=False) if run is not None else None
+        return ExtraRun(found.run, name, has_record=True)
 
     def _judge(self, path: Path) -> None:
         name = self._name(path)
         if is_leftover(path):
             self.findings.append(f"{name} is the leftover of an interrupted write; not counted")
+            return
+        if attempts.is_set_aside(path):
+            self.findings.append(f"{name} was set aside when its run was sent again; not counted")
             return
         if ".json" not in path.name or not path.is_file():
             self.findings.append(f"{name} does not belong here; not counted")
@@ -230,17 +224,12 @@ def _same_outcome(one: record.Record, other: record.Record) -> bool:
     return (one.outcome, one.stop, one.curves) == (other.outcome, other.stop, other.curves)
 
 
-def _is_run(folder: RunFolder) -> bool:
-    """Whether the folder is that of a run: its record or its run.json has the id it is named by."""
+def _run_of(folder: RunFolder) -> Run | None:
+    """The run of the folder's run.json, if the folder is named by it."""
     try:
-        record.read(folder.record_file, run_id=folder.id)
-    except (FileNotFoundError, record.RecordError):
-        return _id_of(folder.run_file) == folder.id
-    return True
-
-
-def _id_of(run_file: Path) -> str | None:
-    try:
-        return Run.from_json(json.loads(run_file.read_bytes())).id
+        content = json.loads(folder.run_file.read_bytes())
+        run = Run.from_json(content)
+        is_own = run.id == folder.id and isinstance(content["seed"], int)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return run if is_own else None

@@ -1,4 +1,4 @@
-"""A record as numbers: its curves as arrays, its end and its best, its costs."""
+"""What is read of a planned run: its record as numbers, or why there is none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.record import EPOCH_METRICS, Record
+from jobs.state import State
 from jobs.sweep import PlannedRun, Target
 
 Floats = npt.NDArray[np.float64]
@@ -68,6 +69,33 @@ class Result:
         except (KeyError, TypeError, ValueError):
             return float("nan")
         return total / self.planned.run.epochs if self.planned.run.epochs else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsettled:
+    """A planned run that has no record, and why."""
+
+    planned: PlannedRun
+    state: State
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it failed; else it is missing."""
+        return self.state.state == "failed"
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of the ledger."""
+        return {
+            "id": self.planned.run.id,
+            "cell": self.planned.run.cell,
+            "problem": self.planned.problem,
+            "optimizer": self.planned.optimizer,
+            "seed": self.planned.run.seed,
+            "state": self.state.state,
+            "class": self.state.failure,
+            "message": self.state.message,
+            "log": self.state.log,
+        }
 
 
 def is_better_high(metric: str) -> bool:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from jobs.results import style
-from jobs.results.cells import Cell, group
+from jobs.results.cells import Cell, name_some
 from jobs.results.ledger import Collection
 from jobs.results.reading import Floats, Result
 from jobs.results.style import FigureError
@@ -43,7 +43,7 @@ def draw(collection: Collection, _: str | None) -> Figure:
     style.name_rows(axes[0], [[one.cell for one in column] for column in columns.values()])
     for (problem, column), panel in zip(columns.items(), axes[0], strict=True):
         panel.set_title(style.title(problem))
-        panel.set_xlabel(f"training time per epoch, {base} = 1")
+        panel.set_xlabel(f"training time per epoch, {style.plain(base)} = 1")
         panel.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
         for row, ratios in enumerate(column):
             _draw_row(panel, row, ratios, style.color(collection, ratios.cell.optimizer))
@@ -77,11 +77,7 @@ def compare(collection: Collection) -> list[Ratios]:
             reference.setdefault(_conditions(result), []).append(result)
     if not reference:
         raise FigureError(f"there is no baseline: no run of {base} has completed")
-    found = [
-        _ratios(cell, reference)
-        for cell in group(collection.sweep, collection.results)
-        if cell.optimizer != base
-    ]
+    found = [_ratios(cell, reference) for cell in collection.cells if cell.optimizer != base]
     found = [ratios for ratios in found if len(ratios.by_clock["wall_s"])]
     if not found:
         raise FigureError(
@@ -137,4 +133,4 @@ def _where(collection: Collection, ratios: Sequence[Ratios]) -> str:
     hosts = sorted({str(result.provenance.get("host", "unknown")) for result in collection.found})
     apart = sum(ratio.apart for ratio in ratios)
     remark = f"; {apart} pairs compare different hosts" if apart else ""
-    return f"mean and sd over pairs of equal seed · hosts: {style.some(hosts)}{remark}"
+    return f"mean and sd over pairs of equal seed · hosts: {style.plain(name_some(hosts))}{remark}"

@@ -9,24 +9,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jobs.results import style
-from jobs.results.cells import Cell, describe, group
+from jobs.results.cells import Cell, describe
 from jobs.results.ledger import Collection
+from jobs.results.reading import is_better_high
 from jobs.results.style import FigureError
 
-_FLOOR = 0.03  # height of the lowest row of crosses, in the panel
-_STEP = 0.045  # from one row of crosses to the next
+_ROW = 0.05  # of the panel's height, for a line's crosses
+_MOST = 0.4  # of the panel's height, for all of them
 
 
 def draw(collection: Collection, metric: str | None) -> Figure:
     """A line per optimizer (and per value of what else it varies), mean and sd over seeds.
 
-    Crosses at the bottom mark values at which a run diverged; where none completed, the line's
-    region is shaded. An optimizer that does not vary the hyperparameter is a dashed level.
+    Crosses mark values at which a run diverged, at the bad end of the panel and beyond all data: a
+    row per line that has any. Where no run completed, the line's region is shaded. An optimizer that does not vary the hyperparameter is a dashed level.
 
     Raises:
         FigureError: no hyperparameter has two numbers in the sweep.
     """
-    cells = [cell for cell in group(collection.sweep, collection.results) if cell.results]
+    cells = [cell for cell in collection.cells if cell.results]
     axis = varied_axis(cells)
     problems = list(dict.fromkeys(cell.problem for cell in cells))
     figure, axes = style.panels(
@@ -37,11 +38,12 @@ def draw(collection: Collection, metric: str | None) -> Figure:
         has_accuracy = any(cell.measures("valid_accuracy") for cell in own)
         shown = metric or ("valid_accuracy" if has_accuracy else "valid_loss")
         panel.set_title(style.title(problem))
-        panel.set_xlabel(axis)
+        panel.set_xlabel(style.plain(axis))
         panel.set_ylabel(f"final {style.words(shown)}")
         handles = _draw_panel(panel, collection, own, axis, shown)
         style.add_legend(figure, panel, handles)
-    style.add_footer(figure, collection, "cross: a run diverged · shaded: no run completed")
+    remark = "mean and sd over seeds · cross: a run diverged · shaded: no run completed"
+    style.add_footer(figure, collection, remark)
     return figure
 
 
@@ -79,22 +81,24 @@ def _draw_panel(
     lines = _lines(cells, axis)
     drawn: Counter[str] = Counter()
     handles = []
-    for row, ((optimizer, others), line) in enumerate(lines.items()):
+    crosses: list[tuple[list[Cell], str]] = []  # and their colour
+    for (optimizer, others), line in lines.items():
         color = style.color(collection, optimizer)
         dash = style.LINES[drawn[optimizer] % len(style.LINES)]
         drawn[optimizer] += 1
-        label = f"{optimizer} {others}".strip() + f" ({_counts(line, axis)})"
+        label = style.plain(f"{optimizer} {others}".strip() + f" ({_counts(line, axis)})")
         if _number(line[0], axis) is None:
             _draw_level(panel, line[0], metric, color)
             handles.append(Line2D([], [], color=color, linestyle="--", linewidth=0.9, label=label))
         else:
             _draw_line(panel, line, axis, metric, color=color, dash=dash)
-            _mark_diverged(panel, line, axis, color, _FLOOR + _STEP * row)
+            _shade(panel, line, axis, color)
+            if diverged := [cell for cell in line if cell.diverged]:
+                crosses.append((diverged, color))
             handles.append(
                 Line2D([], [], color=color, linestyle=dash, marker="o", markersize=3, label=label)
             )
-    low, high = panel.get_ylim()
-    panel.set_ylim(low - (high - low) * _STEP * (len(lines) + 1), high)
+    _draw_crosses(panel, crosses, axis, is_top=not is_better_high(metric))
     return handles
 
 
@@ -132,13 +136,31 @@ def _draw_level(panel: Axes, cell: Cell, metric: str, color: str) -> None:
         panel.axhline(float(values.mean()), color=color, linestyle="--", linewidth=0.9)
 
 
-def _mark_diverged(panel: Axes, line: Sequence[Cell], axis: str, color: str, height: float) -> None:
-    """A cross at every value at which a run diverged; a shade where none completed."""
-    crossed = [_at(cell, axis) for cell in line if cell.diverged]
-    if crossed:  # the layout would make room at the origin for a line of no points
-        floor = panel.get_xaxis_transform()
-        heights = [height] * len(crossed)
-        panel.plot(crossed, heights, "x", color=color, transform=floor, clip_on=False)
+def _draw_crosses(
+    panel: Axes, rows: Sequence[tuple[Sequence[Cell], str]], axis: str, *, is_top: bool
+) -> None:
+    """A cross at every value at which a run diverged, in a strip of the panel of their own."""
+    if not rows:
+        return
+    step = min(_ROW, _MOST / (len(rows) + 1))
+    strip = step * (len(rows) + 1)
+    low, high = panel.get_ylim()  # room for all data
+    room = (high - low) * strip / (1 - strip)
+    panel.set_ylim(low - (0 if is_top else room), high + (room if is_top else 0))
+    for row, (cells, color) in enumerate(rows):
+        height = 1 - strip + step * (row + 1) if is_top else strip - step * (row + 1)
+        panel.plot(
+            [_at(cell, axis) for cell in cells],
+            [height] * len(cells),
+            "x",
+            color=color,
+            transform=panel.get_xaxis_transform(),
+            clip_on=False,
+        )
+
+
+def _shade(panel: Axes, line: Sequence[Cell], axis: str, color: str) -> None:
+    """A shade around every value at which no run completed."""
     for cell, before, after in zip(line, [None, *line], [*line[1:], None], strict=False):
         if not cell.completed:
             sides = [_at(near or cell, axis) for near in (before, after)]

@@ -1,5 +1,6 @@
 """The look of all figures: small, colour-blind safe, the same bytes for the same data."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -14,8 +15,9 @@ from matplotlib.transforms import ScaledTranslation
 
 from jobs.errors import InputError
 from jobs.problems.catalog import PROBLEMS
-from jobs.results.cells import Cell
+from jobs.results.cells import Cell, name_some
 from jobs.results.ledger import Collection
+from jobs.text import printable
 
 LineStyle = Literal["-", "--", ":", "-."]
 
@@ -87,9 +89,14 @@ def line(collection: Collection, optimizer: str) -> LineStyle:
     return LINES[turn % len(LINES)]
 
 
+def plain(text: str) -> str:
+    """Text of the user's on one line, for a figure: a dollar in it begins no formula."""
+    return printable(text).replace("$", r"\$")
+
+
 def title(problem: str) -> str:
     """A problem's name for people."""
-    return PROBLEMS[problem].title if problem in PROBLEMS else problem
+    return PROBLEMS[problem].title if problem in PROBLEMS else plain(problem)
 
 
 def words(metric: str) -> str:
@@ -115,8 +122,8 @@ def note_row(panel: Axes, row: int, n: int, diverged: int = 0) -> None:
 
 def _row_name(cell: Cell, cells: Sequence[Cell]) -> str:
     if sum(other.optimizer == cell.optimizer for other in cells) == 1:
-        return cell.optimizer
-    return f"{cell.optimizer}\n{cell.setting}"
+        return plain(cell.optimizer)
+    return f"{plain(cell.optimizer)}\n{plain(cell.setting)}"
 
 
 def add_legend(figure: Figure, panel: Axes, handles: Sequence[Artist]) -> Legend:
@@ -136,14 +143,8 @@ def add_footer(figure: Figure, collection: Collection, *remarks: str) -> None:
     found = collection.found
     codes = sorted({str(result.provenance.get("code", "unknown")) for result in found})
     origin = f"{collection.sweep.name} · {len(found)} of {collection.ledger.expected} runs · code "
-    text = "\n".join((*remarks, origin + some(codes)))
+    text = "\n".join((*remarks, plain(origin + name_some(codes))))
     figure.supxlabel(text, x=0.995, ha="right", fontsize=6, color="#555555")
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more."""
-    first = ", ".join(names[:3])
-    return first if len(names) <= 3 else f"{first} and {len(names) - 3} more"
 
 
 def render(figure: Figure) -> dict[str, bytes]:
@@ -151,6 +152,8 @@ def render(figure: Figure) -> dict[str, bytes]:
     files = {}
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         buffer = BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
+        with warnings.catch_warnings():  # a letter that the font lacks is a box in the figure
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+            figure.savefig(buffer, format=suffix, metadata=metadata)
         files[suffix] = buffer.getvalue()
     return files

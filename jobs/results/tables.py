@@ -11,23 +11,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.record import EPOCH_METRICS
-from jobs.results.cells import Cell
-from jobs.results.reading import Result
-from jobs.sweep import Sweep, Target
+from jobs.results import columns
+from jobs.results.cells import Cell, describe
+from jobs.results.ledger import Collection
+from jobs.results.reading import Result, Unsettled
+from jobs.sweep import Target
 
 
-def runs(sweep: Sweep, results: Sequence[Result]) -> pd.DataFrame:
-    """A row per result; a column that a run has no value for is empty there.
+def runs(collection: Collection) -> pa.Table:
+    """A row per planned run, whatever became of it; the columns are those of `columns.RUNS`.
 
-    `hp.*` are hyperparameters, `stop.*`, `cost.*` and `provenance.*` the entries of the record.
+    Of which type a column is depends on its name alone.
     """
-    known = {name for result in results for name in result.planned.run.hyperparameters}
-    rows = [
-        _run_row(result, sorted(known), sweep.targets.get(result.planned.problem))
-        for result in results
-    ]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
+    targets = collection.sweep.targets
+    rows = [_run_row(one, targets.get(one.planned.problem)) for one in collection.outcomes]
+    arrays = {}
+    for group in columns.RUNS:
+        for name in _hyperparameters(rows) if group is columns.NUMBERS else group.expanded():
+            values = [columns.fitted(_at(row, name), group.type) for row in rows]
+            arrays[name] = pa.array(values, group.type)
+    return pa.table(arrays)
 
 
 def curves(results: Sequence[Result]) -> pa.Table:
@@ -64,10 +67,8 @@ def summary(cells: Sequence[Cell], targets: Mapping[str, Target]) -> pd.DataFram
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
 
 
-def to_parquet(table: pd.DataFrame | pa.Table) -> bytes:
+def to_parquet(table: pa.Table) -> bytes:
     """The table as a Parquet file: the same bytes for the same table."""
-    if isinstance(table, pd.DataFrame):
-        table = pa.Table.from_pandas(table, preserve_index=False)
     buffer = BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
@@ -78,15 +79,14 @@ def to_csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _run_row(
-    result: Result, hyperparameters: Iterable[str], target: Target | None
-) -> dict[str, Any]:
-    planned, run = result.planned, result.planned.run
+def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, Any]:
+    planned, run = outcome.planned, outcome.planned.run
     row: dict[str, Any] = {
-        "id": run.id,
+        "run": run.id,
         "cell": run.cell,
         "problem": planned.problem,
         "optimizer": planned.optimizer,
+        "setting": describe(planned.varied),
         "problem_class": run.problem,
         "optimizer_class": run.optimizer,
         "seed": run.seed,
@@ -94,27 +94,74 @@ def _run_row(
         "batch_size": run.batch_size,
         "init": run.init,
         "protocol": run.protocol,
-        **{f"hp.{name}": run.hyperparameters.get(name) for name in hyperparameters},
-        "outcome": "diverged" if result.diverged else "completed",
-        **_flat("stop", result.stop),
+        "hyperparameters": dict(run.hyperparameters),
+        **_numbers("hp", run.hyperparameters),
     }
-    for metric in result.curves:
-        row[f"final_{metric}"] = result.final(metric)
-        row[f"best_{metric}"] = result.best(metric)
-    row["epochs_to_target"] = result.epochs_to(target) if target else None
-    return row | _flat("cost", result.cost) | _flat("provenance", result.provenance)
+    if isinstance(outcome, Unsettled):
+        state = outcome.state
+        row["outcome"] = "failed" if outcome.is_failed else "missing"
+        if state.state in {"failed", "lost"}:
+            row |= {"failure_class": state.failure, "failure_message": state.message}
+        return row
+    row |= {
+        "outcome": "diverged" if outcome.diverged else "completed",
+        "stop": outcome.stop,
+        "epochs_to_target": outcome.epochs_to(target) if target else None,
+        "cost": outcome.cost,
+        "provenance": outcome.provenance,
+    }
+    for metric in EPOCH_METRICS:
+        row |= {
+            f"final_{metric}": outcome.final(metric),
+            f"best_{metric}": outcome.best(metric),
+        }
+    return row
+
+
+def _numbers(name: str, value: object) -> dict[str, int | float]:
+    """Every number in a hyperparameter, by its dotted name."""
+    if isinstance(value, int | float):
+        return {name: int(value) if isinstance(value, bool) else value}
+    parts: Iterable[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    return {
+        key: number
+        for part, inner in parts
+        for key, number in _numbers(f"{name}.{part}", inner).items()
+    }
+
+
+def _hyperparameters(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({name for row in rows for name in row if name.startswith("hp.")})
+
+
+def _at(row: Mapping[str, Any], name: str) -> object:
+    """The value under a name, or under a dotted path into what is nested; None: there is none."""
+    if name in row:
+        return row[name]
+    found: object = row
+    for key in name.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def _cell_row(cell: Cell, axes: Iterable[str], target: Target | None) -> dict[str, Any]:
     completed, diverged = cell.completed, cell.diverged
+    failed = sum(one.is_failed for one in cell.unsettled)
     row: dict[str, Any] = {
         "cell": cell.id,
         "problem": cell.problem,
         "optimizer": cell.optimizer,
+        "setting": cell.setting,
         **{f"varied.{name}": cell.varied.get(name) for name in axes},
         "n_expected": len(cell.planned),
         "n": len(completed),
         "n_diverged": len(diverged),
+        "n_failed": failed,
+        "n_missing": len(cell.unsettled) - failed,
         "seeds": _seeds(completed),
         "diverged_seeds": _seeds(diverged),
     }
@@ -146,15 +193,6 @@ def statistics(name: str, values: Sequence[float]) -> dict[str, float | None]:
 
 def _seeds(results: Iterable[Result]) -> str:
     return " ".join(str(seed) for seed in sorted(result.planned.run.seed for result in results))
-
-
-def _flat(prefix: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as dotted names."""
-    row: dict[str, Any] = {}
-    for key, value in content.items():
-        name = f"{prefix}.{key}"
-        row |= _flat(name, value) if isinstance(value, Mapping) else {name: value}
-    return row
 
 
 def _column(values: Sequence[Any]) -> "pd.Series[Any]":

@@ -1,0 +1,145 @@
+"""The table of `probprec collect` for people: a block per problem, as wide as there is room for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cluster.plain import plain
+from jobs.results import tables
+from jobs.results.cells import Cell, spell
+from jobs.results.ledger import Collection
+from jobs.results.reading import Result, is_better_high
+from jobs.sweep import Target
+
+_GAP = 2  # columns between two columns
+_NAMES = 36  # columns that names get at least, before a number is left out for them
+
+_LEGEND = {
+    "n": "n: completed of planned runs; only completed ones are averaged",
+    "final": "±: standard deviation over seeds",
+    "best": "best: of all evaluations",
+    "to target": "to target: mean epochs of the runs that got there",
+}
+
+_STYLES = {"diverged": "magenta"}
+
+Columns = Mapping[str, Sequence[str]]
+"""Heading -> an entry per cell."""
+
+
+def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
+    """The sweep's cells by problem, and what the columns mean.
+
+    Args:
+        collection: what was found.
+        width: columns of the terminal.
+    """
+    by_problem: dict[str, list[Cell]] = {}
+    for cell in collection.cells:
+        by_problem.setdefault(cell.problem, []).append(cell)
+    shown: dict[str, None] = {}
+    for problem, cells in by_problem.items():
+        target = collection.sweep.targets.get(problem)
+        metric = _metric(cells)
+        numbers = _fitting(_numbers(cells, metric, target), width)
+        shown |= dict.fromkeys(numbers)
+        yield _heading(problem, metric, target)
+        yield _block(cells, numbers, width)
+    yield Text("; ".join(text for name, text in _LEGEND.items() if name in shown), style="dim")
+
+
+def _metric(cells: Sequence[Cell]) -> str:
+    has_accuracy = any(cell.measures("test_accuracy") for cell in cells)
+    return "test_accuracy" if has_accuracy else "test_loss"
+
+
+def _heading(problem: str, metric: str, target: Target | None) -> Text:
+    heading = plain(problem, style="bold")
+    better = "higher" if is_better_high(metric) else "lower"
+    heading.append(f": {_words(metric)}, {better} is better", style="not bold")
+    if target is not None:
+        name = "" if target.metric == metric else f"{_words(target.metric)} "
+        heading.append(f"; target: {name}{spell(target.value)}", style="not bold")
+    return heading
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _numbers(cells: Sequence[Cell], metric: str, target: Target | None) -> Columns:
+    """The columns of numbers; none that would be empty."""
+    columns = {
+        "n": [f"{len(cell.completed)}/{len(cell.planned)}" for cell in cells],
+        "diverged": [str(len(cell.diverged) or "") for cell in cells],
+        "final": [_mean_and_sd([one.final(metric) for one in cell.completed]) for cell in cells],
+        "best": [_mean_and_sd([one.best(metric) for one in cell.completed]) for cell in cells],
+        "to target": [_to_target(target, cell.completed) for cell in cells],
+    }
+    return {name: entries for name, entries in columns.items() if any(entries) or name == "final"}
+
+
+def _fitting(numbers: Columns, width: int) -> Columns:
+    """The columns for which there is room beside the names."""
+    kept = dict(numbers)
+    for name in ("best", "to target"):
+        if width - _taken(kept) < _NAMES:
+            kept.pop(name, None)
+    return kept
+
+
+def _taken(columns: Columns) -> int:
+    return sum(max(map(cell_len, (name, *entries))) + _GAP for name, entries in columns.items())
+
+
+def _block(cells: Sequence[Cell], numbers: Columns, width: int) -> Table:
+    """A row per cell; its setting beside its optimizer, or below it where that is too wide."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    names: Columns = {
+        "optimizer": [cell.optimizer for cell in cells],
+        "setting": [cell.setting for cell in cells],
+    }
+    is_beside = any(names["setting"]) and _taken(names) <= width - _taken(numbers)
+    for name in names if is_beside else ("optimizer",):
+        table.add_column(name, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    above = None
+    for row, cell in enumerate(cells):
+        first = cell.optimizer if cell.optimizer != above else ""
+        entries = [plain(numbers[name][row], _STYLES.get(name, "")) for name in numbers]
+        if is_beside:
+            table.add_row(plain(first), plain(cell.setting), *entries)
+        elif sum(one.optimizer == cell.optimizer for one in cells) == 1:
+            table.add_row(plain(f"{cell.optimizer} {cell.setting}".strip()), *entries)
+        else:
+            if first:
+                table.add_row(plain(first))
+            table.add_row(Padding(plain(cell.setting), (0, 0, 0, 2)), *entries)
+        above = cell.optimizer
+    return table
+
+
+def _mean_and_sd(values: Sequence[float]) -> str:
+    numbers = tables.statistics("x", values)
+    mean, sd = numbers["x_mean"], numbers["x_sd"]
+    if mean is None:
+        return ""
+    is_usual = mean == 0 or 0.001 <= abs(mean) < 1000  # else four decimals are too few, or many
+    form = ".4f" if is_usual else ".3e"
+    return f"{mean:{form}}" if sd is None else f"{mean:{form}} ± {sd:{form}}"
+
+
+def _to_target(target: Target | None, done: Sequence[Result]) -> str:
+    if target is None or not done:
+        return ""
+    reached = tables.reached([result.epochs_to(target) for result in done])
+    if not reached:
+        return "never"
+    share = "" if len(reached) == len(done) else f" ({len(reached)}/{len(done)})"
+    return f"{sum(reached) / len(reached):.1f}{share}"

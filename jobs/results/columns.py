@@ -1,0 +1,171 @@
+"""The columns of the tables: their names, types and meanings; README lists them."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.record import EPOCH_METRICS, PHASES
+
+TEXT, INTEGER, FLOAT, BOOLEAN = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+TIME = pa.timestamp("us", tz="UTC")
+TEXTS, HASHES = pa.list_(TEXT), pa.map_(TEXT, TEXT)
+LABEL = pa.dictionary(pa.int32(), TEXT)
+
+_FAMILIES = {"METRIC": EPOCH_METRICS, "PHASE": PHASES}
+_LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of one type and one meaning.
+
+    In a name METRIC and PHASE stand for each of `EPOCH_METRICS` and `PHASES`; NAME stands for
+    whatever the sweep's hyperparameters are called.
+    """
+
+    names: tuple[str, ...]
+    type: pa.DataType
+    meaning: str
+
+    def expanded(self) -> Iterator[str]:
+        """The names that every sweep has."""
+        for name in self.names:
+            family = next((word for word in _FAMILIES if word in name), None)
+            if family is not None:
+                yield from (name.replace(family, member) for member in _FAMILIES[family])
+            elif "NAME" not in name:
+                yield name
+
+
+def _columns(names: str, type_: pa.DataType, meaning: str) -> Columns:
+    return Columns(tuple(names.split()), type_, meaning)
+
+
+NUMBERS = _columns(
+    "hp.NAME", FLOAT, "each number among them, of a list `hp.NAME.0`, `hp.NAME.1`; true is 1"
+)
+
+RUNS = (
+    _columns("run", TEXT, "the run's id: a row per planned run"),
+    _columns("cell", TEXT, "id of its cell: all seeds of one setting"),
+    _columns("problem optimizer", TEXT, "the labels in the spec"),
+    _columns("setting", TEXT, "what the spec's axes gave it: `lr=0.1, momentum=0.9`"),
+    _columns("problem_class optimizer_class", TEXT, "what is behind the labels"),
+    _columns("seed epochs batch_size", INTEGER, "as the spec says"),
+    _columns("init protocol", TEXT, "initial weights; whose random streams"),
+    _columns("hyperparameters", TEXT, "all that were given, as JSON"),
+    NUMBERS,
+    _columns("outcome", TEXT, "`completed`, `diverged`, `failed` or `missing`"),
+    _columns("failure_class failure_message", TEXT, "why it has no record, where it failed"),
+    _columns("stop.reason", TEXT, "`completed`, or why it ended early"),
+    _columns("stop.epoch stop.step", INTEGER, "when it ended"),
+    _columns("final_METRIC", FLOAT, "after the last epoch; empty where it diverged"),
+    _columns("best_METRIC", FLOAT, "the best of all evaluations"),
+    _columns("epochs_to_target", INTEGER, "first epoch that reached the problem's target"),
+    _columns("cost.PHASE.wall_s cost.PHASE.cpu_s cost.PHASE.gpu_s", FLOAT, "seconds of each phase"),
+    _columns(
+        "cost.PHASE.forward cost.PHASE.backward cost.PHASE.hvp",
+        INTEGER,
+        "forward and backward passes, Hessian-vector products",
+    ),
+    _columns(
+        "cost.peak_memory_bytes cost.peak_gpu_memory_bytes", INTEGER, "the highest of all attempts"
+    ),
+    _columns(
+        "cost.total.wall_s cost.total.cpu_s", FLOAT, "of the last attempt's process, start included"
+    ),
+    _columns("cost.total.peak_memory_bytes", INTEGER, "of that process"),
+    _columns("provenance.code", TEXT, "hash of this toolkit"),
+    _columns("provenance.snapshot", TEXT, "sha256 of the code of its submission"),
+    _columns("provenance.commit", TEXT, "git commit of this toolkit"),
+    _columns("provenance.dirty", BOOLEAN, "whether it had uncommitted changes"),
+    _columns("provenance.own_code", HASHES, "own module: sha256"),
+    _columns("provenance.environment", TEXT, "hash of the environment variables"),
+    _columns("provenance.image.path provenance.image.sha256", TEXT, "the image; empty: none"),
+    _columns("provenance.data.dataset provenance.data.folder", TEXT, "the data, and where it was"),
+    _columns("provenance.data.sha256", HASHES, "file: sha256"),
+    _columns("provenance.data.unverified", BOOLEAN, "whether nobody looked at its hashes"),
+    _columns(
+        "provenance.host provenance.machine provenance.cpu", TEXT, "where it ran, and on what"
+    ),
+    _columns("provenance.python provenance.torch provenance.numpy", TEXT, "versions"),
+    _columns("provenance.threads", INTEGER, "CPU threads"),
+    _columns("provenance.device", TEXT, "`cpu` or `cuda`"),
+    _columns(
+        "provenance.gpu provenance.cuda provenance.driver", TEXT, "of a GPU: its name, versions"
+    ),
+    _columns(
+        "provenance.slurm.job_id provenance.slurm.array_job_id provenance.slurm.array_task_id "
+        "provenance.slurm.cluster_name provenance.slurm.job_partition "
+        "provenance.slurm.slurmd_nodename",
+        TEXT,
+        "as Slurm names them",
+    ),
+    _columns("provenance.started provenance.ended", TIME, "when it began and ended, UTC"),
+    _columns("provenance.attempts provenance.resumes", INTEGER, "how often it began, and went on"),
+    _columns("provenance.co_tenants", TEXTS, "runs that were trained beside it"),
+)
+"""The columns of runs.parquet; those with dots are entries of the record."""
+
+CURVES = (
+    _columns("run", LABEL, "the run's id"),
+    _columns("epoch", pa.int32(), "0 is before the training"),
+    _columns("metric", LABEL, "METRIC: `train_loss`, `valid_accuracy`, ..."),
+    _columns("value", FLOAT, "what was measured"),
+)
+"""The columns of curves.parquet."""
+
+SUMMARY = (
+    _columns("cell problem optimizer setting", TEXT, "as in runs.parquet; a row per cell"),
+    _columns("varied.NAME", TEXT, "what the spec's axes gave it, one by one"),
+    _columns("n_expected", INTEGER, "planned runs = n + n_diverged + n_failed + n_missing"),
+    _columns("n", INTEGER, "completed runs: only these are averaged"),
+    _columns("n_diverged n_failed n_missing", INTEGER, "the others"),
+    _columns("seeds diverged_seeds", TEXT, "of the completed runs; of the diverged ones"),
+    _columns("final_METRIC_mean best_METRIC_mean", FLOAT, "mean over the completed runs"),
+    _columns("final_METRIC_sd best_METRIC_sd", FLOAT, "their standard deviation (n-1)"),
+    _columns(
+        "final_METRIC_min final_METRIC_max best_METRIC_min best_METRIC_max", FLOAT, "their extremes"
+    ),
+    _columns("target", TEXT, "what counts as solved"),
+    _columns("n_reached_target", INTEGER, "completed runs that got there"),
+    _columns("epochs_to_target_mean", FLOAT, "the mean of those"),
+)
+"""The columns of summary.csv."""
+
+
+def fitted(value: object, type_: pa.DataType) -> Any:
+    """The value as a column of the type holds it; None where it is of another kind."""
+    if value is None:
+        return None
+    if type_ == TEXT:
+        return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    if type_ == TEXTS:
+        return list(map(str, value)) if isinstance(value, list) else None
+    if type_ == HASHES:
+        return _pairs(value)
+    if type_ == BOOLEAN:
+        return value if isinstance(value, bool) else None
+    return _number(value, type_)
+
+
+def _pairs(value: object) -> list[tuple[str, str]] | None:
+    if not isinstance(value, Mapping):
+        return None
+    return [(str(key), str(value[key])) for key in sorted(value)]
+
+
+def _number(value: object, type_: pa.DataType) -> float | int | None:
+    """NaN, and what is too large for the type, is missing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if type_ == TIME:
+        return int(value * 1e6) if 0 <= value <= _LAST_SECOND else None
+    if type_ == FLOAT:
+        return float(value) if abs(value) <= sys.float_info.max else None
+    is_whole = isinstance(value, int) or value.is_integer()
+    return int(value) if is_whole and abs(value) < 2**63 else None

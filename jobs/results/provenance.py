@@ -1,0 +1,161 @@
+"""What differs in the provenance of runs that are averaged, or compared in one table."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from jobs.results.cells import Cell, spell_seeds
+from jobs.results.reading import Result
+
+_SOFTWARE = ("code", "image", "python", "torch", "numpy")
+_DEVICE = ("threads", "device", "gpu", "cuda")
+_MACHINE = (
+    "machine",
+    "cpu",
+    "driver",
+)  # of little weight: one finding on the whole sweep is enough
+
+_OF_ALL = frozenset((*_SOFTWARE, *_DEVICE, *_MACHINE))
+"""What each record tells; own modules, say, are listed only where they are used."""
+
+_OWN_CODE = "own code "
+_NOT_HASHES = {"folder", "unverified"}  # where the data was, and whether anybody looked at it
+_HASH_DIGITS = 12
+_MOST = 6  # of more differences in a cell, the first ones are named
+
+Facts = Mapping[str, str]
+"""What a record says of where its number comes from: name -> value, as a person reads it."""
+
+
+def findings(cells: Sequence[Cell]) -> Iterator[str]:
+    """What differs within the sweep, a line per fact; within its cells, a line per cell."""
+    facts = {id(result): _facts(result) for cell in cells for result in cell.results}
+
+    def facts_of(result: Result) -> Facts:
+        return facts[id(result)]
+
+    yield from _compared(cells, facts_of)
+    for cell in cells:
+        yield from _averaged(cell, facts_of)
+    yield from _unverified(cells)
+
+
+def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Iterator[str]:
+    """Software and own code must be the same in all cells, all else in those of one problem."""
+    by_problem: dict[str, list[Result]] = {}
+    for cell in cells:
+        by_problem.setdefault(cell.problem, []).extend(cell.results)
+    everything = list(chain(*by_problem.values()))
+    for name in dict.fromkeys(name for result in everything for name in facts_of(result)):
+        is_shared = name in _SOFTWARE or name.startswith(_OWN_CODE)
+        counts: Counter[str] = Counter()
+        for members in [everything] if is_shared else by_problem.values():
+            own = [one for one in members if name in _OF_ALL or name in facts_of(one)]
+            values = _by_value(name, own, facts_of)
+            if len(values) > 1:
+                counts.update({value: len(ones) for value, ones in values.items()})
+        if counts:
+            which = ", ".join(f"{value} ({count} runs)" for value, count in sorted(counts.items()))
+            yield f"records of different {name}: {which}"
+
+
+def _averaged(cell: Cell, facts_of: Callable[[Result], Facts]) -> Iterator[str]:
+    """Whatever can change a number must be the same for all seeds."""
+    names = dict.fromkeys(name for result in cell.results for name in facts_of(result))
+    differences = []
+    for name in names:
+        values = _by_value(name, cell.results, facts_of)
+        if len(values) > 1 and name not in _MACHINE:
+            which = ", ".join(
+                f"{value} ({spell_seeds(one.planned.run.seed for one in ones)})"
+                for value, ones in sorted(values.items())
+            )
+            differences.append(f"{name}: {which}")
+    if differences:
+        more = len(differences) - _MOST
+        rest = [f"and {more} more differences"] if more > 0 else []
+        yield f"{cell.name} averages runs of different " + "; ".join(differences[:_MOST] + rest)
+
+
+def _by_value(
+    name: str, results: Iterable[Result], facts_of: Callable[[Result], Facts]
+) -> dict[str, list[Result]]:
+    """What is known of some runs and not of others is a difference, too."""
+    absent = "not listed" if name.startswith(_OWN_CODE) else "unknown"
+    values: dict[str, list[Result]] = {}
+    for result in results:
+        values.setdefault(facts_of(result).get(name, absent), []).append(result)
+    return values
+
+
+def _unverified(cells: Sequence[Cell]) -> Iterator[str]:
+    """Runs whose data nobody has compared with what was submitted: a line per problem."""
+    for problem in dict.fromkeys(cell.problem for cell in cells):
+        of_problem = [cell for cell in cells if cell.problem == problem]
+        parts, count = [], 0
+        for cell in of_problem:
+            seeds = [one.planned.run.seed for one in cell.results if _is_unverified(one)]
+            count += len(seeds)
+            if seeds:
+                name = f"{cell.optimizer} {cell.setting}".strip()
+                parts.append(f"{name} ({spell_seeds(seeds)})")
+        if parts:
+            is_all = count == sum(len(cell.results) for cell in of_problem)
+            which = f"all {count} runs of {problem}" if is_all else f"{problem} {', '.join(parts)}"
+            yield f"unverified_data: no hash says what was read by {which}"
+
+
+def _is_unverified(result: Result) -> bool:
+    data = result.provenance.get("data")
+    return isinstance(data, Mapping) and data.get("unverified") is True
+
+
+def _facts(result: Result) -> Facts:
+    """All that can change the number; what a record does not tell is absent."""
+    provenance = result.provenance
+    facts = {name: _spell(provenance[name]) for name in provenance if name in _OF_ALL}
+    if "environment" in provenance and provenance.get("image"):
+        # where there is no image it is that of whatever shell the runs were started from
+        facts["environment"] = _spell(provenance["environment"])
+    for module, digest in _own_code(result).items():
+        facts[f"{_OWN_CODE}{module}"] = _spell(digest)
+    facts |= {f"data {name}": value for name, value in _hashes(provenance)}
+    return facts
+
+
+def _own_code(result: Result) -> Mapping[str, Any]:
+    """Module -> sha256; records of before name the class in the module."""
+    found = result.provenance.get("own_code")
+    if not isinstance(found, Mapping):
+        return {}
+    classes = {result.planned.run.problem, result.planned.run.optimizer}
+    return {
+        path.replace(":", ".").rpartition(".")[0] if path in classes else path: digest
+        for path, digest in found.items()
+    }
+
+
+def _hashes(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The data set's name, and each of its hashes under its file's name."""
+    data = provenance.get("data")
+    staging = provenance.get("staging")
+    if not isinstance(data, Mapping):  # of an own problem's data older records say only this
+        manifest = staging.get("manifest") if isinstance(staging, Mapping) else None
+        data = {"manifest": manifest}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from ((str(name), _spell(digest)) for name, digest in value.items())
+        elif isinstance(value, str) and key not in _NOT_HASHES:
+            yield key, _spell(value)
+
+
+def _spell(value: object) -> str:
+    """A value for a person; of a hash the first digits."""
+    if isinstance(value, Mapping):
+        value = value.get("sha256", "unknown")
+    if value is None:
+        return "none"
+    text = str(value)
+    is_hash = len(text) >= 2 * _HASH_DIGITS and set(text) <= set("0123456789abcdef")
+    return text[:_HASH_DIGITS] if is_hash else text
