@@ -162,4 +162,4 @@ def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
         **jobs_json(receipt),
         "sbatch_calls": slurm.asked.calls.get("sbatch", 0),
     }
-    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content))
+    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content), ensure_ascii=True)

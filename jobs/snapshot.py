@@ -114,8 +114,8 @@ def _python_files(folder: Path) -> Iterator[tuple[str, bytes]]:
         here = Path(place)
         folders[:] = sorted(name for name in folders if _may_hold_code(here / name))
         for name in sorted(names):
-            if not name.endswith(".py"):
-                continue
+            if not name.endswith(".py") or not (here / name).is_file():
+                continue  # an editor's lock is a link to nowhere; who reads a pipe waits for ever
             text = (here / name).read_bytes()
             count, size = count + 1, size + len(text)
             if count > _MOST_FILES or size > _MOST_BYTES:

@@ -147,6 +147,8 @@ def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
         return Result.of(planned, record.read(path, run_id=folder.id))
     except FileNotFoundError:
         return Unsettled(planned=planned, state=_state_of(folder))
+    except OSError as error:  # it may well be whole
+        return Unsettled(planned=planned, state=_unreadable("bad_files", error, path))
     except record.RecordError as error:
         return Unsettled(planned=planned, state=_unreadable("bad_record", error, path))
 
@@ -204,7 +206,7 @@ class _Surroundings:
             return
         try:
             copy = record.read(path)
-        except (FileNotFoundError, record.RecordError) as error:
+        except (OSError, record.RecordError) as error:
             self.findings.append(f"{name} is no record: {error}; not counted")
             return
         if copy.id not in self.recorded:
@@ -234,7 +236,7 @@ def _is_run(folder: RunFolder) -> bool:
     """Whether the folder is that of a run: its record or its run.json has the id it is named by."""
     try:
         record.read(folder.record_file, run_id=folder.id)
-    except (FileNotFoundError, record.RecordError):
+    except (OSError, record.RecordError):
         return _id_of(folder.run_file) == folder.id
     return True
 
