@@ -129,7 +129,7 @@ def _python_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _may_hold_code(folder: Path) -> bool:
     if folder.name.startswith((".", "__pycache__")) or folder.name == "node_modules":
         return False
-    return not (folder / "pyvenv.cfg").exists()
+    return not os.access(folder / "pyvenv.cfg", os.F_OK)  # of a private folder, too
 
 
 def _bytecode(sources: Mapping[str, bytes]) -> dict[str, bytes]:
