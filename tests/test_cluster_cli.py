@@ -286,3 +286,25 @@ def may_go_well(told: Told, kind: str) -> bool:
     if told.name[0] == "lab":
         return told.name[1] != "up"
     return told.name == ("doctor",) and "--write" not in told.words
+
+
+@pytest.mark.parametrize("also_ours", [False, True])
+def test_the_installed_command_is_immune_to_pythonpath(tmp_path, also_ours):
+    """To packages and modules of our names and of Python's, also where PYTHONPATH names us, too."""
+    for name in ("cluster", "jobs", "containers", "random", "logging", "argparse", "pathlib"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('the other {name}')\n")
+    (tmp_path / "other.yaml").write_text(SPEC)
+    script = "import sys; from probprec_command import main; sys.exit(main())"
+    places = [str(tmp_path), *([str(ROOT)] if also_ours else [])]
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, "check", "other.yaml"],
+        cwd=tmp_path,
+        env=found,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("other: 1 run")
