@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from containers import steps
 from jobs import inside
 from jobs.datasets.catalog import DATASETS
 from jobs.sweep import Run
@@ -246,6 +247,7 @@ def test_the_wheel_holds_the_four_packages():
     assert project["project"]["scripts"] == {"probprec": "probprec_command:main"}
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {"probprec_command.py": "probprec_command.py"}
+    assert {*wheel["packages"], *wheel["force-include"]} < set(steps.TOOLKIT)  # into images
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
