@@ -31,6 +31,8 @@ def line(error: OSError, options: argparse.Namespace) -> str:
     """
     name = error.filename if isinstance(error.filename, str | bytes) else None
     reason = error.strerror or str(error)
+    if name is None and not _is_somewhere():
+        return "the folder that this shell stands in is gone; next: cd to another one"
     if name is None:
         where = "" if error.errno not in _FULL | _SHAKY else "standard output: "
         return _joined(f"{where}{reason}", _advice(error.errno, None))
@@ -65,7 +67,7 @@ def _elsewhere(number: int | None, path: Path, options: argparse.Namespace) -> l
         return ["--out DIR writes to another folder"]
     option = _PLACES.get(getattr(options, "command", ""), "")
     folder = getattr(options, option, None)
-    if folder is None or not path.absolute().is_relative_to(folder.absolute()):
+    if folder is None or not _absolute(path).is_relative_to(_absolute(folder)):
         return []
     return [f"--{option} DIR with another folder"]
 
@@ -84,10 +86,23 @@ def _whose(number: int | None, path: Path) -> str:
 
 def _nearest(path: Path | None) -> Path | None:
     """The path itself or the closest folder above that can be looked at."""
-    for there in () if path is None else (path.absolute(), *path.absolute().parents):
+    for there in () if path is None else (_absolute(path), *_absolute(path).parents):
         try:
             there.stat()
         except OSError:
             continue
         return there
     return None
+
+
+def _is_somewhere() -> bool:
+    """Whether the folder that relative names begin in is still there."""
+    try:
+        os.getcwd()  # noqa: PTH109 - only whether it can
+    except OSError:
+        return False
+    return True
+
+
+def _absolute(path: Path) -> Path:
+    return path.absolute() if _is_somewhere() else path

@@ -79,3 +79,13 @@ def test_any_name_of_a_file():
     error = OSError(errno.EIO, "Input/output error", b"/x/\xff")
 
     assert line(error, RUN).startswith("/x/\udcff: Input/output error")
+
+
+def test_a_shell_whose_folder_is_gone(tmp_path, monkeypatch):
+    """The system names nothing then; and a relative name leads nowhere."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+
+    assert of(errno.ENOENT).startswith("the folder that this shell stands in is gone; next: cd")
+    assert of(errno.ENOENT, Path("sweeps", "x")).startswith("sweeps/x: No such file or directory")
