@@ -133,9 +133,14 @@ def on_again(store: Store, failures: Collection[str | None]) -> str:
     Empty where none of the classes is mended there, or the last profile has no file.
     """
     profile = last_profile(store) if MENDED_IN_PROFILE.intersection(failures) else LOCAL
-    if profile.source is None or not profile.source.is_file():
+    if not _has_file(profile):
         return ""
     return f" --on {shlex.quote(_name_or_file(profile))}"
+
+
+def _has_file(profile: Profile) -> bool:
+    """Whether the profile's file is there, and not in somebody's private folder."""
+    return profile.source is not None and os.access(profile.source, os.R_OK)
 
 
 def _name_or_file(profile: Profile) -> str:
@@ -147,9 +152,9 @@ def _name_or_file(profile: Profile) -> str:
 
 def changed_since(stored: Profile) -> list[str]:
     """A line if the profile's file, or the image of its recipe, is not as it was stored."""
-    file = stored.source
-    if file is None or not file.is_file():
+    if not _has_file(stored):
         return []
+    file = stored.source
     use = f"to use it: --on {shlex.quote(_name_or_file(stored))}"
     try:
         now = load(str(file))

@@ -158,6 +158,13 @@ def _add_result_commands(add: AddParser) -> None:
     plot = add("plot", help="draw a sweep's figures")
     for command in (collect, plot):
         _add_sweep(command)
+        command.add_argument(
+            "--out",
+            type=Path,
+            metavar="DIR",
+            help="write to this folder (default: one in the sweep's own), e.g. of a sweep that is"
+            " somebody else's",
+        )
     collect.add_argument(
         "--strict", action="store_true", help="exit with 1 on any finding, not only on missing runs"
     )

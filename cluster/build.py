@@ -23,7 +23,7 @@ from containers.images import Image
 from containers.runtime import ContainerError
 from jobs.errors import InputError
 
-DONE, INCOMPLETE = 0, 1
+DONE = 0
 SCHEMA = 1
 
 _STAGES = (
@@ -41,7 +41,7 @@ _STAGES = (
 
 
 def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int:
-    """Build an image, or find it built; 1 if that fails.
+    """Build an image, or find it built.
 
     Args:
         recipe: a recipe's YAML file, or a Dockerfile.
@@ -51,6 +51,8 @@ def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int
 
     Raises:
         InputError: the recipe has mistakes: all of them.
+        ContainerError: there is no runtime, or the build failed.
+        OSError: the folder cannot be written to.
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     try:
@@ -62,8 +64,7 @@ def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int
     except (ContainerError, OSError) as error:
         if as_json:
             _print({"schema": SCHEMA, "error": str(error)})
-        sys.stderr.write(f"{error}\n")
-        return INCOMPLETE
+        raise
     if as_json:
         content = {**image.meta, "path": str(image.path), "already": found is not None}
         _print({**content, "schema": SCHEMA})

@@ -5,41 +5,51 @@ and a login node never loads what it does not need.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster import output
 from cluster.arguments import parser
+from jobs.errors import ExpectedError
 
 if TYPE_CHECKING:
     from jobs.store import Store
 
-DONE, INCOMPLETE, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes."""
+DONE, INCOMPLETE, INTERRUPTED = 0, 1, 130
+"""Exit codes; an `ExpectedError` has its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    """Run one command; returns its exit code.
+
+    What is no bug ends in a line on stderr: all of `ExpectedError`, and errors of the system.
+    """
+    output.prepare()
+    options = argparse.Namespace()
     try:
-        return _dispatch(options)
+        try:
+            options = parser().parse_args(arguments)
+            return _dispatch(options)
+        finally:
+            sys.stdout.flush()  # at exit nobody would hear of an error
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # no second complaint at exit
+        output.drop_rest()
         return DONE
-    except (ValueError, RuntimeError) as error:
-        from cluster.slurm import SlurmError
-        from jobs.errors import InputError
-
-        if not isinstance(error, InputError | SlurmError):
-            raise
+    except ExpectedError as error:
         sys.stderr.write(f"{error}\n")
-        return WRONG_INPUT if isinstance(error, InputError) else INCOMPLETE
+        return error.exit_code
+    except OSError as error:
+        if error.errno is None:
+            raise
+        from cluster import system_error
+
+        sys.stderr.write(f"{system_error.line(error, options)}\n")
+        output.drop_rest()
+        return INCOMPLETE
 
 
 def _dispatch(options: argparse.Namespace) -> int:
@@ -134,8 +144,14 @@ def _results(command: str, store: "Store", options: argparse.Namespace) -> int:
     from cluster import collect
 
     if command == "collect":
-        return collect.collect(store, strict=options.strict, as_json=options.json)
-    return collect.plot(store, figure=options.figure, metric=options.metric, as_json=options.json)
+        return collect.collect(store, strict=options.strict, out=options.out, as_json=options.json)
+    return collect.plot(
+        store,
+        figure=options.figure,
+        metric=options.metric,
+        out=options.out,
+        as_json=options.json,
+    )
 
 
 def _store(options: argparse.Namespace) -> "Store":

@@ -29,13 +29,13 @@ MANY = 12
 """Of more findings or runs than this, a person is shown the first ones."""
 
 
-def collect(store: Store, *, strict: bool, as_json: bool) -> int:
+def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: bool) -> int:
     """Write the tables; 1 while a run is missing, failed or contradicts its copy.
 
-    With `strict` also if there is any finding.
+    With `strict` also if there is any finding. They go to `out`; default: the sweep's own folder.
     """
     collection = ledger.collect(store, _show_progress)
-    written = _write_tables(store, collection)
+    written = _write_tables(out or store.collected, collection)
     found = collection.ledger
     if as_json:
         _print_json(found.to_json() | {"files": [str(path) for path in written]})
@@ -44,8 +44,17 @@ def collect(store: Store, *, strict: bool, as_json: bool) -> int:
     return 0 if found.is_whole and not (strict and found.findings) else 1
 
 
-def plot(store: Store, *, figure: str, metric: str | None = None, as_json: bool) -> int:
+def plot(
+    store: Store,
+    *,
+    figure: str,
+    metric: str | None = None,
+    out: Path | None = None,
+    as_json: bool,
+) -> int:
     """Draw a figure of what is there so far, as PNG and PDF.
+
+    It goes to `out`; default: the sweep's own folder.
 
     Raises:
         FigureError: there is no such figure, or nothing to draw it from.
@@ -53,7 +62,7 @@ def plot(store: Store, *, figure: str, metric: str | None = None, as_json: bool)
     from jobs.results import figures
 
     collection = ledger.collect(store, _show_progress)
-    written = figures.save(store.figures, collection, figure, metric)
+    written = figures.save(out or store.figures, collection, figure, metric)
     content = {
         "schema": 1,
         "figure": figure,
@@ -74,17 +83,17 @@ def plot(store: Store, *, figure: str, metric: str | None = None, as_json: bool)
     return 0
 
 
-def _write_tables(store: Store, collection: Collection) -> list[Path]:
+def _write_tables(folder: Path, collection: Collection) -> list[Path]:
     contents = {
         "runs.parquet": tables.to_parquet(tables.runs(collection)),
         "curves.parquet": tables.to_parquet(tables.curves(collection.found)),
         "summary.csv": tables.to_csv(tables.summary(collection.cells, collection.sweep.targets)),
         "ledger.json": files.to_json(collection.ledger.to_json(), indent=1),
     }
-    store.collected.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        files.write_atomically(store.collected / name, content)
-    return [store.collected / name for name in contents]
+        files.write_atomically(folder / name, content)
+    return [folder / name for name in contents]
 
 
 def _show_progress(runs: Sequence[PlannedRun]) -> Iterable[PlannedRun]:
@@ -95,7 +104,7 @@ def _show_progress(runs: Sequence[PlannedRun]) -> Iterable[PlannedRun]:
 
 
 def _print_json(content: Mapping[str, Any]) -> None:
-    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content))
+    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content), ensure_ascii=True)
 
 
 def _report(

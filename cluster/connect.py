@@ -6,7 +6,7 @@ from pathlib import Path
 from cluster.lab import Lab
 from cluster.lab.base import VARIABLE
 from jobs.errors import InputError
-from jobs.store import Store
+from jobs.store import Store, StoreError
 
 LAB = "lab"
 
@@ -39,14 +39,22 @@ def find_sweep(root: Path, run: str) -> Store:
     Raises:
         InputError: none has, or several have.
     """
-    found = [
-        store
-        for store in (Store(path) for path in (sorted(root.iterdir()) if root.is_dir() else ()))
-        if store.exists() and any(planned.run.id.startswith(run) for planned in store.sweep().runs)
-    ]
+    found, closed = [], []
+    for store in map(Store, sorted(root.iterdir()) if root.is_dir() else ()):
+        try:
+            is_of = store.exists() and any(one.run.id.startswith(run) for one in store.sweep().runs)
+        except (
+            OSError,
+            StoreError,
+        ):  # somebody's private one, or damaged: no matter for the others
+            closed.append(store.root.name)
+            continue
+        if is_of:
+            found.append(store)
     if len(found) == 1:
         return found[0]
-    if not found:
-        raise InputError(f"no sweep below {root} has a run {run!r}; name the sweep: --of SWEEP")
     names = ", ".join(store.root.name for store in found)
-    raise InputError(f"run {run!r} is in several sweeps ({names}); name one: --of SWEEP")
+    if found:
+        raise InputError(f"run {run!r} is in several sweeps ({names}); name one: --of SWEEP")
+    unread = f" (these cannot be read: {', '.join(closed)})" if closed else ""
+    raise InputError(f"no sweep below {root} has a run {run!r}{unread}; name the sweep: --of SWEEP")

@@ -25,10 +25,9 @@ def add(datasets: Path, name: str, source: Path, *, as_json: bool) -> int:
         InputError: of name, source or content; nothing is written then.
     """
     registry.file_of(datasets, name)
-    with _readable():
-        before = registry.load(datasets, name)
-        with _progress(f"reading {source}", [source]) as told:
-            found = registry.add(datasets, name, source, told)
+    before = registry.load(datasets, name)
+    with _progress(f"reading {source}", [source]) as told:
+        found = registry.add(datasets, name, source, told)
     is_new = before is None
     if as_json:
         file = str(registry.file_of(datasets, name))
@@ -43,8 +42,7 @@ def add(datasets: Path, name: str, source: Path, *, as_json: bool) -> int:
 
 def list_(datasets: Path, *, as_json: bool) -> int:
     """Show the data sets that have a manifest."""
-    with _readable():
-        found = registry.all_(datasets)
+    found = registry.all_(datasets)
     if as_json:
         sets = [{**_about(one), "present": not _is_gone(one.source)} for one in found]
         _print_json({"datasets": sets})
@@ -75,8 +73,7 @@ def verify(datasets: Path, names: Sequence[str], *, as_json: bool) -> int:
     Raises:
         InputError: there is no such data set.
     """
-    with _readable():
-        known = {one.name: one for one in registry.all_(datasets)}
+    known = {one.name: one for one in registry.all_(datasets)}
     if unknown := [name for name in names if name not in known]:
         raise InputError("\n".join(_unknown(name, datasets, known) for name in unknown))
     chosen = [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
@@ -107,11 +104,10 @@ def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
     """
     if scratch is not None and not scratch.is_dir():
         raise InputError(f"{scratch}: no such folder")
-    with _readable():
-        staged = stage.prune(stage.store_of(scratch)) if scratch is not None else {}
-        gone = [one for one in registry.all_(datasets) if _is_gone(one.source)]
-        for one in gone:
-            registry.remove(datasets, one.name)
+    staged = stage.prune(stage.store_of(scratch)) if scratch is not None else {}
+    gone = [one for one in registry.all_(datasets) if _is_gone(one.source)]
+    for one in gone:
+        registry.remove(datasets, one.name)
     if as_json:
         sets = [{"key": key, "bytes": size} for key, size in staged.items()]
         _print_json({"removed": [_about(one) for one in gone], "staged": sets})
@@ -145,16 +141,6 @@ def _is_gone(source: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Whatever cannot be read or written is the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise InputError(f"{where}{error.strerror or error}") from error
 
 
 @contextmanager
@@ -217,4 +203,4 @@ def _console() -> Console:
 
 
 def _print_json(content: dict[str, Any]) -> None:
-    _console().print_json(json.dumps({"schema": 1, **content}))
+    _console().print_json(json.dumps({"schema": 1, **content}), ensure_ascii=True)

@@ -45,7 +45,7 @@ def dry_run(
     console.print(f"{len(missing)} runs in {len(scripts)} arrays; nothing was written or sent")
     if as_json:
         report = {"schema": 1, "runs": len(missing), "scripts": scripts}
-        Console(soft_wrap=True, highlight=False).print_json(json.dumps(report))
+        Console(soft_wrap=True, highlight=False).print_json(json.dumps(report), ensure_ascii=True)
     return 1 if any(script["refused"] for script in scripts) else 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import submitit
 
 from jobs import launch
+from jobs.errors import naming
 from jobs.store import Store
 from jobs.submissions import Submission
 
@@ -24,7 +25,7 @@ def start(store: Store, submission: Submission, count: int) -> tuple[Worker, ...
     """Start workers that go through the submission side by side, and outlive this process."""
     executor = submitit.LocalExecutor(folder=submission.submitit)
     executor.update_parameters(timeout_min=_A_YEAR_IN_MINUTES, stderr_to_stdout=True)
-    with _detached():
+    with naming(submission.submitit), _detached():
         jobs = executor.map_array(
             launch.work,
             [str(store.root.resolve())] * count,

@@ -138,7 +138,8 @@ def folders() -> list[Path]:
         Path(home, "probprec", "clusters").expanduser(),
         Path(__file__).parent.parent / "configs" / "clusters",
     ]
-    there = {folder.resolve(): folder for folder in reversed(found) if folder.is_dir()}
+    readable = [folder for folder in found if os.access(folder, os.R_OK | os.X_OK)]  # never raises
+    there = {folder.resolve(): folder for folder in reversed(readable) if folder.is_dir()}
     return [folder for folder in found if folder in there.values()]
 
 

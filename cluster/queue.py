@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from cluster import slurm
@@ -53,7 +54,7 @@ def look(store: Store) -> Queue:
     if not submissions:
         return found
     try:
-        elements = slurm.queue()
+        elements = slurm.queue(submission.owner() for submission in submissions)
     except slurm.SlurmError as error:
         elements, found.unknown = [], str(error)
     by_token = {element.comment: element.job_id for element in elements if element.comment}
@@ -130,7 +131,10 @@ def _job_id(part: Part, token: str, by_token: Mapping[str, int]) -> int | None:
     """The job of a part: by its receipt, or, where its submitter died, by the token in the queue."""
     known = part.job_id()
     if known is None and token in by_token:
-        part.settle(by_token[token])
+        with suppress(
+            OSError
+        ):  # somebody else's sweep, or a full disk: the next look finds it again
+            part.settle(by_token[token])
         return by_token[token]
     return known
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from cluster import connect, dry, profile, sealing, slurm, status, watch
 from cluster.profile import Profile
 from cluster.select import selection
+from cluster.standing import Standing
 from cluster.submit import Receipt, jobs_json
 from cluster.submit import submit as send
 from jobs import spec
@@ -62,7 +63,25 @@ def run(request: Request) -> int:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
     if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
+    _require_begun(receipt, found, console)
     return 0 if is_complete else 1
+
+
+def _require_begun(receipt: Receipt, found: Sequence[Standing], console: Console) -> None:
+    """Say which runs no worker could begin, and try it once: that says why.
+
+    Raises:
+        OSError: what kept the workers from it, as a full disk does; they could not write it down.
+    """
+    left = [
+        one.planned.run
+        for one in found
+        if one.state.state == "pending" and one.planned.run.id in receipt.submitted
+    ]
+    if left:
+        console.print(f"{len(left)} runs could not be begun; the same command goes on with them")
+        receipt.store.run(left[0].id).create(left[0])
+        receipt.store.run(left[0].id).note("not begun")
 
 
 def submit(request: Request) -> int:
@@ -162,4 +181,4 @@ def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
         **jobs_json(receipt),
         "sbatch_calls": slurm.asked.calls.get("sbatch", 0),
     }
-    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content))
+    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content), ensure_ascii=True)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.errors import ExpectedError
+
 _OF_THE_CALLER = (
     "SLURM_",
     "SBATCH_",
@@ -35,7 +37,7 @@ _LIMIT = re.compile(
 )
 
 
-class SlurmError(RuntimeError):
+class SlurmError(ExpectedError, RuntimeError):
     """A Slurm command failed."""
 
     def __init__(self, command: Sequence[str], message: str) -> None:
@@ -120,28 +122,36 @@ def environment() -> dict[str, str]:
     }
 
 
-def queue() -> list[Element]:
+def queue(others: Iterable[int] = ()) -> list[Element]:
     """My jobs, the recently ended ones (MinJobAge) included; one call, whatever the size.
+
+    Args:
+        others: uids of users whose jobs are wanted, too.
 
     Raises:
         UnreachableError: the controller does not answer.
     """
     fields = "%F|%K|%A|%T|%r|%N|%q|%k"
+    users = sorted({os.getuid(), *others})
     output = _run(
         [
             "squeue",
             "--noheader",
             "--array",
             "--states=all",
-            f"--user={getpass.getuser()}",
+            f"--user={','.join(map(str, users))}",
             f"--format={fields}",
         ]
     )
-    return [_element(line) for line in output.splitlines() if line.count("|") >= 7]
+    rows = (_ELEMENT.fullmatch(line) for line in output.splitlines())
+    return [_element(*row.groups()) for row in rows if row]  # sites print greetings around them
 
 
-def _element(line: str) -> Element:
-    job, task, raw, state, reason, node, qos, comment = line.split("|", 7)
+_ELEMENT = re.compile(r"\s*(\d+)\|([^|]*)\|(\d+)\|([A-Z_]+)" + r"\|([^|]*)" * 3 + r"\|(.*)")
+
+
+def _element(job: str, task: str, raw: str, state: str, *rest: str) -> Element:
+    reason, node, qos, comment = rest
     return Element(
         job_id=int(job),
         task=int(task) if task.isdecimal() else None,
@@ -218,7 +228,7 @@ def associations(cluster: str | None = None) -> list[dict[str, str]] | None:
         output = _run(["sacctmgr", "-nP", "show", "assoc", *where])
     except SlurmError:
         return None
-    lines = [line.split("|") for line in output.splitlines() if line.count("|") == 2]
+    lines = [line.split("|") for line in filter(_has_three, output.splitlines())]
     return [dict(zip(keys, line, strict=True)) for line in lines]
 
 
@@ -246,8 +256,8 @@ def submit_caps(account: str | None, qos: str | None, cluster: str | None = None
         rows = _run(["sacctmgr", "-nP", "show", "assoc", "where", *where, fields]).splitlines()
         names = {qos} if qos else set()
         found: list[tuple[str, str | None]] = []
-        for row in rows:
-            limit, default, all_of_them = [*row.split("|"), "", "", ""][:3]
+        for row in filter(_has_three, rows):
+            limit, default, all_of_them = row.split("|")
             found.append((limit, None))
             if not qos:  # as slurmctld: the default, else the only one, else this name
                 names.add(default or ("normal" if "," in all_of_them else all_of_them))
@@ -260,9 +270,19 @@ def submit_caps(account: str | None, qos: str | None, cluster: str | None = None
     return [Cap(jobs=int(text), qos=name) for text, name in found if text.isdecimal()]
 
 
+def _has_three(row: str) -> bool:
+    return row.count("|") == 2
+
+
 def submit_limit(account: str | None, qos: str | None, cluster: str | None = None) -> int | None:
     """The tightest of `submit_caps`; None: sacctmgr tells of none."""
     return min((cap.jobs for cap in submit_caps(account, qos, cluster)), default=None)
+
+
+_JOB_ID = re.compile(
+    r"^\s*(?:Submitted batch job )?(\d+)(?:;\S*|(?: on cluster \S+)?)\s*$", re.MULTILINE
+)
+"""As sbatch says it, also where a site's wrapper drops `--parsable`."""
 
 
 def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) -> tuple[int, str]:
@@ -278,10 +298,11 @@ def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) ->
     output = _run(command, hold=hold, timeout=300, both=test_only)
     if test_only:
         return 0, output.strip()
-    match = re.search(r"^(\d+)(;|$)", output, re.MULTILINE)  # sites print greetings around it
-    if match is None:
-        raise SlurmError(command, f"said {output!r} instead of a job id")
-    return int(match[1]), output
+    found = set(map(int, _JOB_ID.findall(output)))  # sites print greetings around it
+    if len(found) != 1:  # it may have been taken: not to be withdrawn, but looked for in the queue
+        text = f"said {output.strip()!r} instead of a job id; the next command looks for the job"
+        raise UnreachableError(command, text)
+    return found.pop(), output
 
 
 def sbatch_help() -> str | None:
@@ -328,7 +349,8 @@ def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str
         )
     except SlurmError:
         return None
-    return [dict(zip(fields, line.split("|"), strict=False)) for line in output.splitlines()]
+    rows = (line.split("|") for line in output.splitlines())
+    return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
 
 
 def _run(
@@ -342,13 +364,16 @@ def _run(
             env=environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # names and comments of jobs may be anything
             check=False,
             timeout=timeout,
             pass_fds=() if hold is None else (hold,),
         )
     except FileNotFoundError:
         raise UnreachableError(command, "not found; is this a login node?") from None
+    except OSError as error:  # a wrapper without #!, not to be executed; no more processes
+        raise UnreachableError(command, f"cannot be started: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise UnreachableError(command, f"no answer within {timeout:.0f} s") from None
     if done.returncode != 0:

@@ -72,7 +72,7 @@ def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_jso
         ]
     _print(verdicts, console)
     if as_json:
-        Console(soft_wrap=True).print_json(json.dumps(_to_json(sweep, verdicts)))
+        Console(soft_wrap=True).print_json(json.dumps(_to_json(sweep, verdicts)), ensure_ascii=True)
     return 1 if any(verdict.finding for verdict in verdicts) else 0
 
 

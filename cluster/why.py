@@ -50,7 +50,7 @@ class _PostMortem:
         """Bytes of memory at the peak, and who says so."""
         try:
             cost = record.read(self.folder.record_file).cost
-        except (FileNotFoundError, record.RecordError):
+        except (OSError, record.RecordError):
             return self._peak_of_accounting()
         total = (cost.get("total") or cost).get("peak_memory_bytes")
         return total, "record"

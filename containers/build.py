@@ -14,6 +14,7 @@ from typing import Any
 
 from containers import process, runtime, settings, steps
 from containers.definition import Definition, of_recipe
+from containers.errors import naming
 from containers.images import SCHEMA, Image, Images, sha256_of
 from containers.recipe import Recipe
 from containers.runtime import ContainerError, Runtime
@@ -110,7 +111,8 @@ def _build(
     try:
         (scratch / "tmp").mkdir(mode=0o700, parents=True)
         mirror = settings.apt_mirror() if definition.needs_mirror else None
-        path.with_suffix(".def").write_text(definition.final(mirror))
+        with naming(path.with_suffix(".def")):
+            path.with_suffix(".def").write_text(definition.final(mirror))
         words = [container.path, "build", *_options(container)]
         words += settings.bind(scratch / "mnt", os.environ)
         code = process.run(
@@ -182,7 +184,8 @@ def _publish(path: Path, temporary: Path, meta: Mapping[str, Any]) -> None:
     temporary.replace(path)
     _sync(path.parent)
     said = path.with_name(f".{path.stem}.json.tmp")
-    said.write_text(json.dumps(meta, indent=1) + "\n")
+    with naming(said):
+        said.write_text(json.dumps(meta, indent=1) + "\n")
     _sync(said)
     said.replace(path.with_suffix(".json"))
     _sync(path.parent)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from containers.errors import naming
 from containers.runtime import ContainerError
 
 SCHEMA = 1
@@ -166,9 +167,10 @@ class Images:
     def _lock(self, stem: str, *, wait: bool) -> int | None:
         """Its open and locked file; None: others hold it, or have just removed it."""
         file = self.lock_file(stem)
-        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with naming(file):
+                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_same(lock, file):
                 return lock
         except BlockingIOError:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from containers.errors import naming
+
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -56,7 +58,8 @@ def run(
         _ended(process),
     ):
         for line in process.stdout or ():
-            kept.write(line)
+            with naming(log):
+                kept.write(line)
             on_line(line.rstrip())
         return process.wait()
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from containers.errors import ExpectedError
+
 Name = Literal["apptainer", "singularity"]
 
 _SYS_RESOURCE = 24  # the number of this capability, see capabilities(7)
 _STATUS = Path("/proc/self/status")
 
 
-class ContainerError(RuntimeError):
+class ContainerError(ExpectedError, RuntimeError):
     """An image cannot be built or used; says what to do."""
 
 

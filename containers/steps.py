@@ -42,7 +42,10 @@ FORGET_LABELS = "rm -f /.singularity.d/labels.json"
 
 TEST = f"python3 {FOLDER}/test.py"
 
-TOOLKIT = ("pyproject.toml", "README.md", "LICENSE", "probprec", "cluster", "containers", "jobs")
+TOOLKIT = (
+    *("pyproject.toml", "README.md", "LICENSE", "probprec_command.py"),
+    *("probprec", "cluster", "containers", "jobs"),
+)
 """What of a checkout is installed."""
 
 _END = "END_OF_FILE"

@@ -22,7 +22,8 @@ from jobs.archive_formats import (
     why_not_tar,
     why_not_zip,
 )
-from jobs.manifest import BLOCK, File, Manifest, ManifestError, Names, naming
+from jobs.errors import naming
+from jobs.manifest import BLOCK, File, Manifest, ManifestError, Names
 
 if TYPE_CHECKING:
     from types import TracebackType

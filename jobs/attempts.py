@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
+import secrets
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import files
+from jobs.errors import naming
 from jobs.sweep import Run
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,11 @@ class RunFolder:
         """
         attempts = self.path / "attempts"
         attempts.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(dir=attempts, prefix=".claim-", suffix=".tmp"))
-        place.chmod(0o755)
-        lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        place = attempts / f".claim-{secrets.token_hex(8)}.tmp"
+        place.mkdir()
+        lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o666)  # less the umask
+        with naming(place / "lock"):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         while True:
             newest = self.last_fence()
             attempt = Attempt(self, newest + 1)
@@ -161,7 +163,8 @@ class Attempt(AttemptFiles):
             return False
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                with naming(self.path / "lock"):
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
         return False

@@ -1,9 +1,15 @@
-"""The one base of all errors that the user can mend: the command line prints them and exits with 2."""
+"""Errors that are no bug: the command line prints them in one line, and exits with 1 or 2."""
+
+from containers.errors import ExpectedError, naming
+
+__all__ = ["DriftedError", "ExpectedError", "InputError", "naming"]
 
 
-class InputError(ValueError):
+class InputError(ExpectedError, ValueError):
     """What the user gave is wrong; the text says what, where, and what to do."""
 
+    exit_code = 2
 
-class DriftedError(RuntimeError):
+
+class DriftedError(ExpectedError):
     """Code, image or data are not what was submitted."""

@@ -1,18 +1,28 @@
-"""Writing files so that a reader sees all of one or nothing of it."""
+"""Writing files so that a reader sees all of one or nothing of it.
+
+Who may read and write a file is the umask's to say, and the folder's (setgid, default ACL). An error
+names the file that was to be written, not a temporary one.
+"""
 
 import errno
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from jobs.errors import naming
+
+_BY_UMASK = 0o666
+"""The mode that files are asked for: the kernel takes away what the umask says."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`: temporary file beside it, fsync, rename over what was there."""
-    temporary = _write_beside(path, content)
-    temporary.replace(path)
+    with _beside(path, content) as temporary:
+        temporary.replace(path)
     _sync_folder(path.parent)
 
 
@@ -22,11 +32,8 @@ def publish(path: Path, content: bytes) -> None:
     Raises:
         FileExistsError: something is published there already; it is left as it is.
     """
-    temporary = _write_beside(path, content)
-    try:
+    with _beside(path, content) as temporary:
         os.link(temporary, path)  # link, unlike rename, refuses an existing name
-    finally:
-        temporary.unlink()
     _sync_folder(path.parent)
 
 
@@ -37,12 +44,13 @@ def append_line(path: Path, content: Mapping[str, Any]) -> None:
     itself.
     """
     line = "\n" + json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _BY_UMASK)
     try:
         encoded = line.encode()
-        if os.write(descriptor, encoded) < len(encoded):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(descriptor)
+        with naming(path):
+            if os.write(descriptor, encoded) < len(encoded):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -77,25 +85,31 @@ def to_json(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     return (json.dumps(content, indent=indent, allow_nan=False) + "\n").encode()
 
 
-def _write_beside(path: Path, content: bytes) -> Path:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+@contextmanager
+def _beside(path: Path, content: bytes) -> Iterator[Path]:
+    """A synced temporary file beside `path` that has the content; gone in the end."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _BY_UMASK)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+        yield temporary
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -10,13 +10,12 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jobs.errors import InputError
+from jobs.errors import InputError, naming
 
 BLOCK = 1 << 20
 """Bytes that are read at once."""
@@ -192,17 +191,6 @@ def blocks_of(path: Path) -> Iterator[bytes]:
             if not block:
                 return
             yield block
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Give an OSError the name of the file that it is about: read and write know none."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sha256_of(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jobs.errors import ExpectedError
 from jobs.sweep import Run
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ PHASES = ("setup", "train", "eval", "estimate", "apply")
 """What the cost of a run is split into."""
 
 
-class RecordError(ValueError):
+class RecordError(ExpectedError, ValueError):
     """A record's file is torn, foreign, or not what its place says."""
 
 
@@ -74,15 +75,14 @@ def read(path: Path, *, run_id: str | None = None) -> Record:
 
     Raises:
         FileNotFoundError: there is none.
+        OSError: it cannot be read; nothing is known of it then.
         RecordError: the file is torn, of another schema or run, or its id is not that of its run.
     """
     from pydantic_core import from_json  # quick and strict; where runs are trained it is not there
 
     try:
         found = parse(from_json(path.read_bytes(), allow_inf_nan=False))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path}: {_reason(error)}") from None
     if run_id not in {None, found.id}:
         raise RecordError(f"{path}: is the record of run {found.id}, not of {run_id}")

@@ -143,7 +143,8 @@ def _own_files(folder: Path) -> Iterator[tuple[str, bytes]]:
                 " name the folder of your own modules in the spec: `code: [FOLDER]`"
             )
         yield path.relative_to(folder).as_posix(), text
-    small = [path for path in beside if path.stat().st_size <= _LARGEST_BESIDE]
+    seen = [path for path in beside if os.access(path, os.R_OK)]
+    small = [path for path in seen if path.stat().st_size <= _LARGEST_BESIDE]
     if sum(path.stat().st_size for path in small) <= _MOST_BESIDE:
         yield from ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in small)
 
@@ -168,7 +169,7 @@ def _plain_files(folder: Path) -> Iterator[Path]:
 def _may_hold_code(folder: Path) -> bool:
     if folder.name.startswith((".", "__pycache__")) or folder.name == "node_modules":
         return False
-    return not (folder / "pyvenv.cfg").exists()
+    return not os.access(folder / "pyvenv.cfg", os.F_OK)  # of a private folder, too
 
 
 def _bytecode(sources: Mapping[str, bytes]) -> dict[str, bytes]:

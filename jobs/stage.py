@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 
 from jobs import seal, stage_store
-from jobs.manifest import Manifest, ManifestError, naming, plain_files, sha256_of
+from jobs.errors import naming
+from jobs.manifest import Manifest, ManifestError, plain_files, sha256_of
 from jobs.stage_store import ForeignStoreError, locked, nothing
 from jobs.stage_task import NoRoomError, Task
 

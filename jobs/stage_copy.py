@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from jobs.archive import Archive, Member
-from jobs.manifest import BLOCK, File, Manifest, ManifestError, blocks_of, naming, sha256_of
+from jobs.errors import naming
+from jobs.manifest import BLOCK, File, Manifest, ManifestError, blocks_of, sha256_of
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -144,6 +144,8 @@ def of(folder: RunFolder) -> State:
             return _without_record(folder)
         except OSError as error:  # a folder in a file's place, no permission
             return _unreadable("bad_files", error, folder)
+    except OSError as error:  # it may well be whole
+        return _unreadable("bad_files", error, folder)
     except record.RecordError as error:
         return _unreadable("bad_record", error, folder)
     return _recorded(folder, found, pasts)
@@ -181,12 +183,16 @@ def _failures(pasts: Sequence[Past]) -> list[tuple[str, str | None]]:
 
 
 def _unreadable(failure: str, error: Exception, folder: RunFolder) -> State:
+    try:
+        attempts = folder.last_fence()
+    except OSError:
+        attempts = 0
     return State(
         state="failed",
         failure=failure,
         message=str(error),
         evidence=str(folder.path),
-        attempts=folder.last_fence(),
+        attempts=attempts,
     )
 
 

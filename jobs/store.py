@@ -29,6 +29,7 @@ sweeps/NAME/
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ from typing import Any
 
 from jobs import files
 from jobs.attempts import RunFolder
-from jobs.errors import InputError
+from jobs.errors import InputError, naming
 from jobs.submissions import Submission
 from jobs.sweep import Sweep
 
@@ -95,14 +96,17 @@ class Store:
         """
         try:
             return Sweep.from_json(json.loads(self.sweep_file.read_bytes()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.root} is no sweep: it has no {self.sweep_file.name}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.sweep_file} cannot be read: {error}") from None
 
     def exists(self) -> bool:
-        """Whether a sweep has been submitted here."""
-        return self.sweep_file.is_file()
+        """Whether a sweep has been submitted here; OSError if that cannot be looked at."""
+        try:
+            return stat.S_ISREG(self.sweep_file.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def save(self, sweep: Sweep) -> None:
         """Write what is asked for; a sweep may be edited and submitted again."""
@@ -157,11 +161,12 @@ class Store:
         folder = self.root / "submissions"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with naming(folder / "lock"):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    on_wait()
+                    fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
 
     def folders(self) -> Iterator[RunFolder]:

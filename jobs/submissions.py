@@ -26,6 +26,10 @@ class Submission:
         content: dict[str, Any] = json.loads(self.file.read_bytes())
         return content
 
+    def owner(self) -> int:
+        """The uid of whoever made it: the jobs are theirs."""
+        return self.file.stat().st_uid
+
     def part(self, kind: PartKind, first: int) -> "Part":
         """The array that begins with task `first`, or the feeder that will send it."""
         return Part(self.folder, kind, first)

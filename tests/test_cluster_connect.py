@@ -56,3 +56,24 @@ def test_the_sweep_of_a_run(tmp_path):
         connect.find_sweep(tmp_path, "zz")
     with pytest.raises(InputError, match="no sweep below"):
         connect.find_sweep(tmp_path / "none", runs[42])
+
+
+def test_a_sweep_that_cannot_be_read_is_no_matter_for_the_others():
+    """As somebody's private one in a root of many, or a damaged one."""
+    with short_folder() as root:
+        make_sweep(root / "mine", seeds=[42], is_recorded=lambda _: False)
+        run = Store(root / "mine").sweep().runs[0].run.id
+        for name in ("damaged", "private"):
+            (root / name).mkdir()
+            (root / name / "sweep.json").write_text("torn {")
+        (root / "private").chmod(0)
+        root.chmod(0o755)
+        user = os.geteuid()
+        os.seteuid(65534 if user == 0 else user)
+        try:
+            assert connect.find_sweep(root, run).root == root / "mine"
+            with pytest.raises(InputError, match=r"cannot be read: damaged, private\)"):
+                connect.find_sweep(root, "zz")
+        finally:
+            os.seteuid(user)
+            (root / "private").chmod(0o700)

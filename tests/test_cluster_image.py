@@ -1,7 +1,10 @@
 """The commands `build` and `image`: what they print, what they refuse, what they leave alone."""
 
+import errno
+import fcntl
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -339,3 +342,20 @@ def test_print(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "\nFrom: a:1\n" in capsys.readouterr().out
     assert run("build", tmp_path / "Dockerfile", "--print", "dockerfile") == 2
     assert not (tmp_path / "images").exists()
+
+
+def test_prune_where_there_are_no_locks(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """One line, and nothing is removed."""
+
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    assert run("image", "prune", "--images", images, "--root", tmp_path / "sweeps") == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "this file system has no locks" in said
+    assert len(Images(images).all()) == 3

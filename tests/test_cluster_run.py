@@ -1,9 +1,12 @@
 """From a spec to records, with the real command, real processes and real training."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -11,11 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from cluster import run
+from cluster.submit import Receipt
+from cluster.watch import Watch
 from jobs.datasets import find
 from jobs.store import Store
 from tests import trainer
-from tests.helpers import LONG, probprec, wait_for
+from tests.helpers import LONG, probprec, short_folder, wait_for
+from tests.make_sweep import make_sweep
 
 SPEC = """\
 problems: [digits_mlp]
@@ -413,6 +421,80 @@ def test_a_killed_launcher_is_lost_and_its_training_dies(site):
 
     report = json.loads(probprec("status", "long", "--json", cwd=site.folder, check=1).stdout)
     assert report["states"] == {"lost": 1, "pending": 1}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a file system of its own takes root")
+def test_what_keeps_runs_from_being_begun_is_said(tmp_path):
+    """Their workers cannot even write it down where the disk is full."""
+    sweep = make_sweep(tmp_path / "small", is_recorded=lambda _: False).sweep()
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "probprec", full], check=True)
+    try:
+        with (full / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        ids = [planned.run.id for planned in sweep.runs]
+        receipt = Receipt(
+            store=Store(full / "small"), submitted=dict.fromkeys(ids, 0), done=(), running=()
+        )
+        found = Watch(sweep, receipt).look()
+        console = Console(file=io.StringIO(), width=200)
+        with pytest.raises(OSError, match="No space left") as told:
+            run._require_begun(receipt, found, console)
+    finally:
+        subprocess.run(["umount", "--lazy", full], check=True)
+
+    assert told.value.filename.startswith(f"{full}/small/runs/{ids[0]}/")
+    assert console.file.getvalue().startswith(f"{len(ids)} runs could not be begun")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="to be two other users takes root")
+def test_a_colleague_retries_what_failed():
+    """In a folder of their group, by the umask alone: nobody changes a mode by hand."""
+    with short_folder() as folder:
+        os.chown(folder, 65533, 65530)
+        folder.chmod(0o2775)
+        python = write(folder, "python", "#!/bin/sh\nexit 1\n")
+        python.chmod(0o755)
+        write(folder, "light.yaml", f"engine: local\npython: {python}\nthreads: 1\n")
+        write(folder, "small.yaml", SPEC)
+        words = ["run", "small.yaml", "--on", "./light.yaml"]
+        assert "exit code 1 without a report" in as_colleague(65533, *words, cwd=folder, check=1)
+        store = Store(folder / "sweeps" / "small")
+        write(folder, "python", f'#!/bin/sh\nexec {sys.executable} {trainer.__file__} "$@"\n')
+        as_colleague(65534, "retry", "small", "--failed", cwd=folder)
+        runs = [store.run(planned.run.id) for planned in store.sweep().runs]
+        wait_for(lambda: all(one.record_file.exists() for one in runs), what="all records")
+
+        assert {one.record_file.stat().st_uid for one in runs} == {65534}
+        assert "next: probprec collect" in as_colleague(65533, "status", "small", cwd=folder)
+        as_colleague(65533, "collect", "small", cwd=folder)
+        as_colleague(65534, "collect", "small", cwd=folder)
+        modes = {path: path.stat().st_mode for path in store.root.rglob("*")}
+        assert all(mode & stat.S_IWGRP for mode in modes.values()), modes
+
+
+def as_colleague(user, *words, cwd, check=0):
+    """What the command prints to a user of the group 65530 whose umask is 002.
+
+    They may read all: Python itself may lie in root's home. What they may write is as for everybody.
+    """
+    capability = "+dac_read_search"
+    who = [f"--reuid={user}", "--regid=65530", "--clear-groups"]
+    may = [f"--inh-caps={capability}", f"--ambient-caps={capability}"]
+    done = subprocess.run(
+        ["setpriv", *who, *may, sys.executable, "-m", "cluster.cli", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path(trainer.__file__).parent.parent)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=0o002,
+    )
+    assert done.returncode == check, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize(

@@ -383,3 +383,46 @@ def test_what_the_queue_shows_as_over_is_over_however_lately_it_was_sent(fake):
 
     assert (found.state.state, found.state.failure) == ("failed", "cancelled")
     assert not found.is_live
+
+
+GREETING = "echo '*** maintenance | on | Monday | from | 8 | to | 12 | o.clock ***'; echo 2026"
+
+
+def test_what_a_site_prints_around_is_no_job(fake):
+    """A wrapper of squeue and sacct greets on stdout."""
+    fake.queue(("100_0", "PENDING", "Priority"))
+    fake.accounting([{"JobID": "100_1", "State": "TIMEOUT"}])
+    for name in ("squeue", "sacct"):
+        fake.command(name, f"{GREETING}; cat {fake.folder / name}.txt; {GREETING}")
+    fake.claim(1, "100_1").release()
+
+    found = standing.look(fake.store)
+    assert [one.state.state for one in found.runs[:2]] == ["pending", "failed"]
+    assert found.runs[1].state.failure == "timeout"
+
+
+def test_names_of_jobs_may_be_of_any_encoding(fake):
+    fake.command("squeue", r"printf '100|0|1000|PENDING|Priority||normal|Gr\374\337e\n'")
+
+    assert standing.look(fake.store).runs[0].state.state == "pending"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+def test_a_command_that_cannot_be_started_is_an_answer_that_is_missing(fake, monkeypatch, mode):
+    """A wrapper that is not to be executed, or has no first line that says by what."""
+    (fake.bin / "squeue").write_bytes(b"\x00no program")
+    (fake.bin / "squeue").chmod(mode)
+    monkeypatch.setenv("PATH", str(fake.bin))
+
+    look = standing.look(fake.store)
+    assert look.queue.unknown is not None
+    assert "squeue: " in look.notes[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_the_jobs_are_those_of_whoever_sent_them(fake):
+    os.chown(fake.jobs[100].file, 65534, -1)
+    fake.queue()
+    standing.look(fake.store)
+
+    assert "--user=0,65534" in fake.calls("squeue")[-1]

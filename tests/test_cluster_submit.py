@@ -107,3 +107,48 @@ def test_a_cap_of_a_qos_counts_its_own_jobs(tmp_path, monkeypatch, capsys, where
 
     report = json.loads(capsys.readouterr().out)
     assert sum(len(job["runs"]) for job in report["jobs"]) == sent_now
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "echo 'Welcome to the cluster'; echo '900;here'; echo 'see you'",
+        "echo 'Submitted batch job 900'",
+        "echo '  900  '",
+    ],
+)
+def test_what_a_site_prints_around_the_job_is_passed_over(tmp_path, monkeypatch, said):
+    fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
+    fake.queue()
+    fake.command("sbatch", said)
+
+    assert sent(fake) == [0, 1, 2, 3]
+    assert fake.store.submissions()[0].parts("chunk")[0].job_id() == 900
+
+
+@pytest.mark.parametrize("said", ["echo 'thank you'", "echo 2026; echo 900"])
+def test_a_job_that_sbatch_does_not_name_is_looked_for(tmp_path, monkeypatch, said):
+    """It may have been taken: what was written down stays, and the queue knows the token."""
+    fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
+    fake.queue()
+    fake.command("sbatch", said)
+    with pytest.raises(slurm.UnreachableError, match="instead of a job id; the next command"):
+        sent(fake)
+    part = fake.store.submissions()[0].parts("chunk")[0]
+    token = part.content()["token"]
+    lines = [f"900|{task}|90{task}|PENDING|None||normal|{token}" for task in range(4)]
+    fake.command("squeue", "; ".join(f"echo '{line}'" for line in lines))
+
+    assert sent(fake) == []
+    assert part.job_id() == 900
+
+
+def test_a_record_that_cannot_be_read_now_stays(fake):
+    """Only what was read and found torn is set aside."""
+    fake.claim(0, "100_0").release()
+    folder = fake.store.run(fake.runs[0].id)
+    folder.record_file.symlink_to(folder.record_file.name)  # a loop: reading it fails
+    fake.queue(*[(f"100_{index}", "PENDING") for index in (1, 2, 3)])
+    sent(fake)
+
+    assert folder.record_file.is_symlink()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from containers import steps
 from jobs import inside
 from jobs.datasets.catalog import DATASETS
 from jobs.sweep import Run
@@ -243,6 +244,10 @@ def test_the_wheel_holds_the_four_packages():
         "containers",
         "jobs",
     ]
+    assert project["project"]["scripts"] == {"probprec": "probprec_command:main"}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"probprec_command.py": "probprec_command.py"}
+    assert {*wheel["packages"], *wheel["force-include"]} < set(steps.TOOLKIT)  # into images
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
@@ -253,3 +258,33 @@ def test_links_in_the_documents_lead_somewhere():
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
             if "://" not in target:
                 assert (ROOT / target).exists(), f"{document.name}: {target}"
+
+
+INSIDE = {
+    "CheckpointError",
+    "ClaimedError",
+    "DivergedError",
+    "DriftedError",
+    "GpuMissingError",
+    "InterruptionError",
+    "NoSuchClassError",
+    "NodeError",
+    "StaleAttemptError",
+    "TraceError",
+    "UnusableDataError",
+}
+"""Errors that are caught where they are meant for: in a launcher, a training, the command itself."""
+
+
+def test_expected_errors_have_one_base():
+    """Whatever else we raise by a name of its own reaches the user as one line."""
+    bases = {}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
+                bases[node.name] = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+    expected = {"ExpectedError", "OSError"}
+    for _ in bases:
+        expected |= {name for name, of in bases.items() if of & expected}
+
+    assert {name for name in bases if not name.startswith("_")} - expected == INSIDE

@@ -1,11 +1,14 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from jobs import files
+from jobs.attempts import RunFolder
 
 
 def test_a_line_that_is_not_written_as_a_whole_is_an_error(tmp_path, monkeypatch):
@@ -89,3 +92,47 @@ def test_json_has_no_nan():
 
 def test_lines_of_a_missing_file(tmp_path):
     assert files.read_lines(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_the_umask_says_who_may_read_and_write(tmp_path, mask, mode):
+    """Files and the folder of an attempt, which keeps what its own folder says of groups."""
+    tmp_path.chmod(0o2700)
+    before = os.umask(mask)
+    try:
+        files.write_atomically(tmp_path / "written", b"1")
+        files.publish(tmp_path / "published", b"1")
+        files.append_line(tmp_path / "appended", {})
+        attempt = RunFolder(tmp_path / "run").claim()
+    finally:
+        os.umask(before)
+    attempt.release()
+    made = [*(tmp_path / name for name in ("written", "published", "appended"))]
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in [*made, attempt.path / "lock"]}
+
+    assert modes == dict.fromkeys(("written", "published", "appended", "lock"), mode)
+    assert attempt.path.stat().st_mode & 0o7777 == 0o2777 & ~mask
+
+
+@pytest.mark.parametrize(
+    ("write", "module", "at"),
+    [
+        (files.write_atomically, os, "open"),
+        (files.write_atomically, os, "fsync"),
+        (files.write_atomically, Path, "replace"),
+        (files.publish, os, "fsync"),
+        (files.publish, os, "link"),
+    ],
+)
+def test_an_error_names_what_was_to_be_written(tmp_path, monkeypatch, write, module, at):
+    """Not a temporary name that nobody knows, and not nothing."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, at, full)
+    with pytest.raises(OSError, match="No space left") as told:
+        write(tmp_path / "a.json", b"1")
+
+    assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(tmp_path / "a.json"))
+    assert list(tmp_path.iterdir()) == []

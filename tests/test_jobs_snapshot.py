@@ -199,3 +199,14 @@ def test_a_home_directory_is_no_folder_of_code(tmp_path, own, monkeypatch):
     monkeypatch.setattr(snapshot, "_MOST_FILES", 1)
     with pytest.raises(InputError, match=r"code: \[FOLDER\]"):
         snapshot.take(tmp_path / "code", (str(own),), [make_run(optimizer="my_opt:Mine")])
+
+
+def test_what_an_editor_or_a_shell_left_is_no_code(tmp_path, own):
+    """A lock of Emacs is a link to nowhere, and reading a pipe would never end."""
+    before = snapshot.take(tmp_path / "before", [str(own)], [make_run(optimizer="mine.Own")])
+    (own / ".#mine.py").symlink_to("somebody@host.123:456")
+    os.mkfifo(own / "pipe.py")
+    (own / "folder.py").mkdir()
+    after = snapshot.take(tmp_path / "after", [str(own)], [make_run(optimizer="mine.Own")])
+
+    assert after.sha256 == before.sha256

@@ -1,7 +1,10 @@
 """Every state has its evidence; vanished is not completed; a torn record is no record."""
 
 import dataclasses
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -279,3 +282,17 @@ def test_the_end_of_a_long_progress(folder):
 
     assert lines[-1]["epoch"] == 399
     assert 50 < len(lines) < 400
+
+
+def test_a_record_that_cannot_be_read_now_is_not_torn(folder, monkeypatch):
+    """It may be whole: it must not be set aside."""
+    folder.record_file.write_text(json.dumps(make_record()))
+
+    def shaky(_path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "record.json")
+
+    monkeypatch.setattr(Path, "read_bytes", shaky)
+    found = state.of(folder)
+
+    assert (found.state, found.failure) == ("failed", "bad_files")
+    assert "Input/output error" in (found.message or "")

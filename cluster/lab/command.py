@@ -66,7 +66,7 @@ def status(folder: Path | None = None, *, as_json: bool = False) -> int:
     lab = Lab(folder)
     found = lab.status()
     if as_json:
-        Console(soft_wrap=True, highlight=False).print_json(json.dumps(found))
+        Console(soft_wrap=True, highlight=False).print_json(json.dumps(found), ensure_ascii=True)
     else:
         table = Table(title=f"lab in {lab.folder}", title_justify="left")
         table.add_column("daemon")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cluster.lab import processes
 from cluster.lab.conf import Place, node_port
-from cluster.lab.processes import Process
+from cluster.lab.processes import LabError, Process
 from cluster.lab.settings import Settings
 from jobs.errors import InputError
 
@@ -54,7 +54,7 @@ def start(place: Place, daemon: str, *, first: bool = False) -> Process:
     """Start one daemon and wait until it listens; `first`: the controller has no state yet.
 
     Raises:
-        RuntimeError: it ended, or did not listen in time; the text has the end of its log.
+        LabError: it ended, or did not listen in time; the text has the end of its log.
     """
     folder = place.folder
     process = processes.start(
@@ -74,7 +74,7 @@ def start(place: Place, daemon: str, *, first: bool = False) -> Process:
             time.sleep(0.01)
     if process is None or not listens():
         log = log_file(folder, daemon).read_text(errors="replace").splitlines()
-        raise RuntimeError(f"lab: {daemon} did not start: " + "\n".join(log[-8:]))
+        raise LabError(f"lab: {daemon} did not start: " + "\n".join(log[-8:]))
     return process
 
 
@@ -158,7 +158,7 @@ def free_ports(count: int) -> int:
         first = 20_000 + 80 * random.SystemRandom().randrange(150)
         if all(_is_free(port) for port in range(first, first + count)):
             return first
-    raise RuntimeError("lab: no free ports between 20000 and 32000")
+    raise LabError("lab: no free ports between 20000 and 32000")
 
 
 def _is_free(port: int) -> bool:

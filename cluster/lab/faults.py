@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cluster.lab import daemons, mounts, processes, slow
 from cluster.lab.base import Base
+from cluster.lab.processes import LabError
 from jobs.errors import InputError
 
 FILLER = ".filled-by-the-lab"
@@ -183,7 +184,7 @@ class Faults(Base):
         while not ready.exists():
             if process is None or not processes.is_alive(process):
                 log = daemons.log_file(self.folder, slow.NAME).read_text()
-                raise RuntimeError(f"lab: slow did not start: {log[-500:]}")
+                raise LabError(f"lab: slow did not start: {log[-500:]}")
             time.sleep(0.01)
 
     def wait_for(self, job: str, *states: str, seconds: float = 60) -> str:

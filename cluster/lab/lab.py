@@ -12,7 +12,7 @@ from typing import Any
 
 from cluster.lab import cgroups, conf, daemons, database, mounts, processes
 from cluster.lab.faults import Faults
-from cluster.lab.processes import Process
+from cluster.lab.processes import LabError, Process
 from cluster.lab.settings import Settings
 from jobs.errors import InputError
 
@@ -31,7 +31,7 @@ class Lab(Faults):
 
         Raises:
             InputError: it is up already, packages are missing, or the settings make no sense.
-            RuntimeError: a daemon did not start; the text has the end of its log.
+            LabError: a daemon did not start; the text has the end of its log.
         """
         settings.check()
         daemons.require_packages(settings)
@@ -52,7 +52,7 @@ class Lab(Faults):
 
         Raises:
             InputError: the folder is no lab.
-            RuntimeError: processes do not die (they hang in the kernel).
+            LabError: processes do not die (they hang in the kernel).
         """
         state: dict[str, Any] | None = None
         if self.folder.exists():
@@ -165,14 +165,14 @@ class Lab(Faults):
         deadline = time.monotonic() + seconds
         while set((nodes := self._nodes()).values()) != {"idle"}:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"lab: the nodes do not become idle: {nodes}")
+                raise LabError(f"lab: the nodes do not become idle: {nodes}")
             time.sleep(0.02)
 
     def _kill_everything(self, hidden: Callable[[], list[int]], seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds
         while left := processes.of_lab(self.folder, also=hidden()):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"lab: processes that do not die: {[one.pid for one in left]}")
+                raise LabError(f"lab: processes that do not die: {[one.pid for one in left]}")
             for process in left:
                 processes.send(process, signal.SIGKILL)
             processes.wait_gone(left, 1)

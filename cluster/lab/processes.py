@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.lab import slow
+from jobs.errors import ExpectedError
 
 PROC = Path("/proc")
 DAEMONS = frozenset(
@@ -30,6 +31,10 @@ DAEMONS = frozenset(
         slow.NAME,
     }
 )
+
+
+class LabError(ExpectedError, RuntimeError):
+    """The lab, or a process of it, does not do what it should; says what, and the end of its log."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from jobs.archive import Archive, of_archive
 from jobs.datasets import DataError
 from jobs.datasets.catalog import DATASETS, Dataset
 from jobs.datasets.find import locate, read_verified
-from jobs.errors import InputError
+from jobs.errors import InputError, naming
 from jobs.manifest import File, Manifest, ManifestError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -196,7 +196,7 @@ def manifest_of_dataset(name: str, folder: Path) -> Manifest:
         raise DataError(f"{folder}: no {', '.join(missing)}; {DATASETS[name].title} has them")
     found = []
     for path in filter(None, paths.values()):
-        with manifest.naming(path):
+        with naming(path):
             sha256 = seal.known_sha256(path)
         found.append(File(path=path.name, size=path.stat().st_size, sha256=sha256))
     return Manifest.of(found)

@@ -130,6 +130,8 @@ def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
         return Result.of(planned, history.read_record(folder)[0])
     except FileNotFoundError:
         return Unsettled(planned=planned, state=_state_of(folder))
+    except OSError as error:  # it may well be whole
+        return Unsettled(planned=planned, state=_unreadable("bad_files", error, path))
     except record.RecordError as error:
         return Unsettled(planned=planned, state=_unreadable("bad_record", error, path))
 
@@ -198,7 +200,7 @@ class _Surroundings:
             return
         try:
             copy = record.read(path)
-        except (FileNotFoundError, record.RecordError) as error:
+        except (OSError, record.RecordError) as error:
             self.findings.append(f"{name} is no record: {error}; not counted")
             return
         if copy.id not in self.recorded:

@@ -1,0 +1,34 @@
+"""Standard output as it really is: it may be closed, full, or of an encoding that lacks characters."""
+
+import codecs
+import os
+import sys
+
+_PLAIN = {"±": "+-", "━": "=", "…": "..."}
+"""How characters of our own are written where they are lacking; others as Python escapes them."""
+
+
+def prepare() -> None:
+    """Make standard output and error take any text; where one is closed, text goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # as after `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - until the end
+    codecs.register_error("plain", _plain)
+    if getattr(sys.stdout, "errors", "") == "strict" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="plain")
+
+
+def drop_rest() -> None:
+    """Let text that standard output cannot get rid of go nowhere: nobody complains again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    escaped = (_PLAIN.get(one) or one.encode("ascii", "backslashreplace").decode() for one in text)
+    return "".join(escaped), error.end
