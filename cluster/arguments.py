@@ -1,6 +1,7 @@
 """The arguments of the command `probprec`; argparse only, so that `--help` is quick."""
 
 import argparse
+import json
 from pathlib import Path
 
 from cluster.options import AddParser, add_json, add_root, positive
@@ -72,13 +73,12 @@ def _add_start_commands(add: AddParser) -> None:
             help="where: a profile's name (configs/clusters/NAME.yaml) or file (default: local,"
             " this machine)",
         )
+        _add_only(command)
         command.add_argument(
-            "--only",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="only some runs, by problem, optimizer, seed, cell or run,"
-            " e.g. --only seed=42..44 --only optimizer=SGD; may be repeated",
+            "--replace",
+            action="store_true",
+            help="even if the sweep of that name loses records or running jobs, or is another file's;"
+            " records stay on disk and count no more",
         )
         command.add_argument(
             "--workers",
@@ -148,6 +148,13 @@ def _add_repair_commands(add: AddParser) -> None:
         "--exclude-bad-nodes", action="store_true", help="not on nodes that fail what others pass"
     )
     retry.add_argument("--on", metavar="PROFILE", help="where (default: as the last time)")
+    redo = add("redo", help="run again with today's code; what there is is set aside, not deleted")
+    _add_sweep(redo)
+    _add_only(redo)
+    redo.add_argument(
+        "--dry-run", action="store_true", help="show what would be set aside; write nothing"
+    )
+    redo.add_argument("--on", metavar="PROFILE", help="where (default: as the last time)")
     cancel = add("cancel", help="cancel a sweep's jobs, or some runs")
     _add_sweep(cancel)
     cancel.add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
@@ -181,6 +188,17 @@ def _add_sweep(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
+def _add_only(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only some runs, by problem, optimizer, seed, cell or run,"
+        " e.g. --only seed=42..44 --only optimizer=SGD; may be repeated",
+    )
+
+
 def _add_spec(command: argparse.ArgumentParser) -> None:
     command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
     command.add_argument(
@@ -189,5 +207,14 @@ def _add_spec(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a value, e.g. --set epochs=2 --set optimizers.SGD.lr=0.1; may be repeated",
+        help="override a value, e.g. --set epochs=2 --set optimizers.SGD.lr=0.1; may be repeated;"
+        " what changes runs makes a sweep of its own, e.g. NAME@epochs=2",
+    )
+    command.add_argument(
+        "--name",
+        dest="overrides",
+        action="append",
+        type=lambda text: f"name={json.dumps(text)}",
+        metavar="NAME",
+        help="the sweep's name (default: the spec's; with --set one that tells what it changes)",
     )

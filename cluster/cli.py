@@ -80,6 +80,7 @@ def _start(command: str, options: argparse.Namespace) -> int:
         root=options.root,
         on=options.on,
         only=options.only,
+        replace=options.replace,
         workers=options.workers,
         threads=options.threads,
         as_json=options.json,
@@ -114,7 +115,23 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
         from cluster.cancel import cancel
 
         return cancel(store, options.runs, as_json=options.json)
+    return _again(command, store, options)
+
+
+def _again(command: str, store: "Store", options: argparse.Namespace) -> int:
     from cluster import profile
+
+    place = profile.load(options.on) if options.on else None
+    if command == "redo":
+        from cluster.redo import redo
+
+        return redo(
+            store,
+            only=options.only,
+            profile=place,
+            dry_run=options.dry_run,
+            as_json=options.json,
+        )
     from cluster.retry import retry
 
     return retry(
@@ -125,7 +142,7 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
         mem=options.mem,
         time=options.time,
         exclude_bad_nodes=options.exclude_bad_nodes,
-        profile=profile.load(options.on) if options.on else None,
+        profile=place,
         as_json=options.json,
     )
 

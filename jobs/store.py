@@ -2,6 +2,7 @@
 
 sweeps/NAME/
   sweep.json                 what was asked for: every run, in order (`Sweep.to_json`)
+  replaced/0001.json         what had been asked for before `--replace`
   code/SHA.zip               the code that the runs use, as it was when they were submitted
   manifests/SHA.json         each data set, byte for byte, as it was when runs were submitted
   submissions/
@@ -22,6 +23,9 @@ sweeps/NAME/
       checkpoint-a.pt, -b.pt two generations, by turns
       outcome.json           what the training found, before it is published
       error.json             why the training ended early
+    attempts/0002/           no attempt: what `redo` set aside took this fence, and lies in it
+      set-aside.json         who set it aside, when and why
+      record.json            the run's record until then
   collected/                 tables (`probprec collect`)
   figures/                   figures (`probprec plot`)
 """
@@ -42,6 +46,7 @@ from jobs.sweep import Sweep
 
 _SWEEP_PARTS = {
     "sweep.json",
+    "replaced",
     "code",
     "manifests",
     "submissions",
@@ -108,6 +113,13 @@ class Store:
         """Write what is asked for; a sweep may be edited and submitted again."""
         self.runs.mkdir(parents=True, exist_ok=True)
         files.write_atomically(self.sweep_file, files.to_json(sweep.to_json(), indent=1))
+
+    def keep_definition(self) -> None:
+        """Keep what is asked for under the next number, before something else is."""
+        folder = self.root / "replaced"
+        folder.mkdir(exist_ok=True)
+        number = 1 + sum(path.stem.isdecimal() for path in folder.glob("*.json"))
+        files.publish(folder / f"{number:04d}.json", self.sweep_file.read_bytes())
 
     @property
     def code(self) -> Path:
