@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from cluster.options import AddParser, add_json, add_root, positive
+from cluster.options import AddParser, Parser, add_json, add_root, positive
 from cluster.site_arguments import add_site_commands
 
 _EPILOG = """\
@@ -29,7 +29,7 @@ on a cluster:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog="probprec",
         description="Benchmark deep-learning optimizers: one YAML file in, one table and the figures out.",
         epilog=_EPILOG,
@@ -101,6 +101,9 @@ def _add_start_commands(add: AddParser) -> None:
 
 
 def _add_watch_commands(add: AddParser) -> None:
+    ls = add("ls", help="show all sweeps: how they stand by their files, their age and size")
+    add_root(ls)
+    add_json(ls)
     status = add("status", help="show how a sweep stands")
     _add_sweep(status)
     status.add_argument("--watch", action="store_true", help="look again until all is over")

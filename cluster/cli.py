@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.arguments import parser
@@ -48,10 +47,12 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _on_spec(command, options)
     if command in {"run", "submit"}:
         return _start(command, options)
-    if command == "lab":
-        return _lab(options)
-    if command in {"doctor", "build", "image", "data"}:
+    if command in {"doctor", "build", "image", "data", "lab"}:
         return _on_site(command, options)
+    if command == "ls":
+        from cluster.sweeps import ls
+
+        return ls(options.root, as_json=options.json)
     if command in {"logs", "why"}:
         return _on_run(command, options)
     return _on_sweep(command, options)
@@ -157,10 +158,9 @@ def _results(command: str, store: "Store", options: argparse.Namespace) -> int:
 
 def _store(options: argparse.Namespace) -> "Store":
     """A sweep is named by its folder's path, or by its name below the root."""
-    from jobs.store import Store
+    from cluster.sweeps import find
 
-    store = Store(Path(options.sweep))
-    return store if store.exists() else Store(options.root / options.sweep)
+    return find(options.root, options.sweep, options.command)
 
 
 def _on_site(command: str, options: argparse.Namespace) -> int:
@@ -174,7 +174,7 @@ def _on_site(command: str, options: argparse.Namespace) -> int:
         return build(options.recipe, options.images, show=options.show, as_json=options.json)
     if command == "image":
         return _image(options)
-    return _data(options)
+    return _lab(options) if command == "lab" else _data(options)
 
 
 def _image(options: argparse.Namespace) -> int:

@@ -60,7 +60,7 @@ def redo(
         if not dry_run:
             _set_aside(store, old, " ".join(["redo", *(f"--only {text}" for text in only)]))
     receipt = None if dry_run else _send(sweep, store, place, again)
-    _show(Console(stderr=as_json, soft_wrap=as_json), store, again, old, receipt)
+    _show(Console(stderr=as_json, soft_wrap=True), store, again, old, receipt)
     if as_json:
         content = _to_json(again, old, receipt) | {"slurm_calls": slurm.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
@@ -134,9 +134,9 @@ def _show(
     old: Sequence[PlannedRun],
     receipt: Receipt | None,
 ) -> None:
-    would = " would be" if receipt is None else ""
-    said = f"{store.root}: {len(again)} runs{would} run again; {len(old)} of them have left"
-    console.print(Text(f"{said} records or attempts, which{would or ' are'} set aside:"))
+    would = "would be" if receipt is None else "are"
+    said = f"{store.root}: {len(again)} runs begin again; what {len(old)} of them left {would}"
+    console.print(Text(f"{said} set aside{':' if old else ''}"))
     for line in definition.summary(old):
         console.print(Text(line))
     if receipt is None:

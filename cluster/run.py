@@ -18,6 +18,7 @@ from cluster import (
     sealing,
     slurm,
     status,
+    sweeps,
     watch,
 )
 from cluster.profile import Profile
@@ -104,6 +105,7 @@ def dry_run(request: Request) -> int:
 
 
 def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[PlannedRun], bool]]:
+    sweeps.require_no_sweep(request.spec, request.root)
     sweep = spec.load(request.spec, request.overrides)
     chosen = selection(sweep, request.only)
     place = profile.load(request.on)

@@ -34,7 +34,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,15 @@ class Store:
             raise StoreError(f"{self.root} is no sweep: it has no {self.sweep_file.name}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.sweep_file} cannot be read: {error}") from None
+
+    def size(self) -> int:
+        """Bytes of all files in the folder, but for what cannot be looked into."""
+        total = 0
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                with suppress(OSError):  # gone by now
+                    total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - quick
+        return total
 
     def exists(self) -> bool:
         """Whether a sweep has been submitted here."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells, count
+from jobs.spec.file_kind import require_kind
 from jobs.spec.mistakes import Mistake, Place, SpecError
 from jobs.spec.model import parse_seeds
 from jobs.spec.naming import named_with
@@ -42,6 +43,7 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
         SpecError: with every mistake there is.
     """
     tree = read_tree(path, overrides)
+    require_kind(tree.root, "spec", path)
     spec, mistakes = read_shape(tree.root)
     code = tuple(_folders(tree, path))
     context = Context(tree.root, spec, tree.sources, bool(overrides), code)
@@ -59,6 +61,16 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     _check_runs(context, kept)
     _stop_if_wrong(context)
     return _plan(context, tree, name, kept, seeds)
+
+
+def name_of(path: Path) -> str:
+    """What the sweep of the spec in `path` is called, even if there are mistakes in it.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    entry = read_tree(path, ()).root.entries.get("name")
+    return str(to_data(entry.node)) if entry else path.stem
 
 
 def _stop_if_wrong(context: Context) -> None:
