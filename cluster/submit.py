@@ -95,9 +95,7 @@ def submit(
         known = queue.repair(store)
         if not may_replace:
             sweep = definition.admitted(sweep, store, known)
-        elif store.exists():
-            store.keep_definition()
-        store.save(sweep)
+        store.save(sweep, keep_former=may_replace)
         done, running, missing = _sort(sweep, store, known)
         wanted = [planned for planned in missing if chosen(planned)]
         if not wanted:

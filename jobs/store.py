@@ -118,17 +118,19 @@ class Store:
         """Whether a sweep has been submitted here."""
         return self.sweep_file.is_file()
 
-    def save(self, sweep: Sweep) -> None:
-        """Write what is asked for; a sweep may be edited and submitted again."""
-        self.runs.mkdir(parents=True, exist_ok=True)
-        files.write_atomically(self.sweep_file, files.to_json(sweep.to_json(), indent=1))
+    def save(self, sweep: Sweep, *, keep_former: bool = False) -> None:
+        """Write what is asked for; a sweep may be edited and submitted again.
 
-    def keep_definition(self) -> None:
-        """Keep what is asked for under the next number, before something else is."""
-        folder = self.root / "replaced"
-        folder.mkdir(exist_ok=True)
-        number = 1 + sum(path.stem.isdecimal() for path in folder.glob("*.json"))
-        files.publish(folder / f"{number:04d}.json", self.sweep_file.read_bytes())
+        With `keep_former`, what was asked for so far is kept, if it was something else.
+        """
+        self.runs.mkdir(parents=True, exist_ok=True)
+        content = files.to_json(sweep.to_json(), indent=1)
+        if keep_former and self.exists() and (former := self.sweep_file.read_bytes()) != content:
+            folder = self.root / "replaced"
+            folder.mkdir(exist_ok=True)
+            numbers = (int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal())
+            files.publish(folder / f"{max(numbers, default=0) + 1:04d}.json", former)
+        files.write_atomically(self.sweep_file, content)
 
     @property
     def code(self) -> Path:
