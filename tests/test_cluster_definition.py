@@ -4,12 +4,15 @@ import json
 import os
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cluster import advice, cli, definition
 from cluster.definition import is_taken_over
+from cluster.queue import Queue
+from jobs.errors import InputError
 from jobs.spec import load
 from jobs.store import Store
 from tests.fake_slurm import FakeSlurm
@@ -170,11 +173,12 @@ def test_what_a_worker_here_will_come_to_is_not_dropped(tmp_path, monkeypatch):
     attempt = folder.claim()
     folder.note("claimed", fence=1, host="here", pid=1, submission=1)
     fake.claim(3, "100_3").release()
-    found = definition.standing.of_runs(fake.store, fake.sweep, definition.Queue())
+    fewer = replace(fake.sweep, runs=(fake.sweep.runs[0], fake.sweep.runs[3]))
 
-    waiting = definition.waiting_here(fake.store, found)
-    assert waiting == {run.id for run in fake.runs[1:3]}
+    with pytest.raises(InputError, match=r"2 runs that wait or run:\n  digits SGD, seed 1..2\n"):
+        definition.admitted(fewer, fake.store, Queue())
     attempt.release()
+    assert definition.admitted(fewer, fake.store, Queue()) == fewer
 
 
 def test_many_are_folded(place, capsys):

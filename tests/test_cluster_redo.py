@@ -99,6 +99,10 @@ def test_what_was_set_aside_waits_for_its_first_attempt(fake, capsys):
 
     assert (found.state, found.failure, found.epoch) == ("pending", None, None)
     assert "set aside by" in found.evidence
+    attempt = fake.claim(2, "900_0", submission=2)
+    found = state.of(folder(fake, 2))
+    assert (found.state, found.epoch, found.step) == ("running", None, None)
+    attempt.release()
 
 
 def test_nothing_of_the_old_life_comes_into_the_new_one(fake, capsys):
