@@ -134,7 +134,7 @@ def _show(
     old: Sequence[PlannedRun],
     receipt: Receipt | None,
 ) -> None:
-    would = "would be" if receipt is None else "are"
+    would = "would be" if receipt is None else "is"
     said = f"{store.root}: {len(again)} runs begin again; what {len(old)} of them left {would}"
     console.print(Text(f"{said} set aside{':' if old else ''}"))
     for line in definition.summary(old):
