@@ -11,7 +11,7 @@ from cluster.profile import LOCAL, POLICY, Action, Profile, folders, load
 from jobs.errors import InputError
 from jobs.failure import FailureClass
 from jobs.store import Store
-from jobs.sweep import Sweep
+from jobs.sweep import OVERRIDES, Sweep
 
 MEANING: Mapping[str, tuple[str, str]] = {
     # class: what it means, what to do
@@ -79,8 +79,6 @@ MEANING: Mapping[str, tuple[str, str]] = {
 
 MENDED_IN_PROFILE = frozenset({"bad_data", "cuda_oom", "drifted", "image", "import_error"})
 """Classes that may be mended in the profile, or in the image that it names."""
-
-_OVERRIDES = "--set"  # in a sweep's sources
 
 
 def action_of(policy: Mapping[FailureClass, Action], failure: str | None) -> Action:
@@ -184,19 +182,25 @@ def _image_now(now: Profile, stored: Profile) -> Path | None:
 
 def submit_command(store: Store, sweep: Sweep) -> str:
     """The command that sends what was never sent."""
-    spec = next((name for name in sweep.sources if name != _OVERRIDES), "SPEC")
-    words = ["probprec", "submit", spec]
+    words = ["probprec", "submit", _spec_of(sweep)]
     if (on := _name_or_file(last_profile(store))) != LOCAL.name:
         words += ["--on", on]
     for override in _overrides(sweep):
-        words += ["--set", override]
+        is_name = override.partition("=")[0].strip() == "name"
+        words += ["--name", sweep.name] if is_name else ["--set", override]
     default = Path(os.environ.get("PROBPREC_ROOT", "sweeps"), sweep.name)
     if default.resolve() != store.root.resolve():
         words += ["--root", str(store.root.resolve().parent)]
     return shlex.join(words)
 
 
+def _spec_of(sweep: Sweep) -> str:
+    """The spec's file as it was typed, where that still is its path; else as a whole."""
+    typed = next((name for name in sweep.sources if name != OVERRIDES), "SPEC")
+    return typed if sweep.file in {None, str(Path(typed).resolve())} else str(sweep.file)
+
+
 def _overrides(sweep: Sweep) -> Sequence[str]:
     """Each `--set` of a sweep. They are lines; one without `=` goes on with what is above."""
-    text = sweep.sources.get(_OVERRIDES)
+    text = sweep.sources.get(OVERRIDES)
     return re.split(r"\n(?=[^\n=]*=)", text) if text else ()

@@ -1,9 +1,10 @@
 """The arguments of the command `probprec`; argparse only, so that `--help` is quick."""
 
 import argparse
+import json
 from pathlib import Path
 
-from cluster.options import AddParser, add_json, add_root, positive
+from cluster.options import AddParser, Parser, add_json, add_root, positive
 from cluster.site_arguments import add_site_commands
 
 _EPILOG = """\
@@ -28,7 +29,7 @@ on a cluster:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog="probprec",
         description="Benchmark deep-learning optimizers: one YAML file in, one table and the figures out.",
         epilog=_EPILOG,
@@ -72,13 +73,12 @@ def _add_start_commands(add: AddParser) -> None:
             help="where: a profile's name (configs/clusters/NAME.yaml) or file (default: local,"
             " this machine)",
         )
+        _add_only(command)
         command.add_argument(
-            "--only",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="only some runs, by problem, optimizer, seed, cell or run,"
-            " e.g. --only seed=42..44 --only optimizer=SGD; may be repeated",
+            "--replace",
+            action="store_true",
+            help="even if the sweep of that name loses records or running jobs, or is another file's;"
+            " records stay on disk and count no more",
         )
         command.add_argument(
             "--workers",
@@ -101,6 +101,9 @@ def _add_start_commands(add: AddParser) -> None:
 
 
 def _add_watch_commands(add: AddParser) -> None:
+    ls = add("ls", help="show all sweeps: how they stand by their files, their age and size")
+    add_root(ls)
+    add_json(ls)
     status = add("status", help="show how a sweep stands")
     _add_sweep(status)
     status.add_argument("--watch", action="store_true", help="look again until all is over")
@@ -148,6 +151,13 @@ def _add_repair_commands(add: AddParser) -> None:
         "--exclude-bad-nodes", action="store_true", help="not on nodes that fail what others pass"
     )
     retry.add_argument("--on", metavar="PROFILE", help="where (default: as the last time)")
+    redo = add("redo", help="run again with today's code; what there is is set aside, not deleted")
+    _add_sweep(redo)
+    _add_only(redo)
+    redo.add_argument(
+        "--dry-run", action="store_true", help="show what would be set aside; write nothing"
+    )
+    redo.add_argument("--on", metavar="PROFILE", help="where (default: as the last time)")
     cancel = add("cancel", help="cancel a sweep's jobs, or some runs")
     _add_sweep(cancel)
     cancel.add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
@@ -188,6 +198,17 @@ def _add_sweep(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
+def _add_only(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only some runs, by problem, optimizer, seed, cell or run,"
+        " e.g. --only seed=42..44 --only optimizer=SGD; may be repeated",
+    )
+
+
 def _add_spec(command: argparse.ArgumentParser) -> None:
     command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
     command.add_argument(
@@ -196,5 +217,14 @@ def _add_spec(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a value, e.g. --set epochs=2 --set optimizers.SGD.lr=0.1; may be repeated",
+        help="override a value, e.g. --set epochs=2 --set optimizers.SGD.lr=0.1; may be repeated;"
+        " what changes runs makes a sweep of its own, e.g. NAME@epochs=2",
+    )
+    command.add_argument(
+        "--name",
+        dest="overrides",
+        action="append",
+        type=lambda text: f"name={json.dumps(text)}",
+        metavar="NAME",
+        help="the sweep's name (default: the spec's; with --set one that tells what it changes)",
     )

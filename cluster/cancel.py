@@ -62,7 +62,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     """
     sweep = store.sweep()
     named = {planned.run.id for planned in standing.resolve(sweep, runs)}
-    wanted = named or {planned.run.id for planned in sweep.runs}
+    wanted = named or {folder.id for folder in store.folders()}  # also what was replaced
     calls = slurm.asked.total
     work = _Work()
     with store.submitting():  # a feeder at work would send what we do not know of yet

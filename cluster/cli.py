@@ -7,7 +7,6 @@ and a login node never loads what it does not need.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import output
@@ -58,10 +57,12 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _on_spec(command, options)
     if command in {"run", "submit"}:
         return _start(command, options)
-    if command == "lab":
-        return _lab(options)
-    if command in {"doctor", "build", "image", "data"}:
+    if command in {"doctor", "build", "image", "data", "lab"}:
         return _on_site(command, options)
+    if command == "ls":
+        from cluster.sweeps import ls
+
+        return ls(options.root, as_json=options.json)
     if command in {"logs", "why"}:
         return _on_run(command, options)
     return _on_sweep(command, options)
@@ -90,6 +91,7 @@ def _start(command: str, options: argparse.Namespace) -> int:
         root=options.root,
         on=options.on,
         only=options.only,
+        replace=options.replace,
         workers=options.workers,
         threads=options.threads,
         as_json=options.json,
@@ -124,7 +126,23 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
         from cluster.cancel import cancel
 
         return cancel(store, options.runs, as_json=options.json)
+    return _again(command, store, options)
+
+
+def _again(command: str, store: "Store", options: argparse.Namespace) -> int:
     from cluster import profile
+
+    place = profile.load(options.on) if options.on else None
+    if command == "redo":
+        from cluster.redo import redo
+
+        return redo(
+            store,
+            only=options.only,
+            profile=place,
+            dry_run=options.dry_run,
+            as_json=options.json,
+        )
     from cluster.retry import retry
 
     return retry(
@@ -135,7 +153,7 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
         mem=options.mem,
         time=options.time,
         exclude_bad_nodes=options.exclude_bad_nodes,
-        profile=profile.load(options.on) if options.on else None,
+        profile=place,
         as_json=options.json,
     )
 
@@ -156,10 +174,9 @@ def _results(command: str, store: "Store", options: argparse.Namespace) -> int:
 
 def _store(options: argparse.Namespace) -> "Store":
     """A sweep is named by its folder's path, or by its name below the root."""
-    from jobs.store import Store
+    from cluster.sweeps import find
 
-    store = Store(Path(options.sweep))
-    return store if store.exists() else Store(options.root / options.sweep)
+    return find(options.root, options.sweep, options.command)
 
 
 def _on_site(command: str, options: argparse.Namespace) -> int:
@@ -173,7 +190,7 @@ def _on_site(command: str, options: argparse.Namespace) -> int:
         return build(options.recipe, options.images, show=options.show, as_json=options.json)
     if command == "image":
         return _image(options)
-    return _data(options)
+    return _lab(options) if command == "lab" else _data(options)
 
 
 def _image(options: argparse.Namespace) -> int:

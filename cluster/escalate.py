@@ -11,6 +11,7 @@ from cluster.standing import Standing
 from jobs.errors import InputError
 from jobs.resources import Resources, parse_size, parse_time, written
 from jobs.store import Store
+from jobs.sweep import PlannedRun
 
 _FACTOR, _MARGIN, _LEAST = 2, 1.2, 1.5
 """Of memory; of the measured time; of the time there was, at least."""
@@ -82,9 +83,9 @@ def last_asked(store: Store) -> dict[str, Resources]:
     return found
 
 
-def kept(one: Standing, profile: Profile, last: Resources | None) -> Resources:
+def kept(planned: PlannedRun, profile: Profile, last: Resources | None) -> Resources:
     """What earlier retries gave a run beyond what the profile and the spec say: it stays so."""
-    base = profile.resources.merged(one.planned.resources)
+    base = profile.resources.merged(planned.resources)
     if last is None:
         return Resources()
     has_more = _memory(last) > _memory(base)

@@ -2,8 +2,27 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
+
+_NO_CHOICE = re.compile(r"(argument .*): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what may have been meant where a command, or another choice, is mistyped."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with 2."""
+        if found := _NO_CHOICE.fullmatch(message):
+            from jobs.spec.mistakes import did_you_mean
+
+            known = re.findall(r"[^\s',]+", found[3])
+            near = did_you_mean(found[2], known)
+            message = f"{found[1]}: no {found[2]!r}{near} (there are: {', '.join(known)})"
+        super().error(message)
+
 
 AddParser = Callable[..., argparse.ArgumentParser]
 

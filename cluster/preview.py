@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cluster.select import ranges
 from jobs import spec as specs
 from jobs.resources import Resources, written
 from jobs.sweep import PlannedRun
@@ -80,7 +81,7 @@ def _headline(plan: specs.Plan, runs: int, cells: int) -> str:
     sweep = plan.sweep
     counted = (
         _count(cells, "cell"),
-        f"{_count(len(plan.seeds), 'seed')} ({_ranges(plan.seeds)})",
+        f"{_count(len(plan.seeds), 'seed')} ({ranges(plan.seeds)})",
         _count(len(sweep.problems), "problem"),
         _count(len(sweep.optimizers), "optimizer"),
     )
@@ -212,20 +213,6 @@ def _text(value: Any) -> str:
 
 def _exact(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _ranges(seeds: Iterable[int]) -> str:
-    """`42..44, 50`."""
-    return ", ".join(_runs_of(sorted(seeds)))
-
-
-def _runs_of(numbers: Sequence[int]) -> Iterator[str]:
-    first = 0
-    for index in range(1, len(numbers) + 1):
-        if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
-            start, stop = numbers[first], numbers[index - 1]
-            yield str(start) if start == stop else f"{start}..{stop}"
-            first = index
 
 
 def _count(number: int, noun: str) -> str:

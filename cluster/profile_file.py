@@ -13,6 +13,7 @@ from jobs.failure import FailureClass
 from jobs.how import Unstaged
 from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
+from jobs.spec.file_kind import require_kind
 from jobs.spec.mistakes import Mistake, SpecError, did_you_mean, listed
 from jobs.spec.resources import Positive, Resources, Seconds, Size, Word
 from jobs.spec.strict import Strict
@@ -121,6 +122,7 @@ def read_profile(file: FilePath) -> Profile:
     if not isinstance(root, MapNode):
         message = "expected a mapping with the key engine"
         raise SpecError([Mistake.at(root.place, "", message)])
+    require_kind(root, "profile", file)
     given, found = validated(ProfileFile, root, _WORDS)
     options, wrong = _read_options(root)
     absent = missing(root, {"engine": "local or slurm"}, found)

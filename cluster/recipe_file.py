@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 from cluster.recipe_keys import A_BASE, WORDS, BaseFile, RecipeFile
 from containers.recipe import Base, BaseKind, Recipe
+from jobs.spec.file_kind import require_kind
 from jobs.spec.mistakes import Mistake, Place, SpecError
 from jobs.spec.translate import dotted, missing, validated
 from jobs.spec.yaml12 import ListNode, MapNode, Node, load_yaml
@@ -32,6 +33,7 @@ def read_recipe(file: FilePath) -> Recipe:
     if not isinstance(root, MapNode):
         message = "expected a mapping with the key base"
         raise SpecError([Mistake.at(root.place, "", message)])
+    require_kind(root, "recipe", file)
     given, found = validated(RecipeFile, root, WORDS)
     mistakes = [*(found | missing(root, {"base": A_BASE}, found)).values()]
     reading = _Reading(root, given, file.absolute())

@@ -172,7 +172,7 @@ def _plan_one(
     """What one run gets: what it had, what the flags say, else what the policy says."""
     mem, time = changes
     base = place.resources.merged(one.planned.resources)
-    more = escalate.kept(one, place, last)
+    more = escalate.kept(one.planned, place, last)
     asked = base.merged(more)
     action = advice.action_of(place.policy, one.state.failure)
     note = ""
@@ -225,7 +225,7 @@ def _show(
     if receipt is None:
         console.print(_why_nothing(store, look, choice))
         return
-    for line in _jobs(receipt):
+    for line in sent_lines(receipt):
         console.print(Text(line))
     held = len(planned) - len(_sent(planned, receipt))
     if held:
@@ -248,7 +248,8 @@ def _table(planned: Sequence[Retry]) -> Table:
     return table
 
 
-def _jobs(receipt: Receipt) -> list[str]:
+def sent_lines(receipt: Receipt) -> list[str]:
+    """The jobs or workers that a submission came to, a line each."""
     fed = receipt.fed
     if fed is None:
         return [f"{len(receipt.submitted)} runs on {len(receipt.workers)} workers of this machine"]

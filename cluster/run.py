@@ -9,7 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import connect, dry, profile, sealing, slurm, status, watch
+from cluster import (
+    connect,
+    definition,
+    dry,
+    profile,
+    queue,
+    sealing,
+    slurm,
+    status,
+    sweeps,
+    watch,
+)
 from cluster.profile import Profile
 from cluster.select import selection
 from cluster.standing import Standing
@@ -30,6 +41,7 @@ class Request:
     root: Path
     on: str  # the profile
     only: Sequence[str]  # `key=value`; see cluster.select
+    replace: bool  # the sweep of that name, by whatever is asked for now
     workers: int | None
     threads: int | None
     as_json: bool
@@ -61,6 +73,8 @@ def run(request: Request) -> int:
         console.print(f"every run has a record; next: probprec collect {store.root}")
     elif receipt.running:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
+    if not is_complete:
+        console.print(f"next: probprec status {store.root}", style="dim")
     if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
     _require_begun(receipt, found, console)
@@ -104,10 +118,13 @@ def submit(request: Request) -> int:
 def dry_run(request: Request) -> int:
     """Show what `submit` would send, and what Slurm says of it; nothing is written or sent."""
     sweep, store, place, chosen = _prepare(request)
+    if not request.replace:
+        definition.admitted(sweep, store, queue.look(store))
     return dry.dry_run(sweep, store, place, chosen, as_json=request.as_json)
 
 
 def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[PlannedRun], bool]]:
+    sweeps.require_no_sweep(request.spec, request.root)
     sweep = spec.load(request.spec, request.overrides)
     chosen = selection(sweep, request.only)
     place = profile.load(request.on)
@@ -139,6 +156,7 @@ def _submit(
         place,
         workers=request.workers,
         chosen=chosen,
+        may_replace=request.replace,
         on_wait=lambda: console.print(f"{store.root} is being submitted by somebody else; waiting"),
     )
     left = len(sweep.runs) - len(receipt.submitted) - len(receipt.done) - len(receipt.running)
@@ -149,6 +167,9 @@ def _submit(
         *([f"{left} not chosen"] if left else []),
     ]
     console.print(f"{store.root}: {len(sweep.runs)} runs, {', '.join(parts)}")
+    if "@" in sweep.name:
+        said = f"--set makes it a sweep of its own, {sweep.name}; --name gives it another name"
+        console.print(said, style="dim", markup=False)
     return receipt
 
 

@@ -1,6 +1,6 @@
 """Choosing some of a sweep's runs on the command line: `--only seed=42 --only optimizer=SGD`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from jobs.errors import InputError
 from jobs.sweep import PlannedRun, Sweep
@@ -46,6 +46,20 @@ def selection(sweep: Sweep, only: Sequence[str]) -> Callable[[PlannedRun], bool]
     if not any(map(is_chosen, sweep.runs)):
         raise InputError(f"--only {' --only '.join(only)}: no run has all of these")
     return is_chosen
+
+
+def ranges(seeds: Iterable[int]) -> str:
+    """Seeds as `seed=` takes them: `42..44, 50`."""
+    return ", ".join(_runs_of(sorted(seeds)))
+
+
+def _runs_of(numbers: Sequence[int]) -> Iterator[str]:
+    first = 0
+    for index in range(1, len(numbers) + 1):
+        if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
+            start, stop = numbers[first], numbers[index - 1]
+            yield str(start) if start == stop else f"{start}..{stop}"
+            first = index
 
 
 def _spread(key: str, value: str) -> list[str]:

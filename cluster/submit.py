@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import feeder, local, queue, sealing, slurm, standing
+from cluster import definition, feeder, local, queue, sealing, slurm, standing
 from cluster.profile import Profile, usable_cpus, visible_gpus
 from jobs import provenance, snapshot
 from jobs.attempts import RunFolder
@@ -71,6 +71,7 @@ def submit(
     workers: int | None = None,
     chosen: Callable[[PlannedRun], bool] = lambda _: True,
     more: Callable[[PlannedRun], Resources] = lambda _: Resources(),
+    may_replace: bool = False,
     on_wait: Callable[[], object] = lambda: None,
 ) -> Receipt:
     """Send every run of the sweep that has no record and is neither waiting nor running.
@@ -82,14 +83,20 @@ def submit(
         workers: on this machine: runs at a time; default: as many as the CPUs allow.
         chosen: which of the missing runs to send.
         more: resources that a run gets beyond what the profile and the spec say.
+        may_replace: the sweep may be another one than that which is there; what that asked for
+            is kept beside it.
         on_wait: called if somebody else is submitting this sweep just now.
 
     Raises:
+        InputError: it would take something away from the sweep that is there, unasked.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
     with store.submitting(on_wait) as lock:
-        store.save(sweep)
-        done, running, missing = _sort(sweep, store, queue.repair(store))
+        known = queue.repair(store)
+        if not may_replace:
+            sweep = definition.admitted(sweep, store, known)
+        store.save(sweep, keep_former=may_replace)
+        done, running, missing = _sort(sweep, store, known)
         wanted = [planned for planned in missing if chosen(planned)]
         if not wanted:
             return Receipt(store=store, submitted={}, done=done, running=running)

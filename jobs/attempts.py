@@ -3,12 +3,15 @@
 import errno
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import secrets
+import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from jobs.sweep import Run
 log = logging.getLogger(__name__)
 
 _ASIDE = "record.torn-"
+LIFE = "set-aside.json"
 _RUN_PARTS = {"run.json", "journal.jsonl", "record.json", "attempts"}
 
 
@@ -46,7 +50,46 @@ class RunFolder:
         """Give a record that is none, or was edited, another name: the run can have one again."""
         self.record_file.rename(self.path / f"{_ASIDE}{time.time_ns()}.json")
 
-    def claim(self, last_fence: int | None = None) -> "Attempt":
+    def set_aside(self, last_fence: int, *, by: str, why: str, submission: int) -> Path | None:
+        """End the run's life so far: it begins anew, without the record and the checkpoints it has.
+
+        The next fence is taken as by an attempt, so that no older one can publish any more; its
+        folder keeps the record. If this is interrupted, doing it again finishes it.
+
+        Args:
+            last_fence: only if this is the newest fence.
+            by: who does it.
+            why: for what.
+            submission: the newest one; what comes from it, or an older one, is of the life so far.
+
+        Returns:
+            Where the record is now; None: there was none.
+
+        Raises:
+            ClaimedError: an attempt has begun in the meantime.
+        """
+        ended = EndedLife(time=time.time(), by=by, why=why, submission=submission)
+        attempt = self.claim(last_fence, ends_life=ended)
+        try:
+            self.note("set aside", by=by, why=why, attempts=attempt.fence)
+            self.record_file.rename(attempt.kept_record_file)
+        except FileNotFoundError:
+            return None
+        finally:
+            attempt.release()
+        return attempt.kept_record_file
+
+    def life(self) -> int:
+        """The fence that ended the run's life before this one; 0: it is its first.
+
+        What an attempt up to that fence left is not gone on from, and not held against the run.
+        """
+        fences = range(self.last_fence(), 0, -1)
+        return next((fence for fence in fences if self.attempt(fence).life_file.exists()), 0)
+
+    def claim(
+        self, last_fence: int | None = None, *, ends_life: "EndedLife | None" = None
+    ) -> "Attempt":
         """Start an attempt: take the next fence. Fences only grow, and no two claims share one.
 
         The attempt holds its lock from the moment it exists until it is released or forgotten:
@@ -54,6 +97,7 @@ class RunFolder:
 
         Args:
             last_fence: claim only if this is the newest fence.
+            ends_life: it is no attempt, but ends the run's life so far (`set_aside`): why.
 
         Raises:
             ClaimedError: it is not.
@@ -65,6 +109,8 @@ class RunFolder:
         lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o666)  # less the umask
         with naming(place / "lock"):
             fcntl.flock(lock, fcntl.LOCK_EX)
+        if ends_life is not None:
+            files.write_atomically(place / LIFE, files.to_json(asdict(ends_life)))
         while True:
             newest = self.last_fence()
             attempt = Attempt(self, newest + 1)
@@ -80,8 +126,7 @@ class RunFolder:
                 attempt.holds(lock)
                 return attempt
             os.close(lock)
-            (place / "lock").unlink()
-            place.rmdir()
+            shutil.rmtree(place)
             raise ClaimedError(f"attempt {newest} has been made in the meantime")
 
     def last_fence(self) -> int:
@@ -130,6 +175,16 @@ def is_set_aside(path: Path) -> bool:
     return path.name.startswith(_ASIDE)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EndedLife:
+    """That what a run had left so far was set aside."""
+
+    time: float  # unix time
+    by: str
+    why: str
+    submission: int  # the newest one then
+
+
 class AttemptFiles:
     """The files of one execution of a run; the training knows no more than this folder."""
 
@@ -149,6 +204,8 @@ class Attempt(AttemptFiles):
         super().__init__(folder.path / "attempts" / f"{fence:04d}")
         self.folder = folder
         self.fence = fence
+        self.life_file = self.path / LIFE
+        self.kept_record_file = self.path / folder.record_file.name
         self.release: Callable[[], Any] = _nothing
 
     def holds(self, lock: int) -> None:
@@ -168,6 +225,15 @@ class Attempt(AttemptFiles):
             except BlockingIOError:
                 return True
         return False
+
+    def ended_life(self) -> "EndedLife | None":
+        """Who set aside what was there so far, and why; None: it is an attempt."""
+        try:
+            return EndedLife(**json.loads(self.life_file.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            return EndedLife(time=0.0, by="somebody", why="not known", submission=0)
 
     def has_checkpoint(self) -> bool:
         """Whether it left something to go on from."""

@@ -186,7 +186,8 @@ class Launcher:
         node.check_code()
         container = node.container(told)
         data, staging = node.data_of(run, told)
-        earlier = [attempt.folder.attempt(fence) for fence in range(attempt.fence - 1, 0, -1)]
+        fences = range(attempt.fence - 1, attempt.folder.life(), -1)
+        earlier = map(attempt.folder.attempt, fences)
         training = command.training(
             attempt.folder.run_file.resolve(),
             attempt.path.resolve(),

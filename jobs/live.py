@@ -73,7 +73,7 @@ class Live:
             **provenance.of_launch(),
             "image": how.image.to_json() if how.image else None,
             "staging": self.staging,
-            "attempts": attempt.fence,
+            "attempts": attempt.fence - attempt.folder.life(),
             "co_tenants": sorted(self.others),
         }
         return outcome

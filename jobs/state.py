@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jobs import files, history, record
-from jobs.attempts import RunFolder
+from jobs.attempts import Attempt, RunFolder
 from jobs.history import Past
 from jobs.record import Record
 from jobs.store import Store
@@ -198,9 +198,9 @@ def _unreadable(failure: str, error: Exception, folder: RunFolder) -> State:
 
 def _without_record(folder: RunFolder) -> State:
     fence = folder.last_fence()
-    if fence == 0:
-        return State(state="pending", evidence="no attempt yet")
     attempt = folder.attempt(fence)
+    if fence == 0 or attempt.ended_life() is not None:
+        return _not_begun(attempt)
     is_alive = attempt.is_alive()  # asked before the journal is read: who lets go has written
     pasts = history.read(folder)
     last = next((past for past in pasts if past.fence == fence), Past(fence=fence))
@@ -239,9 +239,20 @@ def _without_record(folder: RunFolder) -> State:
     return State(state="failed", evidence=last.evidence or str(folder.journal_file), **fields)
 
 
+def _not_begun(attempt: Attempt) -> State:
+    """The state of a run without an attempt, or without one since what there was was set aside."""
+    ended = attempt.ended_life()
+    if ended is None:
+        return State(state="pending", evidence="no attempt yet")
+    evidence = f"set aside by {ended.by} ({ended.why}): {attempt.path}; no attempt since"
+    return State(
+        state="pending", evidence=evidence, attempts=attempt.fence, submission=ended.submission
+    )
+
+
 def _progress(folder: RunFolder, fence: int) -> dict[str, Any]:
     """How far the run is: by the newest attempt that tells."""
-    for number in range(fence, 0, -1):
+    for number in range(fence, folder.life(), -1):
         lines = files.read_lines(folder.attempt(number).progress_file, last=_TAIL)
         if lines:
             seconds = [line["epoch_s"] for line in lines if line.get("epoch_s")]

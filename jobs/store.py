@@ -2,6 +2,7 @@
 
 sweeps/NAME/
   sweep.json                 what was asked for: every run, in order (`Sweep.to_json`)
+  replaced/0001.json         what had been asked for before `--replace`
   code/SHA.zip               the code that the runs use, as it was when they were submitted
   manifests/SHA.json         each data set, byte for byte, as it was when runs were submitted
   submissions/
@@ -22,6 +23,9 @@ sweeps/NAME/
       checkpoint-a.pt, -b.pt two generations, by turns
       outcome.json           what the training found, before it is published
       error.json             why the training ended early
+    attempts/0002/           no attempt: what `redo` set aside took this fence, and lies in it
+      set-aside.json         who set it aside, when and why
+      record.json            the run's record until then
   collected/                 tables (`probprec collect`)
   figures/                   figures (`probprec plot`)
 """
@@ -31,7 +35,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +47,7 @@ from jobs.sweep import Sweep
 
 _SWEEP_PARTS = {
     "sweep.json",
+    "replaced",
     "code",
     "manifests",
     "submissions",
@@ -101,6 +106,15 @@ class Store:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.sweep_file} cannot be read: {error}") from None
 
+    def size(self) -> int:
+        """Bytes of all files in the folder, but for what cannot be looked into."""
+        total = 0
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                with suppress(OSError):  # gone by now
+                    total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - quick
+        return total
+
     def exists(self) -> bool:
         """Whether a sweep has been submitted here; OSError if that cannot be looked at."""
         try:
@@ -108,10 +122,19 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def save(self, sweep: Sweep) -> None:
-        """Write what is asked for; a sweep may be edited and submitted again."""
+    def save(self, sweep: Sweep, *, keep_former: bool = False) -> None:
+        """Write what is asked for; a sweep may be edited and submitted again.
+
+        With `keep_former`, what was asked for so far is kept, if it was something else.
+        """
         self.runs.mkdir(parents=True, exist_ok=True)
-        files.write_atomically(self.sweep_file, files.to_json(sweep.to_json(), indent=1))
+        content = files.to_json(sweep.to_json(), indent=1)
+        if keep_former and self.exists() and (former := self.sweep_file.read_bytes()) != content:
+            folder = self.root / "replaced"
+            folder.mkdir(exist_ok=True)
+            numbers = (int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal())
+            files.publish(folder / f"{max(numbers, default=0) + 1:04d}.json", former)
+        files.write_atomically(self.sweep_file, content)
 
     @property
     def code(self) -> Path:

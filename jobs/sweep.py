@@ -12,6 +12,9 @@ from typing import Any, Self
 
 from jobs.resources import Resources
 
+OVERRIDES = "--set"
+"""Where a sweep's sources hold the overrides of the command line, a line each."""
+
 PROTOCOL_VERSION = 1
 """Raised whenever the meaning of a run changes (a problem's definition, a stream, the evaluation)."""
 
@@ -146,7 +149,13 @@ class Sweep:
     targets: Mapping[str, Target]  # by problem label, where one is known
     data: str | None  # folder of the data sets, absolute
     code: tuple[str, ...]  # folders put on the runs' module path, absolute
-    sources: Mapping[str, str]  # the spec's files: path -> text; "--set" -> the overrides
+    sources: Mapping[str, str]  # the spec's files: path -> text; OVERRIDES -> those
+    file: str | None = None  # the spec's own, absolute, without links; None: not known
+
+    @property
+    def texts(self) -> list[str]:
+        """What its spec says, the files that it extends included, whatever they are called."""
+        return [text for name, text in self.sources.items() if name != OVERRIDES]
 
     def to_json(self) -> dict[str, Any]:
         """What `sweep.json` holds."""
@@ -160,6 +169,7 @@ class Sweep:
             "data": self.data,
             "code": list(self.code),
             "sources": dict(self.sources),
+            "file": self.file,
             "runs": [planned.to_json() for planned in self.runs],
         }
 
@@ -176,4 +186,5 @@ class Sweep:
             data=content["data"],
             code=tuple(content["code"]),
             sources=content["sources"],
+            file=content.get("file"),
         )

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,15 @@ def test_a_worker_of_this_machine_is_told_to_stop(worker, capsys):
     assert process.wait(timeout=LONG) == -signal.SIGTERM
     assert (report["cancelled"], report["workers"]) == ([fake.runs[0].id], [process.pid])
     assert report["slurm_calls"] == 0
+
+
+def test_runs_that_were_replaced_are_stopped_with_the_others(worker, capsys):
+    fake, start = worker
+    process = start(socket.gethostname())
+    fake.store.save(replace(fake.sweep, runs=fake.sweep.runs[1:]))
+
+    assert call(fake, capsys, 0)["cancelled"] == [fake.runs[0].id]
+    assert process.wait(timeout=LONG) == -signal.SIGTERM
 
 
 def test_a_worker_that_has_ended_meanwhile(worker, capsys, monkeypatch):

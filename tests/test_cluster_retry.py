@@ -207,7 +207,7 @@ def test_a_relative_amount_of_nothing():
 
 def test_memory_that_was_given_instead_of_memory_per_cpu_stays(fake):
     place = Profile(name="here", engine="slurm", resources=Resources(mem_per_cpu=1024, cpus=2))
-    one = type("One", (), {"planned": fake.sweep.runs[0]})()
+    one = fake.sweep.runs[0]
 
     assert escalate.kept(one, place, Resources(mem=8192)) == Resources(mem=8192)
     assert escalate.kept(one, place, Resources(mem=1024)) == Resources()

@@ -365,7 +365,7 @@ def test_other_data_is_no_lost_seal(tmp_path):
     """Who names another folder as `data:`, with what was added at hand, has decided so."""
     (tmp_path / "other").mkdir()
     command = commands(tmp_path)[1]
-    assert cli.main([*command, "--set", f"data={tmp_path / 'other'}"]) == 0
+    assert cli.main([*command, "--name", "own", "--set", f"data={tmp_path / 'other'}"]) == 0
 
 
 def test_a_seal_of_the_catalog_is_not_dropped(sweep, runs, tmp_path, monkeypatch):

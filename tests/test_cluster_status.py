@@ -206,7 +206,8 @@ def test_the_suggested_command_sends_the_rest(tmp_path, monkeypatch, capsys, pro
     words = ["submit", "some.yaml", "--on", on, *(("--root", root) if root else ())]
     words += [word for setting in SETTINGS for word in ("--set", setting)]
     assert cli.main([*words, "--only", "seed=1"]) == 0
-    store = Store(tmp_path / (root or "sweeps") / "some")
+    (folder,) = (tmp_path / (root or "sweeps")).iterdir()
+    store = Store(folder)
     sweep = store.sweep()
     fake.queue()
     for run_id in store.submission(1).content()["groups"][0]["tasks"][0]:

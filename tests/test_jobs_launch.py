@@ -474,3 +474,35 @@ def test_code_that_was_edited_since_it_was_submitted_is_not_run(store, folder, t
     assert ends(folder)[-1]["failure"] == "drifted"
     assert "c.zip" in ends(folder)[-1]["message"]
     assert sha256 in ends(folder)[-1]["evidence"]
+
+
+def test_a_run_that_was_set_aside_begins_again(store, folder, trains, monkeypatch):
+    """Neither from an old checkpoint, nor with old attempts held against it or counted."""
+    resumed = []
+
+    def use(script):
+        trains(script)
+        inner = launch.command.training
+
+        def training(run_file, out, *, resume, **more):
+            resumed.append([path.name for path in resume])
+            return inner(run_file, out, **more)
+
+        monkeypatch.setattr(launch.command, "training", training)
+
+    checkpoint = "(out / 'checkpoint-a.pt').write_bytes(b'c');"
+    progress = '(out / "progress.jsonl").write_text(\'{"checkpoint": 1, "step": 900}\\n\');'
+    use(f"{checkpoint}{progress}sys.exit(3)")
+    attempt(store)
+    attempt(store, fence=1)
+    folder.set_aside(2, by="me", why="redo", submission=0)
+    assert out_of_budget(folder, 2) is None
+    use(f"{checkpoint}sys.exit(3)")
+    attempt(store, fence=3)
+    use("publish()")
+    attempt(store, fence=4)
+
+    assert resumed == [[], ["0001"], [], ["0004"]]
+    record = json.loads(folder.record_file.read_bytes())
+    assert record["provenance"]["attempts"] == 2
+    assert not list(folder.path.rglob("checkpoint-*"))

@@ -193,3 +193,29 @@ def test_foreign_names_among_attempts_are_no_fences(folder):
     (folder.path / "attempts" / "copy of 0009").mkdir()
 
     assert folder.last_fence() == 1
+
+
+def test_setting_aside_takes_a_fence(folder):
+    zombie = folder.claim()
+    zombie.publish({"value": 1})
+    zombie.release()
+    kept = folder.set_aside(1, by="me", why="redo", submission=7)
+
+    assert kept.read_text() == '{"value": 1}\n'
+    assert (folder.last_fence(), folder.life()) == (2, 2)
+    assert folder.attempt(1).ended_life() is None
+    ended = folder.attempt(2).ended_life()
+    assert (ended.by, ended.why, ended.submission) == ("me", "redo", 7)
+    with pytest.raises(StaleAttemptError):
+        zombie.publish({"value": 2})
+    assert list(folder.strangers()) == []
+
+
+def test_setting_aside_after_somebody_elses_claim_is_refused_and_leaves_nothing(folder):
+    folder.claim()
+    with pytest.raises(ClaimedError, match="attempt 1"):
+        folder.set_aside(0, by="me", why="redo", submission=0)
+
+    assert [path.name for path in (folder.path / "attempts").iterdir()] == ["0001"]
+    assert folder.life() == 0
+    assert folder.journal() == []

@@ -123,7 +123,7 @@ def test_the_quickstart_in_the_image(boxed, tmp_path):
     With one seed of its three, unless all is tested.
     """
     spec = ROOT / "configs" / "experiments" / "quickstart.yaml"
-    less = ["--set", "epochs=1", *([] if ALL else ["--set", "seeds=42"])]
+    less = ["--name", "quickstart", "--set", "epochs=1", *([] if ALL else ["--set", "seeds=42"])]
     here = tmp_path / "here"
     here.mkdir()
     probprec("run", spec, *less, cwd=here)

@@ -9,8 +9,10 @@ from pathlib import Path
 from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells, count
+from jobs.spec.file_kind import require_kind
 from jobs.spec.mistakes import Mistake, Place, SpecError
 from jobs.spec.model import parse_seeds
+from jobs.spec.naming import named_with
 from jobs.spec.optimizers import read_optimizers
 from jobs.spec.problems import BASIC, read_problems
 from jobs.spec.references import check_conditions, read_exclusions
@@ -41,6 +43,7 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
         SpecError: with every mistake there is.
     """
     tree = read_tree(path, overrides)
+    require_kind(tree.root, "spec", path)
     spec, mistakes = read_shape(tree.root)
     code = tuple(_folders(tree, path))
     context = Context(tree.root, spec, tree.sources, bool(overrides), code)
@@ -49,7 +52,7 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     problems, optimizers = read_problems(context), read_optimizers(context)
     check_conditions(context, problems, optimizers)
     exclusions = read_exclusions(context)
-    name = _name(context, path)
+    name = _name(context, path, overrides)
     _check_folders(context)
     _stop_if_wrong(context)
     _check_size(context, count(problems, optimizers) * len(seeds))
@@ -58,6 +61,16 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     _check_runs(context, kept)
     _stop_if_wrong(context)
     return _plan(context, tree, name, kept, seeds)
+
+
+def name_of(path: Path) -> str:
+    """What the sweep of the spec in `path` is called, even if there are mistakes in it.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    entry = read_tree(path, ()).root.entries.get("name")
+    return str(to_data(entry.node)) if entry else path.stem
 
 
 def _stop_if_wrong(context: Context) -> None:
@@ -107,9 +120,9 @@ def _check_folders(context: Context) -> None:
             context.add(item.place, f"code[{index}]", message)
 
 
-def _name(context: Context, path: Path) -> str:
+def _name(context: Context, path: Path, overrides: Sequence[str]) -> str:
     if context.spec.name or NAME.fullmatch(path.stem):
-        return context.spec.name or path.stem
+        return named_with(context.spec.name or path.stem, overrides)
     if "name" not in context.root.entries:
         message = f"the file's name {path.stem!r} cannot be a folder's name; add `name: ...`"
         context.add(Place(str(path), 1, 1), "name", message)
@@ -232,6 +245,7 @@ def _plan(
         data=absolute(data.node, data.node.place) if data else None,
         code=context.folders,
         sources=tree.sources,
+        file=real_path(Path(next(iter(tree.sources)))),
     )
     protocol = tree.root.entries.get("protocol")
     return Plan(

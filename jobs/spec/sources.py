@@ -22,6 +22,7 @@ from jobs.spec.yaml12 import (
     parse_yaml,
     read_text,
 )
+from jobs.sweep import OVERRIDES
 
 MERGED_LEVELS = 3  # the spec > problems, optimizers > one of them
 SECTION_LEVEL = 2
@@ -56,7 +57,7 @@ def read_tree(path: Path, overrides: Sequence[str]) -> Tree:
     if mistakes:
         raise SpecError(mistakes)
     if overrides:
-        sources["--set"] = "\n".join(overrides)
+        sources[OVERRIDES] = "\n".join(overrides)
     return Tree(root, sources)
 
 

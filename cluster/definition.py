@@ -1,0 +1,184 @@
+"""Whether a submission may make a sweep what it asks for: what that would drop, and whose it is.
+
+Adding runs is always allowed. What would drop records, or runs that wait or run, and what comes
+from another spec than the one that made the sweep, needs `--replace`.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cluster import standing
+from cluster.queue import Queue
+from cluster.select import ranges
+from cluster.standing import Standing
+from jobs.errors import InputError
+from jobs.how import Entry
+from jobs.spec.mistakes import SpecError
+from jobs.spec.sources import read_tree
+from jobs.store import Store, StoreError
+from jobs.sweep import PlannedRun, Sweep, Value
+
+FIRST = 10
+"""Of more settings than these, a person is told only how many runs the others are."""
+
+_RECORDED = ("completed", "diverged")
+
+_WAYS_OUT = """\
+to leave it alone: --name OTHER, or another `name:` in the spec, makes a sweep of its own
+to go on: --replace; what is lost stays on disk and counts no more, jobs go on until `probprec cancel`\
+"""
+
+
+def admitted(sweep: Sweep, store: Store, queue: Queue) -> Sweep:
+    """What is asked for, if it takes nothing away from the sweep that is there.
+
+    That stays its own file's, as long as there is one.
+
+    Args:
+        sweep: what is asked for now.
+        store: where it is to live.
+        queue: what Slurm knows of the sweep that is there.
+
+    Raises:
+        InputError: it comes from another file, or would drop runs; says which.
+    """
+    if not store.exists():
+        return sweep
+    try:
+        before = store.sweep()
+    except StoreError as error:
+        raise InputError(f"{error}; nothing was written\n{_WAYS_OUT}") from None
+    lines = []
+    if is_taken_over(before, sweep):
+        lines.append(f"it was made by {before.file}, and this is {sweep.file}")
+    dropped = _dropped(before, sweep, store, queue)
+    if dropped:
+        done = sum(one.state.state in _RECORDED for one in dropped)
+        counts = {"that have a record": done, "that wait or run": len(dropped) - done}
+        said = " and ".join(f"{number} runs {what}" for what, number in counts.items() if number)
+        lines += [f"it would lose {said}:", *summary([one.planned for one in dropped], sweep.runs)]
+    if lines:
+        head = f"{store.root} would become another sweep; nothing was written"
+        raise InputError("\n".join([head, *lines, _WAYS_OUT]))
+    return replace(sweep, file=before.file) if _is_there(before.file) else sweep
+
+
+def is_taken_over(before: Sweep, now: Sweep) -> bool:
+    """Whether the sweep that is there belongs to another spec, which still is there, too.
+
+    A project that was moved, or is seen through another mount, and a copy that says the same, as in
+    somebody else's checkout, are the spec itself.
+    """
+    if before.file is None or now.file is None or before.file == now.file:
+        return False
+    if not _is_there(before.file) or _is_same_file(before.file, now.file):
+        return False
+    if _asked(before) == _asked(now):
+        return False
+    return now.texts not in (before.texts, _texts(before.file))
+
+
+def _is_there(file: str | None) -> bool:
+    """Whether a spec is there, or may be, where we may not look."""
+    try:
+        return file is not None and Path(file).stat() is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False
+
+
+def _asked(sweep: Sweep) -> tuple[object, ...]:
+    return sweep.runs, sweep.problems, sweep.optimizers, sweep.targets, sweep.data
+
+
+def _texts(file: str) -> list[str] | None:
+    try:
+        return list(read_tree(Path(file), ()).sources.values())
+    except SpecError:
+        return None
+
+
+def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[Standing]:
+    """The runs that are asked for no more, and have a record, wait or run."""
+    kept = {planned.run.id for planned in now.runs}
+    if all(planned.run.id in kept for planned in before.runs):
+        return []
+    found = standing.of_runs(store, before, queue)
+    waiting = waiting_here(store, found)
+    return [
+        one
+        for one in found
+        if (run_id := one.planned.run.id) not in kept
+        and (
+            one.state.state in {*_RECORDED, "unknown"}
+            or one.is_live
+            or queue.is_live(run_id)
+            or run_id in waiting
+        )
+    ]
+
+
+def waiting_here(store: Store, found: Sequence[Standing]) -> set[str]:
+    """The runs that a worker of this machine will come to: it has another one of its submission."""
+    here = [one.state for one in found if one.is_live and one.state.element is None]
+    at_work = {state.submission for state in here if state.submission is not None}
+    return {
+        entry.run.id
+        for number in at_work
+        for group in store.submission(number).content()["groups"]
+        for task in group["tasks"]
+        for entry in map(Entry.from_json, task)
+        if store.run(entry.run.id).last_fence() == entry.fence
+    }
+
+
+def summary(runs: Iterable[PlannedRun], now: Sequence[PlannedRun] = ()) -> list[str]:
+    """A line per setting: its labels, what tells it apart also from the runs `now`, its seeds."""
+    cells: dict[tuple[str, str, str], list[PlannedRun]] = {}
+    for planned in runs:
+        cells.setdefault((planned.problem, planned.optimizer, planned.run.cell), []).append(planned)
+    lines = []
+    for (problem, optimizer, _), members in list(cells.items())[:FIRST]:
+        said = ", ".join(f"{name}={_text(value)}" for name, value in _setting(members[0], now))
+        seeds = ranges(planned.run.seed for planned in members)
+        setting = f" {said}" if said else ""
+        lines.append(f"  {problem} {optimizer}{setting}, seed {seeds}")
+    rest = sum(len(members) for members in list(cells.values())[FIRST:])
+    return [*lines, *([f"  and {rest} more"] if rest else [])]
+
+
+def _setting(planned: PlannedRun, now: Sequence[PlannedRun]) -> list[tuple[str, Value]]:
+    """What its axes gave it, and what no run of the same labels has any more."""
+    others = [
+        _fields(other)
+        for other in now
+        if (other.problem, other.optimizer) == (planned.problem, planned.optimizer)
+    ]
+    lost = {
+        name: value
+        for name, value in _fields(planned).items()
+        if others and all(other.get(name) != value for other in others)
+    }
+    return list({**planned.varied, **lost}.items())
+
+
+def _fields(planned: PlannedRun) -> dict[str, Value]:
+    """All that its cell is."""
+    fields = planned.run.to_json()
+    hyperparameters = fields.pop("hyperparameters")
+    del fields["seed"], fields["version"]
+    return {**fields, **hyperparameters}
+
+
+def _text(value: Value) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,161 @@
+"""Run again, with today's code, what has been run: `probprec redo`.
+
+Records and attempts so far are set aside, never deleted; nothing of them is gone on from.
+"""
+
+import contextlib
+import json
+import os
+import pwd
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cluster import advice, definition, escalate, queue, sealing, slurm, standing, submit
+from cluster.profile import Profile
+from cluster.queue import Queue
+from cluster.retry import sent_lines
+from cluster.select import selection
+from cluster.standing import Standing
+from cluster.submit import Receipt
+from jobs.attempts import ClaimedError
+from jobs.errors import InputError
+from jobs.resources import Resources
+from jobs.store import Store
+from jobs.sweep import PlannedRun, Sweep
+
+
+def redo(
+    store: Store, *, only: Sequence[str], profile: Profile | None, dry_run: bool, as_json: bool
+) -> int:
+    """Set aside what these runs have left, and submit them; 1 if some could not be sent.
+
+    Args:
+        store: the sweep.
+        only: `key=value`; see `cluster.select`. None: all runs.
+        profile: where; default: as the last time.
+        dry_run: only show what would be set aside.
+        as_json: print one JSON object.
+
+    Raises:
+        InputError: some of them wait or run; no such run; image or data are not there.
+        slurm.SlurmError: Slurm does not answer, or takes nothing.
+    """
+    calls, sweep = slurm.asked.total, store.sweep()
+    chosen = selection(sweep, only)
+    place = profile or advice.last_profile(store)
+    runs = [planned.run for planned in sweep.runs if chosen(planned)]
+    sealing.require_as_before(sweep, place, runs, store)
+    sealing.sealed_image(place)
+    sealing.sealed_data(sweep, place, runs, None)
+    with contextlib.nullcontext() if dry_run else store.submitting():
+        known = queue.look(store) if dry_run else queue.repair(store)
+        again = _idle(sweep, store, known, {run.id for run in runs})
+        old = [planned for planned in again if _has_left(store, planned)]
+        if not dry_run:
+            _set_aside(store, old, " ".join(["redo", *(f"--only {text}" for text in only)]))
+    receipt = None if dry_run else _send(sweep, store, place, again)
+    _show(Console(stderr=as_json, soft_wrap=True), store, again, old, receipt)
+    if as_json:
+        content = _to_json(again, old, receipt) | {"slurm_calls": slurm.asked.total - calls}
+        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+    return 1 if receipt is not None and receipt.fed is not None and receipt.fed.problem else 0
+
+
+def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[PlannedRun]:
+    """The wanted runs, none of which may wait or run."""
+    found = standing.of_runs(store, sweep, known)
+    chosen = [one for one in found if one.planned.run.id in wanted]
+    unknown = [one for one in chosen if one.state.state == "unknown"]
+    if unknown:
+        message = f"{known.unknown}; whether {len(unknown)} runs still wait or run cannot be known"
+        raise slurm.UnreachableError(("squeue",), f"{message} now; nothing was set aside")
+    waiting = definition.waiting_here(store, found)
+    live = [one for one in chosen if _is_live(one, known) or one.planned.run.id in waiting]
+    if live:
+        root = shlex.quote(str(store.root))
+        lines = definition.summary([one.planned for one in live])
+        head = f"{len(live)} of these runs wait or run; nothing was set aside:"
+        todo = f"stop them first: probprec cancel {root}; or choose others with --only"
+        raise InputError("\n".join([head, *lines, todo]))
+    return [one.planned for one in chosen]
+
+
+def _is_live(one: Standing, known: Queue) -> bool:
+    return one.is_live or known.is_live(one.planned.run.id)
+
+
+def _has_left(store: Store, planned: PlannedRun) -> bool:
+    """Whether there is anything to set aside: not if it was never attempted, or not since."""
+    folder = store.run(planned.run.id)
+    return folder.record_file.exists() or folder.last_fence() > folder.life()
+
+
+def _set_aside(store: Store, old: Sequence[PlannedRun], why: str) -> None:
+    newest = max((submission.number for submission in store.submissions()), default=0)
+    for planned in old:
+        folder = store.run(planned.run.id)
+        try:
+            folder.set_aside(folder.last_fence(), by=_me(), why=why, submission=newest)
+        except ClaimedError as error:
+            raise InputError(f"run {folder.id}: {error}; the same command later goes on") from None
+
+
+def _me() -> str:
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
+
+
+def _send(sweep: Sweep, store: Store, place: Profile, again: Sequence[PlannedRun]) -> Receipt:
+    last = escalate.last_asked(store)
+    ids = {planned.run.id for planned in again}
+
+    def more(planned: PlannedRun) -> Resources:
+        asked = last.get(planned.run.id) if place.engine == "slurm" else None
+        return escalate.kept(planned, place, asked)
+
+    return submit.submit(
+        sweep, store, place, chosen=lambda planned: planned.run.id in ids, more=more
+    )
+
+
+def _show(
+    console: Console,
+    store: Store,
+    again: Sequence[PlannedRun],
+    old: Sequence[PlannedRun],
+    receipt: Receipt | None,
+) -> None:
+    would = "would be" if receipt is None else "is"
+    said = f"{store.root}: {len(again)} runs begin again; what {len(old)} of them left {would}"
+    console.print(Text(f"{said} set aside{':' if old else ''}"))
+    for line in definition.summary(old):
+        console.print(Text(line))
+    if receipt is None:
+        console.print(Text("nothing was written or sent"))
+        return
+    if old:
+        where = store.run("ID").attempt(store.run(old[0].run.id).life()).path
+        console.print(Text(f"each is in its run's folder, such as {where.relative_to(store.root)}"))
+    for line in sent_lines(receipt):
+        console.print(Text(line))
+    console.print(Text(f"next: probprec status {store.root} --watch", style="dim"))
+
+
+def _to_json(
+    again: Sequence[PlannedRun], old: Sequence[PlannedRun], receipt: Receipt | None
+) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "runs": [planned.run.id for planned in again],
+        "set_aside": [planned.run.id for planned in old],
+        **submit.jobs_json(receipt),
+    }

@@ -1,0 +1,81 @@
+"""What a sweep is called: by its spec, and with `--set` by what that changes, too.
+
+`quickstart` with `--set epochs=1 --set seeds=42` is `quickstart@epochs=1+seeds=42`: a sweep of its
+own, so that a smoke test touches no other. The name is the same whatever the order of the
+overrides and the spelling of their values, and holds nothing that a shell, sbatch, PYTHONPATH or a
+bind reads as its own: letters, digits and `._-@+=`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from jobs.spec.mistakes import Place
+from jobs.spec.sources import OVERRIDDEN_BELOW, RESOURCES
+from jobs.spec.yaml12 import parse_yaml, to_data
+from jobs.sweep import canonical
+
+LONGEST = 48
+"""Characters that the overrides may add to a name; more are cut, and a hash stands for them."""
+
+_CHANGES_NO_RUN = ("name", "description")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
+_DIGITS = 6  # of the hash
+
+
+def named_with(base: str, overrides: Sequence[str]) -> str:
+    """The name of the sweep `base` with the `key.path=value` overrides, which have no mistakes.
+
+    It is `base` where they say a name themselves, or only say what changes no run: `resources`,
+    `description`.
+    """
+    effective = _effective(overrides)
+    said = {
+        key: _written(text) for key, text in sorted(effective.items()) if not _changes_no_run(key)
+    }
+    if "name" in effective or not said:
+        return base
+    plain = {_plain(key): _plain(value) for key, value in said.items()}
+    suffix = "+".join(f"{key}={value}" for key, value in plain.items())
+    if plain == said and len(suffix) <= LONGEST:
+        return f"{base}@{suffix}"
+    found = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:_DIGITS]
+    return f"{base}@{suffix[: LONGEST - _DIGITS - 1].rstrip('+=-.')}+{found}"
+
+
+def _effective(overrides: Sequence[str]) -> Mapping[str, str]:
+    """Each key's last value, without what a later override of the whole takes away again."""
+    found: dict[str, str] = {}
+    for override in overrides:
+        path, _, text = override.partition("=")
+        key = path.strip()
+        found = {known: value for known, value in found.items() if not _takes_away(key, known)}
+        found[key] = text
+    return found
+
+
+def _takes_away(key: str, earlier: str) -> bool:
+    if key == earlier or earlier.startswith(f"{key}."):
+        return True
+    section = OVERRIDDEN_BELOW.get(key)
+    return section is not None and earlier.startswith(f"{section}.") and earlier.endswith(f".{key}")
+
+
+def _changes_no_run(key: str) -> bool:
+    """Whether a key is about the name, or about resources: of all, of a problem or an optimizer."""
+    parts = key.split(".")
+    section = parts[0] in {"problems", "optimizers"}
+    return parts[0] in (*_CHANGES_NO_RUN, RESOURCES) or (section and RESOURCES in parts[2:])
+
+
+def _plain(text: str) -> str:
+    return _NOT_PLAIN.sub("-", text).strip("-") if _NOT_PLAIN.search(text) else text
+
+
+def _written(text: str) -> str:
+    """A value in its one spelling."""
+    value = canonical(to_data(parse_yaml(text, Place("--set")))) if text.strip() else None
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
