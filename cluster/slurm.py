@@ -3,8 +3,8 @@
 Every call is counted, because a controller that serves a whole university is easily annoyed.
 """
 
-import getpass
 import os
+import pwd
 import re
 import subprocess
 import time
@@ -120,11 +120,17 @@ def environment() -> dict[str, str]:
     }
 
 
-def queue() -> list[Element]:
+PATIENCE = 60.0
+"""Seconds that a command may take; whoever only looks waits less."""
+
+
+def queue(patience: float = PATIENCE) -> list[Element]:
     """My jobs, the recently ended ones (MinJobAge) included; one call, whatever the size.
 
+    Mine are those of this process's uid: the shell's USER may be another's (su, sudo -E).
+
     Raises:
-        UnreachableError: the controller does not answer.
+        UnreachableError: the controller does not answer, not within `patience` seconds.
     """
     fields = "%F|%K|%A|%T|%r|%N|%q|%k"
     output = _run(
@@ -133,15 +139,20 @@ def queue() -> list[Element]:
             "--noheader",
             "--array",
             "--states=all",
-            f"--user={getpass.getuser()}",
+            f"--user={os.getuid()}",
             f"--format={fields}",
-        ]
+        ],
+        timeout=patience,
     )
-    return [_element(line) for line in output.splitlines() if line.count("|") >= 7]
+    return [_element(match) for match in map(_JOB.match, output.splitlines()) if match]
 
 
-def _element(line: str) -> Element:
-    job, task, raw, state, reason, node, qos, comment = line.split("|", 7)
+_JOB = re.compile(r"(\d+)\|([^|]*)\|(\d+)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)")
+"""A line of squeue; sites print greetings around them."""
+
+
+def _element(line: re.Match[str]) -> Element:
+    job, task, raw, state, reason, node, qos, comment = line.groups()
     return Element(
         job_id=int(job),
         task=int(task) if task.isdecimal() else None,
@@ -156,9 +167,18 @@ def _element(line: str) -> Element:
 
 
 def show_job(name: str) -> dict[str, str]:
-    """What scontrol knows of one job; SlurmError if it has forgotten it."""
-    output = _run(["scontrol", "--oneliner", "show", "job", name])
-    return dict(re.findall(r"(\w[\w:/]*)=(\S*)", output))
+    """What scontrol knows of one job; SlurmError if it has forgotten it.
+
+    A key counts where it stands first: paths and comments, which may hold anything, come last.
+    """
+    command = ["scontrol", "--oneliner", "show", "job", name]
+    line = next((line for line in _run(command).splitlines() if line.startswith("JobId=")), None)
+    if line is None:
+        raise SlurmError(command, "says nothing of the job")
+    found: dict[str, str] = {}
+    for key, value in re.findall(r"(\w[\w:/]*)=(\S*)", line):
+        found.setdefault(key, value)
+    return found
 
 
 def unix_time(text: str | None) -> float | None:
@@ -169,14 +189,20 @@ def unix_time(text: str | None) -> float | None:
         return None
 
 
-def config() -> dict[str, str]:
+def config(patience: float = PATIENCE) -> dict[str, str]:
     """The controller's settings, e.g. MaxArraySize, MinJobAge, KillWait."""
-    output = _run(["scontrol", "show", "config"])
-    pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    output = _run(["scontrol", "show", "config"], timeout=patience)
+    pairs = re.findall(r"^(\w+)\s*=[ \t]*(.*)$", output, re.MULTILINE)
+    return {name: value.strip() for name, value in pairs}
 
 
-def partitions() -> list[dict[str, str]]:
+def number_of(settings: Mapping[str, str], name: str, usual: int) -> int:
+    """A setting that is a number; `usual` where it is none, or not there."""
+    text = settings.get(name, "")
+    return int(text) if text.isdecimal() else usual
+
+
+def partitions(patience: float = PATIENCE) -> list[dict[str, str]]:
     """What the partitions offer: a row for each kind of node in each partition, by one call.
 
     The keys: name, default ("yes" or ""), up, max_time, default_time (of Slurm's form, or
@@ -194,7 +220,8 @@ def partitions() -> list[dict[str, str]]:
         "gres",
         "features",
     ]
-    output = _run(["sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"])
+    wanted = "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"
+    output = _run(["sinfo", "--noheader", "--exact", wanted], timeout=patience)
     rows = []
     for line in output.splitlines():
         row = dict(zip(keys, line.strip().split("|"), strict=False))
@@ -223,7 +250,15 @@ def associations(cluster: str | None = None) -> list[dict[str, str]] | None:
 
 
 def _mine(cluster: str | None) -> list[str]:
-    return [f"user={getpass.getuser()}", *([f"cluster={cluster}"] if cluster else [])]
+    return [f"user={_user()}", *([f"cluster={cluster}"] if cluster else [])]
+
+
+def _user() -> str:
+    """My name, by the uid; where it has none, the uid: accounting knows names alone."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +282,9 @@ def submit_caps(account: str | None, qos: str | None, cluster: str | None = None
         names = {qos} if qos else set()
         found: list[tuple[str, str | None]] = []
         for row in rows:
-            limit, default, all_of_them = [*row.split("|"), "", "", ""][:3]
+            if row.count("|") != 2:  # a greeting
+                continue
+            limit, default, all_of_them = row.split("|")
             found.append((limit, None))
             if not qos:  # as slurmctld: the default, else the only one, else this name
                 names.add(default or ("normal" if "," in all_of_them else all_of_them))
@@ -272,16 +309,25 @@ def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) ->
         script: with its #SBATCH lines.
         hold: a descriptor that sbatch keeps open as long as it lives.
         test_only: only ask when it would start.
+
+    Raises:
+        UnreachableError: whether it was sent, and as which job, is not known: nobody answers in
+            time, or it was taken and no job's id can be read.
+        SlurmError: it was not sent.
     """
     options = ["--test-only"] if test_only else ["--parsable"]
     command = ["sbatch", *options, str(script)]
     output = _run(command, hold=hold, timeout=300, both=test_only)
     if test_only:
         return 0, output.strip()
-    match = re.search(r"^(\d+)(;|$)", output, re.MULTILINE)  # sites print greetings around it
-    if match is None:
-        raise SlurmError(command, f"said {output!r} instead of a job id")
-    return int(match[1]), output
+    found = set(re.findall(r"^(\d+)(?:;[\w.-]+)?\s*$", output, re.MULTILINE))
+    if len(found) != 1:  # sites print greetings around it
+        raise UnreachableError(
+            command,
+            f"took the job, and said {output.strip()!r}, where no job's id can be told;"
+            " the same command again finds it in the queue",
+        )
+    return int(found.pop()), output
 
 
 def sbatch_help() -> str | None:
@@ -328,11 +374,12 @@ def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str
         )
     except SlurmError:
         return None
-    return [dict(zip(fields, line.split("|"), strict=False)) for line in output.splitlines()]
+    rows = (line.split("|") for line in output.splitlines() if re.match(r"\d+(_|\.|\||$)", line))
+    return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
 
 
 def _run(
-    command: list[str], *, hold: int | None = None, timeout: float = 60, both: bool = False
+    command: list[str], *, hold: int | None = None, timeout: float = PATIENCE, both: bool = False
 ) -> str:
     """Standard output of a command; `both`: standard error, too."""
     asked.calls[command[0]] = asked.calls.get(command[0], 0) + 1
@@ -350,7 +397,7 @@ def _run(
     except FileNotFoundError:
         raise UnreachableError(command, "not found; is this a login node?") from None
     except subprocess.TimeoutExpired:
-        raise UnreachableError(command, f"no answer within {timeout:.0f} s") from None
+        raise UnreachableError(command, f"no answer within {timeout:g} s") from None
     if done.returncode != 0:
         said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
         lines = [re.sub(r"^\w+: (error|fatal): ", "", line) for line in said.splitlines()]
