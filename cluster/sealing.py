@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.profile import Profile
-from containers.runtime import ContainerError
+from containers.runtime import ContainerError, is_bindable
 from jobs import files, provenance, seal, stage
 from jobs.datasets import find as datasets
 from jobs.datasets import registry
@@ -34,7 +34,24 @@ def require(sweep: Sweep, profile: Profile) -> None:
         InputError: all that is wrong with the image, or with the data.
     """
     sealed_image(profile)
+    if (folder := absent_data(sweep, profile)) is not None and profile.engine == "local":
+        raise InputError(
+            f"{folder}: no such file or folder; mend `data:` in {_namer(sweep, profile)}"
+        )
     sealed_data(sweep, profile, [planned.run for planned in sweep.runs], None)
+
+
+def absent_data(sweep: Sweep, profile: Profile) -> Path | None:
+    """What the spec or the profile names as `data:`, where it is not on this machine."""
+    named = _named(sweep, profile)
+    return named if named is not None and not os.path.exists(named) else None  # noqa: PTH110
+
+
+def _namer(sweep: Sweep, profile: Profile) -> str:
+    """Who says `data:`."""
+    if sweep.data is None:
+        return str(profile.source or "the profile")
+    return next(iter(sweep.sources), "the spec")
 
 
 def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
@@ -92,6 +109,7 @@ def sealed_data(
     Raises:
         DataError: a data set is not there.
         ManifestError: one that was added has changed since.
+        InputError: the profile's image cannot see one where it lies.
     """
     added = {one.name: one for one in registry.all_(_registry())}
     named = _named(sweep, profile)
@@ -109,6 +127,8 @@ def sealed_data(
         if one.name in used:
             _require_unchanged(one, alone=one.name == own)
             found[one.name] = one.source, one.manifest
+    if profile.image is not None:
+        _require_bindable(place for place, _ in found.values())
     if store is not None:
         for _, manifest in found.values():
             _keep(store, manifest)
@@ -217,6 +237,19 @@ def _require_unchanged(one: registry.Registered, *, alone: bool) -> None:
             f"next: probprec data verify {one.name}; if it was changed on purpose, remove its manifest"
             f" and add it again: probprec data add {one.name} {one.source}"
         ) from error
+
+
+def _require_bindable(places: Iterable[Path]) -> None:
+    """Refuse data whose folder an image cannot see, where it is read in place."""
+    wrong = [place for place in places if not is_bindable(place) and not place.is_file()]
+    if wrong:
+        raise InputError(
+            "\n".join(
+                f"{place}: data in a path with : or , cannot be bound into the image;"
+                " move it, or add it from a path without: probprec data add NAME FOLDER"
+                for place in wrong
+            )
+        )
 
 
 def _keep(store: Store, manifest: Manifest) -> None:
