@@ -85,14 +85,18 @@ def submit(
         on_wait: called if somebody else is submitting this sweep just now.
 
     Raises:
+        InputError: `plan` says no.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
     with store.submitting(on_wait) as lock:
         store.save(sweep)
-        done, running, missing = _sort(sweep, store, queue.repair(store))
-        wanted = [planned for planned in missing if chosen(planned)]
+        done, running, missing = sort_runs(sweep, store, queue.repair(store))
+        wanted = [one.planned for one in missing if chosen(one.planned)]
         if not wanted:
             return Receipt(store=store, submitted={}, done=done, running=running)
+        for one in missing:
+            if one.state.failure == "bad_record":
+                _set_aside(store.run(one.planned.run.id), one.state.message)
         content = plan(sweep, store, profile, wanted, more)
         submission = store.new_submission(content)
         submitted = {
@@ -184,10 +188,14 @@ def usable_lanes(content: Mapping[str, Any], workers: int | None) -> int:
     return min(workers or max(1, usable_cpus() // threads), tasks)
 
 
-def _sort(
+def sort_runs(
     sweep: Sweep, store: Store, known: queue.Queue
-) -> tuple[tuple[str, ...], tuple[str, ...], list[PlannedRun]]:
-    """The runs that have a record, those that wait or run, and the others."""
+) -> tuple[tuple[str, ...], tuple[str, ...], list[standing.Standing]]:
+    """The runs that have a record, those that wait or run, and the others: they are to be sent.
+
+    Raises:
+        slurm.UnreachableError: what became of a run that was sent cannot be known now.
+    """
     done, running, missing = [], [], []
     for one in standing.of_runs(store, sweep, known):
         run_id = one.planned.run.id
@@ -202,9 +210,7 @@ def _sort(
                 " or runs cannot be known now; nothing was sent; try again later",
             )
         else:
-            if one.state.failure == "bad_record":
-                _set_aside(store.run(run_id), one.state.message)
-            missing.append(one.planned)
+            missing.append(one)
     return tuple(done), tuple(running), missing
 
 
