@@ -46,6 +46,10 @@ MEANING: Mapping[str, tuple[str, str]] = {
         "Python or the image could not be started on the node",
         "read the log; check the profile's python and setup lines, then retry",
     ),
+    "setup": (
+        "what comes before it kept it from its work: a line of `setup:`, or a limit of the shell",
+        "mend the profile, then retry; `options: {propagate: NONE}` shuts the login node's limits out",
+    ),
     "gpu_missing": (
         "it was given a GPU that it cannot use",
         "retry it on another node, and tell the admins about this one",
@@ -77,7 +81,7 @@ MEANING: Mapping[str, tuple[str, str]] = {
     "bad_files": ("its folder cannot be read", "look at what lies there, and at its permissions"),
 }
 
-MENDED_IN_PROFILE = frozenset({"bad_data", "cuda_oom", "drifted", "image", "import_error"})
+MENDED_IN_PROFILE = frozenset({"bad_data", "cuda_oom", "drifted", "image", "import_error", "setup"})
 """Classes that may be mended in the profile, or in the image that it names."""
 
 

@@ -6,7 +6,7 @@ no pickle travels, so an array whose submitter dies right after sbatch has all i
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from submitit.slurm.slurm import (
     _make_sbatch_string,
 )
 
-from cluster.profile import Profile, sbatch_parameters
+from cluster import syntax
+from cluster.profile import Option, Profile, sbatch_parameters
 from jobs import files
 from jobs.resources import Resources
 from jobs.store import Store
@@ -37,9 +38,15 @@ def script_of_chunk(
         command=command,
         folder=submission.submitit.resolve(),
         map_count=len(content["tasks"]),
-        array_parallelism=profile.throttle or len(content["tasks"]),
         setup=list(profile.setup) or None,
-        **_common(store, profile, resources, content["token"]),
+        **_common(
+            store,
+            profile,
+            resources,
+            content["token"],
+            {"array": _indices(len(content["tasks"]), profile.throttle)}
+            | _logs(submission, "%A_%a"),
+        ),
     )
 
 
@@ -55,14 +62,29 @@ def script_of_feeder(
         qos=asked.qos,
         reservation=asked.reservation,
     )
-    plain = replace(profile, mail_type=None, mail_user=None, options={})
+    options = {name: profile.options[name] for name in ("comment",) if name in profile.options}
+    plain = replace(profile, mail_type=None, mail_user=None, options=options)
     return _make_sbatch_string(
         command=_command(store, profile, "cluster.feeder", submission.number),
         folder=submission.submitit.resolve(),
         dependency=f"afterany:{content['after']}",
         setup=list(profile.setup) or None,
-        **_common(store, plain, resources, content["token"]),
+        **_common(store, plain, resources, content["token"], _logs(submission, "%j")),
     )
+
+
+def _indices(count: int, throttle: int | None) -> str:
+    """The value of --array."""
+    return f"0-{count - 1}" + (f"%{throttle}" if throttle else "")
+
+
+def _logs(submission: Submission, job: str) -> dict[str, Option]:
+    """Where standard output and error go, named as submitit names them (`cluster.words.logs_of`)."""
+    kinds = {"output": "out", "error": "err"}
+    return {
+        name: syntax.log_file(submission.submitit, f"{job}_0_log.{end}")
+        for name, end in kinds.items()
+    }
 
 
 def write(submission: Submission, part: Part, text: str) -> Path:
@@ -73,39 +95,44 @@ def write(submission: Submission, part: Part, text: str) -> Path:
     return path
 
 
-def _common(store: Store, profile: Profile, resources: Resources, token: str) -> dict[str, Any]:
+def _common(
+    store: Store, profile: Profile, resources: Resources, token: str, more: Mapping[str, Option]
+) -> dict[str, Any]:
+    """What arrays and feeders have in common: nothing that nobody asked for, and what we need."""
     parameters = sbatch_parameters(profile, resources)
-    parameters.setdefault("job-name", store.root.resolve().name)
+    parameters.setdefault("job-name", "_".join(store.root.resolve().name.split()))
+    parameters["comment"] = f"{profile.options.get('comment', '')} {token}".lstrip()
     said = {
-        name if name == "open-mode" else name.replace("-", "_"): value  # as submitit spells it
-        for name, value in parameters.items()
+        name if name == "open-mode" else name.replace("-", "_"): syntax.in_directive(value)
+        for name, value in {**parameters, **more}.items()  # named as submitit spells it
         if value is not False
     }
     return {
+        "time": None,  # submitit's default: five minutes
         "wckey": None,
         "use_srun": False,  # the entry point is the batch process itself: signals reach it
-        "additional_parameters": said | {"comment": token},
+        "additional_parameters": said,
     }
 
 
 def _command(store: Store, profile: Profile, module: str, *numbers: int) -> str:
-    """What the batch script becomes: `exec`, so that nothing can hide its exit code.
+    words = [str(store.root.resolve()), *map(str, numbers)]
+    return "\n".join(launch(profile.environment, module, words))
 
-    The entry point is imported from this installation; it checks the code snapshot and goes on
-    from there.
+
+def launch(environment: Mapping[str, str], module: str, words: Iterable[str]) -> list[str]:
+    """The lines by which a batch script becomes a module of ours: nothing hides its exit code.
+
+    The module is imported from this installation; a task checks the code snapshot and goes on from
+    there. Not by env(1): it would take an interpreter with `=` in its path for a variable.
     """
-    root = Path(__file__).resolve().parent.parent
     variables = {
-        **profile.environment,
-        "PYTHONPATH": str(root),
+        **environment,
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
         "PYTHONSAFEPATH": "1",
     }
-    words = [
-        "exec",
-        "env",
-        "-u",
-        "PYTHONHOME",
-        *(f"{name}={value}" for name, value in variables.items()),
+    return [
+        "unset PYTHONHOME",
+        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        f"exec {shlex.join([sys.executable, '-m', module, *words])}",
     ]
-    words += [sys.executable, "-m", module, str(store.root.resolve()), *map(str, numbers)]
-    return shlex.join(words)

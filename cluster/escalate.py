@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -98,11 +99,13 @@ def kept(planned: PlannedRun, profile: Profile, last: Resources | None) -> Resou
 
 def _memory(asked: Resources) -> int:
     """MiB of a whole task; 0: not said."""
+    if asked.mem == 0:  # all that its node has
+        return sys.maxsize
     return asked.mem or (asked.mem_per_cpu or 0) * (asked.cpus or 1)
 
 
 def with_memory(asked: Resources, change: Change | None) -> Resources:
-    """More memory than `asked`; nothing where the cluster's default was asked for and nothing is said.
+    """More memory than `asked`; nothing where nothing is said, or all memory of a node was asked for.
 
     Raises:
         InputError: a relative change of nothing.
@@ -112,7 +115,7 @@ def with_memory(asked: Resources, change: Change | None) -> Resources:
     doubled = change or Change(f"x{_FACTOR}", factor=_FACTOR)
     if asked.mem_per_cpu is not None:
         return Resources(mem_per_cpu=doubled.of(asked.mem_per_cpu, "mem"))
-    if asked.mem is None and change is None:
+    if asked.mem == 0 or (asked.mem is None and change is None):
         return Resources()
     return Resources(mem=doubled.of(asked.mem, "mem"))
 

@@ -77,7 +77,7 @@ class _Feeding:
         self.profile = Profile.from_json(content["profile"])
         self.groups = content["groups"]
         found = queue.repair(store)
-        self.room = _room(self.profile, self.groups)
+        self.room = room(self.profile, self.groups)
         mine = [element for element in slurm.queue() if not element.is_over]
         self.free = min(
             cap.jobs - sum(cap.qos in {None, element.qos} for element in mine)
@@ -211,12 +211,14 @@ class _Feeding:
         return job
 
 
-def _room(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
+def room(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
     """How much fits: by the profile, else by what Slurm says of its limits."""
     config = slurm.config()
-    per_array = min(int(config.get("MaxArraySize", 1001)), profile.limits.max_array or sys.maxsize)
+    per_array = min(
+        slurm.number_of(config, "MaxArraySize", 1001), profile.limits.max_array or sys.maxsize
+    )
     enforced = "limits" in config.get("AccountingStorageEnforce", "")
-    capacity = int(config.get("MaxJobCount", 10_000)) // 2  # of the whole cluster
+    capacity = slurm.number_of(config, "MaxJobCount", 10_000) // 2  # of the whole cluster
     caps: set[Cap] = set()
     if profile.limits.max_submit is not None:
         caps = {Cap(jobs=profile.limits.max_submit)}

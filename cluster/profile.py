@@ -31,6 +31,7 @@ POLICY: Mapping[FailureClass, Action] = MappingProxyType(
         "bad_data": "stop",
         "drifted": "stop",
         "image": "stop",
+        "setup": "stop",
         "gpu_missing": "exclude",
         "cuda_oom": "stop",
         "import_error": "stop",

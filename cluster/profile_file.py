@@ -1,6 +1,6 @@
 """A cluster's profile as a person writes it: strict YAML, every mistake with its position."""
 
-import os
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path as FilePath
 from typing import Annotated, Any, get_args
@@ -9,16 +9,18 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from cluster.profile import POLICY, Action, Engine, Limits, Option, Profile
 from cluster.sbatch_options import sbatch_options, wrong_option
+from containers import command
+from jobs import places
 from jobs.failure import FailureClass
 from jobs.how import Unstaged
 from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
 from jobs.spec.file_kind import require_kind
 from jobs.spec.mistakes import Mistake, SpecError, did_you_mean, listed
-from jobs.spec.resources import Positive, Resources, Seconds, Size, Word
+from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size, Word
 from jobs.spec.strict import Strict
 from jobs.spec.translate import Path, Words, missing, validated, without_quotes
-from jobs.spec.yaml12 import MapNode, Node, ScalarNode, load_yaml
+from jobs.spec.yaml12 import ListNode, MapNode, Node, ScalarNode, load_yaml
 
 MAIL_TYPES = (
     "NONE",
@@ -38,8 +40,15 @@ MAIL_TYPES = (
 
 
 def _scratch(value: str) -> str:
-    if not value.startswith(("/", "$")):
+    if not value.startswith(("/", "$", "~")):
         raise ValueError(f"expected a path on the nodes like /scratch/$USER, found {value!r}")
+    return value
+
+
+def _line(value: str) -> str:
+    """To sbatch, which reads on until the first command, it would be an option."""
+    if any(line.startswith("#SBATCH") for line in value.splitlines()):
+        raise ValueError(f"found {value!r}: an option of sbatch; write it below `options:`")
     return value
 
 
@@ -56,7 +65,7 @@ def _text_or_number(value: object) -> object:
 
 
 Name = Annotated[str, Field(min_length=1)]
-Line = Annotated[str, Field(min_length=1)]
+Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -79,13 +88,13 @@ class ProfileFile(Strict):
     scratch: Annotated[Name, AfterValidator(_scratch)] | None = Field(
         default=None, description="a path on the nodes like /scratch/$USER"
     )
-    data: Name | None = Field(default=None, description="the folder of the data sets")
-    image: Name | None = Field(
+    data: PathText | None = Field(default=None, description="the folder of the data sets")
+    image: PathText | None = Field(
         default=None, description="the path of a .sif file, or of the recipe that it is built by"
     )
     stage_image: bool | None = Field(default=None, description="true or false")
     unstaged: Unstaged | None = Field(default=None, description="fail or in_place")
-    python: Name | None = Field(default=None, description="the path of a Python interpreter")
+    python: PathText | None = Field(default=None, description="the path of a Python interpreter")
     setup: list[Line] | None = Field(
         default=None, description="a list of shell lines like [module load cuda]"
     )
@@ -126,7 +135,12 @@ def read_profile(file: FilePath) -> Profile:
     given, found = validated(ProfileFile, root, _WORDS)
     options, wrong = _read_options(root)
     absent = missing(root, {"engine": "local or slurm"}, found)
-    mistakes = [*(found | absent).values(), *wrong]
+    wrong += [*_unseen(root, ""), *_set_by_us(root)]
+    places_of = {(one.place, one.path) for one in (found | absent).values()}
+    mistakes = [
+        *(found | absent).values(),
+        *(one for one in wrong if (one.place, one.path) not in places_of),
+    ]
     if mistakes:
         raise SpecError(sorted(mistakes, key=lambda one: (one.line, one.column)))
     return _profile(given, root, file, options)
@@ -150,7 +164,7 @@ def _profile(
             node = root.entries[name].node
             said[name] = FilePath(absolute(node, node.place))
     if given.python:
-        said["python"] = os.path.expanduser(given.python)  # noqa: PTH111  # ~nobody raises in Path
+        said["python"] = places.expanded(given.python)
     kept = {name: value for name, value in said.items() if value is not None}
     return Profile(name=file.stem, **kept)
 
@@ -175,6 +189,31 @@ def _read_options(root: MapNode) -> tuple[dict[str, Option], list[Mistake]]:
         else:
             options[name] = value
     return options, mistakes
+
+
+def _set_by_us(root: MapNode) -> Iterator[Mistake]:
+    """The variables of `environment` that would be overridden, or would not arrive."""
+    entry = root.entries.get("environment")
+    if entry is not None and isinstance(entry.node, MapNode):
+        for name, found in entry.node.entries.items():
+            why = command.why_reserved(name)
+            if why is not None:
+                yield Mistake.at(found.key, f"environment.{name}", f"{name!r} {why}")
+
+
+def _unseen(node: Node, path: str) -> Iterator[Mistake]:
+    """Texts with characters that nobody sees, as a line break; `setup` and `environment` hold any."""
+    if isinstance(node, MapNode):
+        for name, entry in node.entries.items():
+            yield from _unseen(entry.node, f"{path}.{name}".removeprefix("."))
+    elif isinstance(node, ListNode):
+        for index, item in enumerate(node.items):
+            yield from _unseen(item, f"{path}[{index}]")
+    elif isinstance(node.value, str) and not path.startswith(("setup", "environment")):
+        bad = next((character for character in node.value if not character.isprintable()), None)
+        if bad is not None:
+            message = f"expected text that can be seen, found {bad!r} in {node.value!r}"
+            yield Mistake.at(node.place, path, message)
 
 
 def _option(node: Node) -> Option | None:

@@ -1,5 +1,6 @@
 """What Slurm's queue knows of a sweep's runs: one squeue, matched with what was written down."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,6 +10,9 @@ from cluster import slurm
 from cluster.slurm import Element
 from jobs.store import Store
 from jobs.submissions import Part, Submission
+
+_TOKEN = re.compile(r"[\w-]+")
+"""A token stands in a job's comment, maybe beside what the profile or the site puts there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +51,27 @@ class Queue:
         return sent.element is not None and not sent.element.is_over
 
 
-def look(store: Store) -> Queue:
-    """Ask Slurm once, if anything of this sweep was ever sent to it."""
+def look(store: Store, *, ask: bool = True, patience: float = slurm.PATIENCE) -> Queue:
+    """Ask Slurm once, if anything of this sweep was ever sent to it.
+
+    Args:
+        store: the sweep.
+        ask: whether to ask at all; else only what was written down is known.
+        patience: seconds that the answer may take.
+    """
     found = Queue()
     submissions = [known for known in store.submissions() if known.parts("chunk")]
     if not submissions:
         return found
-    try:
-        elements = slurm.queue(submission.owner() for submission in submissions)
-    except slurm.SlurmError as error:
-        elements, found.unknown = [], str(error)
-    by_token = {element.comment: element.job_id for element in elements if element.comment}
+    elements: list[Element] = []
+    if ask:
+        try:
+            elements = slurm.queue((submission.owner() for submission in submissions), patience)
+        except slurm.SlurmError as error:
+            found.unknown = str(error)
+    by_token = {
+        word: element.job_id for element in elements for word in _TOKEN.findall(element.comment)
+    }
     by_place = {(element.job_id, element.task): element for element in elements}
     for submission in submissions:
         _add(found, submission, by_token, by_place)

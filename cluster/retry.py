@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, escalate, nodes, sealing, slurm, standing, submit
+from cluster import advice, escalate, nodes, partitions, sealing, slurm, standing, submit, syntax
 from cluster.escalate import Change
 from cluster.profile import Profile
 from cluster.standing import Look, Standing
@@ -178,7 +178,7 @@ def _plan_one(
     note = ""
     if mem is not None or action == "mem":
         grown = escalate.with_memory(asked, mem)
-        note = "" if grown.said() else "; it asked for no memory: give it some, e.g. --mem 8G"
+        note = "" if grown.said() else _no_more_memory(asked)
         more = more.merged(grown)
     if time is not None or action == "time":
         more = more.merged(escalate.with_time(asked, one, time))
@@ -192,9 +192,20 @@ def _plan_one(
     return Retry(one, more, escalate.described(asked, more) + note)
 
 
+def _no_more_memory(asked: Resources) -> str:
+    if asked.mem == 0:
+        return "; it had all memory of its node: name larger nodes (partition, constraint)"
+    return "; it asked for no memory: give it some, e.g. --mem 8G"
+
+
 def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) -> Receipt:
     more = {retry_.one.planned.run.id: retry_.more for retry_ in planned}
     runs = [retry_.one.planned.run for retry_ in planned]
+    syntax.require(store.root, place)
+    if place.engine == "slurm":
+        partitions.check_times(
+            place.resources.merged(one.one.planned.resources).merged(one.more) for one in planned
+        )
     sealing.require_as_before(look.sweep, place, runs, store)
     return submit.submit(
         look.sweep,

@@ -2,23 +2,26 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from cluster import (
     connect,
     definition,
     dry,
+    partitions,
     profile,
     queue,
     sealing,
     slurm,
     status,
     sweeps,
+    syntax,
     watch,
 )
 from cluster.profile import Profile
@@ -134,12 +137,30 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     if folder := os.environ.get(datasets.VARIABLE):
         os.environ[datasets.VARIABLE] = str(Path(folder).resolve())  # the runs stand elsewhere
     store = Store(request.root / sweep.name)
+    syntax.require(store.root, place)
     wanted = [one.run for one in sweep.runs if chosen(one)]
     missing = [run for run in wanted if not store.run(run.id).record_file.exists()]
     sealing.require_as_before(sweep, place, missing, store)
-    with Console(stderr=True).status("reading image and data, to seal them"):
+    notes = _check_times(sweep, place, {run.id for run in missing})
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with console.status("reading image and data, to seal them"):
         sealing.require(sweep, place)
+    if (absent := sealing.absent_data(sweep, place)) is not None:
+        notes.append(f"data: {absent} is not here: left to the nodes, nothing of it is sealed")
+    for note in notes:
+        console.print(Text(note, style="yellow"))
     return sweep, store, place, chosen
+
+
+def _check_times(sweep: Sweep, place: Profile, wanted: Collection[str]) -> list[str]:
+    """What may be too long for its partition, see `partitions.check_times`."""
+    if place.engine != "slurm":
+        return []
+    return partitions.check_times(
+        place.resources.merged(planned.resources)
+        for planned in sweep.runs
+        if planned.run.id in wanted
+    )
 
 
 def _submit(

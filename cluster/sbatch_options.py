@@ -57,13 +57,18 @@ _ELSEWHERE = {
 """Options that have a key of their own."""
 
 _OURS_NAMES = """
-    array chdir clusters comment dependency error export export-file get-user-env help input
+    array chdir dependency error export export-file get-user-env help input
     no-requeue nodefile nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node
     ntasks-per-socket open-mode output parsable quiet requeue test-only usage verbose version wait
     wrap
 """
 _OURS = frozenset(_OURS_NAMES.split())
 """Options on which it depends that a submission is found again, requeued, and one task each."""
+
+_CLUSTERS = (
+    "jobs that are sent to another cluster cannot be followed from here; submit on a login node of"
+    " that cluster, or with its configuration: export SLURM_CONF=FILE"
+)
 
 
 def wrong_option(name: str, known: frozenset[str]) -> str | None:
@@ -72,10 +77,12 @@ def wrong_option(name: str, known: frozenset[str]) -> str | None:
         return f"an option is written without dashes: {name.lstrip('-') or 'exclusive'}"
     if name in _ELSEWHERE:
         return f"{name!r} has a key of its own; write {_ELSEWHERE[name]}"
+    if name in {"clusters", "cluster-constraint"}:
+        return _CLUSTERS
     if name in _OURS:
         return f"{name!r} is set by probprec itself and cannot be changed"
     if name not in known:
-        free = known - _OURS - _ELSEWHERE.keys()
+        free = known - _OURS - _ELSEWHERE.keys() - {"clusters"}
         return f"sbatch has no option {name!r}{did_you_mean(name.replace('_', '-'), sorted(free))}"
     return None
 

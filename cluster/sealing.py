@@ -5,12 +5,12 @@ Nodes compare what they find with it before a run is trained (`jobs.node`).
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cluster.profile import Profile
-from containers.runtime import ContainerError
+from containers.runtime import ContainerError, is_bindable
 from jobs import files, provenance, seal, stage
 from jobs.datasets import find as datasets
 from jobs.datasets import own as own_data
@@ -38,7 +38,24 @@ def require(sweep: Sweep, profile: Profile) -> None:
         InputError: all that is wrong with the image, or with the data.
     """
     sealed_image(profile)
+    if (folder := absent_data(sweep, profile)) is not None and profile.engine == "local":
+        raise InputError(
+            f"{folder}: no such file or folder; mend `data:` in {_namer(sweep, profile)}"
+        )
     sealed_data(sweep, profile, [planned.run for planned in sweep.runs], None)
+
+
+def absent_data(sweep: Sweep, profile: Profile) -> Path | None:
+    """What the spec or the profile names as `data:`, where it is not on this machine."""
+    named = _named(sweep, profile)
+    return named if named is not None and not os.path.exists(named) else None  # noqa: PTH110
+
+
+def _namer(sweep: Sweep, profile: Profile) -> str:
+    """Who says `data:`."""
+    if sweep.data is None:
+        return str(profile.source or "the profile")
+    return next(iter(sweep.sources), "the spec")
 
 
 def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
@@ -97,19 +114,12 @@ def sealed_data(
     Raises:
         DataError: a data set is not there.
         ManifestError: one that was added has changed since.
+        InputError: the profile's image cannot see one where it lies.
     """
     added = {one.name: one for one in registry.all_(_registry())}
     named = _named(sweep, profile)
-    wanted = {provenance.dataset_of(run) for run in runs} - {None, *added}
-    found: dict[str, tuple[Path, Manifest]] = {}
-    if profile.engine == "local" or named is None or named.is_dir():
-        problems = {run.problem for run in runs if provenance.dataset_of(run) in wanted}
-        there = datasets.require(problems, named, inside_packages=profile.image is None)
-        for dataset, place in there.items():
-            if DATASETS[dataset].package is None:
-                found[dataset] = place.resolve(), registry.manifest_of_dataset(dataset, place)
-    own = _own(added.values(), named, runs)
-    unverified = None
+    found = _of_the_catalog(profile, runs, named, added.keys())
+    own, unverified = _own(added.values(), named, runs), None
     if own is None and named is not None and any(provenance.is_own(run) for run in runs):
         try:
             manifest = own_data.describe(named.resolve(), profile.limits.max_hashed_data << 20)
@@ -121,6 +131,8 @@ def sealed_data(
         if one.name in used:
             _require_unchanged(one, alone=one.name == own)
             found[one.name] = one.source, one.manifest
+    if profile.image is not None:
+        _require_bindable(place for place, _ in found.values())
     if store is not None:
         for _, manifest in found.values():
             _keep(store, manifest)
@@ -132,6 +144,22 @@ def sealed_data(
         "own_data": own,
         "unverified": unverified,
         "registered": {name: str(_registry().resolve()) for name in found if name in added},
+    }
+
+
+def _of_the_catalog(
+    profile: Profile, runs: Sequence[Run], named: Path | None, added: Collection[str]
+) -> dict[str, tuple[Path, Manifest]]:
+    """The catalog's data sets that the runs read and nobody added: where they lie, what they are."""
+    if profile.engine != "local" and named is not None and not named.is_dir():
+        return {}
+    wanted = {provenance.dataset_of(run) for run in runs} - {None, *added}
+    problems = {run.problem for run in runs if provenance.dataset_of(run) in wanted}
+    there = datasets.require(problems, named, inside_packages=profile.image is None)
+    return {
+        name: (place.resolve(), registry.manifest_of_dataset(name, place))
+        for name, place in there.items()
+        if DATASETS[name].package is None
     }
 
 
@@ -230,6 +258,19 @@ def _require_unchanged(one: registry.Registered, *, alone: bool) -> None:
             f"next: probprec data verify {one.name}; if it was changed on purpose, remove its manifest"
             f" and add it again: probprec data add {one.name} {one.source}"
         ) from error
+
+
+def _require_bindable(places: Iterable[Path]) -> None:
+    """Refuse data whose folder an image cannot see, where it is read in place."""
+    wrong = [place for place in places if not is_bindable(place) and not place.is_file()]
+    if wrong:
+        raise InputError(
+            "\n".join(
+                f"{place}: data in a path with : or , cannot be bound into the image;"
+                " move it, or add it from a path without: probprec data add NAME FOLDER"
+                for place in wrong
+            )
+        )
 
 
 def _keep(store: Store, manifest: Manifest) -> None:

@@ -3,8 +3,8 @@
 Every call is counted, because a controller that serves a whole university is easily annoyed.
 """
 
-import getpass
 import os
+import pwd
 import re
 import subprocess
 import time
@@ -122,14 +122,21 @@ def environment() -> dict[str, str]:
     }
 
 
-def queue(others: Iterable[int] = ()) -> list[Element]:
+PATIENCE = 60.0
+"""Seconds that a command may take; whoever only looks waits less."""
+
+
+def queue(others: Iterable[int] = (), patience: float = PATIENCE) -> list[Element]:
     """My jobs, the recently ended ones (MinJobAge) included; one call, whatever the size.
+
+    Mine are those of this process's uid: the shell's USER may be another's (su, sudo -E).
 
     Args:
         others: uids of users whose jobs are wanted, too.
+        patience: seconds to wait for an answer.
 
     Raises:
-        UnreachableError: the controller does not answer.
+        UnreachableError: the controller does not answer, not within `patience` seconds.
     """
     fields = "%F|%K|%A|%T|%r|%N|%q|%k"
     users = sorted({os.getuid(), *others})
@@ -141,17 +148,18 @@ def queue(others: Iterable[int] = ()) -> list[Element]:
             "--states=all",
             f"--user={','.join(map(str, users))}",
             f"--format={fields}",
-        ]
+        ],
+        timeout=patience,
     )
-    rows = (_ELEMENT.fullmatch(line) for line in output.splitlines())
-    return [_element(*row.groups()) for row in rows if row]  # sites print greetings around them
+    return [_element(match) for match in map(_JOB.match, output.splitlines()) if match]
 
 
-_ELEMENT = re.compile(r"\s*(\d+)\|([^|]*)\|(\d+)\|([A-Z_]+)" + r"\|([^|]*)" * 3 + r"\|(.*)")
+_JOB = re.compile(r"\s*(\d+)\|([^|]*)\|(\d+)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)")
+"""A line of squeue; sites print greetings around them."""
 
 
-def _element(job: str, task: str, raw: str, state: str, *rest: str) -> Element:
-    reason, node, qos, comment = rest
+def _element(line: re.Match[str]) -> Element:
+    job, task, raw, state, reason, node, qos, comment = line.groups()
     return Element(
         job_id=int(job),
         task=int(task) if task.isdecimal() else None,
@@ -166,9 +174,18 @@ def _element(job: str, task: str, raw: str, state: str, *rest: str) -> Element:
 
 
 def show_job(name: str) -> dict[str, str]:
-    """What scontrol knows of one job; SlurmError if it has forgotten it."""
-    output = _run(["scontrol", "--oneliner", "show", "job", name])
-    return dict(re.findall(r"(\w[\w:/]*)=(\S*)", output))
+    """What scontrol knows of one job; SlurmError if it has forgotten it.
+
+    A key counts where it stands first: paths and comments, which may hold anything, come last.
+    """
+    command = ["scontrol", "--oneliner", "show", "job", name]
+    line = next((line for line in _run(command).splitlines() if line.startswith("JobId=")), None)
+    if line is None:
+        raise SlurmError(command, "says nothing of the job")
+    found: dict[str, str] = {}
+    for key, value in re.findall(r"(\w[\w:/]*)=(\S*)", line):
+        found.setdefault(key, value)
+    return found
 
 
 def unix_time(text: str | None) -> float | None:
@@ -179,14 +196,20 @@ def unix_time(text: str | None) -> float | None:
         return None
 
 
-def config() -> dict[str, str]:
+def config(patience: float = PATIENCE) -> dict[str, str]:
     """The controller's settings, e.g. MaxArraySize, MinJobAge, KillWait."""
-    output = _run(["scontrol", "show", "config"])
-    pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    output = _run(["scontrol", "show", "config"], timeout=patience)
+    pairs = re.findall(r"^(\w+)\s*=[ \t]*(.*)$", output, re.MULTILINE)
+    return {name: value.strip() for name, value in pairs}
 
 
-def partitions() -> list[dict[str, str]]:
+def number_of(settings: Mapping[str, str], name: str, usual: int) -> int:
+    """A setting that is a number; `usual` where it is none, or not there."""
+    text = settings.get(name, "")
+    return int(text) if text.isdecimal() else usual
+
+
+def partitions(patience: float = PATIENCE) -> list[dict[str, str]]:
     """What the partitions offer: a row for each kind of node in each partition, by one call.
 
     The keys: name, default ("yes" or ""), up, max_time, default_time (of Slurm's form, or
@@ -204,7 +227,8 @@ def partitions() -> list[dict[str, str]]:
         "gres",
         "features",
     ]
-    output = _run(["sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"])
+    wanted = "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"
+    output = _run(["sinfo", "--noheader", "--exact", wanted], timeout=patience)
     rows = []
     for line in output.splitlines():
         row = dict(zip(keys, line.strip().split("|"), strict=False))
@@ -233,7 +257,15 @@ def associations(cluster: str | None = None) -> list[dict[str, str]] | None:
 
 
 def _mine(cluster: str | None) -> list[str]:
-    return [f"user={getpass.getuser()}", *([f"cluster={cluster}"] if cluster else [])]
+    return [f"user={_user()}", *([f"cluster={cluster}"] if cluster else [])]
+
+
+def _user() -> str:
+    """My name, by the uid; where it has none, the uid: accounting knows names alone."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +324,11 @@ def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) ->
         script: with its #SBATCH lines.
         hold: a descriptor that sbatch keeps open as long as it lives.
         test_only: only ask when it would start.
+
+    Raises:
+        UnreachableError: whether it was sent, and as which job, is not known: nobody answers in
+            time, or it was taken and no job's id can be read.
+        SlurmError: it was not sent.
     """
     options = ["--test-only"] if test_only else ["--parsable"]
     command = ["sbatch", *options, str(script)]
@@ -349,12 +386,12 @@ def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str
         )
     except SlurmError:
         return None
-    rows = (line.split("|") for line in output.splitlines())
+    rows = (line.split("|") for line in output.splitlines() if re.match(r"\d+(_|\.|\||$)", line))
     return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
 
 
 def _run(
-    command: list[str], *, hold: int | None = None, timeout: float = 60, both: bool = False
+    command: list[str], *, hold: int | None = None, timeout: float = PATIENCE, both: bool = False
 ) -> str:
     """Standard output of a command; `both`: standard error, too."""
     asked.calls[command[0]] = asked.calls.get(command[0], 0) + 1
@@ -375,7 +412,7 @@ def _run(
     except OSError as error:  # a wrapper without #!, not to be executed; no more processes
         raise UnreachableError(command, f"cannot be started: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise UnreachableError(command, f"no answer within {timeout:.0f} s") from None
+        raise UnreachableError(command, f"no answer within {timeout:g} s") from None
     if done.returncode != 0:
         said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
         lines = [re.sub(r"^\w+: (error|fatal): ", "", line) for line in said.splitlines()]

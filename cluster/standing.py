@@ -19,6 +19,9 @@ from jobs.state import Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
+_PATIENCE = 15.0
+"""Seconds that Slurm has to answer whoever only looks."""
+
 _MARGIN, _JUST_NOW = 120.0, 10.0
 """Seconds that an attempt, or an array, must be older than the queue to be missed in it."""
 
@@ -95,11 +98,23 @@ def look(
         about: ask accounting only for this run.
     """
     calls = slurm.asked.total
-    found = queues.look(store) if earlier is None else earlier.queue
-    looking = _Looking(store, sweep or store.sweep(), found, memory or Memory(store))
-    result = looking.go(earlier, about)
+    sweep, memory = sweep or store.sweep(), memory or Memory(store)
+    if earlier is not None:
+        found = earlier.queue
+    else:
+        found = queues.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE)
+    result = _Looking(store, sweep, found, memory).go(earlier, about)
     result.slurm_calls = slurm.asked.total - calls
     return result
+
+
+def _is_settled(store: Store, sweep: Sweep, memory: Memory) -> bool:
+    """Whether every run has a record: Slurm knows nothing that could change that."""
+    folders = (store.run(planned.run.id) for planned in sweep.runs)
+    return all(
+        folder.record_file.exists() and memory.of(folder).state in {"completed", "diverged"}
+        for folder in folders
+    )
 
 
 def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
@@ -213,7 +228,8 @@ class _Looking:
             if self.queue.unknown is not None:
                 return self._unknown(known, sent.name or "a job that may send it")
             if sent.job_id is not None:
-                return words.never_began(known, sent, self._word(sent.name) or self._gone(sent))
+                word = self._word(sent.name) or self._gone(sent)
+                return words.never_began(known, sent, word, is_late=self._is_late(sent))
         if known.attempts == 0:
             where = "not sent" if sent else "not sent, or its worker has not come to it yet"
             return replace(known, evidence=where)
@@ -222,6 +238,12 @@ class _Looking:
         if self.queue.unknown is not None:
             return self._unknown(known, known.element)
         return words.refined(folder, known, self._word(known.element))
+
+    def _is_late(self, sent: Sent) -> bool:
+        """Whether its batch script wrote its last word so long ago that all it did would be seen."""
+        logs = [path for path in words.logs_of(self.store, sent) if path.exists()]
+        since = self.queue.asked_at - _MARGIN
+        return bool(logs) and not any(_is_newer(path, since) for path in logs)
 
     def _gone(self, sent: Sent) -> str | None:
         """A word for what left no trace in the queue, although the array that it is of is there."""

@@ -88,7 +88,8 @@ def submit(
         on_wait: called if somebody else is submitting this sweep just now.
 
     Raises:
-        InputError: it would take something away from the sweep that is there, unasked.
+        InputError: it would take something away from the sweep that is there, unasked; or `plan`
+            says no.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
     with store.submitting(on_wait) as lock:
@@ -96,10 +97,13 @@ def submit(
         if not may_replace:
             sweep = definition.admitted(sweep, store, known)
         store.save(sweep, keep_former=may_replace)
-        done, running, missing = _sort(sweep, store, known)
-        wanted = [planned for planned in missing if chosen(planned)]
+        done, running, missing = sort_runs(sweep, store, known)
+        wanted = [one.planned for one in missing if chosen(one.planned)]
         if not wanted:
             return Receipt(store=store, submitted={}, done=done, running=running)
+        for one in missing:
+            if one.state.failure == "bad_record":
+                _set_aside(store.run(one.planned.run.id), one.state.message)
         content = plan(sweep, store, profile, wanted, more)
         submission = store.new_submission(content)
         submitted = {
@@ -191,10 +195,14 @@ def usable_lanes(content: Mapping[str, Any], workers: int | None) -> int:
     return min(workers or max(1, usable_cpus() // threads), tasks)
 
 
-def _sort(
+def sort_runs(
     sweep: Sweep, store: Store, known: queue.Queue
-) -> tuple[tuple[str, ...], tuple[str, ...], list[PlannedRun]]:
-    """The runs that have a record, those that wait or run, and the others."""
+) -> tuple[tuple[str, ...], tuple[str, ...], list[standing.Standing]]:
+    """The runs that have a record, those that wait or run, and the others: they are to be sent.
+
+    Raises:
+        slurm.UnreachableError: what became of a run that was sent cannot be known now.
+    """
     done, running, missing = [], [], []
     for one in standing.of_runs(store, sweep, known):
         run_id = one.planned.run.id
@@ -209,9 +217,7 @@ def _sort(
                 " or runs cannot be known now; nothing was sent; try again later",
             )
         else:
-            if one.state.failure == "bad_record":
-                _set_aside(store.run(run_id), one.state.message)
-            missing.append(one.planned)
+            missing.append(one)
     return tuple(done), tuple(running), missing
 
 

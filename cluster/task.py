@@ -1,9 +1,10 @@
 """One element of a Slurm array, on the node.
 
-    python -m cluster.task ROOT SUBMISSION FIRST
+    python -m cluster.task ROOT SUBMISSION FIRST [--from-snapshot]
 
 Imported first from the installation, it checks that the code snapshot is what was submitted, and
-becomes the same entry point imported from the snapshot: later edits reach no run.
+becomes the same entry point imported from the snapshot: later edits reach no run. The last word
+says that it has done so: it does that once.
 """
 
 import os
@@ -25,6 +26,8 @@ from jobs.snapshot import ROOT, found_sha256
 from jobs.store import Store
 
 FAILED = 1
+
+_FROM_SNAPSHOT = "--from-snapshot"
 
 _TOO_EARLY = 65.0
 """Seconds: Slurm may warn of a time limit up to 60 s before it was to do so."""
@@ -89,7 +92,7 @@ class SlurmAllocation(Allocation):
             job = {"JobState": f"not known ({error})"}
         state = job.get("JobState", "")
         evidence = f"{name}; scontrol says JobState={state} Restarts={job.get('Restarts')}"
-        if int(job.get("Restarts", "0")) > self.restarts:
+        if slurm.number_of(job, "Restarts", 0) > self.restarts:
             # Also while it is still COMPLETING, as a cancelled job is: only this tells them apart.
             return Failure(
                 failure="preempted", message="put back into the queue by Slurm", evidence=evidence
@@ -140,10 +143,17 @@ def main(arguments: Sequence[str]) -> int:
     entries = list(map(Entry.from_json, chunk["tasks"][int(os.environ["SLURM_ARRAY_TASK_ID"])]))
     archive = (store.code / content["code"]["file"]).resolve()
     if archive != ROOT:
-        found = found_sha256(archive)
-        if found == content["code"]["sha256"]:
-            _become(archive, arguments)
-        return _refuse(store, entries, archive, content["code"]["sha256"], found)
+        expected, found = content["code"]["sha256"], found_sha256(archive)
+        if found != expected:
+            message = f"the code snapshot {archive.name} is not what was submitted"
+            return _refuse(
+                store, entries, message, f"{archive}: sha256 {found}, expected {expected}"
+            )
+        if _FROM_SNAPSHOT in arguments:
+            message = f"Python does not import the code snapshot {archive.name}"
+            path = os.environ.get("PYTHONPATH")
+            return _refuse(store, entries, message, f"imported: {ROOT}; PYTHONPATH={path}")
+        _become(archive, arguments)
     settings = how(store, number, content, chunk, slurm.gpus_of(os.environ))
     launcher = Launcher(store, settings, SlurmAllocation(chunk["lead"]))
     return 0 if launcher.run_task(entries) else FAILED
@@ -153,19 +163,15 @@ def _become(archive: Path, arguments: Sequence[str]) -> None:
     """Go on from the snapshot, as the same process."""
     environment = {**os.environ, "PYTHONPATH": str(archive)}
     os.execve(  # noqa: S606 - this interpreter, and arguments of our own
-        sys.executable, [sys.executable, "-m", "cluster.task", *arguments], environment
+        sys.executable,
+        [sys.executable, "-m", "cluster.task", *arguments, _FROM_SNAPSHOT],
+        environment,
     )
 
 
-def _refuse(
-    store: Store, entries: Sequence[Entry], archive: Path, expected: str, found: str | None
-) -> int:
+def _refuse(store: Store, entries: Sequence[Entry], message: str, evidence: str) -> int:
     """The code is not what was submitted: say so in every run's journal; train nothing."""
-    why = Failure(
-        failure="drifted",
-        message=f"the code snapshot {archive.name} is not what was submitted",
-        evidence=f"{archive}: sha256 {found}, expected {expected}",
-    )
+    why = Failure(failure="drifted", message=message, evidence=evidence)
     for entry in entries:
         folder = store.run(entry.run.id)
         folder.create(entry.run)

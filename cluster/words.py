@@ -71,8 +71,11 @@ def refined(folder: RunFolder, known: State, word: str | None) -> State:
     return replace(known, state="failed", failure=failure, message=message, evidence=evidence)
 
 
-def never_began(known: State, sent: Sent, word: str | None) -> State:
-    """The state of a run that was sent, and no attempt of which has begun before its job was over."""
+def never_began(known: State, sent: Sent, word: str | None, *, is_late: bool = False) -> State:
+    """The state of a run that was sent, and no attempt of which has begun before its job was over.
+
+    `is_late`: whether that was long ago, so that a record or an attempt would be seen by now.
+    """
     name = sent.name
     known = replace(known, log=None, node=None, element=name)
     if word is None:
@@ -86,12 +89,14 @@ def never_began(known: State, sent: Sent, word: str | None) -> State:
             known, state="failed", failure="cancelled", message=message, evidence=evidence
         )
     evidence = f"Slurm says {word} of {name}, and no attempt began"
-    if word == "COMPLETED":  # the launcher saw a record, or a newer attempt
+    if word == "COMPLETED" and not is_late:  # the launcher saw a record, or a newer attempt
         evidence += "; the file system may be late: look again in a minute"
         return replace(known, state="unknown", evidence=evidence)
     failure, message = _CLASS.get(word, ("lost", "vanished"))
-    if word == "FAILED":
-        failure, message = "image", "its batch script ended before the launcher could begin"
+    if word in {"FAILED", "COMPLETED"}:
+        code = " with exit code 0" if word == "COMPLETED" else ""
+        message = f"its batch script ended{code} before the launcher could begin"
+        failure = "setup"
     else:
         message += " before it began"
     return replace(known, state="failed", failure=failure, message=message, evidence=evidence)

@@ -41,6 +41,32 @@ _OF_THE_RUNTIME = ("PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR")
 """What the runtime itself needs: not the shell's APPTAINER_BIND or LD_PRELOAD."""
 
 
+_RESERVED = {
+    "PYTHONPATH": "names the code snapshot; folders of your own modules: `code:` in the spec",
+    "PYTHONHOME": "means another Python; write `python:`",
+    **dict.fromkeys(
+        ("PYTHONSAFEPATH", "PYTHONUNBUFFERED"), "is set by probprec itself and cannot be changed"
+    ),
+    **dict.fromkeys(_THREAD_VARIABLES, "follows the CPUs of a run; write `threads:`"),
+    **dict.fromkeys(
+        ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+        "names the GPUs of a run; write `resources: {gpus: ...}`",
+    ),
+    "TMPDIR": "is a folder of the task's own; write `scratch:`",
+    "HOME": "is not to be had in an image; name what you need by its path",
+    **dict.fromkeys(("UID", "GID"), "is the shell's own and cannot be changed"),
+    **dict.fromkeys(
+        ("PREPEND_PATH", "APPEND_PATH"), "would change PATH in an image; write all of PATH"
+    ),
+}
+"""Variables that a profile cannot set: why, and what to write instead."""
+
+_RESERVED_BEGINNINGS = {
+    ("SLURM_", "SBATCH_"): "is Slurm's; write `resources:` or `options:`",
+    ("APPTAINER", "SINGULARITY"): "does not reach the image's runtime, nor the image",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """What to execute."""
@@ -207,7 +233,14 @@ def inside(
         ContainerError: a path cannot be bound.
     """
     runtime = container.runtime
-    options = [*runtime.options, "--cleanenv", "--contain", "--no-home", "--pid"]
+    options = [
+        *runtime.options,
+        *runtime.literally,
+        "--cleanenv",
+        "--contain",
+        "--no-home",
+        "--pid",
+    ]
     options += ["--workdir", str(container.workdir)] if container.workdir is not None else []
     options += ["--pwd", str(cwd)]
     for path in container.writable:
@@ -241,7 +274,8 @@ def _outside(container: Container, variables: Mapping[str, str]) -> dict[str, st
     inner |= {"LANG": "C.UTF-8", **_CACHES, **variables}
     prefix = container.runtime.prefix
     kept = {name: outer[name] for name in _OF_THE_RUNTIME if name in outer}
-    return kept | {f"{prefix}{name}": value for name, value in inner.items()}
+    held = container.runtime.held
+    return kept | {f"{prefix}{name}": held(value) for name, value in inner.items()}
 
 
 def gpu_variables(gpu: str) -> dict[str, str]:
@@ -262,6 +296,12 @@ def _is_amd() -> bool:
     if not os.environ.get("ROCR_VISIBLE_DEVICES") or _NVIDIA.exists():
         return False
     return not os.environ.get("CUDA_VISIBLE_DEVICES") or _AMD.exists()
+
+
+def why_reserved(name: str) -> str | None:
+    """Why a profile cannot set this variable, and what to write; None: it can."""
+    of_all = (why for begin, why in _RESERVED_BEGINNINGS.items() if name.startswith(begin))
+    return _RESERVED.get(name) or next(of_all, None)
 
 
 def python_variables(modules: Sequence[Path]) -> dict[str, str]:

@@ -42,14 +42,44 @@ class Runtime:
         """
         return ("--userns",) if os.geteuid() == 0 and not _has(_SYS_RESOURCE) else ()
 
+    @property
+    def literally(self) -> tuple[str, ...]:
+        """The option by which variables get into a container as they are, where it is known.
+
+        It came with Apptainer 1.1 and SingularityCE 3.10; without it a shell evaluates them.
+        """
+        known_since = (1, 1) if self.name == "apptainer" else (3, 10)
+        return ("--no-eval",) if self.version >= known_since else ()
+
+    def held(self, value: str) -> str:
+        """A variable's value for whatever reads it on its way into a container.
+
+        Where a shell does, it stands in double quotes, with quotes and backslashes escaped already
+        (Singularity 3.6 to 3.9, Apptainer 1.0); before, nothing read it.
+
+        Raises:
+            ContainerError: it would become another one, as of two lines.
+        """
+        if self.literally or (self.name == "singularity" and self.version < (3, 6)):
+            return value
+        if not value.isprintable():
+            raise ContainerError(
+                f"{self} cannot pass {value!r} into an image; Apptainer 1.1 and SingularityCE 3.10 can"
+            )
+        return re.sub(r"[$`]", lambda match: f"$(echo '{match[0]}')", value)
+
     def __str__(self) -> str:
         """As in `apptainer 1.4.5`."""
         return f"{self.name} {'.'.join(map(str, self.version))}"
 
 
+NOT_BINDABLE = ":,"
+"""What separates paths for `--bind`, which knows no escape in all versions."""
+
+
 def is_bindable(path: Path) -> bool:
     """Whether `--bind` can take the path: without what separates paths there."""
-    return not set(":,") & set(str(path))
+    return not set(NOT_BINDABLE) & set(str(path))
 
 
 def bindable(path: Path, what: str = "") -> Path:

@@ -5,6 +5,7 @@ import signal
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from jobs import limits
 from jobs.datasets import DataError
 from jobs.errors import DriftedError
 
@@ -19,6 +20,7 @@ FailureClass = Literal[
     "bad_data",
     "drifted",
     "image",
+    "setup",
     "gpu_missing",
     "cuda_oom",
     "import_error",
@@ -70,6 +72,9 @@ def of_exception(error: BaseException) -> Failure:
     """The failure that an exception of the training amounts to."""
     lines = str(error).splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    limit = limits.behind(error)
+    if limit is not None:
+        return Failure(failure="setup", message=f"{limit}: {text}", evidence="traceback in the log")
     return Failure(failure=_class_of(error), message=text, evidence="traceback in the log")
 
 
@@ -95,12 +100,7 @@ def of_exit(returncode: int, *, in_image: bool = False) -> Failure:
             evidence=f"exit status {returncode}",
         )
     if returncode < 0:
-        name = signal.Signals(-returncode).name
-        if -returncode in _CRASHES:
-            return Failure(
-                failure="exception", message=f"crashed with {name}", evidence="exit status"
-            )
-        return Failure(failure="killed", message=f"killed by {name}", evidence="exit status")
+        return _of_signal(-returncode)
     if returncode == EXIT_DISK_FULL:
         return Failure(
             failure="disk_full", message="no space left to write to", evidence="exit status"
@@ -111,11 +111,21 @@ def of_exit(returncode: int, *, in_image: bool = False) -> Failure:
             message=f"cannot be started: exit code {returncode}",
             evidence="exit status",
         )
+    limit = limits.of_memory()
     return Failure(
         failure="exception",
-        message=f"exit code {returncode} without a report",
+        message=f"exit code {returncode} without a report" + (f"; {limit}" if limit else ""),
         evidence="exit status",
     )
+
+
+def _of_signal(number: int) -> Failure:
+    name, limit = signal.Signals(number).name, limits.of_signal(number)
+    if limit is not None:
+        return Failure(failure="setup", message=f"{limit}: {name}", evidence="exit status")
+    if number in _CRASHES:
+        return Failure(failure="exception", message=f"crashed with {name}", evidence="exit status")
+    return Failure(failure="killed", message=f"killed by {name}", evidence="exit status")
 
 
 _BROKEN_GPU = (

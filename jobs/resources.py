@@ -5,7 +5,7 @@ nobody says, the cluster decides.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Self
@@ -25,6 +25,8 @@ _CLOCK = re.compile(r"(?:([0-9]{1,4})-)?([0-9]{1,3}):([0-5][0-9]):([0-5][0-9])")
 _WORDS = re.compile(
     r"(?:([0-9]{1,4})d)?\s*(?:([0-9]{1,5})h)?\s*(?:([0-9]{1,7})min)?\s*(?:([0-9]{1,9})s)?"
 )
+_DAYS = re.compile(r"([0-9]{1,4})-([0-9]{1,2})(?::([0-5][0-9]))?")  # Slurm's D-HH and D-HH:MM
+_NO_LIMIT = re.compile(r"-1|0+|0+(:0+)+|unlimited|infinite|inf|none", re.IGNORECASE)
 _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([MGT])(?:iB)?")
 _GPUS = re.compile(r"(?=[^:]*[A-Za-z])[\w.-]+:[0-9]{1,4}", re.ASCII)
 _NODE = re.compile(r"[\w.-]+(?:\[[0-9,-]+\][\w.-]*)*", re.ASCII)
@@ -36,7 +38,7 @@ class Resources:
     """What one array task may use; all of it belongs to the `runs_per_task` runs in it together."""
 
     time: int | None = None  # seconds
-    mem: int | None = None  # MiB, of the whole task
+    mem: int | None = None  # MiB, of the whole task; 0: all memory of its node
     mem_per_cpu: int | None = None  # MiB
     cpus: int | None = None
     gpus: int | str | None = None  # how many, or with a type: "gtx1080ti:1"
@@ -93,37 +95,62 @@ NAMES = tuple(field.name for field in fields(Resources))
 
 
 def parse_time(value: object) -> int:
-    """The seconds of `03:30:00`, `1-12:00:00`, `90min`, `2h`, `1h30min` or a timedelta.
+    """The seconds of `03:30:00`, `1-12:00:00`, `1-12`, `90min`, `2h`, `1h30min` or a timedelta.
 
     Raises:
         ValueError: it is none of these, or nothing; a bare number could be minutes or seconds.
     """
-    if isinstance(value, timedelta):
-        seconds = int(value.total_seconds())
-    elif isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
-        seconds = _total(clock.groups())
-    elif isinstance(value, str) and (words := _WORDS.fullmatch(value.strip())) and words[0]:
-        seconds = _total(words.groups())
-    else:
+    seconds = _seconds(value)
+    if seconds is None:
         raise ValueError(f"expected {A_TIME}, found {_shown(value)}{_meant(value)}")
-    if not 0 < seconds <= _MAX_TIME:
-        raise ValueError(f"expected {A_TIME}, found {_shown(value)}")
     return seconds
 
 
+def _seconds(value: object) -> int | None:
+    text = value.strip() if isinstance(value, str) else ""
+    if isinstance(value, timedelta):
+        seconds = int(value.total_seconds())
+    elif clock := _CLOCK.fullmatch(text) or _DAYS.fullmatch(text):
+        seconds = _total(clock.groups())
+    elif text and (words := _WORDS.fullmatch(text)):
+        seconds = _total(words.groups())
+    else:
+        return None
+    return seconds if 0 < seconds <= _MAX_TIME else None
+
+
 def parse_size(value: object) -> int:
-    """The MiB of `1500M`, `3G`, `3GiB` or `1.5G`.
+    """The MiB of `1500M`, `3G`, `3GiB` or `1.5G`; 0, as Slurm means it: all that a node has.
 
     Raises:
         ValueError: it is none of these, has no unit, or is no whole number of MiB.
     """
+    if value == "0" or (value == 0 and type(value) is int):
+        return 0
+    size = _mebibytes(value)
+    if size is None:
+        is_size = isinstance(value, str) and _SIZE.fullmatch(value.strip())
+        why = "; write whole M, at least 1M" if is_size else _unit(value)
+        raise ValueError(f"expected {A_SIZE}, found {_shown(value)}{why}")
+    return size
+
+
+def _mebibytes(value: object) -> int | None:
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"expected {A_SIZE}, found {_shown(value)}{_unit(value)}")
-    size = float(match[1]) * _UNITS[match[2]]
-    if size < 1 or not size.is_integer():
-        raise ValueError(f"expected {A_SIZE}, found {_shown(value)}; write whole M, at least 1M")
-    return int(size)
+    size = float(match[1]) * _UNITS[match[2]] if match else 0.5
+    return int(size) if size >= 1 and size.is_integer() else None
+
+
+def parse_size_per_cpu(value: object) -> int:
+    """The same for the memory of a CPU, of which 0 means nothing.
+
+    Raises:
+        ValueError: see `parse_size`.
+    """
+    size = parse_size(value)
+    if size == 0:
+        raise ValueError(f"expected {A_SIZE}, found {value}; all memory of a node is mem: 0")
+    return size
 
 
 def parse_gpus(value: object) -> int | str:
@@ -165,7 +192,7 @@ def slurm_time(seconds: int) -> str:
 
 def slurm_mem(mebibytes: int) -> str:
     """`3072M`, as Slurm reads it."""
-    return f"{mebibytes}M"
+    return f"{mebibytes}M" if mebibytes else "0"
 
 
 def written(name: str, value: Any) -> str:
@@ -173,13 +200,14 @@ def written(name: str, value: Any) -> str:
     if name == "time":
         return slurm_time(value)
     if name in ("mem", "mem_per_cpu"):
-        return slurm_mem(value) if value % 1024 else f"{value // 1024}G"
+        return f"{value // 1024}G" if value and value % 1024 == 0 else slurm_mem(value)
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _total(parts: tuple[str | None, ...]) -> int:
+    """Of days, hours, minutes, seconds, or the first of them."""
     lengths = (_DAY, _HOUR, _MINUTE, 1)
-    return sum(int(part or 0) * length for part, length in zip(parts, lengths, strict=True))
+    return sum(int(part or 0) * length for part, length in zip(parts, lengths, strict=False))
 
 
 def _shown(value: object) -> str:
@@ -189,23 +217,36 @@ def _shown(value: object) -> str:
 
 
 def _meant(value: object) -> str:
-    """What a time that is none probably was meant to be."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"; minutes are written {value}min, seconds {value}s"
-    match = re.fullmatch(r"([0-9]{1,3}):([0-5][0-9])", str(value))
-    if match:
-        first = f"{match[1]:0>2}:{match[2]}"
-        return f"; to Slurm these are minutes and seconds: write 00:{first} or {first}:00"
-    match = re.fullmatch(r"([0-9]+)\s*(hours?|hrs?|minutes?|mins?|m|days?)", str(value))
-    if match:
-        unit = {"h": "h", "m": "min", "d": "d"}[match[2][0]]
-        return f"; write {match[1]}{unit}"
+    """What a time that is none probably was meant to be; what it says to write will be taken."""
+    text = str(value).strip()
+    if _NO_LIMIT.fullmatch(text) or value == timedelta(0):
+        return (
+            "; write the limit that it has, like 7-00:00:00, or leave it out: as the cluster says"
+        )
+    if re.fullmatch(r"[0-9]+", text) and _taken(_seconds, f"{text}min", f"{text}s"):
+        return f"; minutes are written {text}min, seconds {text}s"
+    if match := re.fullmatch(r"([0-9]{1,3}):([0-5][0-9])", text):
+        seconds = int(match[1]) * _MINUTE + int(match[2])
+        said = _taken(_seconds, slurm_time(seconds), f"{match[1]:0>2}:{match[2]}:00")
+        return f"; to Slurm these are minutes and seconds: write {said}"
+    if match := re.fullmatch(r"([0-9]+)\s*(h|d|m)[a-z]*", text, re.IGNORECASE):
+        unit = {"h": "h", "m": "min", "d": "d"}[match[2].lower()]
+        said = _taken(_seconds, f"{match[1]}{unit}")
+        return said and f"; write {said}"
     return ""
 
 
 def _unit(value: object) -> str:
-    """What a size that is none probably was meant to be."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"; write {value}M or {value}G"
-    match = re.fullmatch(r"([0-9.]+)\s*([mgt])(i?b)?", str(value), re.IGNORECASE)
-    return f"; write {match[1]}{match[2].upper()} (1G is 1024M)" if match else ""
+    """What a size that is none probably was meant to be; what it says to write will be taken."""
+    text = str(value).strip()
+    if re.fullmatch(r"[0-9]+", text):
+        said = _taken(_mebibytes, f"{text}M", f"{text}G")
+        return said and f"; write {said}"
+    match = re.fullmatch(r"([0-9.]+)\s*([mgt])(i?b)?", text, re.IGNORECASE)
+    said = _taken(_mebibytes, f"{match[1]}{match[2].upper()}") if match else ""
+    return said and f"; write {said} (1G is 1024M)"
+
+
+def _taken(read: Callable[[object], int | None], *texts: str) -> str:
+    """Those of the texts that can be read, as in `90min or 90s`."""
+    return " or ".join(text for text in texts if read(text) is not None)

@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -12,7 +11,7 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from jobs import files
+from jobs import files, places
 
 _ABANDONED = 60.0
 """Seconds after which a folder for temporary files that nobody holds is not one just being made."""
@@ -25,21 +24,16 @@ _OF_A_JOB = re.compile(r"\$\{?SLURM_JOB_?ID\b")
 
 
 def expanded(place: str | None) -> Path | None:
-    """The folder that a profile's `scratch` means on this node.
+    """The folder that a profile's `scratch` means on this node, see `jobs.places`.
 
     None where a variable of it is not set here, or where it is no absolute path: no guess what it
-    would be. `$USER` is whoever runs this, also where the login shell's variables do not reach.
+    would be.
     """
-    wanted = re.sub(r"\$(USER\b|\{USER\})", lambda _: _user(), place or "")
-    wanted = os.path.expandvars(wanted)
-    return Path(wanted) if wanted.startswith("/") and "$" not in wanted else None
-
-
-def _user() -> str:
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a node that does not know its users by name
-        return os.environ.get("USER", "$USER")
+        wanted = places.expanded(place or "")
+    except ValueError:
+        return None
+    return Path(wanted) if wanted.startswith("/") else None
 
 
 def make(place: str | None, stack: ExitStack) -> Path | None:

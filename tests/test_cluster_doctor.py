@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster import cli
+from cluster import cli, partitions
 from cluster.doctor import command, controller, disks, finding, images, job, judge, node, proposal
 from cluster.doctor.finding import Check, Group
 from cluster.doctor.request import gpus_of
@@ -312,7 +312,7 @@ def test_an_error_of_the_machine_is_a_line():
     [("1-00:00:00", 86400), ("10:00", 600), ("1:00:00", 3600), ("infinite", None), ("n/a", None)],
 )
 def test_times_of_slurm(text, seconds):
-    assert finding.seconds_of(text) == seconds
+    assert partitions.seconds_of(text) == seconds
 
 
 def test_words_for_sizes_and_gpus():
@@ -500,7 +500,7 @@ def cluster(slurm):
     """A cluster whose only node is this machine."""
     slurm.command("sbatch", BATCH)
     slurm.state = slurm.folder / "job"
-    slurm.state.write_text("JobState=RUNNING Reason=None NodeList=node7")
+    slurm.state.write_text("JobId=7 JobState=RUNNING Reason=None NodeList=node7")
     slurm.command(
         "scontrol",
         f'case "$*" in *config*) cat <<END\n{CONFIG}END\n;; *) cat {slurm.state};; esac',
@@ -551,7 +551,7 @@ def test_a_runtime_that_only_nodes_have(make, capsys, image, monkeypatch):
 
 def test_a_node_that_cannot_start(cluster, make, capsys):
     """The end of its log says why; it is known as soon as the job is over."""
-    cluster.state.write_text("JobState=FAILED Reason=NonZeroExitCode NodeList=node7")
+    cluster.state.write_text("JobId=7 JobState=FAILED Reason=NonZeroExitCode NodeList=node7")
     cluster.command("scancel", "exit 1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "_UNTIL_SEEN", 0.1)
@@ -569,7 +569,7 @@ def test_a_node_that_cannot_start(cluster, make, capsys):
 
 def test_a_node_that_is_never_free(cluster, make, capsys, monkeypatch):
     monkeypatch.setattr(job, "LONGEST_WAIT", 0.0)
-    cluster.state.write_text("JobState=PENDING Reason=Resources NodeList=")
+    cluster.state.write_text("JobId=7 JobState=PENDING Reason=Resources NodeList=")
     cluster.command("sbatch", 'test "$1" = --test-only || echo 7')
     _, report = doctor(capsys, "--on", make(), "--node")
     [line] = lines(report, "Node")
@@ -579,7 +579,9 @@ def test_a_node_that_is_never_free(cluster, make, capsys, monkeypatch):
 
 
 def test_ctrl_c_cancels_the_job(cluster, make):
-    cluster.state.write_text("JobState=PENDING Reason=Nodes_required_for_job_are_DOWN NodeList=")
+    cluster.state.write_text(
+        "JobId=7 JobState=PENDING Reason=Nodes_required_for_job_are_DOWN NodeList="
+    )
     cluster.command("sbatch", 'test "$1" = --test-only || echo 7')
     told = []
 

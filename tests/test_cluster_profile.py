@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,8 @@ import pytest
 
 from cluster import array, sbatch_options, slurm
 from cluster.profile import LOCAL, POLICY, Limits, Profile, load, sbatch_parameters
+from containers import command
+from jobs import scratch
 from jobs.errors import InputError
 from jobs.failure import FailureClass
 from jobs.resources import Resources
@@ -95,6 +98,99 @@ def test_a_full_profile(tmp_path: Path) -> None:
     assert found.threads_of(found.resources) == 2
 
 
+PATHS = """\
+engine: slurm
+scratch: ~/$SLURM_JOB_ID/${NODE_DISK}
+data: $PLACE/data
+image: ${PLACE}/$PLACE/a.sif
+python: ~/bin/python
+environment: {A: $(echo hi), B: pa$$word, C: /scratch/$USER/t, D: '~', E: '`id`'}
+"""
+
+
+def test_one_rule_for_all_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` and variables are expanded where the path is used, once; other values are as written."""
+    monkeypatch.setenv("PLACE", "/p $HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = load(str(write(tmp_path / "x.yaml", PATHS)))
+
+    assert (found.data, found.image) == (Path("/p $HOME/data"), Path("/p $HOME//p $HOME/a.sif"))
+    assert found.python == f"{tmp_path}/bin/python"
+    assert found.scratch == "~/$SLURM_JOB_ID/${NODE_DISK}"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert scratch.expanded(found.scratch) is None
+    monkeypatch.setenv("NODE_DISK", "d")
+    assert scratch.expanded(found.scratch) == tmp_path / "7" / "d"
+    assert dict(found.environment) == {
+        "A": "$(echo hi)",
+        "B": "pa$$word",
+        "C": "/scratch/$USER/t",
+        "D": "~",
+        "E": "`id`",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("data: $NOT_SET_HERE/x", "2:7: data: $NOT_SET_HERE in '$NOT_SET_HERE/x' is not set here"),
+        ("image: ~nobody-here/x", "2:8: image: ~nobody-here in '~nobody-here/x' is no user's home"),
+        ("python: $NOT_SET_HERE", "2:9: python: $NOT_SET_HERE in"),
+        (
+            "setup: ['#SBATCH --mem=4G']",
+            "2:9: setup[0]: found '#SBATCH --mem=4G': an option of sbatch",
+        ),
+        ("scratch: x/$USER", "2:10: scratch: expected a path on the nodes"),
+        ('data: "/a\\nb"', r"2:7: data: expected a path, found '/a\nb'"),
+        ('scratch: "/a\\nb"', r"2:10: scratch: expected text that can be seen, found '\n'"),
+        ("mail_user: a\u200bb", r"2:12: mail_user: expected text that can be seen, found '\u200b'"),
+        ('options: {comment: "a\\nb"}', "2:20: options.comment: expected text that can be seen"),
+        ("environment: {PYTHONPATH: /x}", "2:15: environment.PYTHONPATH: 'PYTHONPATH' names the"),
+        ("environment: {OMP_NUM_THREADS: 4}", "2:15: environment.OMP_NUM_THREADS: 'OMP_NUM_"),
+        ("environment: {MKL_NUM_THREADS: 4}", "a run; write `threads:`"),
+        ("environment: {CUDA_VISIBLE_DEVICES: 0}", "write `resources: {gpus: ...}`"),
+        ("environment: {TMPDIR: /x}", "write `scratch:`"),
+        ("environment: {SLURM_CONF: /x}", "is Slurm's"),
+        ("environment: {APPTAINER_BIND: /x}", "does not reach the image's runtime"),
+    ],
+)
+def test_a_value_that_means_nothing(tmp_path: Path, line: str, said: str) -> None:
+    (found,) = mistakes_of(tmp_path, f"engine: slurm\n{line}\n")
+
+    assert said in found, found
+
+
+def test_all_that_probprec_sets_is_refused() -> None:
+    """What stands in a training's environment whatever the profile says."""
+    started = command.training(
+        Path("/r"),
+        Path("/o"),
+        python="p",
+        data=None,
+        resume=[],
+        until=None,
+        checkpoint_every=1,
+        modules=[],
+        threads=1,
+        gpu="0",
+        needs_gpu=False,
+        scratch=Path("/s"),
+        environment=dict.fromkeys(["MINE"], "kept"),
+    )
+    changed = {
+        name for name in started.environment if started.environment[name] != os.environ.get(name)
+    }
+
+    assert {name for name in changed - {"MINE"} if command.why_reserved(name) is None} == set()
+    assert command.why_reserved("MINE") is None
+
+
+def test_lines_of_setup_may_be_several(tmp_path: Path) -> None:
+    text = "engine: slurm\nsetup:\n  - |\n    if true; then\n    \techo hi\n    fi\n"
+
+    assert load(str(write(tmp_path / "x.yaml", text))).setup == ("if true; then\n\techo hi\nfi\n",)
+
+
 def test_a_submission_of_an_older_version_has_the_defaults() -> None:
     assert Profile.from_json({"name": "a", "engine": "slurm"}) == Profile(name="a", engine="slurm")
 
@@ -138,6 +234,42 @@ OURS = {"signal": "B:USR2@90", "requeue": "True", "open-mode": "append"}
 """What the thesis' file did without: it lost a run that was interrupted."""
 
 
+def options_of(script: str) -> dict[str, str]:
+    """The options of a batch script, by name; `True` for one without a value."""
+    lines = re.findall(r"^#SBATCH --([a-z-]+)(?:=(.*))?$", script, re.MULTILINE)
+    options = {name: shlex.split(value)[0] if value else "True" for name, value in lines}
+    assert len(options) == len(lines) == script.count("#SBATCH")
+    return options
+
+
+OF_NOBODY = {
+    **OURS,
+    "array": "0-1",
+    "comment": "probprec-1",
+    "job-name": "sweep",
+    "nodes": "1",  # Slurm's default; a task never spans two
+}
+"""What is sent for whoever asks for nothing: what we need to find a job, stop it and go on."""
+
+
+def test_what_nobody_asked_for_is_not_sent(tmp_path: Path) -> None:
+    """Neither submitit's time limit of five minutes, nor a throttle."""
+    profile = load(str(write(tmp_path / "empty.yaml", "engine: slurm\n")))
+    store = Store(tmp_path / "sweep")
+    chunk = {"token": "probprec-1", "first": 0, "resources": {}, "tasks": [[]] * 2}
+
+    options = options_of(array.script_of_chunk(store, store.submission(1), profile, chunk))
+    assert (options.pop("output"), options.pop("error")) == tuple(
+        f"{tmp_path}/sweep/submitit/0001/%A_%a_0_log.{end}" for end in ("out", "err")
+    )
+    assert options == OF_NOBODY
+
+    said = replace(profile, throttle=2, resources=Resources(time=60))
+    chunk["resources"] = said.resources.to_json()
+    options = options_of(array.script_of_chunk(store, store.submission(1), said, chunk))
+    assert (options["array"], options["time"]) == ("0-1%2", "00:01:00")
+
+
 @pytest.mark.usefixtures("home")
 def test_tcml_asks_for_what_the_thesis_asked_for(tmp_path: Path) -> None:
     """The batch script of its nine seeds, option by option."""
@@ -151,10 +283,8 @@ def test_tcml_asks_for_what_the_thesis_asked_for(tmp_path: Path) -> None:
     }
 
     script = array.script_of_chunk(store, store.submission(1), profile, chunk)
-    lines = re.findall(r"^#SBATCH --([a-z-]+)(?:=(.*))?$", script, re.MULTILINE)
-    options = {name: value.strip("'") or "True" for name, value in lines}
-    assert len(options) == len(lines)
-    assert options.pop("array") == "0-8%9"  # 43-51: one element per seed
+    options = options_of(script)
+    assert options.pop("array") == "0-8"  # 43-51: one element per seed
     assert options.pop("comment") == "probprec-1"
     assert options.pop("nodes") == "1"  # Slurm's default
     for name, end in (("error", ".err"), ("output", ".out")):
@@ -407,13 +537,40 @@ def test_an_option_is_of_the_cluster_or_ours() -> None:
     known = sbatch_options.KNOWN
     refused = {name for name in known if sbatch_options.wrong_option(name, known)}
 
-    assert {"array", "output", "error", "comment", "signal", "requeue", "open-mode"} < refused
+    assert {"array", "output", "error", "clusters", "signal", "requeue", "open-mode"} < refused
     assert {"dependency", "wrap", "parsable", "test-only", "export", "time", "gres"} < refused
-    assert not {"exclusive", "nice", "licenses", "tmp", "begin", "hold", "switches"} & refused
+    assert not {"comment", "exclusive", "nice", "licenses", "tmp", "begin", "hold"} & refused
     asked = Resources(time=1, mem=1, cpus=1, gpus=1, partition="a", account="a", qos="a")
     more = Resources(constraint="a", reservation="a", nodelist=("a",), exclude=("a",))
     profile = Profile(name="a", engine="slurm", job_name="a", mail_type="ALL", mail_user="a")
     assert set(sbatch_parameters(profile, asked.merged(more))) <= refused
+
+
+def test_a_job_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    (said,) = mistakes_of(tmp_path, "engine: slurm\noptions: {clusters: other}\n")
+
+    assert (
+        "2:11: options.clusters: jobs that are sent to another cluster cannot be followed" in said
+    )
+    assert "export SLURM_CONF=FILE" in said
+
+
+def test_the_comment_of_the_site_stands_beside_ours(tmp_path: Path) -> None:
+    """In arrays and in what sends the next ones; sbatch reads back what was written."""
+    text = (
+        "engine: slurm\nresources: {mem: 0}\noptions: {comment: 'project=x \\\\ it''s', nice: 1}\n"
+    )
+    profile = load(str(write(tmp_path / "x.yaml", text)))
+    store = Store(tmp_path / "sweep")
+    asked = profile.resources.to_json()
+    chunk = {"token": "probprec-1", "first": 0, "resources": asked, "tasks": [[]], "after": 7}
+
+    sent = options_of(array.script_of_chunk(store, store.submission(1), profile, chunk))
+    assert sent["comment"] == r"project=x \\\\ it's probprec-1"  # of two, sbatch makes one
+    assert (sent["mem"], sent["nice"]) == ("0", "1")
+    sent = options_of(array.script_of_feeder(store, store.submission(1), profile, chunk))
+    assert sent["comment"].endswith("it's probprec-1")
+    assert "nice" not in sent
 
 
 def test_the_built_in_list_knows_the_real_sbatch(

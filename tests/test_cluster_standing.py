@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 
 import pytest
 
@@ -159,8 +160,24 @@ def test_a_batch_script_that_cannot_start_the_launcher(fake):
     fake.queue(("100_0", "FAILED", "NonZeroExitCode"))
     found = states(fake)
 
-    assert (found[0].state, found[0].failure) == ("failed", "image")
+    assert (found[0].state, found[0].failure) == ("failed", "setup")
     assert (found[1].state, found[1].message) == ("lost", "vanished before it began")
+
+
+def test_a_batch_script_that_ends_well_before_the_launcher_begins(fake):
+    """As by `setup: [exit 0]`. A file system that is late shows an old log, and then all the rest."""
+    fake.queue(*[(f"100_{index}", "COMPLETED") for index in range(3)])
+    for index, age in ((0, 600), (1, 0)):
+        log = fake.store.submission(1).submitit / f"100_{index}_0_log.err"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        os.utime(log, (time.time() - age,) * 2)
+    found = states(fake)
+
+    assert [one.state for one in found[:3]] == ["failed", "unknown", "unknown"]
+    assert found[0].failure == "setup"
+    assert "ended with exit code 0 before the launcher could begin" in found[0].message
+    assert "look again in a minute" in found[1].evidence
 
 
 @pytest.mark.parametrize("word", ["TIMEOUT", None])

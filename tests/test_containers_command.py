@@ -277,3 +277,33 @@ def test_singularity_has_its_own_prefix():
 def test_a_path_that_cannot_be_bound_is_refused():
     with pytest.raises(ContainerError, match="a path with : or , cannot be bound"):
         boxed(box(writable=(Path("/s:t"),)))
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "is_literal", "value"),
+    [
+        ("apptainer", (1, 4, 5), True, "$A"),
+        ("apptainer", (1, 0, 3), False, "$(echo '$')A"),
+        ("singularity", (3, 10, 0), True, "$A"),
+        ("singularity", (3, 8, 7), False, "$(echo '$')A"),
+        ("singularity", (3, 5, 3), False, "$A"),
+    ],
+)
+def test_a_value_that_a_shell_would_read(name, version, is_literal, value):
+    """Each way that a runtime has taken variables in; of two, real Apptainer has its say, too."""
+    started = boxed(
+        box(runtime=Runtime(path="/bin/x", name=name, version=version)), environment={"MINE": "$A"}
+    )
+
+    assert ("--no-eval" in started.arguments) == is_literal
+    assert started.environment[f"{name.upper()}ENV_MINE"] == value
+
+
+def test_a_value_that_an_old_runtime_would_change():
+    old = Runtime(path="/bin/x", name="singularity", version=(3, 8, 7))
+
+    with pytest.raises(
+        ContainerError, match=r"singularity 3.8.7 cannot pass 'a\\nb' into an image"
+    ):
+        boxed(box(runtime=old), environment={"MINE": "a\nb"})
+    assert boxed(environment={"MINE": "a\nb"}).environment["APPTAINERENV_MINE"] == "a\nb"

@@ -5,10 +5,13 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from containers import command, runtime
+from containers.command import Container
 from jobs.attempts import RunFolder
 from jobs.store import Store
 from tests.apptainer import POISON, poison, records, science
@@ -344,6 +347,35 @@ def test_a_stopped_run_goes_on_bit_for_bit(crawling, tmp_path):
 
     assert found["provenance"]["resumes"] == 1
     assert science(found) == science(whole)
+
+
+VALUES = {
+    "A": "$(echo hi)",
+    "B": "pa$$word",
+    "C": "/scratch/$USER/t",
+    "D": "`id` and ${HOME}",
+    "E": "~",
+    "F": 'it\'s "quoted", #1; a,b=c & d|e < f > (g) *',
+}
+
+
+@pytest.mark.parametrize("version", [None, (1, 0, 3)], ids=["as it is", "before --no-eval"])
+def test_the_values_of_a_profile_come_as_they_are_written(image, version):
+    """No shell on their way evaluates them."""
+    found = runtime.find()
+    values = VALUES if version else {**VALUES, "H": "two\nlines\n", "G": "back\\slash \\n \\$x \\"}
+    started = command.inside(
+        Container(runtime=replace(found, version=version or found.version), image=image),
+        ["python3", "-c", "import json, os; print(json.dumps(dict(os.environ)))"],
+        cwd=Path("/"),
+        variables=values,
+    )
+
+    done = subprocess.run(
+        started.arguments, env=started.environment, capture_output=True, text=True, check=True
+    )
+    seen = json.loads(done.stdout)
+    assert {name: seen.get(name) for name in values} == values
 
 
 SINGULARITY_3 = """\

@@ -1,5 +1,10 @@
 """Why an attempt has no record, in classes."""
 
+import json
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from jobs import failure
@@ -52,3 +57,57 @@ def test_of_exit(returncode, expected):
     found = failure.of_exit(returncode)
 
     assert (found.failure, found.message) == expected
+
+
+LIMITED = """
+import json, resource, sys
+from jobs import failure
+kind, value = getattr(resource, sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(kind, (value, value))
+try:
+    exec(sys.argv[3])
+except Exception as error:
+    found = failure.of_exception(error)
+print(json.dumps(found.to_json()))
+"""
+
+LIBRARY = "libtorch_cpu.so: failed to map segment from shared object: Cannot allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "code", "said"),
+    [
+        ("RLIMIT_AS", 1 << 30, "bytearray(1 << 40)", "its memory (ulimit -v 1048576): MemoryError"),
+        (
+            "RLIMIT_AS",
+            1 << 30,
+            f"raise ImportError({LIBRARY!r})",
+            "its memory (ulimit -v 1048576): ImportError: libtorch_cpu.so",
+        ),
+        (
+            "RLIMIT_FSIZE",
+            1 << 20,
+            "raise OSError(27, 'File too large')",
+            "its size of files (ulimit -f 1024)",
+        ),
+    ],
+)
+def test_a_limit_of_the_shell_is_named(kind, value, code, said):
+    """Not a package that is missing, nor memory that a larger request would give."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, kind, str(value), code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+
+    assert found["failure"] == "setup"
+    assert said in found["message"]
+
+
+def test_without_a_limit_an_error_is_what_it_says():
+    assert failure.of_exception(ImportError(LIBRARY)).failure == "import_error"
+    assert failure.of_exit(-signal.SIGXCPU).message == (
+        "the shell limits its CPU time (ulimit -t): SIGXCPU"
+    )

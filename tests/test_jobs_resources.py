@@ -1,8 +1,10 @@
 """Resources: what is merged with what, how times and sizes are read, and JSON."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +15,7 @@ from jobs.resources import (
     parse_gpus,
     parse_nodes,
     parse_size,
+    parse_size_per_cpu,
     parse_time,
     slurm_mem,
     slurm_time,
@@ -36,6 +39,9 @@ RUN = make_run(hyperparameters={})
         ("45s", 45),
         ("1d12h", 129600),
         ("1h 30min", 5400),
+        ("1-00:00", 86400),
+        ("2-12", 216000),
+        ("0-00:05", 300),
     ],
 )
 def test_times(given: object, seconds: int) -> None:
@@ -60,6 +66,14 @@ def test_times(given: object, seconds: int) -> None:
         ("", "found ''"),
         ("0s", "found '0s'"),
         ("9999d99999h", "found '9999d99999h'"),
+        ("90:30", ": write 01:30:30 or 90:30:00"),
+        ("1-00:00:60", "found '1-00:00:60'"),
+        ("UNLIMITED", "write the limit that it has, like 7-00:00:00, or leave it out"),
+        ("infinite", "leave it out"),
+        (0, "leave it out"),
+        (-1, "leave it out"),
+        ("0-0:0", "found '0-0:0'"),
+        ("00:00:00", "leave it out"),
         (True, "found true"),
         (1.5, "found 1.5"),
         (timedelta(0), "found 0:00:00"),
@@ -102,6 +116,49 @@ def test_no_sizes(given: object, said: str) -> None:
     ) as caught:
         parse_size(given)
     assert said in str(caught.value)
+
+
+SAID = [
+    "90",
+    90,
+    "10:00",
+    "90:30",
+    "999:59",
+    "5 minutes",
+    "3 days",
+    "12 Hours",
+    "UNLIMITED",
+    "0:00",
+]
+SAID += ["99999999999", "7m", 0, -1, "1.5h", "9999 days", "100000 days"]
+
+
+@pytest.mark.parametrize("given", SAID, ids=repr)
+def test_what_is_said_to_write_is_taken(given: object) -> None:
+    """Of times and of sizes."""
+    for read in (parse_time, parse_size):
+        for proposed in re.findall(r"(?<![\w:-])[0-9][\w:.-]*", hint_of(read, given)):
+            assert proposed in {"1G", "1024M"} or read(proposed) > 0  # in words: 1G is 1024M
+
+
+def hint_of(read: Callable[[object], int], given: object) -> str:
+    """What an error says after the first semicolon; nothing where there is none."""
+    try:
+        read(given)
+    except ValueError as error:
+        return str(error).partition("; ")[2]
+    return ""
+
+
+def test_all_memory_of_a_node() -> None:
+    """As Slurm means `--mem=0`; of a CPU's memory it means nothing."""
+    assert (parse_size(0), parse_size("0"), slurm_mem(0), written("mem", 0)) == (0, 0, "0", "0")
+    for wrong in (False, 0.0, None):
+        with pytest.raises(ValueError, match="expected a size"):
+            parse_size(wrong)
+    with pytest.raises(ValueError, match="all memory of a node is mem: 0"):
+        parse_size_per_cpu(0)
+    assert parse_size_per_cpu("1G") == 1024
 
 
 def test_gpus() -> None:

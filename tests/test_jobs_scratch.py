@@ -25,6 +25,7 @@ ME = pwd.getpwuid(os.getuid()).pw_name
         ("$USER_SCRATCH/x", "/fast/x"),
         ("${SLURM_JOB_ID}", None),
         ("/scratch/$SLURM_JOB_ID", None),
+        ("~/x", f"{Path.home()}/x"),
         ("relative/$USER", None),
         ("$RELATIVE", None),
         ("", None),
@@ -44,7 +45,7 @@ def test_a_node_that_does_not_know_its_users_by_name(monkeypatch):
     def unknown(_uid):
         raise KeyError
 
-    monkeypatch.setattr(scratch.pwd, "getpwuid", unknown)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
     monkeypatch.setenv("USER", "alice")
     assert scratch.expanded("/scratch/$USER") == Path("/scratch/alice")
     monkeypatch.delenv("USER")

@@ -14,7 +14,7 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from cluster import connect, sealing
+from cluster import connect, sealing, syntax
 from cluster.doctor import controller, disks, images, job, judge, proposal, request
 from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
@@ -90,11 +90,18 @@ def _of_login_node(profile: Profile, offer: Offer, *, is_chosen: bool) -> list[C
     if is_chosen:
         found += Group("Image").look("image", lambda: images.look_at_image(profile))
     found += Group("Data").look("data", lambda: images.look_at_data(profile))
+    found += Group("Disk and clock").look("paths", lambda: _paths(profile))
     return [
         *found,
         *disks.look(snapshot.ROOT, _sweeps(), is_local=profile.engine == "local"),
         _python(),
     ]
+
+
+def _paths(profile: Profile) -> Sequence[Check]:
+    """Nothing where all paths can be passed on; what cannot is raised."""
+    syntax.require(_sweeps(), profile)
+    return ()
 
 
 def _python() -> Check:

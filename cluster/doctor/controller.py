@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cluster import slurm
-from cluster.doctor.finding import Check, Group, seconds_of
+from cluster.doctor.finding import Check, Group
 from cluster.slurm import SlurmError
 
 _SHOWN = 6  # partitions that get a line of their own
@@ -101,13 +101,6 @@ def described(rows: list[dict[str, str]]) -> str:
         gpus = "" if gres in {"(null)", ""} else f", {gres}"
         kinds.append(f"{row['nodes']} nodes ({row['idle']} idle) of {row['cpus']} CPUs{gpus}")
     return f"{rows[0]['up']}, at most {rows[0]['max_time']}; {'; '.join(kinds[:3])}"
-
-
-def longest(rows: list[dict[str, str]]) -> int | None:
-    """Seconds that the most generous of these partitions gives a task; None: no limit."""
-    limits = [seconds_of(row["max_time"]) for row in rows]
-    known = [limit for limit in limits if limit is not None]
-    return max(known, default=None) if len(known) == len(limits) else None
 
 
 def _accounting(group: Group, offer: Offer) -> Check:

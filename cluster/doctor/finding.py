@@ -76,19 +76,3 @@ def size(count: float) -> str:
             break
         count /= 1024
     return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
-
-
-def seconds_of(text: str) -> int | None:
-    """The seconds of a time limit as Slurm prints it, `1-00:00:00` or `10:00`; None: no limit.
-
-    Raises:
-        ValueError: it is no time.
-    """
-    if text.lower() in {"infinite", "unlimited", "n/a", "none", ""}:
-        return None
-    days, _, clock = text.rpartition("-")
-    parts = [int(part) for part in clock.split(":")]
-    while len(parts) < 3:
-        parts.insert(0, 0)  # sinfo leaves leading hours out
-    hours, minutes, seconds = parts
-    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster import reasons, slurm
+from cluster import array, reasons, slurm, syntax
 from cluster.doctor.node import FOUND, MARKER, REQUEST
 from cluster.doctor.request import script
 from cluster.profile import Profile, sbatch_parameters
@@ -117,16 +115,9 @@ def _resources(profile: Profile) -> Resources:
 
 
 def _lines(folder: Path, profile: Profile) -> list[str]:
-    """What the batch script does: as a task's, see cluster.array."""
-    variables = {
-        **profile.environment,
-        "PYTHONPATH": str(snapshot.ROOT),
-        "PYTHONSAFEPATH": "1",
-    }
-    words = ["exec", "env", "-u", "PYTHONHOME"]
-    words += [f"{name}={value}" for name, value in variables.items()]
-    words += [sys.executable, "-m", "cluster.doctor.node", str(folder)]
-    return [*profile.setup, shlex.join(words)]
+    """What the batch script does, as a task's."""
+    launched = array.launch(profile.environment, "cluster.doctor.node", [str(folder)])
+    return [*profile.setup, *launched]
 
 
 def _run_here(folder: Path, profile: Profile) -> None:
@@ -153,7 +144,7 @@ def _by_job(folder: Path, profile: Profile, tell: Callable[[str], object]) -> di
     parameters |= {
         "job-name": "probprec-doctor",
         "no-requeue": True,
-        "output": f"{folder}/job.log",
+        "output": syntax.log_file(folder, "job.log"),
         "chdir": str(folder),
     }
     path = folder / "job.sh"

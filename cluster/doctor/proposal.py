@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cluster.doctor import disks, said
-from cluster.doctor.controller import Offer, longest
-from cluster.doctor.finding import seconds_of
+from cluster.doctor.controller import Offer
 from cluster.doctor.images import has_modules
 from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
+from cluster.partitions import longest, seconds_of
 from cluster.profile import Profile
 from cluster.sealing import IMAGES
 from containers import runtime
@@ -116,7 +116,7 @@ def _resources(profile: Profile, offer: Offer) -> list[str]:
             _partition(asked, offer),
             _time(asked, rows),
             _cpus(asked, rows),
-            *([] if asked.mem or asked.mem_per_cpu else [_NO_MEMORY]),
+            *([] if {"mem", "mem_per_cpu"} & asked.said().keys() else [_NO_MEMORY]),
             *gpus,
             *_account(asked, offer),
         ]

@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cluster import slurm
-from cluster.doctor.controller import Offer, described, longest
-from cluster.doctor.finding import Check, Group, seconds_of
+from cluster import slurm, syntax
+from cluster.doctor.controller import Offer, described
+from cluster.doctor.finding import Check, Group
+from cluster.partitions import longest, seconds_of
 from cluster.profile import Option, Profile, sbatch_parameters
 from cluster.slurm import SlurmError
 from jobs.resources import Resources, slurm_mem, slurm_time
@@ -88,6 +89,7 @@ def _size(r: Resources, rows: list[dict[str, str]]) -> Iterator[Check]:
         yield _GROUP.problem("mem", found, advice)
     if (r.cpus or 1) <= cpus and asked <= mem:
         said = f"{slurm_mem(asked)} of {slurm_mem(mem)}" if asked else "memory as Slurm gives it"
+        said = "all memory of a node" if r.mem == 0 else said
         yield _GROUP.ok("nodes", f"CPUs: {r.cpus or 1} of {cpus}; {said}")
 
 
@@ -206,7 +208,9 @@ def _verdict(profile: Profile) -> Check:
 def script(parameters: Mapping[str, Option], lines: list[str]) -> str:
     """A batch script; True is a flag without value."""
     options = [
-        f"#SBATCH --{name}" if value is True else f"#SBATCH --{name}={shlex.quote(str(value))}"
+        f"#SBATCH --{name}"
+        if value is True
+        else f"#SBATCH --{name}={shlex.quote(str(syntax.in_directive(value)))}"
         for name, value in parameters.items()
         if value is not False
     ]

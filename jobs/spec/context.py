@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs import places
 from jobs.spec.mistakes import Mistake, Place, did_you_mean, listed
 from jobs.spec.model import Spec
 from jobs.spec.signature import NoSuchClassError, Signature, signature_of
@@ -83,6 +84,12 @@ def folder_of(place: Place) -> Path:
 
 
 def absolute(node: Node, place: Place) -> str:
-    """The absolute path of the folder that a scalar names."""
+    """The absolute path of the file or folder that a scalar names, see `jobs.places`.
+
+    What cannot be expanded stays as it is: the shape of the file says so (`PathText`).
+    """
     named = str(node.value if isinstance(node, ScalarNode) else "")
-    return real_path(folder_of(place) / named if not named.startswith("~") else Path(named))
+    try:
+        return real_path(folder_of(place) / places.expanded(named))
+    except ValueError:
+        return named

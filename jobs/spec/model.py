@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.spec.resources import Resources
+from jobs.spec.resources import PathText, Resources
 from jobs.spec.strict import Strict
 
 MAX_COUNT = 100_000
@@ -209,8 +209,8 @@ class Spec(Strict):
     protocol: Literal["default", "deepobs-2019"] | None = Field(
         default=None, description="default or deepobs-2019"
     )
-    data: Name | None = Field(default=None, description="the folder of the data sets")
-    code: list[Name] | None = Field(default=None, description="a list of folders, as in [.]")
+    data: PathText | None = Field(default=None, description="the folder of the data sets")
+    code: list[PathText] | None = Field(default=None, description="a list of folders, as in [.]")
     seeds: Seeds | Annotated[list[Seeds], Field(min_length=1)] | None = Field(
         default=None, description="a whole number, a range like 42..51, or a list of them"
     )

@@ -4,26 +4,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from jobs import resources
+from jobs import places, resources
 from jobs.spec.mistakes import Place
 from jobs.spec.strict import Strict
 from jobs.spec.yaml12 import MapNode
 
-_DURATION = r"^(\d{1,4}-)?\d{1,3}:[0-5]\d:[0-5]\d$|^(?=\S)(\d+d)?\s*(\d+h)?\s*(\d+min)?\s*(\d+s)?$"
+_DURATION = r"^(\d{1,4}-)?\d{1,3}:[0-5]\d:[0-5]\d$|^\d{1,4}-\d{1,2}(:[0-5]\d)?$|^(?=\S)(\d+d)?\s*(\d+h)?\s*(\d+min)?\s*(\d+s)?$"
 _NODES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+def _path(text: str) -> str:
+    places.expanded(text)
+    return text
+
 
 Seconds = Annotated[
     int,
     BeforeValidator(resources.parse_time),
     WithJsonSchema({"type": "string", "pattern": _DURATION}),
 ]
+_A_SIZE = {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[MGT](iB)?$"}
 Size = Annotated[
     int,
     BeforeValidator(resources.parse_size),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[MGT](iB)?$"}),
+    WithJsonSchema({"anyOf": [_A_SIZE, {"const": 0}]}),
 ]
+SizePerCpu = Annotated[int, BeforeValidator(resources.parse_size_per_cpu), WithJsonSchema(_A_SIZE)]
 Gpus = Annotated[
     int | str,
     BeforeValidator(resources.parse_gpus),
@@ -31,6 +39,7 @@ Gpus = Annotated[
 ]
 Nodes = Annotated[tuple[str, ...], BeforeValidator(resources.parse_nodes), WithJsonSchema(_NODES)]
 Word = Annotated[str, Field(pattern=r"^\S+$")]
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -39,7 +48,7 @@ class Resources(Strict):
 
     time: Seconds | None = Field(default=None, description=resources.A_TIME)
     mem: Size | None = Field(default=None, description=resources.A_SIZE)
-    mem_per_cpu: Size | None = Field(default=None, description=resources.A_SIZE)
+    mem_per_cpu: SizePerCpu | None = Field(default=None, description=resources.A_SIZE)
     cpus: Positive | None = Field(default=None, description="a whole number of at least 1")
     gpus: Gpus | None = Field(default=None, description=resources.SOME_GPUS)
     gres: Word | None = Field(

@@ -1,0 +1,79 @@
+"""The time that partitions give a task: whoever asks for more waits for ever, and sbatch says nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from cluster import slurm
+from jobs.errors import InputError
+from jobs.resources import Resources, slurm_time
+
+_PATIENCE = 15.0
+"""Seconds that Slurm has to say what there is; if it does not, sbatch will have its say."""
+
+Row = Mapping[str, str]
+"""A kind of node in a partition, see `slurm.partitions`."""
+
+
+def seconds_of(text: str) -> int | None:
+    """The seconds of a time limit as Slurm prints it, `1-00:00:00` or `10:00`; None: no limit.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    if text.lower() in {"infinite", "unlimited", "n/a", "none", ""}:
+        return None
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    while len(parts) < 3:
+        parts.insert(0, 0)  # sinfo leaves leading hours out
+    hours, minutes, seconds = parts
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def longest(rows: Sequence[Row]) -> int | None:
+    """Seconds that the most generous of these partitions gives a task; None: no limit."""
+    limits = [seconds_of(row["max_time"]) for row in rows]
+    known = [limit for limit in limits if limit is not None]
+    return max(known, default=None) if len(known) == len(limits) else None
+
+
+def check_times(asked: Iterable[Resources]) -> list[str]:
+    """Refuse times that no partition asked for gives; Slurm is asked once, if there is a time.
+
+    Returns:
+        What may be too long: a quality of service that is named may lift a partition's limit.
+
+    Raises:
+        InputError: all times that are too long, with the limit and what to do.
+    """
+    timed = list(dict.fromkeys(one for one in asked if one.time is not None))
+    if not timed:
+        return []
+    try:
+        rows = slurm.partitions(_PATIENCE)
+    except slurm.SlurmError:
+        return []
+    found = list(dict.fromkeys(_too_long(timed, rows)))
+    refused = [text for text, is_certain in found if is_certain]
+    if refused:
+        raise InputError("\n".join(refused))
+    return [text for text, _ in found]
+
+
+def _too_long(asked: Iterable[Resources], rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
+    default = next((row["name"] for row in rows if row["default"]), "")
+    for one in asked:
+        names = one.partition or default
+        chosen = [row for row in rows if row["name"] in names.split(",")]
+        limit = longest(chosen)
+        if limit is None or one.time is None or one.time <= limit:
+            continue
+        text = (
+            f"time: {slurm_time(one.time)} asked, partition {names} gives at most"
+            f" {slurm_time(limit)}: such a job would wait for ever"
+        )
+        if one.qos is not None:
+            yield f"{text}, if the quality of service {one.qos} does not allow more", False
+            continue
+        given = slurm_time(limit)
+        next_ = f"next: --set resources.time={given} (retry: --time {given}), or so in the profile"
+        yield f"{text}; {next_}: runs go on where they stopped", True
