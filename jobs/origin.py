@@ -4,7 +4,6 @@ With other code, other data, another image, other packages or another kind of de
 not gone on from: half of the numbers would come from one, half from the other.
 """
 
-import hashlib
 import json
 import platform
 import sys
@@ -63,12 +62,6 @@ class Origin:
     def from_json(cls, content: Mapping[str, Any]) -> "Origin":
         """Inverse of `to_json`."""
         return cls(**content)
-
-    @property
-    def toolkit_digest(self) -> str:
-        """First 12 hex digits of the sha256 over our modules that the training imported."""
-        text = json.dumps(self.toolkit, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def changes(self, given: Given, device: str) -> list[str]:
         """What is not now as it was when this was made, in words; empty: nothing.

@@ -55,7 +55,7 @@ def of_training(
     return {
         "data": _data(run, data, origin.data),
         "code": code_digest(),
-        "training_code": origin.toolkit_digest,
+        "training_code": training_code(origin),
         "own_code": origin.own,
         "packages": origin.packages,
         "environment": environment_digest(os.environ),
@@ -113,6 +113,23 @@ def code_digest() -> str:
     for name, text in toolkit():
         total.update(f"{name}\0{hashlib.sha256(text).hexdigest()}\n".encode())
     return total.hexdigest()[:12]
+
+
+_OF_SOME = ("probprec/", "jobs/problems/", "jobs/datasets/")
+"""Modules of which each training imports a part: that depends on the problem and the optimizer."""
+
+
+def training_code(origin: Origin) -> str:
+    """First 12 hex digits of the sha256 over all modules of this toolkit that trainings import.
+
+    It is the same for all runs of a sweep; an edit of the command line leaves it as it is.
+    """
+    modules = dict(origin.toolkit)
+    for name, text in toolkit():
+        if name.startswith(_OF_SOME):
+            module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            modules[module] = hashlib.sha256(text).hexdigest()
+    return hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def cpu_model() -> str:

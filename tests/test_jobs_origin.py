@@ -1,12 +1,13 @@
 """What a checkpoint belongs to, and which changes keep a training from going on from it."""
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from jobs import origin, own_code
+from jobs import origin, provenance
 from jobs.origin import Given, Origin
 from jobs.snapshot import ROOT
 
@@ -87,8 +88,20 @@ def test_a_package_from_a_repository_is_named_by_its_commit(tmp_path, monkeypatc
     assert origin._version("no_such_package") == "unknown"
 
 
-def test_the_digest_is_of_the_modules_that_were_imported(saved):
-    other = replace(saved, toolkit={**saved.toolkit, "jobs.files": "0" * 64})
+def test_the_digest_of_the_code_is_that_of_all_trainings(saved):
+    """Whatever problem and optimizer: a part of the toolkit is imported only for some."""
+    without = dict.fromkeys(("jobs.train", "jobs.training"), "1")
+    digest = provenance.training_code(replace(saved, toolkit=without))
+    some = {**without, **{name: saved_of(name) for name in ("probprec", "jobs.problems.nets")}}
 
-    assert saved.toolkit_digest != other.toolkit_digest
-    assert saved.toolkit["jobs.own_code"] == own_code.toolkit_modules()["jobs.own_code"]
+    assert provenance.training_code(replace(saved, toolkit=some)) == digest
+    assert (
+        provenance.training_code(replace(saved, toolkit={**without, "jobs.train": "2"})) != digest
+    )
+
+
+def saved_of(name):
+    """The sha256 of a module of ours."""
+    file = ROOT / name.replace(".", "/")
+    file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -213,3 +213,33 @@ def test_provenance_of_another_shape_stops_nothing(store, garbage):
     change(store, ids(store)[0], own_code=garbage, data=garbage, image=garbage, staging=garbage)
 
     assert ledger.collect(store).ledger.states == {"completed": 6}
+
+
+def test_code_that_changes_no_number_is_no_finding(store):
+    """The command line was edited between two submissions; what trains was not."""
+    for number, run in enumerate(ids(store)):
+        change(store, run, code=f"{number:012d}", training_code="c" * 12)
+    assert findings(store) == []
+
+    change(store, ids(store)[0], training_code="d" * 12)
+    (finding,) = of_cells(store)
+    assert "code: cccccccccccc (seeds 43, 44), dddddddddddd (seed 42)" in finding
+
+
+def test_packages_are_compared_where_both_imported_them(store):
+    """How far a run came may decide whether one is imported."""
+    first, second, *others = ids(store, ids_of(store))
+    for run in others:
+        change(store, run, packages={"torch": "2.5.0", "heavyball": "1.0"})
+    change(store, first, packages={"torch": "2.5.0"})
+    change(store, second, packages={"torch": "2.5.0", "heavyball": "2.0 0123456789ab"})
+
+    (finding,) = of_cells(store)
+    assert finding.endswith(
+        "averages runs of different package heavyball: 1.0 (seed 44), 2.0 0123456789ab (seed 43)"
+    )
+
+
+def ids_of(store: Store) -> str:
+    """The label of the first optimizer."""
+    return store.sweep().runs[0].optimizer

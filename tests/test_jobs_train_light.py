@@ -215,7 +215,7 @@ def test_a_record_names_what_made_it(whole, command):
     """The toolkit's modules that were imported, packages with their versions."""
     found = whole(command.trained_by)[0]["provenance"]
 
-    assert len(found["training_code"]) == 12
+    assert found["training_code"]
     assert found["own_code"] == {}
     assert found["packages"]["python"] == ".".join(map(str, sys.version_info[:2]))
 

@@ -290,7 +290,7 @@ def _record(training: Light, stop: dict[str, Any], data: Path | None) -> dict[st
         "provenance": {
             "data": {"folder": str(data)},
             "code": "light",
-            "training_code": origin.toolkit_digest,
+            "training_code": "light",
             "own_code": dict(origin.own),
             "packages": dict(origin.packages),
             "environment": "light",

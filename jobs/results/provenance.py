@@ -20,6 +20,7 @@ _OF_ALL = frozenset((*_SOFTWARE, *_DEVICE, *_MACHINE))
 """What each record tells; own modules, say, are listed only where they are used."""
 
 _OWN_CODE = "own code "
+_PACKAGE = "package "
 _NOT_HASHES = {"folder", "unverified"}  # where the data was, and whether anybody looked at it
 _HASH_DIGITS = 12
 _MOST = 6  # of more differences in a cell, the first ones are named
@@ -48,7 +49,7 @@ def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Ite
         by_problem.setdefault(cell.problem, []).extend(cell.results)
     everything = list(chain(*by_problem.values()))
     for name in dict.fromkeys(name for result in everything for name in facts_of(result)):
-        is_shared = name in _SOFTWARE or name.startswith(_OWN_CODE)
+        is_shared = name in _SOFTWARE or name.startswith((_OWN_CODE, _PACKAGE))
         counts: Counter[str] = Counter()
         for members in [everything] if is_shared else by_problem.values():
             own = [one for one in members if name in _OF_ALL or name in facts_of(one)]
@@ -81,10 +82,15 @@ def _averaged(cell: Cell, facts_of: Callable[[Result], Facts]) -> Iterator[str]:
 def _by_value(
     name: str, results: Iterable[Result], facts_of: Callable[[Result], Facts]
 ) -> dict[str, list[Result]]:
-    """What is known of some runs and not of others is a difference, too."""
+    """What is known of some runs and not of others is a difference, too; but not of a package.
+
+    When a package is imported may depend on how far a run came.
+    """
     absent = "not listed" if name.startswith(_OWN_CODE) else "unknown"
     values: dict[str, list[Result]] = {}
     for result in results:
+        if name.startswith(_PACKAGE) and name not in facts_of(result):
+            continue
         values.setdefault(facts_of(result).get(name, absent), []).append(result)
     return values
 
@@ -115,6 +121,12 @@ def _facts(result: Result) -> Facts:
     """All that can change the number; what a record does not tell is absent."""
     provenance = result.provenance
     facts = {name: _spell(provenance[name]) for name in provenance if name in _OF_ALL}
+    if "training_code" in provenance:  # without the command line, which changes no number
+        facts["code"] = _spell(provenance["training_code"])
+    packages = provenance.get("packages")
+    if isinstance(packages, Mapping):
+        others = packages.keys() - _OF_ALL
+        facts |= {f"{_PACKAGE}{name}": _spell(packages[name]) for name in sorted(others)}
     if "environment" in provenance and provenance.get("image"):
         # where there is no image it is that of whatever shell the runs were started from
         facts["environment"] = _spell(provenance["environment"])
