@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from cluster import progress, standing, status
+from cluster.plain import command, plain
 from cluster.progress import duration
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
@@ -82,7 +82,7 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[eta]}"),
+        TextColumn("{task.fields[eta]}", markup=False),
         console=console,
         auto_refresh=False,
     )
@@ -100,7 +100,7 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
             room = console.height - 11
             rows = status.table(watch.sweep, found, width=console.width, height=room)
             lines: list[RenderableType] = [rows, *status.troubles(found, most=3), bar]
-            hint = Text("Ctrl-C stops; the same command continues", style="dim")
+            hint = plain("Ctrl-C stops; the same command continues", style="dim")
             live.update(Group(*lines, hint), refresh=True)
 
         return _until_over(watch, show)
@@ -195,10 +195,10 @@ def until_over(
                 sleep(pause)
     except KeyboardInterrupt:
         console.print(
-            f"no longer watching; the jobs go on. probprec status {store.root} --watch continues,"
-            f" probprec cancel {store.root} stops them",
-            markup=False,
-            highlight=False,
+            plain(
+                f"no longer watching; the jobs go on. {command('status', store.root, '--watch')}"
+                f" continues, {command('cancel', store.root)} stops them"
+            )
         )
         raise
 
@@ -263,7 +263,7 @@ def _shown(store: Store, console: Console) -> Iterator[_Show]:
             if look.queue.runs:
                 hint += f"; Slurm is asked again in about {duration(until_slurm)}"
             lines = status.screen(look, store, width=console.width, height=console.height - 2)
-            live.update(Group(*lines[:-1], Text(hint, style="dim")), refresh=True)
+            live.update(Group(*lines[:-1], plain(hint, style="dim")), refresh=True)
 
         yield show
 
@@ -281,6 +281,6 @@ def _line_by_line(console: Console) -> _Show:
             last = line
             eta = f"; {progress.eta(look.runs)}" if not look.is_over else ""
             text = f"{time.strftime('%H:%M:%S')} {line}{eta}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(plain(text), soft_wrap=True)
 
     return show
