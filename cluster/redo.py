@@ -74,7 +74,7 @@ def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[Pl
     if unknown:
         message = f"{known.unknown}; whether {len(unknown)} runs still wait or run cannot be known"
         raise slurm.UnreachableError(("squeue",), f"{message} now; nothing was set aside")
-    waiting = definition.waiting_here(store, found)
+    waiting = standing.waiting_here(store, found)
     live = [one for one in chosen if _is_live(one, known) or one.planned.run.id in waiting]
     if live:
         lines = definition.summary([one.planned for one in live])

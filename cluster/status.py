@@ -52,12 +52,17 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     else:
         look = standing.look(store)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(look), indent=1) + "\n")
+        sys.stdout.write(json.dumps(to_json(look, store), indent=1) + "\n")
     else:
         console = PlainConsole()
         lines = screen(look, store, width=console.width, fit=console.is_terminal)
         console.print(Group(*lines), soft_wrap=not console.is_terminal)
     return 0 if look.is_complete else 1
+
+
+def time_to_go(look: Look, store: Store) -> progress.Eta:
+    """How long it will still take; what workers of this machine will come to is in it."""
+    return progress.eta(look.runs, standing.waiting_here(store, look.runs))
 
 
 def count(found: Sequence[Standing]) -> Counter[str]:
@@ -81,7 +86,7 @@ def screen(
     most = _MOST if height is None else max(1, (height - 14) // 4)
     below = [plain(note, style="yellow") for note in look.notes]
     if any(one.is_live for one in look.runs):
-        below.append(plain(str(progress.eta(look.runs))))
+        below.append(plain(str(time_to_go(look, store))))
     below += jobs_lines(look.queue, most)
     below += _waiting(look.runs, most)
     below += troubles(look.runs, most, root=store.root, policy=_policy(store, counts))
@@ -254,9 +259,9 @@ def _next(store: Store, look: Look, counts: Counter[str]) -> Text:
     return to_copy(f"next: {todo}", style="dim")
 
 
-def to_json(look: Look) -> dict[str, Any]:
+def to_json(look: Look, store: Store) -> dict[str, Any]:
     """What `--json` prints."""
-    eta = progress.eta(look.runs)
+    eta = time_to_go(look, store)
     return {
         "schema": 1,
         "sweep": look.sweep.name,
