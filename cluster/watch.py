@@ -61,6 +61,10 @@ class Watch:
         pending = (one.planned.run.id for one in found if one.state.state == "pending")
         return {run_id for run_id in pending if run_id in self.receipt.submitted}
 
+    def is_busy(self, found: list[Standing]) -> bool:
+        """Whether the workers still have something to do."""
+        return any(one.is_live for one in found) or bool(self.waiting(found))
+
     def eta(self, found: list[Standing]) -> progress.Eta:
         """How long the workers still need for the runs of this submission."""
         lanes = sum(not worker.done() for worker in self.receipt.workers)
@@ -91,7 +95,8 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
 
         def show(found: list[Standing]) -> None:
             completed = sum(_epochs_done(one) for one in found)
-            bar.update(task, completed=completed, eta=watch.eta(found).short)
+            eta = watch.eta(found).short if watch.is_busy(found) else ""
+            bar.update(task, completed=completed, eta=eta)
             room = console.height - 11
             rows = status.table(watch.sweep, found, width=console.width, height=room)
             lines: list[RenderableType] = [rows, *status.troubles(found, most=3), bar]
@@ -118,7 +123,7 @@ class _Lines:
         """Print what is new."""
         epochs = sum(map(progress.done, found))
         far = f"{epochs} of {progress.wanted(found)} epochs"
-        if self._watch.waiting(found) or any(one.is_live for one in found):
+        if self._watch.is_busy(found):
             far += f"; {self._watch.eta(found)}"
         ended = [one for one in found if self._has_ended(one)]
         for one in ended:
