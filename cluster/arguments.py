@@ -4,11 +4,13 @@ import argparse
 import json
 from pathlib import Path
 
-from cluster.options import AddParser, Parser, add_json, add_root, positive
+from cluster import manual
+from cluster.options import AddParser, Parser, Version, add_json, add_root, positive
 from cluster.site_arguments import add_site_commands
 
 _EPILOG = """\
 exit codes: 0 done; 1 something is missing or failed; 2 the input is wrong; 130 interrupted
+of one command: probprec COMMAND --help
 
 a first sweep, on this machine:
   probprec check configs/experiments/quickstart.yaml    what would run
@@ -33,8 +35,9 @@ def parser() -> argparse.ArgumentParser:
         prog="probprec",
         description="Benchmark deep-learning optimizers: one YAML file in, one table and the figures out.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=manual.Formatter,
     )
+    found.add_argument("--version", action=Version, help="show the version and exit")
     commands = found.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_spec_commands(commands.add_parser)
     _add_start_commands(commands.add_parser)
@@ -42,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     _add_repair_commands(commands.add_parser)
     _add_result_commands(commands.add_parser)
     add_site_commands(commands.add_parser)
+    manual.describe(found)
     return found
 
 

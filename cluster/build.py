@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from cluster.plain import PlainConsole, plain
 from containers import build as building
 from containers import definition as definitions
 from containers import settings
@@ -54,7 +55,7 @@ def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int
         ContainerError: there is no runtime, or the build failed.
         OSError: the folder cannot be written to.
     """
-    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    console = PlainConsole(stderr=as_json, soft_wrap=True)
     try:
         if show is not None:
             return _show(recipe, show, as_json=as_json)
@@ -143,13 +144,13 @@ class _Progress:
     def wait_for_another(self) -> None:
         """Say that somebody else builds it."""
         text = f"{self._name} is being built by somebody else; waiting for it"
-        self._console.print(Text(text, "yellow"))
+        self._console.print(plain(text, "yellow"))
 
     def _text(self, line: str) -> Text:
         seconds = time.monotonic() - self._started
         head = f"{self._name}: {self._stage or 'begin'} ({seconds:.0f} s)"
         room = max(0, self._console.width - len(head) - 6)
-        return Text.assemble(head, "  ", (line[:room], "dim"))
+        return plain(f"{head}  ") + plain(line[:room], "dim")
 
 
 @contextmanager
@@ -168,13 +169,13 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _say(image: Image, *, already: bool) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     how = "is there already" if already else f"built in {image.meta['seconds']:.0f} s"
-    console.print(Text(f"{image.path}: {how}, {image.meta['size'] / 1e6:.0f} MB"))
-    console.print(Text(f"sha256 {image.sha256}", "dim"))
+    console.print(plain(f"{image.path}: {how}, {image.meta['size'] / 1e6:.0f} MB"))
+    console.print(plain(f"sha256 {image.sha256}", "dim"))
     if not image.meta["pinned"]:
-        console.print(Text("not pinned: building it again may give another image", "yellow"))
-    console.print(Text(f"next: write `image: {image.path}` in the profile", "dim"))
+        console.print(plain("not pinned: building it again may give another image", "yellow"))
+    console.print(plain(f"next: write `image: {image.path}` in the profile", "dim"))
 
 
 def _print(content: object) -> None:

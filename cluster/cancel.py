@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from cluster import queue as queues
 from cluster import slurm, standing
+from cluster.plain import PlainConsole, command, plain
 from cluster.queue import Queue
 from cluster.slurm import Element
 from jobs import history, signals
@@ -78,7 +78,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     for pid in work.workers:
         signals.signal_one(pid, signal.SIGTERM)
     work.idle = sorted(named - work.runs - work.left.keys())
-    _show(Console(stderr=as_json, soft_wrap=as_json), store, work, everything=not named)
+    _show(PlainConsole(stderr=as_json, soft_wrap=as_json), store, work, everything=not named)
     if as_json:
         content = work.to_json() | {"slurm_calls": slurm.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
@@ -176,22 +176,22 @@ def _is_same(descriptor: Path, wanted: os.stat_result) -> bool:
 
 def _show(console: Console, store: Store, work: _Work, *, everything: bool) -> None:
     for note in work.notes:
-        console.print(Text(note, style="bold yellow"))
+        console.print(plain(note, style="bold yellow"))
     for run_id, why in work.left.items():
-        console.print(Text(f"{run_id} is not cancelled: {why}", style="bold yellow"))
+        console.print(plain(f"{run_id} is not cancelled: {why}", style="bold yellow"))
     if work.jobs:
-        console.print(Text(f"cancelled {_shortened(work.jobs)}: {len(work.runs)} runs"))
+        console.print(plain(f"cancelled {_shortened(work.jobs)}: {len(work.runs)} runs"))
     for pid, runs in work.workers.items():
         text = f"told worker {pid} to stop ({_shortened(runs)}); it writes a checkpoint and ends"
-        console.print(Text(text))
+        console.print(plain(text))
     if work.workers and not everything:
-        console.print(Text("its other runs wait: the same `probprec submit` goes on with them"))
+        console.print(plain("its other runs wait: the same `probprec submit` goes on with them"))
     if work.idle:
-        console.print(Text(f"neither wait nor run: {_shortened(work.idle)}"))
+        console.print(plain(f"neither wait nor run: {_shortened(work.idle)}"))
     if not work.runs and not work.left and not work.notes:
-        console.print(Text("nothing to cancel"))
+        console.print(plain("nothing to cancel"))
     else:
-        console.print(Text(f"next: probprec status {store.root}", style="dim"))
+        console.print(plain(f"next: {command('status', store.root)}", style="dim"))
 
 
 def _shortened(names: Sequence[str] | Iterable[str], most: int = 8) -> str:

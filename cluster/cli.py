@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cluster import output
 from cluster.arguments import parser
 from jobs.errors import ExpectedError
+from jobs.text import printable_lines
 
 if TYPE_CHECKING:
     from jobs.store import Store
@@ -39,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.drop_rest()
         return DONE
     except ExpectedError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{printable_lines(str(error))}\n")
         return error.exit_code
     except OSError as error:
         if error.errno is None:
             raise
         from cluster import system_error
 
-        sys.stderr.write(f"{system_error.line(error, options)}\n")
+        sys.stderr.write(f"{printable_lines(system_error.line(error, options))}\n")
         output.drop_rest()
         return INCOMPLETE
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.progress import track
 from rich.text import Text
 
 from cluster import advice, summary
-from cluster.plain import plain
+from cluster.plain import PlainConsole, command, plain, to_copy
 from jobs import files
 from jobs.results import ledger, tables
 from jobs.results.cells import name_of
@@ -40,7 +39,7 @@ def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: boo
     if as_json:
         _print_json(found.to_json() | {"files": [str(path) for path in written]})
     else:
-        _report(Console(width=_width()), store, collection, written)
+        _report(PlainConsole(width=_width()), store, collection, written)
     return 0 if found.is_whole and not (strict and found.findings) else 1
 
 
@@ -73,11 +72,11 @@ def plot(
     if as_json:
         _print_json(content)
         return 0
-    console = Console(soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     if not collection.ledger.is_whole:
         number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
-        command = f"probprec collect {shlex.quote(str(store.root))}"
-        console.print(plain(f"{number}; {command} says what the others lack", style="yellow"))
+        todo = command("collect", store.root)
+        console.print(plain(f"{number}; {todo} says what the others lack", style="yellow"))
     for path in written:
         console.print(plain(path))
     return 0
@@ -97,14 +96,14 @@ def _write_tables(folder: Path, collection: Collection) -> list[Path]:
 
 
 def _show_progress(runs: Sequence[PlannedRun]) -> Iterable[PlannedRun]:
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     return track(
         runs, "reading records", console=console, transient=True, disable=not console.is_terminal
     )
 
 
 def _print_json(content: Mapping[str, Any]) -> None:
-    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content), ensure_ascii=True)
+    PlainConsole(soft_wrap=True).print_json(json.dumps(content), ensure_ascii=True)
 
 
 def _report(
@@ -123,7 +122,7 @@ def _report(
     lines += [plain(f"! {finding}", style="yellow") for finding in found.findings[:MANY]]
     if len(found.findings) > MANY:
         lines.append(plain(f"! and {len(found.findings) - MANY} more in ledger.json", "yellow"))
-    for line in [*lines, *map(plain, written), plain(_next(collection, store))]:
+    for line in [*lines, *map(plain, written), to_copy(_next(collection, store))]:
         console.print(line, soft_wrap=True)
 
 
@@ -153,11 +152,11 @@ def _failure(entry: Unsettled) -> Text:
 
 
 def _next(collection: Collection, store: Store) -> str:
-    found, name = collection.ledger, shlex.quote(str(store.root))
+    found = collection.ledger
     if found.is_whole:
-        return f"next: probprec plot {name}"
+        return f"next: {command('plot', store.root)}"
     go_on = advice.submit_command(store, collection.sweep)
-    return f"next: probprec status {name} says why, {go_on} goes on"
+    return f"next: {command('status', store.root)} says why, {go_on} goes on"
 
 
 def _width() -> int | None:

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cluster.plain import PlainConsole, plain
 from jobs import manifest, stage
 from jobs.datasets import registry
 from jobs.datasets.registry import Registered
 from jobs.errors import InputError
+from jobs.text import printable
 
 
 def add(datasets: Path, name: str, source: Path, *, as_json: bool) -> int:
@@ -62,7 +64,8 @@ def list_(datasets: Path, *, as_json: bool) -> int:
         added = time.strftime("%Y-%m-%d", time.localtime(one.added))
         content = one.manifest
         size = _bytes(content.size)
-        table.add_row(one.name, str(len(content.files)), size, content.sha256[:12], added, where)
+        row = (one.name, len(content.files), size, content.sha256[:12], added, where)
+        table.add_row(*map(plain, row))
     console.print(table)
     return 0
 
@@ -153,11 +156,11 @@ def _progress(title: str, sources: Sequence[Path]) -> Iterator[Callable[[int], N
         except (OSError, InputError):
             continue  # the reading itself will say what is wrong
     title_column = TextColumn("{task.description}", markup=False)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     columns = (title_column, BarColumn(), DownloadColumn(), TimeRemainingColumn())
     off = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=off) as bar:
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(printable(title), total=total)
 
         def told(size: int) -> None:
             if size:
@@ -199,7 +202,7 @@ def _bytes(size: int) -> str:
 
 
 def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False, markup=False)
+    return PlainConsole(soft_wrap=True)
 
 
 def _print_json(content: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from cluster.queue import Queue
 from cluster.select import ranges
 from cluster.standing import Standing
 from jobs.errors import InputError
-from jobs.how import Entry
 from jobs.spec.mistakes import SpecError
 from jobs.spec.sources import read_tree
 from jobs.store import Store, StoreError
@@ -114,7 +113,7 @@ def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[Stan
     if all(planned.run.id in kept for planned in before.runs):
         return []
     found = standing.of_runs(store, before, queue)
-    waiting = waiting_here(store, found)
+    waiting = standing.waiting_here(store, found)
     return [
         one
         for one in found
@@ -126,20 +125,6 @@ def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[Stan
             or run_id in waiting
         )
     ]
-
-
-def waiting_here(store: Store, found: Sequence[Standing]) -> set[str]:
-    """The runs that a worker of this machine will come to: it has another one of its submission."""
-    here = [one.state for one in found if one.is_live and one.state.element is None]
-    at_work = {state.submission for state in here if state.submission is not None}
-    return {
-        entry.run.id
-        for number in at_work
-        for group in store.submission(number).content()["groups"]
-        for task in group["tasks"]
-        for entry in map(Entry.from_json, task)
-        if store.run(entry.run.id).last_fence() == entry.fence
-    }
 
 
 def summary(runs: Iterable[PlannedRun], now: Sequence[PlannedRun] = ()) -> list[str]:

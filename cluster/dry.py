@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from cluster import array, feeder, queue, slurm
+from cluster.plain import PlainConsole, plain
 from cluster.profile import Profile
 from cluster.submit import plan, sort_runs, usable_lanes
 from jobs.store import Store
@@ -26,7 +24,7 @@ def dry_run(
     as_json: bool,
 ) -> int:
     """Show what would be sent; 1 if Slurm refuses a script."""
-    console = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    console = PlainConsole(stderr=as_json, soft_wrap=True)
     done, running, others = sort_runs(sweep, store, queue.look(store))
     missing = [one.planned for one in others if chosen(one.planned)]
     content = plan(sweep, store, profile, missing, keep=False)
@@ -37,16 +35,16 @@ def dry_run(
     else:
         scripts = _scripts(store, profile, content)
     for script in scripts:
-        console.print(Text(script["text"]))
+        console.print(script["text"])
         style = "bold red" if script["refused"] else "green"
-        console.print(Text(f"sbatch --test-only: {script['verdict']}\n", style=style))
+        console.print(plain(f"sbatch --test-only: {script['verdict']}\n", style=style))
     already = f"{len(done)} done already, {len(running)} waiting or running already"
     arrays = f"{len(missing)} runs in {len(scripts)} arrays" if scripts else f"{len(missing)} runs"
     console.print(f"{arrays}, {already}; nothing was written or sent")
     if as_json:
         left = {"done": len(done), "running": len(running)}
         report = {"schema": 1, "runs": len(missing), **left, "scripts": scripts}
-        Console(soft_wrap=True, highlight=False).print_json(json.dumps(report), ensure_ascii=True)
+        PlainConsole(soft_wrap=True).print_json(json.dumps(report), ensure_ascii=True)
     return 1 if any(script["refused"] for script in scripts) else 0
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from cluster.plain import PlainConsole, plain
 from containers import build as building
 from containers.images import Image, Images, sha256_of
 from containers.runtime import ContainerError
@@ -36,9 +36,10 @@ def list_(images: Path, *, as_json: bool) -> int:
     for heading in ("name", "key", "size", "built", "torch", "pinned"):
         table.add_column(heading, justify="right" if heading == "size" else "left")
     for image in found:
-        pinned = Text("yes") if image.meta["pinned"] else Text("no", "yellow")
+        pinned = plain("yes") if image.meta["pinned"] else plain("no", "yellow")
         size = f"{image.meta['size'] / 1e6:.0f} MB"
-        table.add_row(image.name, image.key, size, _when(image), _torch(image), pinned)
+        row = (image.name, image.key, size, _when(image), _torch(image))
+        table.add_row(*map(plain, row), pinned)
     console.print(table)
     return DONE
 
@@ -60,10 +61,10 @@ def inspect(images: Path, image: str, *, as_json: bool) -> int:
     packages = said.pop("packages")
     for name, value in said.items():
         if name != "schema" and value not in {None, ""}:
-            console.print(Text.assemble((f"{name:<12}", "bold"), str(value)))
-    console.print(Text(f"{len(packages)} packages", "bold"))
+            console.print(plain(f"{name:<12}", "bold") + plain(value))
+    console.print(plain(f"{len(packages)} packages", "bold"))
     for package in packages:
-        console.print(Text(f"  {package}"))
+        console.print(plain(f"  {package}"))
     return DONE
 
 
@@ -83,7 +84,7 @@ def verify(images: Path, names: Sequence[str], *, as_json: bool) -> int:
         for row in rows:
             good = row["found"] == row["sha256"]
             said = row["found"] if good else f"sha256 {row['found']}, expected {row['sha256']}"
-            console.print(Text(f"{row['path']}: {said}", "" if good else "bold red"))
+            console.print(plain(f"{row['path']}: {said}", "" if good else "bold red"))
         if not rows:
             console.print(f"no images in {images}")
     return DONE if all(row["ok"] for row in rows) else INCOMPLETE
@@ -218,4 +219,4 @@ def _print(content: object) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    return PlainConsole(soft_wrap=True)

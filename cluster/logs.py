@@ -14,6 +14,7 @@ from jobs.attempts import RunFolder
 from jobs.state import Memory
 from jobs.store import Store
 from jobs.sweep import PlannedRun
+from jobs.text import printable_lines
 
 
 def logs(
@@ -148,7 +149,7 @@ def _write(text: bytes) -> None:
 def _say(text: str) -> None:
     """About the logs, not of them: stdout holds what the run wrote, nothing else."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(f"{printable_lines(text)}\n")
 
 
 def last_lines(path: Path, most: int) -> list[str]:

@@ -3,10 +3,12 @@
 import argparse
 import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+_NO_COMMAND = "the following arguments are required: COMMAND"
 _NO_CHOICE = re.compile(r"(argument .*): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 
 
@@ -14,7 +16,10 @@ class Parser(argparse.ArgumentParser):
     """Says what may have been meant where a command, or another choice, is mistyped."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and exit with 2."""
+        """Print the message and exit with 2; where a command lacks, the help says more."""
+        if message == _NO_COMMAND:
+            self.print_help()
+            self.exit(2)
         if found := _NO_CHOICE.fullmatch(message):
             from jobs.spec.mistakes import did_you_mean
 
@@ -22,6 +27,20 @@ class Parser(argparse.ArgumentParser):
             near = did_you_mean(found[2], known)
             message = f"{found[1]}: no {found[2]!r}{near} (there are: {', '.join(known)})"
         super().error(message)
+
+
+class Version(argparse.Action):
+    """`--version`; what is installed is looked up only when somebody asks."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print it and exit with 0."""
+        from importlib import metadata
+
+        sys.stdout.write(f"probprec {metadata.version('probprec')}\n")
+        parser.exit(0)
 
 
 AddParser = Callable[..., argparse.ArgumentParser]

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cluster.plain import PlainConsole
 from cluster.select import ranges
 from jobs import spec as specs
 from jobs.resources import Resources, written
@@ -235,7 +236,7 @@ def _print_json(content: dict[str, Any]) -> int:
 
 
 def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    console = PlainConsole(stderr=stderr)
     if not console.is_terminal:
         console.width = 120  # a file or a pipe has no width of its own
     return console

@@ -1,11 +1,12 @@
-"""How far a sweep is, and how long it will still take, by the epochs that were measured."""
+"""How far a sweep is, and how long it will still take, by what was measured of its own runs."""
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster.standing import Standing
+from jobs.sweep import PlannedRun
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,14 @@ class Eta:
 
     def __str__(self) -> str:
         """For the screen."""
+        return f"{self.short} ({self.basis})"
+
+    @property
+    def short(self) -> str:
+        """Without what it rests on."""
         if self.seconds is None:
-            return f"time to go: not known ({self.basis})"
-        return f"about {duration(self.seconds)} to go ({self.basis})"
+            return "time to go: unknown"
+        return f"about {duration(max(1.0, self.seconds))} to go"
 
 
 def done(standing: Standing) -> int:
@@ -34,26 +40,41 @@ def wanted(standings: Sequence[Standing]) -> int:
     return sum(standing.planned.run.epochs for standing in standings)
 
 
-def eta(standings: Sequence[Standing]) -> Eta:
-    """Remaining epochs of what waits or runs x their measured seconds / runs running now.
+def eta(
+    standings: Sequence[Standing], waiting: Collection[str] = (), lanes: int | None = None
+) -> Eta:
+    """What waits or runs: measured start-up and epochs of each, shared by as many as run at a time.
 
-    Never less than the longest of the runs that run now still needs. Runs that failed or were
-    never sent are not counted: nobody works on them.
+    Never less than the longest of these runs needs. Runs that failed or were never sent are not
+    counted: nobody works on them.
+
+    Args:
+        standings: all runs; what was measured of those that are done counts, too.
+        waiting: ids of the runs that workers of this machine will come to.
+        lanes: runs at a time; default: as many as run now. A throttle, and room in the queue, show
+            in that.
     """
-    live = [standing for standing in standings if standing.is_live]
-    running = [standing for standing in live if standing.state.state == "running"]
-    if not live:
+    todo = [one for one in standings if one.is_live or one.planned.run.id in waiting]
+    running = sum(one.state.state == "running" for one in todo)
+    lanes = running if lanes is None else lanes
+    if not todo:
         return Eta(None, "nothing waits or runs")
-    if not running:
+    if not lanes:
         return Eta(None, "nothing runs yet")
-    rates = _rates(standings)
-    if not rates:
+    epochs = _Measured((one.planned, one.state.epoch_s) for one in standings)
+    starts = _Measured((one.planned, one.state.start_s) for one in standings)
+    if not epochs.number:
         return Eta(None, "no epoch has been measured yet")
-    work = {id(standing): _left(standing, rates) for standing in live}
-    measured = sum(1 for standing in standings if standing.state.epoch_s)
-    longest = max(work[id(standing)] for standing in running)
-    seconds = max(sum(work.values()) / len(running), longest)
-    return Eta(seconds, f"{len(running)} run now; epochs timed in {measured} runs")
+    work = []
+    for one in todo:
+        rate = epochs.of(one.planned)
+        if rate is None:
+            return Eta(None, f"no epoch of {one.planned.problem} has been measured yet")
+        work.append(_left(one) * rate + (0.0 if _has_begun(one) else starts.of(one.planned) or 0.0))
+    basis = f"{running} run now; epochs timed in {epochs.number} runs"
+    if not starts.number and not all(map(_has_begun, todo)):
+        basis += ", start-up in none"
+    return Eta(max(sum(work) / lanes, *work), basis)
 
 
 def seconds_per_epoch(standings: Sequence[Standing]) -> float | None:
@@ -62,27 +83,36 @@ def seconds_per_epoch(standings: Sequence[Standing]) -> float | None:
     return statistics.median(measured) if measured else None
 
 
-_Key = tuple[str | None, str | None]
+def _left(one: Standing) -> int:
+    """Epochs that a run still needs."""
+    return one.planned.run.epochs - done(one)
 
 
-def _rates(standings: Sequence[Standing]) -> Mapping[_Key, float]:
-    """Median seconds per epoch of each problem and optimizer, of each problem, and of all."""
-    found: defaultdict[_Key, list[float]] = defaultdict(list)
-    for standing in standings:
-        if standing.state.epoch_s:
-            planned = standing.planned
-            keys = ((planned.problem, planned.optimizer), (planned.problem, None), (None, None))
-            for key in keys:
-                found[key].append(standing.state.epoch_s)
-    return {key: statistics.median(values) for key, values in found.items()}
+def _has_begun(one: Standing) -> bool:
+    """Whether the start of a run is behind it."""
+    return one.state.state == "running" and one.state.epoch is not None
 
 
-def _left(standing: Standing, rates: Mapping[_Key, float]) -> float:
-    """Seconds that one run still needs."""
-    planned = standing.planned
-    keys: list[_Key] = [(planned.problem, planned.optimizer), (planned.problem, None), (None, None)]
-    rate = next(rates[key] for key in keys if key in rates)
-    return (planned.run.epochs - done(standing)) * rate
+class _Measured:
+    """What was measured of runs: medians of each problem and optimizer, and of each problem.
+
+    Another problem may take a thousand times as long: it says nothing.
+    """
+
+    def __init__(self, values: Iterable[tuple[PlannedRun, float | None]]) -> None:
+        found: defaultdict[tuple[str, str | None], list[float]] = defaultdict(list)
+        self.number = 0  # of runs
+        for planned, value in values:
+            if value is not None:
+                self.number += 1
+                found[planned.problem, planned.optimizer].append(value)
+                found[planned.problem, None].append(value)
+        self._medians = {key: statistics.median(known) for key, known in found.items()}
+
+    def of(self, planned: PlannedRun) -> float | None:
+        """What may be expected of a run; None: nothing like it was measured."""
+        pair = self._medians.get((planned.problem, planned.optimizer))
+        return self._medians.get((planned.problem, None)) if pair is None else pair
 
 
 def duration(seconds: float) -> str:

@@ -7,16 +7,15 @@ import contextlib
 import json
 import os
 import pwd
-import shlex
 import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from cluster import advice, definition, escalate, queue, sealing, slurm, standing, submit
+from cluster.plain import PlainConsole, command, plain
 from cluster.profile import Profile
 from cluster.queue import Queue
 from cluster.retry import sent_lines
@@ -60,7 +59,7 @@ def redo(
         if not dry_run:
             _set_aside(store, old, " ".join(["redo", *(f"--only {text}" for text in only)]))
     receipt = None if dry_run else _send(sweep, store, place, again)
-    _show(Console(stderr=as_json, soft_wrap=True), store, again, old, receipt)
+    _show(PlainConsole(stderr=as_json, soft_wrap=True), store, again, old, receipt)
     if as_json:
         content = _to_json(again, old, receipt) | {"slurm_calls": slurm.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
@@ -75,13 +74,12 @@ def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[Pl
     if unknown:
         message = f"{known.unknown}; whether {len(unknown)} runs still wait or run cannot be known"
         raise slurm.UnreachableError(("squeue",), f"{message} now; nothing was set aside")
-    waiting = definition.waiting_here(store, found)
+    waiting = standing.waiting_here(store, found)
     live = [one for one in chosen if _is_live(one, known) or one.planned.run.id in waiting]
     if live:
-        root = shlex.quote(str(store.root))
         lines = definition.summary([one.planned for one in live])
         head = f"{len(live)} of these runs wait or run; nothing was set aside:"
-        todo = f"stop them first: probprec cancel {root}; or choose others with --only"
+        todo = f"stop them first: {command('cancel', store.root)}; or choose others with --only"
         raise InputError("\n".join([head, *lines, todo]))
     return [one.planned for one in chosen]
 
@@ -136,18 +134,20 @@ def _show(
 ) -> None:
     would = "would be" if receipt is None else "is"
     said = f"{store.root}: {len(again)} runs begin again; what {len(old)} of them left {would}"
-    console.print(Text(f"{said} set aside{':' if old else ''}"))
+    console.print(plain(f"{said} set aside{':' if old else ''}"))
     for line in definition.summary(old):
-        console.print(Text(line))
+        console.print(plain(line))
     if receipt is None:
-        console.print(Text("nothing was written or sent"))
+        console.print(plain("nothing was written or sent"))
         return
     if old:
         where = store.run("ID").attempt(store.run(old[0].run.id).life()).path
-        console.print(Text(f"each is in its run's folder, such as {where.relative_to(store.root)}"))
+        console.print(
+            plain(f"each is in its run's folder, such as {where.relative_to(store.root)}")
+        )
     for line in sent_lines(receipt):
-        console.print(Text(line))
-    console.print(Text(f"next: probprec status {store.root} --watch", style="dim"))
+        console.print(plain(line))
+    console.print(plain(f"next: {command('status', store.root, '--watch')}", style="dim"))
 
 
 def _to_json(

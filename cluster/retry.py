@@ -1,7 +1,6 @@
 """Submit again what failed, with what it lacked: `probprec retry`."""
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from cluster import advice, escalate, nodes, partitions, sealing, slurm, standing, submit, syntax
 from cluster.escalate import Change
+from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
@@ -87,10 +87,10 @@ def retry(
     bad = nodes.suspicious(look.runs) if exclude_bad_nodes else []
     planned = _plan(look, store, place, choice.chosen, changes, [node.name for node in bad])
     receipt = _send(store, look, place, planned) if planned else None
-    console = Console(stderr=as_json, soft_wrap=as_json)
+    console = PlainConsole(stderr=as_json, soft_wrap=as_json)
     _show(console, store, look, planned, choice, receipt)
     for line in changed:
-        console.print(Text(line, style="yellow"), soft_wrap=True)
+        console.print(plain(line, style="yellow"), soft_wrap=True)
     if as_json:
         content = _to_json(planned, choice, receipt) | {"notes": [*look.notes, *changed]}
         content["slurm_calls"] = slurm.asked.total - calls
@@ -231,18 +231,18 @@ def _show(
         groups.setdefault(why, []).append(one)
     for why, members in groups.items():
         first = members[0].planned.run.id
-        text = Text(f"{len(members)} not retried, e.g. {first}: {why}")
-        console.print(text if len(members) > 1 else Text(f"{first} not retried: {why}"))
+        text = plain(f"{len(members)} not retried, e.g. {first}: {why}")
+        console.print(text if len(members) > 1 else plain(f"{first} not retried: {why}"))
     if receipt is None:
         console.print(_why_nothing(store, look, choice))
         return
     for line in sent_lines(receipt):
-        console.print(Text(line))
+        console.print(plain(line))
     held = len(planned) - len(_sent(planned, receipt))
     if held:
         said = f"{held} of them not sent: somebody else is running them by now"
-        console.print(Text(said, style="bold yellow"))
-    console.print(Text(f"next: probprec status {store.root} --watch", style="dim"))
+        console.print(plain(said, style="bold yellow"))
+    console.print(plain(f"next: {command('status', store.root, '--watch')}", style="dim"))
 
 
 def _table(planned: Sequence[Retry]) -> Table:
@@ -255,7 +255,7 @@ def _table(planned: Sequence[Retry]) -> Table:
     table.add_column("runs", justify="right", no_wrap=True)
     table.add_column("retried with", overflow="fold")
     for (failure, changes), number in groups.items():
-        table.add_row(failure, str(number), Text(changes))
+        table.add_row(plain(failure), str(number), plain(changes))
     return table
 
 
@@ -274,23 +274,23 @@ def sent_lines(receipt: Receipt) -> list[str]:
 
 def _why_nothing(store: Store, look: Look, choice: _Choice) -> Text:
     if look.is_complete:
-        return Text(
-            f"nothing to retry: every run has a record; next: probprec collect {store.root}"
+        return plain(
+            f"nothing to retry: every run has a record; next: {command('collect', store.root)}"
         )
     live = sum(one.is_live for one in look.runs)
     unknown = sum(one.state.state == "unknown" for one in look.runs)
     if unknown:
-        return Text(
+        return plain(
             f"nothing to retry now; of {unknown} runs nothing is known: {'; '.join(look.notes)}"
         )
     if choice.left:
-        again = f"probprec retry {shlex.quote(str(store.root))} --failed"
+        again = command("retry", store.root, "--failed")
         again += advice.on_again(store, {one.state.failure for one, _ in choice.left})
-        return Text(f"nothing is retried; when it is mended: {again}")
+        return to_copy(f"nothing is retried; when it is mended: {again}")
     if live:
-        return Text(f"nothing to retry; {live} runs wait or run: probprec status {store.root}")
+        return plain(f"nothing to retry; {live} runs wait or run: {command('status', store.root)}")
     rest = advice.submit_command(store, look.sweep)
-    return Text(f"nothing to retry: no run failed so; what was never sent: {rest}")
+    return to_copy(f"nothing to retry: no run failed so; what was never sent: {rest}")
 
 
 def _to_json(planned: Sequence[Retry], choice: _Choice, receipt: Receipt | None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from cluster import (
     connect,
@@ -24,6 +23,7 @@ from cluster import (
     syntax,
     watch,
 )
+from cluster.plain import PlainConsole, command, plain
 from cluster.profile import Profile
 from cluster.select import selection
 from cluster.standing import Standing
@@ -55,7 +55,7 @@ def run(request: Request) -> int:
 
     On this machine Ctrl-C stops the runs; on a cluster they go on without us.
     """
-    console = Console(stderr=request.as_json, soft_wrap=True)
+    console = PlainConsole(stderr=request.as_json, soft_wrap=True)
     sweep, store, place, chosen = _prepare(request)
     receipt = _submit(sweep, store, place, chosen, request, console)
     if place.engine == "slurm":
@@ -73,11 +73,11 @@ def run(request: Request) -> int:
     counts = status.count(found)
     is_complete = counts["completed"] + counts["diverged"] == len(found)
     if is_complete:
-        console.print(f"every run has a record; next: probprec collect {store.root}")
+        console.print(f"every run has a record; next: {command('collect', store.root)}")
     elif receipt.running:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
     if not is_complete:
-        console.print(f"next: probprec status {store.root}", style="dim")
+        console.print(f"next: {command('status', store.root)}", style="dim")
     if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
     _require_begun(receipt, found, console)
@@ -103,7 +103,7 @@ def _require_begun(receipt: Receipt, found: Sequence[Standing], console: Console
 
 def submit(request: Request) -> int:
     """Submit and return at once; 0 when everything is under way or done."""
-    console = Console(stderr=request.as_json, soft_wrap=True)
+    console = PlainConsole(stderr=request.as_json, soft_wrap=True)
     sweep, store, place, chosen = _prepare(request)
     receipt = _submit(sweep, store, place, chosen, request, console)
     if place.engine == "slurm":
@@ -111,7 +111,7 @@ def submit(request: Request) -> int:
     elif receipt.submitted:
         console.print(
             f"{len(receipt.workers)} workers are running in the background;"
-            f" next: probprec status {store.root}"
+            f" next: {command('status', store.root)}"
         )
     if request.as_json:
         _print_json(receipt, {})
@@ -142,13 +142,13 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     missing = [run for run in wanted if not store.run(run.id).record_file.exists()]
     sealing.require_as_before(sweep, place, missing, store)
     notes = _check_times(sweep, place, {run.id for run in missing})
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = PlainConsole(stderr=True, soft_wrap=True)
     with console.status("reading image and data, to seal them"):
         sealing.require(sweep, place)
     if (absent := sealing.absent_data(sweep, place)) is not None:
         notes.append(f"data: {absent} is not here: left to the nodes, nothing of it is sealed")
     for note in notes:
-        console.print(Text(note, style="yellow"))
+        console.print(plain(note, style="yellow"))
     return sweep, store, place, chosen
 
 
@@ -190,7 +190,7 @@ def _submit(
     console.print(f"{store.root}: {len(sweep.runs)} runs, {', '.join(parts)}")
     if "@" in sweep.name:
         said = f"--set makes it a sweep of its own, {sweep.name}; --name gives it another name"
-        console.print(said, style="dim", markup=False)
+        console.print(said, style="dim")
     return receipt
 
 
@@ -211,7 +211,8 @@ def _tell_jobs(receipt: Receipt, console: Console) -> None:
                 style="bold yellow",
             )
     root = receipt.store.root
-    console.print(f"next: probprec status {root} --watch; probprec collect {root}", style="dim")
+    todo = f"{command('status', root, '--watch')}; {command('collect', root)}"
+    console.print(f"next: {todo}", style="dim")
 
 
 def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
@@ -223,4 +224,4 @@ def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
         **jobs_json(receipt),
         "sbatch_calls": slurm.asked.calls.get("sbatch", 0),
     }
-    Console(soft_wrap=True, highlight=False).print_json(json.dumps(content), ensure_ascii=True)
+    PlainConsole(soft_wrap=True).print_json(json.dumps(content), ensure_ascii=True)

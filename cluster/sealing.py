@@ -79,7 +79,7 @@ def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
     if found is None:
         raise InputError(
             f"the profile's image {profile.image} has not been built, or its recipe has changed"
-            f" since; next: probprec build {profile.image}"
+            f" since; next: probprec build {shlex.quote(str(profile.image))}"
         )
     return found.path.resolve()
 
@@ -256,7 +256,7 @@ def _require_unchanged(one: registry.Registered, *, alone: bool) -> None:
         raise InputError(
             f"data set {one.name}: it is not as it was added: {error}\n"
             f"next: probprec data verify {one.name}; if it was changed on purpose, remove its manifest"
-            f" and add it again: probprec data add {one.name} {one.source}"
+            f" and add it again: probprec data add {one.name} {shlex.quote(str(one.source))}"
         ) from error
 
 

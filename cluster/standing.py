@@ -15,6 +15,7 @@ from cluster.queue import Queue, Sent
 from cluster.reasons import Reason
 from jobs.attempts import RunFolder
 from jobs.errors import InputError
+from jobs.how import Entry
 from jobs.state import Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
@@ -120,6 +121,20 @@ def _is_settled(store: Store, sweep: Sweep, memory: Memory) -> bool:
 def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
     """How each run stands, in the sweep's order, by the files and a queue already asked for."""
     return _Looking(store, sweep, queue, Memory(store)).runs()
+
+
+def waiting_here(store: Store, found: Sequence[Standing]) -> set[str]:
+    """The runs that a worker of this machine will come to: it has another one of its submission."""
+    here = [one.state for one in found if one.is_live and one.state.element is None]
+    at_work = {state.submission for state in here if state.submission is not None}
+    return {
+        entry.run.id
+        for number in at_work
+        for group in store.submission(number).content()["groups"]
+        for task in group["tasks"]
+        for entry in map(Entry.from_json, task)
+        if store.run(entry.run.id).last_fence() == entry.fence
+    }
 
 
 def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:

@@ -1,7 +1,6 @@
 """How a sweep stands: states with their evidence, as a table for people and as JSON for machines."""
 
 import json
-import shlex
 import sys
 import time
 from collections import Counter
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cluster import advice, nodes, progress, standing
+from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Action
 from cluster.queue import Queue
 from cluster.standing import Look, Standing
@@ -48,16 +48,21 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     if watch:
         from cluster import watch as watching
 
-        look = watching.until_over(store, Console(stderr=as_json))
+        look = watching.until_over(store, PlainConsole(stderr=as_json))
     else:
         look = standing.look(store)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(look), indent=1) + "\n")
+        sys.stdout.write(json.dumps(to_json(look, store), indent=1) + "\n")
     else:
-        console = Console()
+        console = PlainConsole()
         lines = screen(look, store, width=console.width, fit=console.is_terminal)
         console.print(Group(*lines), soft_wrap=not console.is_terminal)
     return 0 if look.is_complete else 1
+
+
+def time_to_go(look: Look, store: Store) -> progress.Eta:
+    """How long it will still take; what workers of this machine will come to is in it."""
+    return progress.eta(look.runs, standing.waiting_here(store, look.runs))
 
 
 def count(found: Sequence[Standing]) -> Counter[str]:
@@ -79,9 +84,9 @@ def screen(
     """
     counts = count(look.runs)
     most = _MOST if height is None else max(1, (height - 14) // 4)
-    below = [Text(note, style="yellow") for note in look.notes]
+    below = [plain(note, style="yellow") for note in look.notes]
     if any(one.is_live for one in look.runs):
-        below.append(Text(str(progress.eta(look.runs))))
+        below.append(plain(str(time_to_go(look, store))))
     below += jobs_lines(look.queue, most)
     below += _waiting(look.runs, most)
     below += troubles(look.runs, most, root=store.root, policy=_policy(store, counts))
@@ -110,7 +115,7 @@ def table(
         rows = {}
     shown = [name for name in STATES if count(found)[name]]
     is_wide = width >= _WIDE
-    title = f"{sweep.name}: {len(found)} runs"
+    title = plain(f"{sweep.name}: {len(found)} runs")
     result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("problem", overflow="fold")
     result.add_column("optimizer", overflow="fold")
@@ -124,7 +129,9 @@ def table(
         result.add_column("", no_wrap=True)
         result.add_column("s/epoch", justify="right")
     for (problem, optimizer), members in rows.items():
-        result.add_row(problem, optimizer, *_cells_of_row(members, shown, is_wide=is_wide))
+        result.add_row(
+            plain(problem), plain(optimizer), *_cells_of_row(members, shown, is_wide=is_wide)
+        )
     if len(rows) != 1:
         result.add_section()
         hidden = "" if rows is pairs else f"({len(pairs)} pairs)"
@@ -174,9 +181,9 @@ def jobs_lines(queue: Queue, most: int = _MOST) -> list[Text]:
     for job, states in list(jobs.items())[:most]:
         what = "sends the next ones" if job in feeders else "array"
         said = ", ".join(f"{number} {name}" for name, number in states.most_common())
-        lines.append(Text(f"job {job}, {what}: {said}"))
+        lines.append(plain(f"job {job}, {what}: {said}"))
     if len(jobs) > most:
-        lines.append(Text(f"... and {len(jobs) - most} more jobs", style="dim"))
+        lines.append(plain(f"... and {len(jobs) - most} more jobs", style="dim"))
     return lines
 
 
@@ -187,7 +194,7 @@ def _waiting(found: Sequence[Standing], most: int = _MOST) -> list[Text]:
     lines = []
     for reason, number in ordered[:most]:
         style = "bold red" if reason.is_hopeless else ""
-        lines.append(Text(f"{number} pending: {reason.words} ({reason.name})", style=style))
+        lines.append(plain(f"{number} pending: {reason.words} ({reason.name})", style=style))
     return lines
 
 
@@ -209,19 +216,19 @@ def troubles(
     for (name, message), members in ordered[:most]:
         first = members[0]
         run = first.planned.run
-        text = Text()
+        text = plain("")
         number = f"{len(members)} " if len(members) > 1 else ""
         text.append(f"{number}{name}: ", style=STYLES[first.state.state])
         where = f"{run.id} {first.planned.problem} {first.planned.optimizer} seed {run.seed}"
-        text.append(f"{message}" if root is not None else f"{where}: {message}")
+        text.append(plain(message if root is not None else f"{where}: {message}"))
         lines.append(text)
         if root is not None:
-            lines.append(Text(f"  {advice.line(root, name, run.id, policy)}"))
+            lines.append(to_copy(f"  {advice.line(root, name, run.id, policy)}"))
         elif first.state.log is not None:
-            lines.append(Text(f"  log: {first.state.log}", style="dim"))
+            lines.append(plain(f"  log: {first.state.log}", style="dim"))
     if len(ordered) > most:
         rest = sum(len(members) for _, members in ordered[most:])
-        lines.append(Text(f"... and {rest} more (--json lists them all)", style="dim"))
+        lines.append(plain(f"... and {rest} more (--json lists them all)", style="dim"))
     return lines
 
 
@@ -229,10 +236,10 @@ def _bad_nodes(found: Sequence[Standing], root: Path) -> list[Text]:
     bad = nodes.suspicious(found)[:2]
     lines = []
     for node in bad:
-        text = Text(f"{node.name} looks bad: ", style="bold yellow")
-        lines.append(text.append(node.evidence, style="not bold"))
-    command = f"  probprec retry {shlex.quote(str(root))} --exclude-bad-nodes"
-    return [*lines, *([Text(command)] if bad else [])]
+        text = plain(f"{node.name} looks bad: ", style="bold yellow")
+        lines.append(text.append(plain(node.evidence, "not bold")))
+    said = f"  {command('retry', root, '--exclude-bad-nodes')}"
+    return [*lines, *([plain(said)] if bad else [])]
 
 
 def _policy(store: Store, counts: Counter[str]) -> Mapping[FailureClass, Action] | None:
@@ -240,22 +247,21 @@ def _policy(store: Store, counts: Counter[str]) -> Mapping[FailureClass, Action]
 
 
 def _next(store: Store, look: Look, counts: Counter[str]) -> Text:
-    root = shlex.quote(str(store.root))
     if look.is_complete:
-        command = f"probprec collect {root}; probprec plot {root}"
+        todo = f"{command('collect', store.root)}; {command('plot', store.root)}"
     elif not look.is_over:
-        command = f"probprec status {root} --watch"
+        todo = command("status", store.root, "--watch")
     elif counts["pending"]:
         number = f"{counts['pending']} runs were never sent; "
-        return Text(f"{number}next: {advice.submit_command(store, look.sweep)}", style="dim")
+        return to_copy(f"{number}next: {advice.submit_command(store, look.sweep)}", style="dim")
     else:
-        command = f"probprec retry {root}"
-    return Text(f"next: {command}", style="dim")
+        todo = command("retry", store.root)
+    return to_copy(f"next: {todo}", style="dim")
 
 
-def to_json(look: Look) -> dict[str, Any]:
+def to_json(look: Look, store: Store) -> dict[str, Any]:
     """What `--json` prints."""
-    eta = progress.eta(look.runs)
+    eta = time_to_go(look, store)
     return {
         "schema": 1,
         "sweep": look.sweep.name,

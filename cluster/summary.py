@@ -50,7 +50,7 @@ def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
         shown |= dict.fromkeys(numbers)
         yield _heading(problem, metric, target)
         yield _block(cells, numbers, width)
-    yield Text("; ".join(text for name, text in _LEGEND.items() if name in shown), style="dim")
+    yield plain("; ".join(text for name, text in _LEGEND.items() if name in shown), style="dim")
 
 
 def _metric(cells: Sequence[Cell]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 import time
 from collections import Counter
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cluster.plain import PlainConsole, plain
+from cluster.plain import command as quoted
 from cluster.progress import duration
 from jobs.errors import InputError
 from jobs.state import STATES, Memory
@@ -102,9 +102,10 @@ def _not_a_sweep(root: Path, name: str, command: str) -> str:
     own = [store.root.name for store, _ in _stores(root)]
     names = [one for one in own if one == sweep or one.startswith(f"{sweep}@")]
     if not names:
-        return f"{name} is a spec, and its sweep {sweep} is not below {root}: probprec run {name}"
+        todo = quoted("run", name)
+        return f"{name} is a spec, and its sweep {sweep} is not below {root}: {todo}"
     where = [] if Store(_default_root() / names[0]).exists() else ["--root", str(root)]
-    lines = [shlex.join(["probprec", command, one, *where]) for one in names]
+    lines = [quoted(command, one, *where) for one in names]
     its = f"its sweep is {sweep}" if len(names) == 1 else f"its sweeps are {', '.join(names)}"
     return f"{name} is a spec; {its}: {' or '.join(lines)}"
 
@@ -172,9 +173,9 @@ def ls(root: Path, *, as_json: bool) -> int:
         content = {"schema": 1, "sweeps": [one.to_json() for one in found]}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
         return 0
-    console = Console()
+    console = PlainConsole()
     if not found:
-        console.print(Text(f"no sweep below {root}; next: probprec run SPEC"), soft_wrap=True)
+        console.print(plain(f"no sweep below {root}; next: probprec run SPEC"), soft_wrap=True)
         return 0
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("sweep", overflow="fold")

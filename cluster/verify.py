@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cluster.plain import PlainConsole, plain
 from jobs import files
 from jobs import spec as specs
 from jobs.attempts import AttemptFiles
@@ -60,7 +61,7 @@ def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_jso
     chosen = _one_per_pair(sweep) if run is None else [sweep.runs[specs.find_run(plan, run)]]
     data = Path(sweep.data) if sweep.data else None
     datasets.require({planned.run.problem for planned in chosen}, spec_data=data)
-    console = Console(stderr=as_json, soft_wrap=True, highlight=False, markup=False)
+    console = PlainConsole(stderr=as_json, soft_wrap=True)
     console.print(
         f"{sweep.name}: {len(chosen)} runs, each shortened to {EPOCHS} epochs of at most {STEPS} steps"
         f" and trained on the CPU: in one go, and with up to {INTERRUPTIONS} interruptions"
@@ -72,7 +73,9 @@ def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_jso
         ]
     _print(verdicts, console)
     if as_json:
-        Console(soft_wrap=True).print_json(json.dumps(_to_json(sweep, verdicts)), ensure_ascii=True)
+        PlainConsole(soft_wrap=True).print_json(
+            json.dumps(_to_json(sweep, verdicts)), ensure_ascii=True
+        )
     return 1 if any(verdict.finding for verdict in verdicts) else 0
 
 
@@ -272,7 +275,9 @@ def _print(verdicts: Sequence[Verdict], console: Console) -> None:
         at = ", ".join(map(str, verdict.interrupted))
         result = "differs" if verdict.finding else "equal"
         steps = str(verdict.steps)
-        table.add_row(planned.problem, planned.optimizer, planned.run.id, steps, at, result)
+        table.add_row(
+            *map(plain, (planned.problem, planned.optimizer, planned.run.id, steps, at, result))
+        )
     console.print(table)
     for verdict in verdicts:
         if verdict.finding:

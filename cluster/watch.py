@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from cluster import progress, standing, status
+from cluster.plain import command, plain
 from cluster.progress import duration
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
@@ -25,6 +25,7 @@ from jobs.state import Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
+_MOST = 4  # runs under way that a line names
 _SURE = 3  # looks in a row that find nothing alive: a worker may be between two runs
 
 
@@ -35,12 +36,11 @@ class Watch:
         self.sweep = sweep
         self.receipt = receipt
         self._final: dict[str, State] = {}
-        self._start = time.monotonic()
-        self._epochs_at_start: int | None = None
 
     def look(self) -> list[Standing]:
         """The state of every run now."""
-        return [Standing(planned, self._state(planned)) for planned in self.sweep.runs]
+        states = ((planned, self._state(planned)) for planned in self.sweep.runs)
+        return [Standing(one, of, is_live=of.state == "running") for one, of in states]
 
     def _state(self, planned: PlannedRun) -> State:
         run_id = planned.run.id
@@ -56,16 +56,19 @@ class Watch:
             self._final[run_id] = found
         return found
 
-    def eta(self, found: list[Standing]) -> float | None:
-        """Seconds to go, by the epochs per second since the watch began; None: not known yet."""
-        done = sum(_epochs_done(one) for one in found)
-        if self._epochs_at_start is None:
-            self._epochs_at_start = done
-        progressed = done - self._epochs_at_start
-        if progressed == 0:
-            return None
-        remaining = sum(one.planned.run.epochs for one in found) - done
-        return remaining * (time.monotonic() - self._start) / progressed
+    def waiting(self, found: list[Standing]) -> set[str]:
+        """The ids of the runs that the workers will come to."""
+        pending = (one.planned.run.id for one in found if one.state.state == "pending")
+        return {run_id for run_id in pending if run_id in self.receipt.submitted}
+
+    def is_busy(self, found: list[Standing]) -> bool:
+        """Whether the workers still have something to do."""
+        return any(one.is_live for one in found) or bool(self.waiting(found))
+
+    def eta(self, found: list[Standing]) -> progress.Eta:
+        """How long the workers still need for the runs of this submission."""
+        lanes = sum(not worker.done() for worker in self.receipt.workers)
+        return progress.eta(found, self.waiting(found), lanes)
 
 
 def follow(sweep: Sweep, receipt: Receipt, console: Console) -> list[Standing]:
@@ -82,7 +85,7 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[eta]}"),
+        TextColumn("{task.fields[eta]}", markup=False),
         console=console,
         auto_refresh=False,
     )
@@ -91,41 +94,68 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def show(found: list[Standing]) -> None:
-            eta = watch.eta(found)
-            bar.update(
-                task,
-                completed=sum(_epochs_done(one) for one in found),
-                eta="" if eta is None else f"about {duration(eta)} to go",
-            )
+            completed = sum(_epochs_done(one) for one in found)
+            eta = watch.eta(found).short if watch.is_busy(found) else ""
+            bar.update(task, completed=completed, eta=eta)
             room = console.height - 11
             rows = status.table(watch.sweep, found, width=console.width, height=room)
             lines: list[RenderableType] = [rows, *status.troubles(found, most=3), bar]
-            hint = Text("Ctrl-C stops; the same command continues", style="dim")
+            hint = plain("Ctrl-C stops; the same command continues", style="dim")
             live.update(Group(*lines, hint), refresh=True)
 
         return _until_over(watch, show)
 
 
 def _lines(watch: Watch, console: Console) -> list[Standing]:
-    reported = set(watch.receipt.done)
+    return _until_over(watch, _Lines(watch, console).show)
 
-    def show(found: list[Standing]) -> None:
-        for one in found:
-            run = one.planned.run
-            if run.id in reported or one.state.state in {"pending", "running", "lost"}:
-                continue
-            reported.add(run.id)
+
+class _Lines:
+    """A line per run that has ended; and, ever more seldom, one on how far the others are."""
+
+    def __init__(self, watch: Watch, console: Console) -> None:
+        self._watch, self._console = watch, console
+        self._reported = set(watch.receipt.done)
+        self._pace, self._epochs = Pace(5.0, 300.0), 0
+        self._next = time.monotonic() + self._pace.next(changed=True)
+
+    def show(self, found: list[Standing]) -> None:
+        """Print what is new."""
+        epochs = sum(map(progress.done, found))
+        far = f"{epochs} of {progress.wanted(found)} epochs"
+        if self._watch.is_busy(found):
+            far += f"; {self._watch.eta(found)}"
+        ended = [one for one in found if self._has_ended(one)]
+        for one in ended:
+            self._reported.add(one.planned.run.id)
+            head = f"[{len(self._reported)}/{len(found)}] {one.state.state}: {one.planned.run.id}"
             reason = f": {one.state.message}" if one.state.message else ""
-            console.print(
-                f"[{len(reported)}/{len(found)}] {one.state.state}: {run.id}"
-                f" {one.planned.problem} {one.planned.optimizer} seed {run.seed}{reason}",
-                style=status.STYLES[one.state.state],
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            line = f"{head} {_name(one.planned)}{reason}; {far}"
+            self._print(line, status.STYLES[one.state.state])
+        is_due = epochs != self._epochs and time.monotonic() >= self._next
+        if is_due and not ended:
+            running = [_at(one) for one in found if one.state.state == "running"]
+            self._print("; ".join([far, *running[:_MOST]]))
+        if is_due or ended:
+            self._epochs = epochs
+            self._next = time.monotonic() + self._pace.next(changed=False)
 
-    return _until_over(watch, show)
+    def _has_ended(self, one: Standing) -> bool:
+        is_open = one.state.state in {"pending", "running", "lost"}
+        return not is_open and one.planned.run.id not in self._reported
+
+    def _print(self, line: str, style: str = "") -> None:
+        self._console.print(plain(line, style), soft_wrap=True)
+
+
+def _name(planned: PlannedRun) -> str:
+    """A run by its setting."""
+    varied = "".join(f" {name}={value}" for name, value in planned.varied.items())
+    return f"{planned.problem} {planned.optimizer}{varied} seed {planned.run.seed}"
+
+
+def _at(one: Standing) -> str:
+    return f"{_name(one.planned)} at epoch {one.state.epoch or 0} of {one.planned.run.epochs}"
 
 
 def _until_over(watch: Watch, show: Callable[[list[Standing]], None]) -> list[Standing]:
@@ -195,10 +225,10 @@ def until_over(
                 sleep(pause)
     except KeyboardInterrupt:
         console.print(
-            f"no longer watching; the jobs go on. probprec status {store.root} --watch continues,"
-            f" probprec cancel {store.root} stops them",
-            markup=False,
-            highlight=False,
+            plain(
+                f"no longer watching; the jobs go on. {command('status', store.root, '--watch')}"
+                f" continues, {command('cancel', store.root)} stops them"
+            )
         )
         raise
 
@@ -254,7 +284,7 @@ _Show = Callable[[Look, float], None]
 def _shown(store: Store, console: Console) -> Iterator[_Show]:
     """How looks are shown: in place on a terminal, else a line per change."""
     if not console.is_terminal:
-        yield _line_by_line(console)
+        yield _line_by_line(console, store)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
@@ -263,12 +293,12 @@ def _shown(store: Store, console: Console) -> Iterator[_Show]:
             if look.queue.runs:
                 hint += f"; Slurm is asked again in about {duration(until_slurm)}"
             lines = status.screen(look, store, width=console.width, height=console.height - 2)
-            live.update(Group(*lines[:-1], Text(hint, style="dim")), refresh=True)
+            live.update(Group(*lines[:-1], plain(hint, style="dim")), refresh=True)
 
         yield show
 
 
-def _line_by_line(console: Console) -> _Show:
+def _line_by_line(console: Console, store: Store) -> _Show:
     last = ""
 
     def show(look: Look, _: float) -> None:
@@ -279,8 +309,8 @@ def _line_by_line(console: Console) -> _Show:
         line = f"{said}; {done} of {wanted} epochs"
         if line != last:
             last = line
-            eta = f"; {progress.eta(look.runs)}" if not look.is_over else ""
+            eta = f"; {status.time_to_go(look, store)}" if not look.is_over else ""
             text = f"{time.strftime('%H:%M:%S')} {line}{eta}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(plain(text), soft_wrap=True)
 
     return show

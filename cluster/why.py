@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from rich.text import Text
 from cluster import advice, escalate, nodes, progress, slurm, standing, status
 from cluster.logs import last_lines, newest_log
 from cluster.nodes import Node
+from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.standing import Look, Standing
 from jobs import history, record
 from jobs.history import Past
@@ -80,20 +80,20 @@ class _PostMortem:
 
     def commands(self) -> list[str]:
         """What to type next."""
-        root, run_id, one = shlex.quote(str(self.store.root)), self.folder.id, self.one
+        root, run_id, one = self.store.root, self.folder.id, self.one
         if self.state.state in {"completed", "diverged"}:
-            return [f"probprec collect {root}"]
+            return [command("collect", root)]
         if self.state.state in {"failed", "lost"}:
             retry = advice.commands(self.store.root, self.state.failure, run_id)[-1]
             avoid = " --exclude-bad-nodes" if self.node and self.node.is_suspicious else ""
-            return [f"{retry}{avoid}", f"probprec logs {run_id}"]
+            return [f"{retry}{avoid}", command("logs", run_id)]
         if self.state.state == "unknown":
-            return [f"probprec status {root}", "sinfo"]
+            return [command("status", root), "sinfo"]
         if one.reason is not None and one.reason.is_hopeless:
             job = one.element or "JOB"
-            return [f"scontrol show job {job}", f"probprec cancel {root} {run_id}"]
+            return [f"scontrol show job {job}", command("cancel", root, run_id)]
         if one.is_live:
-            return [f"probprec logs {run_id} -f", f"probprec cancel {root} {run_id}"]
+            return [command("logs", run_id, "-f"), command("cancel", root, run_id)]
         return [advice.submit_command(self.store, self.look.sweep)]
 
     def to_json(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
         content = found.to_json() | {"slurm_calls": slurm.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
-        _show(found, Console())
+        _show(found, PlainConsole())
     return 0 if one.state.state in {"completed", "diverged"} else 1
 
 
@@ -161,33 +161,33 @@ def _show(found: _PostMortem, console: Console) -> None:
     if found.pasts:
         console.print(_attempts(found))
     for fact in _facts(found):
-        console.print(Text(fact))
+        console.print(plain(fact))
     if found.log is not None and found.state.state not in {"completed", "diverged"}:
-        console.print(Text(f"log: {found.log}", style="dim"))
+        console.print(plain(f"log: {found.log}", style="dim"))
         for logged in found.log_lines:
-            console.print(Text(f"  {logged}", no_wrap=True, overflow="ellipsis", style="dim"))
+            console.print(plain(f"  {logged}", "dim"), no_wrap=True, overflow="ellipsis")
     if found.meaning:
-        console.print(Text(f"what to do: {found.meaning[1]}"))
-    for command in found.commands():
-        console.print(Text(f"  {command}", style="bold"), soft_wrap=True)
+        console.print(plain(f"what to do: {found.meaning[1]}"))
+    for todo in found.commands():
+        console.print(to_copy(f"  {todo}", style="bold"), soft_wrap=True)
 
 
 def _headlines(found: _PostMortem) -> list[Text]:
     one, state = found.one, found.state
     run = one.planned.run
-    title = Text(f"{run.id}  {one.planned.problem} {one.planned.optimizer} seed {run.seed}")
+    title = plain(f"{run.id}  {one.planned.problem} {one.planned.optimizer} seed {run.seed}")
     varied = ", ".join(f"{name}={value}" for name, value in one.planned.varied.items())
-    headline = Text(state.state, style=status.STYLES[state.state])
+    headline = plain(state.state, style=status.STYLES[state.state])
     if state.state in {"failed", "lost"}:
         name = f" ({state.failure})" if state.failure != state.state else ""
-        headline.append(f"{name}: {state.message}")
-    lines = [title.append(f"  {varied}" if varied else "", style="dim"), headline]
+        headline.append(plain(f"{name}: {state.message}"))
+    lines = [title.append(plain(f"  {varied}" if varied else "", "dim")), headline]
     if found.meaning:
-        lines.append(Text(f"that means: {found.meaning[0]}"))
-    lines.append(Text(f"evidence: {state.evidence}"))
+        lines.append(plain(f"that means: {found.meaning[0]}"))
+    lines.append(plain(f"evidence: {state.evidence}"))
     if one.reason is not None and one.reason.is_hopeless:
-        lines.append(Text("waiting does not help: somebody has to act", style="bold red"))
-    return [*lines, *(Text(note, style="yellow") for note in found.look.notes)]
+        lines.append(plain("waiting does not help: somebody has to act", style="bold red"))
+    return [*lines, *(plain(note, style="yellow") for note in found.look.notes)]
 
 
 def _attempts(found: _PostMortem) -> Table:

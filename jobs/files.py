@@ -55,18 +55,21 @@ def append_line(path: Path, content: Mapping[str, Any]) -> None:
         os.close(descriptor)
 
 
-def read_lines(path: Path, last: int | None = None) -> list[dict[str, Any]]:
+def read_lines(
+    path: Path, last: int | None = None, first: int | None = None
+) -> list[dict[str, Any]]:
     """The JSON objects of a file of lines; what is torn (a killed writer's last line) is left out.
 
     Args:
         path: the file; none there: no lines.
         last: read only so many bytes at its end.
+        first: read only so many bytes.
     """
     try:
         with path.open("rb") as file:
             if last is not None:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - last))
-            text = file.read()
+            text = file.read(first)
     except FileNotFoundError:
         return []
     lines = []

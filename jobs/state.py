@@ -43,6 +43,7 @@ class State:
     step: int | None = None
     steps: int | None = None  # of the whole run
     epoch_s: float | None = None  # seconds that an epoch took, measured
+    start_s: float | None = None  # seconds from its claim to its first epoch, measured
     node: str | None = None  # of the last attempt
     element: str | None = None  # of the array, in which the last attempt ran: `123_4`
     submission: int | None = None  # that sent the last attempt
@@ -58,7 +59,7 @@ class Memory:
     deleted at any time, and is written by whoever happens to look.
     """
 
-    _SCHEMA = 2
+    _SCHEMA = 3
 
     def __init__(self, store: Store) -> None:
         self._file = store.states_file
@@ -78,7 +79,8 @@ class Memory:
             return State(**fields)
         found = of(folder)
         if found.state in {"completed", "diverged"} and signature is not None:
-            names = ("state", "attempts", "epoch", "step", "steps", "epoch_s", "node", "element")
+            names = ["state", "attempts", "epoch", "step", "steps", "node", "element"]
+            names += ["epoch_s", "start_s"]
             self._known[folder.id] = {
                 "file": signature,
                 "state": {name: getattr(found, name) for name in names},
@@ -163,6 +165,7 @@ def _recorded(folder: RunFolder, found: Record, pasts: Sequence[Past]) -> State:
         step=found.stop.get("step"),
         steps=found.stop.get("step"),
         epoch_s=_seconds_per_epoch(found),
+        start_s=_start_of_recorded(found, pasts),
         node=node,
         element=f"{array}_{task}" if array and task else None,
         tried=(*_failures(pasts), *([(node, None)] if node else [])),
@@ -176,6 +179,15 @@ def _seconds_per_epoch(found: Record) -> float | None:
     known = [wall for wall in walls if isinstance(wall, int | float)]
     epochs = found.evaluated_epochs - 1
     return sum(known) / epochs if known and epochs > 0 else None
+
+
+def _start_of_recorded(found: Record, pasts: Sequence[Past]) -> float | None:
+    """What a run in one go took beyond its epochs: start-up, data, and its record."""
+    seconds, epochs = _seconds_per_epoch(found), found.evaluated_epochs - 1
+    if found.provenance.get("attempts") != 1 or not pasts or seconds is None:
+        return None
+    start, end = pasts[-1].start, pasts[-1].end
+    return max(0.0, end - start - epochs * seconds) if start and end else None
 
 
 def _failures(pasts: Sequence[Past]) -> list[tuple[str, str | None]]:
@@ -213,6 +225,7 @@ def _without_record(folder: RunFolder) -> State:
         "claimed": last.start,
         "tried": tuple(_failures(pasts)),
         **_progress(folder, fence),
+        "start_s": _start_of(attempt, last.start),
     }
     if is_alive:
         waits = f"; {last.data}" if last.data and fields.get("step") is None else ""
@@ -248,6 +261,19 @@ def _not_begun(attempt: Attempt) -> State:
     return State(
         state="pending", evidence=evidence, attempts=attempt.fence, submission=ended.submission
     )
+
+
+def _start_of(attempt: Attempt, claimed: float | None) -> float | None:
+    """Seconds from the claim to the first line of progress: epoch 0, or where it went on."""
+    first: Mapping[str, Any] = next(iter(files.read_lines(attempt.progress_file, first=_TAIL)), {})
+    begun = first.get("time")
+    if (
+        claimed is None
+        or begun is None
+        or not (first.get("epoch") == 0 or first.keys() & {"resumed", "anew"})
+    ):
+        return None
+    return max(0.0, float(begun) - claimed)
 
 
 def _progress(folder: RunFolder, fence: int) -> dict[str, Any]:

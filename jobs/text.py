@@ -7,3 +7,8 @@ def printable(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )
+
+
+def printable_lines(text: str) -> str:
+    """The text with its lines, each of them as `printable` has it."""
+    return "\n".join(map(printable, text.split("\n")))

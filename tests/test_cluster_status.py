@@ -3,11 +3,13 @@
 import io
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, Group
 
 from cluster import cli, progress, standing, status
+from cluster.profile import LOCAL
 from cluster.why import why
 from jobs.store import Store
 from tests.fake_slurm import FakeSlurm
@@ -71,7 +73,7 @@ def test_the_time_to_go_rests_on_measured_epochs(fake):
 
     assert rate == 25.0
     assert found.seconds == 26 * rate
-    assert found.basis == "1 run now; epochs timed in 3 runs"
+    assert found.basis == "1 run now; epochs timed in 3 runs, start-up in none"
 
 
 def test_no_time_to_go_without_measurements(tmp_path, monkeypatch):
@@ -80,10 +82,66 @@ def test_no_time_to_go_without_measurements(tmp_path, monkeypatch):
     assert progress.eta(standing.look(fake.store).runs).basis == "nothing runs yet"
     fake.queue(("100_0", "RUNNING"))
     assert str(progress.eta(standing.look(fake.store).runs)) == (
-        "time to go: not known (no epoch has been measured yet)"
+        "time to go: unknown (no epoch has been measured yet)"
     )
     fake.queue()
     assert progress.eta(standing.look(fake.store).runs).seconds is None
+
+
+def test_the_time_to_go_counts_what_workers_here_will_come_to(tmp_path, monkeypatch):
+    """One of three runs is under way, with 6 epochs of 10 s left; each other needs its start, too."""
+    fake = FakeSlurm(tmp_path, monkeypatch, 3, sent=False)
+    tasks = [[fake._entry(index)] for index in range(3)]
+    content = {"schema": 1, "profile": LOCAL.to_json(), "groups": [{"tasks": tasks}]}
+    fake.store.new_submission(content)
+    alive = fake.claim(0, None, ago=20.0)
+    fake.progress(alive, 0, epoch_s=None)
+    fake.progress(alive, 4, epoch_s=10.0)
+    look = standing.look(fake.store)
+    found = status.time_to_go(look, fake.store)
+    alive.release()
+
+    start = look.runs[0].state.start_s
+    assert start >= 20
+    assert found.seconds == pytest.approx(6 * 10 + 2 * (start + 10 * 10))
+
+
+def test_the_start_of_a_finished_run_is_what_was_no_epoch(tmp_path, monkeypatch):
+    """Of 600 s from claim to end 250 s were epochs; what went on elsewhere tells nothing."""
+    fake = FakeSlurm(tmp_path, monkeypatch, 1)
+    attempt = fake.claim(0, "100_0", ago=600.0)
+    attempt.folder.note("ended", fence=1, outcome="completed")
+    attempt.release()
+    fake.record(0)
+    record = json.loads(attempt.folder.record_file.read_bytes())
+    for attempts, start in ((1, 350.0), (2, None)):
+        record["provenance"]["attempts"] = attempts
+        attempt.folder.record_file.write_text(json.dumps(record))
+        state = standing.look(fake.store).runs[0].state
+        assert state.start_s == (None if start is None else pytest.approx(start, abs=60))
+        again = standing.look(fake.store).runs[0].state  # from memory
+        assert again.start_s == state.start_s
+
+
+def test_another_problem_tells_nothing_about_the_time_to_go(fake):
+    """It may take a thousand times as long."""
+    look = standing.look(fake.store)
+    runs = [
+        replace(one, planned=replace(one.planned, problem="cifar")) if index == 3 else one
+        for index, one in enumerate(look.runs)
+    ]
+
+    assert str(progress.eta(runs)) == (
+        "time to go: unknown (no epoch of cifar has been measured yet)"
+    )
+
+
+def test_the_time_to_go_is_never_nothing(fake):
+    """Not even where a run only has to write its record."""
+    fake.queue(("100_2", "RUNNING", "None", "node2"))
+    fake.progress(fake.alive, 10, epoch_s=60.0)
+
+    assert "about 1 s to go" in text(fake)
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 22), (200, 48)])

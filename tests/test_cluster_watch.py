@@ -43,6 +43,7 @@ def watched(tmp_path):
         submitted={each.run.id: 0 for each in sweep.runs},
         done=(),
         running=(),
+        workers=(SimpleNamespace(done=lambda: False),),
         is_over=lambda: True,
     )
     return sweep, store, receipt
@@ -53,6 +54,19 @@ def fail(store, sweep, index, message="RuntimeError: no"):
     attempt = folder.claim()
     folder.note("ended", fence=attempt.fence, failure="exception", message=message)
     attempt.release()
+
+
+def begin(store, sweep, index, *, start):
+    """An attempt that came to its first evaluation so many seconds after its claim."""
+    attempt = store.run(sweep.runs[index].run.id).claim()
+    now = {"time": 1000.0, "event": "claimed", "fence": attempt.fence, "submission": 1}
+    files.append_line(attempt.folder.journal_file, now)
+    files.append_line(attempt.progress_file, {"time": 1000.0 + start, "epoch": 0})
+    return attempt
+
+
+def evaluate(attempt, epoch, *, epoch_s):
+    files.append_line(attempt.progress_file, {"time": 0.0, "epoch": epoch, "epoch_s": epoch_s})
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
@@ -75,7 +89,30 @@ def test_a_line_per_finished_run(watched):
     watch.follow(sweep, receipt, Console(file=output, width=200))
 
     assert output.getvalue() == (
-        f"[1/4] failed: {sweep.runs[1].run.id} digits SGD seed 2: RuntimeError: no\n"
+        f"[1/4] failed: {sweep.runs[1].run.id} digits SGD seed 2: RuntimeError: no;"
+        " 0 of 40 epochs; time to go: unknown (no epoch has been measured yet)\n"
+    )
+
+
+def test_a_line_says_setting_progress_and_time_to_go(watched, monkeypatch):
+    """Of what runs, where nothing has ended for a while; nothing in it moves a cursor."""
+    sweep, store, receipt = watched
+    labelled = dataclasses.replace(sweep.runs[0], varied={"lr": 0.1}, optimizer="SGD [ours]\x1b[2J")
+    looking = Watch(dataclasses.replace(sweep, runs=(labelled, *sweep.runs[1:])), receipt)
+    clock = iter([0.0, 1.0, 60.0, 60.0, 61.0, 300.0])
+    monkeypatch.setattr(watch.time, "monotonic", lambda: next(clock))
+    screen, output = console()
+    lines = watch._Lines(looking, screen)
+    attempt = begin(store, sweep, 0, start=20.0)
+    for epochs in (1, 2):  # too soon after the beginning; then it is time
+        evaluate(attempt, epochs, epoch_s=10.0)
+        lines.show(looking.look())
+    lines.show(looking.look())  # nothing new
+    attempt.release()
+
+    assert output.getvalue() == (
+        "2 of 40 epochs; about 7 min to go (1 run now; epochs timed in 1 runs);"
+        " digits SGD [ours]\\x1b[2J lr=0.1 seed 1 at epoch 2 of 10\n"
     )
 
 
@@ -89,20 +126,25 @@ def test_the_failure_of_an_earlier_submission_is_pending_now(watched):
     assert found[0].state.evidence == "submitted again"
 
 
-def test_the_time_to_go_comes_from_the_epochs_done(watched, monkeypatch):
+def test_the_time_to_go_counts_runs_that_wait_and_their_start(watched):
+    """8 epochs of 10 s of the one that runs; 3 others of 10 epochs, with 20 s before each."""
     sweep, store, receipt = watched
-    clock = iter([0.0, 5.0])
-    monkeypatch.setattr(watch.time, "monotonic", lambda: next(clock))
     looking = Watch(sweep, receipt)
-    assert looking.eta(looking.look()) is None
+    assert str(looking.eta(looking.look())) == (
+        "time to go: unknown (no epoch has been measured yet)"
+    )
 
-    attempt = store.run(sweep.runs[0].run.id).claim()
-    files.append_line(attempt.progress_file, {"time": 0.0, "epoch": 2, "epochs": 10})
+    attempt = begin(store, sweep, 0, start=20.0)
+    evaluate(attempt, 2, epoch_s=10.0)
     found = looking.look()
-    attempt.release()
 
-    assert found[0].state.epoch == 2
-    assert looking.eta(found) == pytest.approx((40 - 2) * 5 / 2)
+    assert found[0].state.start_s == pytest.approx(20)
+    assert looking.eta(found).seconds == pytest.approx(8 * 10 + 3 * (20 + 100))
+    receipt.workers *= 2
+    assert looking.eta(found).seconds == pytest.approx((8 * 10 + 3 * (20 + 100)) / 2)
+    receipt.workers *= 4
+    assert looking.eta(found).seconds == pytest.approx(20 + 100)
+    attempt.release()
 
 
 def test_many_failures_are_not_all_printed(watched):
@@ -150,7 +192,7 @@ def test_watching_ends_when_nothing_is_live(fake):
 
     assert status.count(look.runs) == {"completed": 3, "failed": 1}
     lines = output.getvalue().splitlines()
-    assert "4 pending; 0 of 40 epochs; time to go: not known (nothing runs yet)" in lines[0]
+    assert "4 pending; 0 of 40 epochs; time to go: unknown (nothing runs yet)" in lines[0]
     assert "3 completed, 1 failed; 30 of 40 epochs" in lines[-1]
 
 

@@ -151,6 +151,34 @@ def test_only_one_module_runs_slurms_commands():
     assert found - lab == {"slurm.py"}
 
 
+def test_only_one_module_makes_consoles_and_texts():
+    """Elsewhere rich would take what others wrote for markup, and show it with less."""
+    made = re.compile(r"(?<!\w)(Console|Text|Text\.assemble)\(|from_markup")
+    column = re.compile(r'TextColumn\("[^"]*\{(?![^)]*markup=False)')
+    found = {path.name for path in modules() if made.search(path.read_text())}
+
+    assert found == {"plain.py"}
+    assert not [path for path in modules() if column.search(path.read_text())]
+
+
+def test_commands_to_copy_are_quoted():
+    """By `plain.command` or shlex, or they hold nothing but letters and digits."""
+    safe = {"shlex", "command", "run_id", "name", "one", "known", "place", "file", "wanted"} | {
+        "failure",
+        "time",
+        "FORMAT",
+    }
+    found = {
+        (path.name, word)
+        for path in modules()
+        for line in path.read_text().splitlines()
+        for rest in re.findall(r"probprec [a-z-]+ (.*)", line)
+        for word in re.findall(r"\{(\w+)", rest)
+    }
+
+    assert {(name, word) for name, word in found if word not in safe} == set()
+
+
 def loaded(*names):
     """What is loaded once some modules are imported in a new process: ours, and foreign packages."""
     code = f"import json, sys, {', '.join(names)}; print(json.dumps(sorted(sys.modules)))"
@@ -264,13 +292,13 @@ INSIDE = {
     "CheckpointError",
     "ClaimedError",
     "DivergedError",
-    "DriftedError",
     "GpuMissingError",
     "InterruptionError",
     "NoSuchClassError",
     "NodeError",
     "StaleAttemptError",
     "TraceError",
+    "UnverifiedError",
     "UnusableDataError",
 }
 """Errors that are caught where they are meant for: in a launcher, a training, the command itself."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +17,7 @@ from cluster import connect, sealing, syntax
 from cluster.doctor import controller, disks, images, job, judge, proposal, request
 from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
+from cluster.plain import PlainConsole, command, plain
 from cluster.profile import Profile, load
 from cluster.slurm import SlurmError
 from jobs import seal, snapshot
@@ -47,7 +47,7 @@ def doctor(on: str | None, *, node: bool, write: Path | None, as_json: bool) -> 
     named, (profile, unbuilt) = profile, _with_image(profile)
     found, offer = [], Offer()
     answer: dict[str, Any] | None = None
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     with console.status("looking at the login node") as status:
         if profile.engine == "slurm":
             offer = controller.ask()
@@ -188,7 +188,7 @@ def _written(file: Path, profile: Profile, offer: Offer, answer: Mapping[str, An
         advice = "run it where Slurm answers"
         return group.problem("proposal", f"{file} was not written: {offer.error}", advice)
     proposal.write(file, profile, offer, answer)
-    advice = f"look through it, then: probprec doctor --on {file} --node"
+    advice = f"look through it, then: {command('doctor', '--on', file, '--node')}"
     return group.note("proposal", f"written to {file}", advice)
 
 
@@ -209,7 +209,7 @@ def _show(
         }
         sys.stdout.write(json.dumps(report, indent=1) + "\n")
         return
-    Console(highlight=False).print(screen(found, profile, node=node))
+    PlainConsole().print(screen(found, profile, node=node))
 
 
 def screen(found: Sequence[Check], profile: Profile, *, node: bool) -> Lines:
@@ -218,7 +218,7 @@ def screen(found: Sequence[Check], profile: Profile, *, node: bool) -> Lines:
     for group in GROUPS:
         checks = [check for check in found if check.group == group]
         if checks:
-            parts += [Text(group, style="bold"), _table(checks)]
+            parts += [plain(group, style="bold"), _table(checks)]
     return Lines(*parts, *_summary(found, profile, node=node))
 
 
@@ -228,10 +228,11 @@ def _table(checks: Sequence[Check]) -> Table:
     table.add_column(width=14, no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        said = Text(check.found)
+        said = plain(check.found)
         if check.advice:
-            said.append(f"\n-> {check.advice}", style="bold" if check.state == "problem" else "dim")
-        table.add_row(Text(check.state, style=STYLES[check.state]), Text(check.name), said)
+            style = "bold" if check.state == "problem" else "dim"
+            said.append("\n").append(plain(f"-> {check.advice}", style))
+        table.add_row(plain(check.state, style=STYLES[check.state]), plain(check.name), said)
     return table
 
 
@@ -240,17 +241,19 @@ def _summary(found: Sequence[Check], profile: Profile, *, node: bool) -> Iterato
     problems = [check for check in found if check.state == "problem"]
     notes = f"{_counted(sum(check.state == 'note' for check in found), 'note')}"
     if problems:
-        yield Text(f"{_counted(len(problems), 'problem')}, {notes}:", style="bold red")
+        yield plain(f"{_counted(len(problems), 'problem')}, {notes}:", style="bold red")
         for check in problems:
-            yield Text(f"  {check.group}, {check.name}: {check.found}", style="red")
-            yield Text(f"    -> {check.advice}", style="bold")
+            yield plain(f"  {check.group}, {check.name}: {check.found}", style="red")
+            yield plain(f"    -> {check.advice}", style="bold")
         return
     on = profile.source or profile.name
-    yield Text(f"no problem, {notes}", style="green")
+    yield plain(f"no problem, {notes}", style="green")
     if not node:
-        yield Text(f"next: probprec doctor {f'--on {on} ' if on else ''}--node", style="dim")
+        yield plain(
+            f"next: {command('doctor', *(['--on', on] if on else []), '--node')}", style="dim"
+        )
     elif on:
-        yield Text(f"next: probprec submit SPEC --on {on}", style="dim")
+        yield plain(f"next: {command('submit', 'SPEC', '--on', on)}", style="dim")
 
 
 def _counted(number: int, word: str) -> str:

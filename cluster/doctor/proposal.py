@@ -12,6 +12,7 @@ from cluster.doctor.images import has_modules
 from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
 from cluster.partitions import longest, seconds_of
+from cluster.plain import command
 from cluster.profile import Profile
 from cluster.sealing import IMAGES
 from containers import runtime
@@ -94,7 +95,7 @@ def proposal(file: Path, profile: Profile, offer: Offer, node: Mapping[str, Any]
         where = f"Cluster {name}, Slurm {version}"
     lines = [
         f"# {where}: what `probprec doctor` found on {time.strftime('%Y-%m-%d')}.",
-        f"# Look through it, then: probprec doctor --on {file} --node",
+        f"# Look through it, then: {command('doctor', '--on', file, '--node')}",
         f"engine: {profile.engine}",
         *_resources(profile, offer),
         *_scratch(profile, node),

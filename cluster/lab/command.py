@@ -1,17 +1,17 @@
 """The command `probprec lab`: up, down, status, exec, and the knobs that break it."""
 
 import json
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from cluster.lab.lab import Lab
 from cluster.lab.settings import Settings
+from cluster.plain import PlainConsole, plain
 from jobs.errors import InputError
 
 FAULTS: Mapping[str, str] = {
@@ -33,7 +33,7 @@ def up(settings: Settings, folder: Path | None = None) -> int:
     """Start a lab and say what there is and what to type next."""
     lab = Lab(folder)
     lab.up(settings)
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(soft_wrap=True)
     gpus = f" {settings.gpus} fake GPUs," if settings.gpus else ""
     console.print(
         f"a Slurm of your own in {lab.folder}: {settings.nodes} nodes with {settings.cpus} CPUs,"
@@ -41,13 +41,13 @@ def up(settings: Settings, folder: Path | None = None) -> int:
         f" accounting {'on' if settings.accounting else 'off'}"
     )
     console.print("partitions: day (default), short, preemptible, urgent (preempts preemptible)")
-    where = "" if folder is None else f"PROBPREC_LAB={lab.folder} "
+    where = "" if folder is None else f"PROBPREC_LAB={shlex.quote(str(lab.folder))} "
     for line in (
         f"next: {where}probprec submit SPEC --on lab",
         f"      {where}probprec lab exec -- squeue",
         f"      {where}probprec lab down",
     ):
-        console.print(Text(line, style="dim"))
+        console.print(plain(line, style="dim"))
     return 0
 
 
@@ -57,7 +57,7 @@ def down(folder: Path | None = None) -> int:
     was_there = lab.folder.exists()
     lab.down()
     text = "stopped and removed" if was_there else "there was none"
-    Console(highlight=False, soft_wrap=True).print(f"{lab.folder}: {text}")
+    PlainConsole(soft_wrap=True).print(f"{lab.folder}: {text}")
     return 0
 
 
@@ -66,19 +66,19 @@ def status(folder: Path | None = None, *, as_json: bool = False) -> int:
     lab = Lab(folder)
     found = lab.status()
     if as_json:
-        Console(soft_wrap=True, highlight=False).print_json(json.dumps(found), ensure_ascii=True)
+        PlainConsole(soft_wrap=True).print_json(json.dumps(found), ensure_ascii=True)
     else:
         table = Table(title=f"lab in {lab.folder}", title_justify="left")
         table.add_column("daemon")
         table.add_column("pid", justify="right")
         table.add_column("state")
         for name, daemon in found["daemons"].items():
-            text = Text("runs", "green") if daemon["alive"] else Text("dead", "bold red")
+            text = plain("runs", "green") if daemon["alive"] else plain("dead", "bold red")
             table.add_row(name, str(daemon["pid"] or ""), text)
         table.add_section()
         for node, state in found["nodes"].items():
-            table.add_row(node, "", Text(state, "bold red" if "down" in state else ""))
-        Console().print(table)
+            table.add_row(node, "", plain(state, "bold red" if "down" in state else ""))
+        PlainConsole().print(table)
     return 0 if all(daemon["alive"] for daemon in found["daemons"].values()) else 1
 
 
@@ -124,7 +124,7 @@ def fault(folder: Path | None, name: str, arguments: Sequence[str] = ()) -> int:
     except subprocess.CalledProcessError as error:
         raise InputError(f"lab: {name}: {error.stderr.strip()}") from None
     if result is not None:
-        Console(highlight=False, soft_wrap=True).print(str(result))
+        PlainConsole(soft_wrap=True).print(str(result))
     return 0
 
 

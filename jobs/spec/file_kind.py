@@ -1,5 +1,6 @@
 """What a YAML file is, by its keys: a spec, a cluster's profile, or an image's recipe."""
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -43,8 +44,8 @@ def described(file: Path) -> str:
 
 
 def _typed(file: Path) -> str:
-    """The path, so that `--on` takes it for one."""
-    return f"./{file}" if file.parent == Path() else str(file)
+    """The path as a shell takes it, and so that `--on` takes it for one."""
+    return shlex.quote(f"./{file}" if file.parent == Path() else str(file))
 
 
 def require_kind(root: Node, expected: FileKind, file: Path) -> None:
