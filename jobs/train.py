@@ -127,8 +127,9 @@ def begin(
         try:
             training.restore(saved)
         except Exception as error:  # a user's optimizer may refuse its own state in any way
-            why = f"a checkpoint cannot be restored: {type(error).__name__}: {error}"
-            log.warning("checkpoint %s skipped: %s", path, why, exc_info=True)
+            refusal = f"{type(error).__name__}: {error}"
+            log.warning("checkpoint %s skipped: %s", path, refusal, exc_info=True)
+            why = f"a checkpoint cannot be restored: {refusal}"
             training = make()
             continue
         log.info("goes on after step %d, from %s", training.step, path)

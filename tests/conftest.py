@@ -1,6 +1,7 @@
 """What every test gets: an environment without the variables that change behaviour."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -17,6 +18,9 @@ pytest_plugins = ["tests.slurm", "tests.case", "tests.apptainer", "tests.tables"
 # Before anything imports torch: small problems on several threads are slower, most of all on a
 # busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Ignored in a shell's background job, and so in all that is started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PREFIXES = ("APPTAINER", "SINGULARITY", "SLURM_", "SBATCH_", "SUBMITIT_", "PROBPREC_ROOT")
 

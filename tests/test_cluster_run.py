@@ -285,7 +285,6 @@ def test_one_failure_stops_nothing_else(site):
 
 def interrupted(site):
     """What `run` says that Ctrl-C stops while a run is held."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
     process = subprocess.Popen(
         [sys.executable, "-m", "cluster.cli", "run", *site.words],
         cwd=site.folder,

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from cluster.profile import POLICY, Limits, Profile
-from jobs.resources import slurm_time, written
+from jobs.resources import slurm_mem, slurm_time, written
 
 _DURATIONS = {"time", "signal_lead", "checkpoint_every"}
-_SIZES = {"mem", "mem_per_cpu"}
+_SIZES = {"mem", "mem_per_cpu", "max_hashed_data"}
 _KEYWORDS = {"null", "true", "false"}
 
 
@@ -37,7 +37,10 @@ def other_lines(profile: Profile, written_already: frozenset[str]) -> list[str]:
 def _as_written(name: str, value: Any) -> Any:
     """Only what is said: the rest of a mapping is what it is without it."""
     if isinstance(value, Limits):
-        return {key: limit for key, limit in asdict(value).items() if limit is not None}
+        usual = asdict(Limits())
+        given = {key: limit for key, limit in asdict(value).items() if limit != usual[key]}
+        sizes = {key: slurm_mem(limit) for key, limit in given.items() if key in _SIZES}
+        return given | sizes
     if name == "policy":
         return {key: action for key, action in value.items() if action != POLICY[key]}
     return value
