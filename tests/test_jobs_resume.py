@@ -325,7 +325,7 @@ def test_a_state_that_is_refused_means_a_fresh_start(tmp_path, monkeypatch, capl
     assert found["resumes"] == 0
     assert same(whole_of(run), found)
     assert "checkpoint-a.pt skipped: NotImplementedError: no loading here" in caplog.text
-    assert "no checkpoint to go on from: starts anew" in caplog.text
+    assert "starts anew: a checkpoint cannot be restored: NotImplementedError" in caplog.text
 
 
 def test_a_state_that_cannot_be_saved_keeps_no_run_from_its_end(tmp_path, monkeypatch, caplog):
