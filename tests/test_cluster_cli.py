@@ -87,7 +87,9 @@ class Place:
             ("status",): [["status", *sweep], ["status", *sweep, "--json"]],
             ("logs",): [["logs", self.run, *root]],
             ("why",): [["why", self.run, *root]],
+            ("ls",): [["ls", *root]],
             ("retry",): [["retry", *sweep]],
+            ("redo",): [["redo", *sweep]],
             ("cancel",): [["cancel", *sweep]],
             ("collect",): [["collect", *sweep], ["collect", *sweep, "--out", free / "tables"]],
             ("plot",): [["plot", *sweep], ["plot", *sweep, "--out", free / "figures"]],
@@ -123,7 +125,7 @@ class Told:
 
 
 READ_ONLY = {
-    *("check", "explain", "schema", "status", "logs", "why"),
+    *("check", "explain", "schema", "status", "ls", "logs", "why"),
     *(f"image {name}" for name in ("list", "inspect", "verify")),
     *(f"data {name}" for name in ("list", "verify")),
 }
