@@ -65,7 +65,7 @@ def test_the_uid_says_whose_jobs_are_mine(fake, monkeypatch):
         ("900", 900),
         ("900;cluster", 900),
         ("Welcome 1\n\n900\n3 jobs are yours", 900),
-        ("Submitted batch job 900", None),
+        ("Submitted batch job 900", 900),
         ("", None),
         ("2026\n900", None),
     ],
@@ -76,7 +76,7 @@ def test_the_job_that_sbatch_took(fake, tmp_path, said, job):
     if job is not None:
         assert slurm.sbatch(tmp_path / "x.sh")[0] == job
         return
-    with pytest.raises(slurm.UnreachableError, match="took the job"):
+    with pytest.raises(slurm.UnreachableError, match="instead of a job id"):
         slurm.sbatch(tmp_path / "x.sh")
 
 
