@@ -389,7 +389,7 @@ def test_what_is_remembered_by_two_who_look_at_once(fake):
     two.save()
 
     assert Memory(fake.store).word("100_1") == "TIMEOUT"
-    assert json.loads(fake.store.states_file.read_text())["schema"] == 2
+    assert json.loads(fake.store.states_file.read_text())["schema"] == 3
 
 
 def test_what_the_queue_shows_as_over_is_over_however_lately_it_was_sent(fake):
