@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -45,14 +45,7 @@ class Origin:
     @classmethod
     def now(cls, given: Given, device: str) -> "Origin":
         """The origin of what this process computes."""
-        return cls(
-            toolkit=own_code.toolkit_modules(),
-            own=own_code.modules(),
-            packages=packages(),
-            image=given.image,
-            data=given.manifest,
-            device=device,
-        )
+        return _origin(given, device, own_code.extent())
 
     def to_json(self) -> dict[str, Any]:
         """A plain object, of which `from_json` makes an equal origin."""
@@ -84,8 +77,22 @@ class Origin:
         return lines
 
 
+@lru_cache(maxsize=8)
+def _origin(given: Given, device: str, _extent: tuple[int, int]) -> Origin:
+    """The origin now; looked at again when something more has been imported or read."""
+    return Origin(
+        toolkit=own_code.toolkit_modules(),
+        own=own_code.modules(),
+        packages=packages(),
+        image=given.image,
+        data=given.manifest,
+        device=device,
+    )
+
+
 def _changed(modules: Mapping[str, str]) -> list[str]:
-    return [name for name, digest in modules.items() if own_code.sha256_now(name) != digest]
+    now = own_code.sha256_now(modules)
+    return [name for name, digest in modules.items() if now[name] != digest]
 
 
 def _differs(what: str, before: str | None, now: str | None) -> list[str]:

@@ -104,17 +104,27 @@ def is_own(name: str, file: str) -> bool:
     return _top(name) not in PACKAGES and not _is_installed(outermost)
 
 
-def sha256_now(name: str) -> str | None:
-    """The sha256 of a module, or of a file read beside one, as it is now; None: it is not there.
+def extent() -> tuple[int, int]:
+    """How many modules have been imported, and files beside own ones read: both only grow."""
+    return len(sys.modules), len(_read)
+
+
+def sha256_now(names: Iterable[str]) -> dict[str, str | None]:
+    """The sha256 of modules, and of files read beside own ones, as they are now; None: not there.
 
     A module that was not imported is looked for, not imported; its packages are.
     """
+    known = dict(loaded())
+    return {
+        name: _sha256(name, known[name]) if name in known else _looked_for(name) for name in names
+    }
+
+
+def _looked_for(name: str) -> str | None:
     if name.startswith(_READ):
         paths = (Path(folder, name.removeprefix(_READ)) for folder in _folders)
         path = next((path for path in paths if path.is_file()), None)
         return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
-    if (file := dict(loaded()).get(name)) is not None:
-        return _sha256(name, file)
     with suppress(ImportError, AttributeError, ValueError, OSError):
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.origin is not None:
