@@ -145,9 +145,7 @@ def _job_id(part: Part, token: str, by_token: Mapping[str, int]) -> int | None:
     """The job of a part: by its receipt, or, where its submitter died, by the token in the queue."""
     known = part.job_id()
     if known is None and token in by_token:
-        with suppress(
-            OSError
-        ):  # somebody else's sweep, or a full disk: the next look finds it again
+        with suppress(OSError):  # somebody else's sweep, or a full disk: found again the next time
             part.settle(by_token[token])
         return by_token[token]
     return known

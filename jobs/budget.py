@@ -7,9 +7,9 @@ from jobs.failure import Failure
 def out_of_budget(folder: RunFolder, most: int) -> Failure | None:
     """Why the run should not be attempted again by itself; None: it may.
 
-    Attempts are counted since a person last submitted it, or set aside what there was. Two attempts in a row that ended
-    without a newer checkpoint than the one before are enough; preempted ones are not held against
-    it, for they may have had no time.
+    Attempts are counted since a person last submitted it, or set aside what there was. Two attempts
+    in a row that ended without a newer checkpoint than the one before are enough; preempted ones are
+    not held against it, for they may have had no time.
     """
     life = folder.life()
     lines = [line for line in folder.journal() if line.get("fence", 0) > life]

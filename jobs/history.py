@@ -51,9 +51,7 @@ def read_record(folder: RunFolder) -> tuple[Record, list[Past]]:
     """
     found = record.read(folder.record_file, run_id=folder.id)
     try:
-        pasts = read(
-            folder
-        )  # after the record: the line about what is there has been written by now
+        pasts = read(folder)  # after the record: what was published is written down by now
     except OSError:
         return found, []
     published = {past.record_sha256 for past in pasts if past.record_sha256 is not None}

@@ -21,6 +21,9 @@ from jobs.manifest import sha256_of
 _PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
 """Not $TMPDIR, which many sites make anew for each job: then each job would hash everything again."""
 
+MOST_REMEMBERED = 256
+"""Files of one data set whose hashes are remembered one by one: each is a file of its own."""
+
 _PAUSE = 0.1  # seconds
 _KEPT = 30 * 86400.0  # seconds; a file that is still in use is then hashed once more
 

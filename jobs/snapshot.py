@@ -15,6 +15,7 @@ import importlib.util
 import io
 import marshal
 import os
+import stat
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,16 +127,18 @@ def _paths(run: Run) -> Iterator[str]:
 def _own_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """The Python files below a folder, and the small files beside them, by name.
 
-    Hidden folders and virtual environments are left out. So are all files that are no Python, if
-    those that are small are many: then they are no part of the code.
+    Hidden folders and virtual environments are left out, and secrets beside code that is none. So are
+    all files that are no Python, if those that are small are many: then they are no part of the code.
     """
     count = size = 0
+    is_shared = False
     beside: list[Path] = []
     for path in _plain_files(folder):
         if path.suffix != ".py":
             beside.append(path)
             continue
         text = path.read_bytes()
+        is_shared = is_shared or _is_readable_by_others(path)
         count, size = count + 1, size + len(text)
         if count > _MOST_FILES or size > _MOST_BYTES:
             raise InputError(
@@ -143,10 +146,24 @@ def _own_files(folder: Path) -> Iterator[tuple[str, bytes]]:
                 " name the folder of your own modules in the spec: `code: [FOLDER]`"
             )
         yield path.relative_to(folder).as_posix(), text
-    seen = [path for path in beside if os.access(path, os.R_OK)]
-    small = [path for path in seen if path.stat().st_size <= _LARGEST_BESIDE]
+    small = [path for path in beside if _is_of_the_code(path, is_shared=is_shared)]
     if sum(path.stat().st_size for path in small) <= _MOST_BESIDE:
         yield from ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in small)
+
+
+def _is_of_the_code(path: Path, *, is_shared: bool) -> bool:
+    """Whether a file that is no Python is small, can be read, and is no secret.
+
+    Beside code that others may read (`is_shared`), a file that only its owner may read is one, such
+    as a key: others may read the snapshot, too.
+    """
+    is_secret = is_shared and not _is_readable_by_others(path)
+    is_small = path.stat().st_size <= _LARGEST_BESIDE
+    return is_small and not is_secret and os.access(path, os.R_OK)
+
+
+def _is_readable_by_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def _plain_files(folder: Path) -> Iterator[Path]:
@@ -158,10 +175,10 @@ def _plain_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = sorted(name for name in folders if _may_hold_code(here / name))
-        is_packages = here.parent in packages or "__init__.py" in names
-        if is_packages:
+        is_in_package = here.parent in packages or "__init__.py" in names
+        if is_in_package:
             packages.add(here)
-        if is_packages or any(name.endswith(".py") for name in names):
+        if is_in_package or any(name.endswith(".py") for name in names):
             paths = (here / name for name in sorted(names) if not name.startswith("."))
             yield from (path for path in paths if path.is_file())
 

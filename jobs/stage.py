@@ -28,7 +28,6 @@ from jobs.stage_task import NoRoomError, Task
 
 __all__ = ["ForeignStoreError", "NoRoomError", "Staged", "in_place", "prune", "staged", "store_of"]
 
-_MANY = 256  # files; of a larger set, one hash is remembered for so many of them
 OnWait = Callable[[], object]
 OnBytes = Callable[[int], object]
 
@@ -130,10 +129,11 @@ def in_place(
         known = {folder / file.path for file in manifest.files}
         more = (path for path in plain_files(folder, pulse) if path not in known)
         wrong += [f"{path}: is not in its manifest" for path in more]
-    for start in range(0, len(manifest.files), _MANY):
-        part = Manifest(manifest.files[start : start + _MANY])
+    most = seal.MOST_REMEMBERED  # of a larger set, one hash is remembered for so many of them
+    for start in range(0, len(manifest.files), most):
+        part = Manifest(manifest.files[start : start + most])
         try:
-            _look(part, folder, pulse, one_by_one=len(manifest.files) <= _MANY)
+            _look(part, folder, pulse, one_by_one=len(manifest.files) <= most)
         except ManifestError as error:
             wrong.append(str(error))
     if wrong:

@@ -140,3 +140,17 @@ def make_base(tree: Path) -> Path:
     (tree / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (tree / "etc" / "group").write_text("root:x:0:\n")
     return tree
+
+
+def python(code: str, *folders: Path, cwd: Path | None = None, options: Sequence[str] = ()) -> str:
+    """What a new Python prints that imports from these folders, before all others."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code],
+        env={"PYTHONPATH": ":".join(map(str, folders)), "PYTHONSAFEPATH": "1"},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -2,29 +2,20 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from jobs.snapshot import ROOT
+from tests.helpers import python
 
 START = "import json, sys, pathlib; from jobs import own_code; own_code.use([pathlib.Path({folder!r})]);"
 NAMES = "print(json.dumps(own_code.modules()))"
 
 
-def python(code, folder, *, path=()):
+def using(folder, code, *path):
     """What a new Python prints that uses own code from the folder."""
-    done = subprocess.run(
-        [sys.executable, "-c", START.format(folder=str(folder)) + code],
-        env={"PYTHONPATH": ":".join(map(str, [ROOT, *path])), "PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return python(START.format(folder=str(folder)) + code, ROOT, *path)
 
 
 def sha256(path):
@@ -47,7 +38,7 @@ def own(tmp_path):
 
 
 def test_every_own_module_that_was_imported_is_named(own):
-    found = json.loads(python(f"import my_opt, numpy; {NAMES}", own))
+    found = json.loads(using(own, f"import my_opt, numpy; {NAMES}"))
 
     assert found == {
         "helper": sha256(own / "helper.py"),
@@ -63,7 +54,7 @@ def test_so_is_a_file_that_a_module_reads_beside_itself(own):
         "FACTORS = (here / 'plain' / '..' / 'factors.json').read_text()\n"
         "open('/etc/hostname').close()\n"
     )
-    found = json.loads(python(f"import my_opt; {NAMES}", own))
+    found = json.loads(using(own, f"import my_opt; {NAMES}"))
 
     assert found == {
         "./factors.json": sha256(own / "factors.json"),
@@ -76,7 +67,7 @@ def test_own_modules_hide_nothing_of_python_and_of_the_toolkit(own, name):
     (own / name).write_text("raise RuntimeError('mine')\n")
     code = "import random, types, logging, jobs.files, probprec, my_opt; print(my_opt.VALUE)"
 
-    assert python(code, own).strip() == "2"
+    assert using(own, code).strip() == "2"
 
 
 def test_they_hide_what_is_installed(own, tmp_path):
@@ -87,9 +78,7 @@ def test_they_hide_what_is_installed(own, tmp_path):
     code = f"sys.path.remove({str(installed)!r}); sys.path.append({str(installed)!r});"
     start = f"{code} own_code._folders.clear(); own_code.use([pathlib.Path({str(own)!r})]);"
 
-    assert (
-        python(f"{start} import helper; print(helper.VALUE)", tmp_path, path=[installed]) == "1\n"
-    )
+    assert using(tmp_path, f"{start} import helper; print(helper.VALUE)", installed) == "1\n"
 
 
 def test_as_it_is_now(own):
@@ -100,7 +89,7 @@ def test_as_it_is_now(own):
     )
     files = ("helper.py", "unused.py", "plain/part.py", "factors.json")
 
-    assert python(code, own).strip() == str([*(sha256(own / name) for name in files), *[None] * 3])
+    assert using(own, code).strip() == str([*(sha256(own / name) for name in files), *[None] * 3])
 
 
 def test_modules_of_python_are_nobodys(own):
@@ -108,12 +97,12 @@ def test_modules_of_python_are_nobodys(own):
     code = f"import sitecustomize, decimal, xml.dom; {NAMES}"
     with_site = "sys.modules.setdefault('sitecustomize', decimal);"
 
-    assert python(f"import decimal; {with_site} {code}", own).strip() == "{}"
+    assert using(own, f"import decimal; {with_site} {code}").strip() == "{}"
 
 
 def test_the_toolkit_names_what_was_imported(own):
     code = "import jobs.curves; print(sorted(own_code.toolkit_modules()))"
-    found = python(code, own)
+    found = using(own, code)
 
     assert "'jobs.curves'" in found
     assert "'jobs.own_code'" in found

@@ -294,7 +294,7 @@ _WORDS = {
     columns.BOOLEAN: "true or false",
     columns.TIME: "time (UTC)",
     columns.TEXTS: "list of texts",
-    columns.HASHES: "map of texts",
+    columns.MAP: "map of texts",
     columns.LABEL: "text",
 }
 

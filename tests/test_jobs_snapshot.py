@@ -1,15 +1,13 @@
 """The code that runs use: what is kept, that it is found again, and that it imports."""
 
 import os
-import subprocess
-import sys
 import zipfile
 
 import pytest
 
 from jobs import snapshot
 from jobs.errors import DriftedError, InputError
-from tests.helpers import make_run
+from tests.helpers import make_run, python
 
 # Counts the modules that are compiled, for zipimport asks this function.
 COUNTING = """
@@ -17,20 +15,6 @@ import zipimport
 compiled, compile_source = [], zipimport._compile_source
 zipimport._compile_source = lambda path, text: compiled.append(path) or compile_source(path, text)
 """
-
-
-def python(code, *folders, cwd=None, options=()):
-    """What a new Python prints that imports from these folders, before all others."""
-    done = subprocess.run(
-        [sys.executable, *options, "-c", code],
-        env={"PYTHONPATH": ":".join(map(str, folders)), "PYTHONSAFEPATH": "1"},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def names_in(file):
@@ -96,16 +80,26 @@ def test_what_is_no_plain_file_is_no_code(tmp_path, own):
 
 
 def test_large_files_are_no_code(tmp_path, own, monkeypatch):
-    """Nor is what lies beside a module, if it is a lot in all."""
+    """Nor is what only its owner may read; nor what lies beside a module, if it is a lot in all."""
     (own / "weights.pt").write_bytes(b"0" * 1_000_001)
+    (own / "token.txt").touch(mode=0o600)
     taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
     assert "own/0/data.csv" in names_in(taken.file)
-    assert "own/0/weights.pt" not in names_in(taken.file)
+    assert not {"own/0/weights.pt", "own/0/token.txt"} & names_in(taken.file)
 
     monkeypatch.setattr(snapshot, "_MOST_BESIDE", 3)
     taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
     assert "own/0/package/part.py" in names_in(taken.file)
     assert not [name for name in names_in(taken.file) if name.endswith((".csv", ".txt"))]
+
+
+def test_who_shares_nothing_has_no_secrets(tmp_path, own):
+    """With umask 077 all files are one's own, and so is the snapshot."""
+    for path in own.rglob("*"):
+        path.chmod(0o700)
+    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+
+    assert "own/0/data.csv" in names_in(taken.file)
 
 
 def test_own_code_is_unpacked_as_it_was(tmp_path, own):

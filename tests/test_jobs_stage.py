@@ -528,7 +528,7 @@ def test_the_original_is_verified_where_it_lies(source):
 def test_a_set_of_many_files_is_remembered_in_parts(tmp_path, monkeypatch):
     """A million files are not a million hashes in a folder of the node's."""
     monkeypatch.setattr(seal, "_PLACE", tmp_path)
-    monkeypatch.setattr(stage, "_MANY", 3)
+    monkeypatch.setattr(seal, "MOST_REMEMBERED", 3)
     hashed = []
     monkeypatch.setattr(
         stage, "sha256_of", lambda path, on: hashed.append(path.name) or sha256_of(path, on)

@@ -16,7 +16,7 @@ class UnverifiedError(Exception):
 
 
 def describe(folder: Path, most_bytes: int) -> Manifest:
-    """The manifest of all files in a folder; each is hashed once per machine and state.
+    """The manifest of all files in a folder; of a few, each is hashed once per machine and state.
 
     Raises:
         UnverifiedError: it cannot be seen here, is too large, or holds what a manifest cannot name.
@@ -25,11 +25,12 @@ def describe(folder: Path, most_bytes: int) -> Manifest:
         files = list(_files(folder, most_bytes))
         if not files:
             raise UnverifiedError(f"{folder} has no files")
+        are_few = len(files) <= seal.MOST_REMEMBERED
         return Manifest.of(
             File(
                 path=path.relative_to(folder).as_posix(),
                 size=path.stat().st_size,
-                sha256=seal.known_sha256(path),
+                sha256=seal.known_sha256(path) if are_few else manifest.sha256_of(path),
             )
             for path in files
         )

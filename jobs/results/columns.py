@@ -12,7 +12,7 @@ from jobs.record import EPOCH_METRICS, PHASES
 
 TEXT, INTEGER, FLOAT, BOOLEAN = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 TIME = pa.timestamp("us", tz="UTC")
-TEXTS, HASHES = pa.list_(TEXT), pa.map_(TEXT, TEXT)
+TEXTS, MAP = pa.list_(TEXT), pa.map_(TEXT, TEXT)
 LABEL = pa.dictionary(pa.int32(), TEXT)
 
 _FAMILIES = {"METRIC": EPOCH_METRICS, "PHASE": PHASES}
@@ -80,14 +80,19 @@ RUNS = (
     ),
     _columns("cost.total.peak_memory_bytes", INTEGER, "of that process"),
     _columns("provenance.code", TEXT, "hash of this toolkit"),
+    _columns(
+        "provenance.training_code", TEXT, "hash of those of its modules that trainings import"
+    ),
     _columns("provenance.snapshot", TEXT, "sha256 of the code of its submission"),
     _columns("provenance.commit", TEXT, "git commit of this toolkit"),
     _columns("provenance.dirty", BOOLEAN, "whether it had uncommitted changes"),
-    _columns("provenance.own_code", HASHES, "own module: sha256"),
+    _columns("provenance.own_code", MAP, "own module, or `./` file that one read: sha256"),
+    _columns("provenance.packages", MAP, "package that was imported: version"),
     _columns("provenance.environment", TEXT, "hash of the environment variables"),
     _columns("provenance.image.path provenance.image.sha256", TEXT, "the image; empty: none"),
     _columns("provenance.data.dataset provenance.data.folder", TEXT, "the data, and where it was"),
-    _columns("provenance.data.sha256", HASHES, "file: sha256"),
+    _columns("provenance.data.sha256", MAP, "file: sha256"),
+    _columns("provenance.data.manifest", TEXT, "sha256 over all files of an own problem's data"),
     _columns("provenance.data.unverified", BOOLEAN, "whether nobody looked at its hashes"),
     _columns(
         "provenance.host provenance.machine provenance.cpu", TEXT, "where it ran, and on what"
@@ -146,7 +151,7 @@ def fitted(value: object, type_: pa.DataType) -> Any:
         return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     if type_ == TEXTS:
         return list(map(str, value)) if isinstance(value, list) else None
-    if type_ == HASHES:
+    if type_ == MAP:
         return _pairs(value)
     if type_ == BOOLEAN:
         return value if isinstance(value, bool) else None
