@@ -225,8 +225,7 @@ def compare(straight: Sequence[Line], pieces: Sequence[Line]) -> str | None:
                     " does load_state_dict() not bring back what state_dict() gave?"
                 )
             continue
-        is_same_loss = repr(at["loss"]) == repr(line["loss"])  # NaN is NaN
-        if names or not is_same_loss:
+        if names or not _is_same_loss(at, line):
             return _explain(at, line, names, resumed_at, lost)
     return None
 
@@ -234,7 +233,7 @@ def compare(straight: Sequence[Line], pieces: Sequence[Line]) -> str | None:
 def _explain(at: Line, line: Line, names: Sequence[str], resumed_at: int | None, lost: str) -> str:
     """What the first difference after a step means."""
     step = line["step"]
-    is_same_loss = repr(at["loss"]) == repr(line["loss"])
+    is_same_loss = _is_same_loss(at, line)
     loss = f"the loss of step {step} differs: {at['loss']!r} or {line['loss']!r}"
     if resumed_at is None:
         what = f"after step {step} there differ {_listed(names)}" if is_same_loss else loss
@@ -250,6 +249,11 @@ def _explain(at: Line, line: Line, names: Sequence[str], resumed_at: int | None,
         f"{since} after step {step} there differ {_listed(names)}:"
         f" does the optimizer keep state outside state_dict()?{hint}"
     )
+
+
+def _is_same_loss(at: Line, line: Line) -> bool:
+    """Whether both saw the same loss last; a process that has taken no step yet has seen none."""
+    return line["loss"] is None or repr(at["loss"]) == repr(line["loss"])  # NaN is NaN
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Self
 
+from jobs.errors import InputError
+
 
 class Curves:
     """The series of a record."""
@@ -25,15 +27,23 @@ class Curves:
         """The loss of the minibatch of `step`, before its update."""
         _append(self._series["minibatch_loss"], step, value)
 
-    def see_learning_rate(self, step: int, value: float) -> None:
-        """The step size in force at `step`; only changes are kept."""
+    def see_learning_rate(self, step: int, value: float | list[float | None] | None) -> None:
+        """The step size in force at `step`, or those of several groups; only changes are kept."""
         _append_change(self._series["learning_rate"], step, value)
 
     def add_log(self, step: int, entries: Mapping[str, Any]) -> None:
-        """The optimizer's own log: numbers, and lists of them; only changes are kept."""
+        """The optimizer's own log: numbers, and lists, arrays and tensors of them.
+
+        Only changes are kept. Raises InputError for what is something else.
+        """
+        if not isinstance(entries, Mapping):
+            raise InputError(f"get_log() has to give a dict, it gives {type(entries).__name__}")
         for name, value in entries.items():
-            series = self._log.setdefault(name, {"step": [], "value": []})
-            _append_change(series, step, value)
+            series = self._log.setdefault(str(name), {"step": [], "value": []})
+            try:
+                _append_change(series, step, value)
+            except TypeError as error:
+                raise InputError(f"get_log()[{name!r}] holds {error}") from None
 
     def cut(self, step: int) -> None:
         """Forget everything from `step` on."""
@@ -69,8 +79,14 @@ def _append_change(series: dict[str, list[Any]], step: int, value: Any) -> None:
 
 def _finite(value: Any) -> Any:
     """Numbers, and lists of them, as JSON can hold them: null in the place of what is not finite."""
+    if callable(getattr(value, "tolist", None)):  # an array, a tensor, or a number of their kind
+        value = value.tolist()
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, int | float) and math.isfinite(value):
-        return value
-    return None
+    if isinstance(value, int | float):
+        return value if math.isfinite(value) else None
+    if value is None:
+        return None
+    raise TypeError(
+        f"a {type(value).__name__}; what can be kept are numbers, and lists, arrays and tensors of them"
+    )

@@ -98,16 +98,7 @@ class TracedTraining(Training):
 
 def state_of(training: Training) -> dict[str, Any]:
     """All that a checkpoint brings back, by names that a person understands."""
-    optimizer = training.optimizer.state_dict()
-    named: dict[str, Any] = {}
-    for index, of_parameter in optimizer.pop("state").items():
-        for key, value in of_parameter.items():
-            named[f"optimizer state '{key}' of parameter {index}"] = value
-    for index, group in enumerate(optimizer.pop("param_groups")):
-        for key, value in group.items():
-            named[f"optimizer setting '{key}' of group {index}"] = value
-    for key, value in optimizer.items():
-        named[f"optimizer state '{key}'"] = value
+    named: dict[str, Any] = dict(_state_of_optimizer(training.optimizer.state_dict()))
     for key, value in training.problem.model.state_dict().items():
         named[f"model weights '{key}'"] = value
     notes = checkpoint.generator_notes()
@@ -115,6 +106,23 @@ def state_of(training: Training) -> dict[str, Any]:
     named["the global random generator of numpy"] = notes["numpy"]
     named["the global random generator of Python"] = notes["python"]
     return dict(_flat(named))
+
+
+def _state_of_optimizer(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The parts of a `state_dict` by name; what is not laid out as torch does it, by its key."""
+    for part, content in state.items():
+        if part == "state" and isinstance(content, Mapping):
+            for index, of_parameter in content.items():
+                is_torchs = isinstance(of_parameter, Mapping) and isinstance(index, int)
+                for key, value in (of_parameter if is_torchs else {index: of_parameter}).items():
+                    of = f" of parameter {index}" if is_torchs else ""
+                    yield f"optimizer state '{key}'{of}", value
+        elif part == "param_groups" and all(isinstance(group, Mapping) for group in content):
+            for index, group in enumerate(content):
+                for key, value in group.items():
+                    yield f"optimizer setting '{key}' of group {index}", value
+        else:
+            yield f"optimizer state '{part}'", content
 
 
 def attributes_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

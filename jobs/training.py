@@ -8,14 +8,17 @@ from typing import Any, Literal
 
 import torch
 
-from jobs import checkpoint, files
+from jobs import checkpoint, files, recording, restoring
 from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from jobs.cost import Meter
 from jobs.curves import Curves
+from jobs.errors import InputError
 from jobs.interrupt import InterruptionError, Stop
+from jobs.modes import Modes
 from jobs.monitor import FiniteMonitor
 from jobs.origin import NOTHING, Given, Origin
+from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem
 from jobs.sweep import Run
 
@@ -48,7 +51,8 @@ class Training:
 
     An optimizer may offer `start_estimate()` (called after every epoch's evaluation),
     `estimating` (its next step belongs to an estimation), `backward(loss)` (to be used instead of
-    `loss.backward()`), `hvp_count` and `get_log()`; all are optional.
+    `loss.backward()`), `hvp_count`, `get_log()`, and `train()` with `eval()` (`Modes`); all are
+    optional.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Training:
         self._longest_epoch = 0.0  # seconds; of those that ended in this process
         self._forwards = 0
         problem.model.register_forward_hook(self._count_forward)
+        self._modes = Modes(optimizer)
         self._monitor = FiniteMonitor(meter.device, LOG_INTERVAL)
         self._backward = getattr(optimizer, "backward", torch.Tensor.backward)
         self._restart = getattr(optimizer, "start_estimate", None)
@@ -111,11 +116,15 @@ class Training:
         return saved.origin.changes(self._given, self.meter.device.type)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on where the checkpoint was taken."""
+        """Go on where the checkpoint was taken.
+
+        Raises:
+            CheckpointError: what has come back is not what was saved.
+        """
         notes, tensors = saved.notes, saved.tensors
-        self.problem.model.load_state_dict(tensors["model"])
-        self.optimizer.load_state_dict(tensors["optimizer"])
-        self.problem.load_state_dict(notes["problem"])
+        restoring.load_model(self.problem.model, tensors["model"])
+        restoring.load_optimizer(self.optimizer, tensors["optimizer"])
+        restoring.load_problem(self.problem, notes["problem"])
         self.curves = Curves.from_json(notes["curves"])
         self.meter.add(notes["cost"])
         self.started, self.resumes = notes["started"], notes["resumes"] + 1
@@ -184,7 +193,7 @@ class Training:
 
     def _evaluate(self) -> None:
         row: dict[str, float] = {}
-        with self.meter.phase("eval") as phase:
+        with self.meter.phase("eval") as phase, self._modes.evaluating():
             before = self._forwards
             for split in _SPLITS:
                 loss, accuracy = self.problem.evaluate(split, self.epoch)
@@ -193,6 +202,8 @@ class Training:
                     row[f"{split}_accuracy"] = accuracy
             phase.forward += self._forwards - before
         if not all(math.isfinite(value) for value in row.values()):
+            if self.step == 0:
+                raise InputError(f"not finite before the first step: {_format(row)}")
             raise DivergedError("nonfinite_evaluation", self.epoch, self.step)
         self.curves.add_epoch(row)
         self._evaluated = self.epoch
@@ -213,7 +224,7 @@ class Training:
         self.problem.model.train()
         batches = self._batches()
         while self.index < self.problem.steps_per_epoch:
-            self._take_step(batches.__next__, log_now=self.index % LOG_INTERVAL == 0)
+            self._take_step(batches, log_now=self.index % LOG_INTERVAL == 0)
             self.index += 1
             if self._monitor.is_due(self.index == self.problem.steps_per_epoch):
                 self._collect()
@@ -226,16 +237,16 @@ class Training:
         # Resumed between the last step and the evaluation: the randomness of the whole epoch has
         # been drawn, and for a problem that carries it along it has to be drawn again.
         batches = self.problem.train_batches(self.epoch, start=self.index - 1)
-        next(batches)
+        checked.next_batch(self.problem, batches, self.epoch, self.index - 1)
         return batches
 
-    def _take_step(self, next_batch: Any, *, log_now: bool) -> None:
+    def _take_step(self, batches: Iterator[Batch], *, log_now: bool) -> None:
         estimating = bool(getattr(self.optimizer, "estimating", False))
         forwards, hvps = self._forwards, getattr(self.optimizer, "hvp_count", 0)
         with self.meter.phase("estimate" if estimating else "train") as phase:
-            batch: Batch = next_batch()
+            batch = checked.next_batch(self.problem, batches, self.epoch, self.index)
             self.optimizer.zero_grad()
-            loss, _ = self.problem.loss(batch)
+            loss = checked.loss(self.problem, batch)
             self._backward(loss)
             phase.forward += self._forwards - forwards
             phase.backward += 1
@@ -243,9 +254,9 @@ class Training:
             self.optimizer.step()
             phase.hvp += getattr(self.optimizer, "hvp_count", 0) - hvps
         self._monitor.see(loss.detach(), self.step, keep=log_now)
-        rate = self.optimizer.param_groups[0]["lr"]
-        if log_now or not isinstance(rate, torch.Tensor):  # reading a tensor may wait for the GPU
-            self.curves.see_learning_rate(self.step, float(rate))
+        groups = self.optimizer.param_groups
+        if log_now or recording.is_quick(groups):
+            self.curves.see_learning_rate(self.step, recording.rates(groups))
         if log_now and self._get_log is not None:
             self.curves.add_log(self.step, self._get_log())
         self.step += 1

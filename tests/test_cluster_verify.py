@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from cluster import verify
-from jobs import trace
+from jobs import origin, trace
 from jobs.spec import SpecError
 from jobs.sweep import Run
 
@@ -79,6 +79,7 @@ def in_process(monkeypatch, caplog, spec):
     monkeypatch.setattr(verify.subprocess, "run", run)
     yield
     sys.modules.pop("own", None)  # it is not another test's
+    origin._origin.cache_clear()  # nor what is remembered of it
 
 
 def test_what_differs_is_named_by_real_processes(spec, capsys):
@@ -155,6 +156,26 @@ STRAIGHT = [line(step, state=step, attributes=step) for step in range(1, 6)]
 def test_equal_traces_have_no_finding():
     pieces = [*STRAIGHT[:3], line(3, state=3, resumed=True), *STRAIGHT[3:]]
     assert verify.compare(STRAIGHT, pieces) is None
+
+
+def test_a_process_that_has_taken_no_step_has_seen_no_loss():
+    """As where it was interrupted at an epoch's end."""
+    pieces = [
+        line(2, 2, loss=None, attributes=2, resumed=True),
+        line(2, 2, loss=None),
+        *STRAIGHT[2:],
+    ]
+    assert verify.compare(STRAIGHT, pieces) is None
+
+
+def test_a_state_that_is_not_laid_out_as_torch_does_it_has_names_too():
+    state = {"state": {"k": 3, 0: {"z": 1}}, "param_groups": [{"lr": 0.1}], "slow": [1, 2]}
+    assert dict(trace._state_of_optimizer(state)) == {
+        "optimizer state 'k'": 3,
+        "optimizer state 'z' of parameter 0": 1,
+        "optimizer setting 'lr' of group 0": 0.1,
+        "optimizer state 'slow'": [1, 2],
+    }
 
 
 @pytest.mark.parametrize(

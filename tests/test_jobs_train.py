@@ -168,7 +168,7 @@ class Restarting(torch.optim.SGD):
             super().step(closure)
 
     def get_log(self):
-        return {"alpha": [0.5], "bad": math.nan, "text": "x", "count": self.hvp_count}
+        return {"alpha": [0.5], "bad": math.nan, "count": self.hvp_count}
 
 
 def test_estimations_restart_each_epoch_and_are_booked(tmp_path):

@@ -22,13 +22,11 @@ def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
     Raises:
         DataError: files are missing or not what they should be.
         ImportError: there is no such class.
-        InputError: it is no `Problem`, or the problem has no such protocol, init or batch size.
+        InputError: it is no `Problem`, lacks what a problem has, or has no such protocol,
+            init or batch size.
     """
-    from jobs.problems.images import (
-        Cifar10,
-        Digits,
-        ImageProblem,
-    )
+    from jobs.problems import checked
+    from jobs.problems.images import Cifar10, Digits, ImageProblem
     from jobs.problems.problem import Problem
     from jobs.problems.quadratic import QuadraticDeep
 
@@ -38,6 +36,7 @@ def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
         if not issubclass(found, Problem):
             raise InputError(f"{run.problem} is not a jobs.problems.problem.Problem")
         own: Problem = found(run, data=data, device=device)
+        checked.check(own)
         return own
     if run.init not in info.inits:
         raise InputError(f"{run.problem} has no init {run.init!r}; it has {', '.join(info.inits)}")

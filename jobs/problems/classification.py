@@ -49,6 +49,8 @@ class Classification(Problem):
         super().__init__(run, data=data, device=device)
         self.randomness = randomness_of(run)
         train, test = self.examples(data)
+        for name, examples in (("training", train), ("test", test)):
+            self._check_labels(name, examples)
         self._check_sizes(len(train), len(test))
         split = self.randomness.split(len(train))
         self._indices = {
@@ -95,6 +97,11 @@ class Classification(Problem):
         """Mean cross entropy, and the share of right answers."""
         inputs, labels = batch
         logits = self.model(inputs)  # (B, classes)
+        if logits.ndim != 2 or len(logits) != len(labels):
+            raise InputError(
+                f"{type(self).__name__}.network(): the model has to give logits of shape"
+                f" ({len(labels)}, classes) for {len(labels)} examples, it gives {tuple(logits.shape)}"
+            )
         with torch.no_grad():
             accuracy = (logits.argmax(dim=1) == labels).float().mean()
         return functional.cross_entropy(logits, labels), accuracy
@@ -115,6 +122,20 @@ class Classification(Problem):
 
     def skip(self, what: Pass, epoch: int, step: int) -> None:
         """Draw what `prepare` would draw for a batch that is not wanted."""
+
+    def _check_labels(self, name: str, examples: Examples) -> None:
+        labels = examples.labels
+        if labels.ndim != 1 or labels.dtype != torch.int64:
+            raise InputError(
+                f"{type(self).__name__}.examples(): the labels of the {name} file have to be class"
+                f" numbers, int64 of shape (N,); they are {labels.dtype} of shape"
+                f" {tuple(labels.shape)}. Probabilities need a `batch_loss` of the problem's own"
+            )
+        if len(examples.inputs) != len(labels):
+            raise InputError(
+                f"{type(self).__name__}.examples(): the {name} file has {len(examples.inputs)} inputs"
+                f" and {len(labels)} labels"
+            )
 
     def _check_sizes(self, train: int, test: int) -> None:
         smallest = min(train - self.valid_size, self.valid_size, self.train_eval_size, test)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from jobs.problems import checked
 from jobs.problems.randomness import Randomness
 from jobs.streams import stream
 from jobs.sweep import Run
@@ -56,7 +57,7 @@ class Problem(ABC):
 
     @abstractmethod
     def batch_loss(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The mean loss (0-dim) over the batch, and the share of right answers (0-dim) or None."""
+        """The mean loss (0-dim) over the batch, and the share of right answers (a number) or None."""
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """What is minimized: the mean loss plus L2 (0-dim), and the accuracy (0-dim) or None."""
@@ -73,14 +74,12 @@ class Problem(ABC):
         """DeepOBS' evaluation: the means of the batches' losses (L2 included) and accuracies."""
         training = self.model.training
         self.model.eval()
-        results = [self.batch_loss(batch) for batch in self.evaluation_batches(split, epoch)]
+        batches = self.evaluation_batches(split, epoch)
+        results = [checked.batch_loss(self, batch) for batch in batches]
         regularization = self.regularization().item() if self.l2 else 0.0
         self.model.train(training)
-        losses, accuracies = zip(*results, strict=True)
-        loss = torch.stack(losses).double().mean().item() + regularization
-        if not self.has_accuracy:
-            return loss, None
-        return loss, torch.stack(accuracies).double().mean().item()
+        loss, accuracy = checked.means(self, split, results)
+        return loss + regularization, accuracy
 
     def state_dict(self) -> dict[str, Any]:
         """What a run that goes on later needs besides the model: plain JSON values.

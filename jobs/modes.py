@@ -1,0 +1,37 @@
+"""Optimizers whose weights for training are not those to be evaluated (Schedule-Free and its kin)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class Modes:
+    """Switches an optimizer that has `train()` and `eval()`; does nothing to one that has not.
+
+    Such an optimizer keeps other weights in the model while it trains than those that count
+    (Defazio et al. 2024, "The Road Less Scheduled": y for gradients, x for evaluation). It trains
+    from its beginning, also before a state is loaded into it: checkpoints are taken while it trains,
+    because a switch rounds the weights, and when one is taken depends on the clock.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        """Switch it to training."""
+        switches = (getattr(optimizer, "train", None), getattr(optimizer, "eval", None))
+        self._train: Callable[[], object] | None
+        self._eval: Callable[[], object] | None
+        self._train, self._eval = switches if all(map(callable, switches)) else (None, None)
+        if self._train is not None:
+            self._train()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within it the model has the weights that count."""
+        if self._train is None or self._eval is None:
+            yield
+            return
+        self._eval()
+        try:
+            yield
+        finally:
+            self._train()

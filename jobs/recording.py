@@ -1,0 +1,26 @@
+"""What a training reads from its optimizer for the record: numbers where there are some, no more."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+Rate = float | None
+"""A parameter group's step size; None where it has none, or none that is a single number."""
+
+
+def rates(groups: Sequence[Mapping[str, Any]]) -> Rate | list[Rate]:
+    """The step size of the only parameter group, or a list of those of all groups."""
+    found = [_rate(group.get("lr")) for group in groups]
+    return found[0] if len(found) == 1 else found
+
+
+def is_quick(groups: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the step sizes can be read without waiting for the GPU."""
+    return not any(isinstance(group.get("lr"), torch.Tensor) for group in groups)
+
+
+def _rate(value: Any) -> Rate:
+    if isinstance(value, torch.Tensor):
+        return float(value) if value.numel() == 1 and not value.is_complex() else None
+    return float(value) if isinstance(value, int | float) else None
