@@ -20,6 +20,7 @@ from jobs.monitor import FiniteMonitor
 from jobs.origin import NOTHING, Given, Origin
 from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem
+from jobs.stepping import Stepper
 from jobs.sweep import Run
 
 LOG_INTERVAL = 10
@@ -52,7 +53,7 @@ class Training:
     An optimizer may offer `start_estimate()` (called after every epoch's evaluation),
     `estimating` (its next step belongs to an estimation), `backward(loss)` (to be used instead of
     `loss.backward()`), `hvp_count`, `get_log()`, and `train()` with `eval()` (`Modes`); all are
-    optional.
+    optional. Its `step` may ask for a closure or the loss (`Stepper`).
     """
 
     def __init__(
@@ -82,11 +83,9 @@ class Training:
         self._evaluated: int | None = None  # the last epoch that has been
         self._epoch_start = time.monotonic()  # moved back by what earlier attempts spent on it
         self._longest_epoch = 0.0  # seconds; of those that ended in this process
-        self._forwards = 0
-        problem.model.register_forward_hook(self._count_forward)
         self._modes = Modes(optimizer)
+        self._stepper = Stepper(problem, optimizer, meter)
         self._monitor = FiniteMonitor(meter.device, LOG_INTERVAL)
-        self._backward = getattr(optimizer, "backward", torch.Tensor.backward)
         self._restart = getattr(optimizer, "start_estimate", None)
         self._get_log = getattr(optimizer, "get_log", None)
 
@@ -194,13 +193,13 @@ class Training:
     def _evaluate(self) -> None:
         row: dict[str, float] = {}
         with self.meter.phase("eval") as phase, self._modes.evaluating():
-            before = self._forwards
+            before = self._stepper.forwards
             for split in _SPLITS:
                 loss, accuracy = self.problem.evaluate(split, self.epoch)
                 row[f"{split}_loss"] = loss
                 if accuracy is not None:
                     row[f"{split}_accuracy"] = accuracy
-            phase.forward += self._forwards - before
+            phase.forward += self._stepper.forwards - before
         if not all(math.isfinite(value) for value in row.values()):
             if self.step == 0:
                 raise InputError(f"not finite before the first step: {_format(row)}")
@@ -241,28 +240,16 @@ class Training:
         return batches
 
     def _take_step(self, batches: Iterator[Batch], *, log_now: bool) -> None:
-        estimating = bool(getattr(self.optimizer, "estimating", False))
-        forwards, hvps = self._forwards, getattr(self.optimizer, "hvp_count", 0)
-        with self.meter.phase("estimate" if estimating else "train") as phase:
-            batch = checked.next_batch(self.problem, batches, self.epoch, self.index)
-            self.optimizer.zero_grad()
-            loss = checked.loss(self.problem, batch)
-            self._backward(loss)
-            phase.forward += self._forwards - forwards
-            phase.backward += 1
-        with self.meter.phase("estimate" if estimating else "apply") as phase:
-            self.optimizer.step()
-            phase.hvp += getattr(self.optimizer, "hvp_count", 0) - hvps
-        self._monitor.see(loss.detach(), self.step, keep=log_now)
+        loss = self._stepper.take(
+            lambda: checked.next_batch(self.problem, batches, self.epoch, self.index)
+        )
+        self._monitor.see(loss, self.step, keep=log_now)
         groups = self.optimizer.param_groups
         if log_now or recording.is_quick(groups):
             self.curves.see_learning_rate(self.step, recording.rates(groups))
         if log_now and self._get_log is not None:
             self.curves.add_log(self.step, self._get_log())
         self.step += 1
-
-    def _count_forward(self, *_: object) -> None:
-        self._forwards += 1
 
     def _collect(self) -> None:
         losses, first_bad = self._monitor.collect()

@@ -1,0 +1,138 @@
+"""One step of a training: the passes over a minibatch, and what the optimizer makes of them."""
+
+import inspect
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from jobs.cost import Meter
+from jobs.errors import InputError
+from jobs.problems import checked
+from jobs.problems.problem import Batch, Problem
+
+Wants = Literal["nothing", "loss", "closure", "closure after backward"]
+"""What an optimizer's `step` is called with."""
+
+
+class Stepper:
+    """Takes steps.
+
+    `step()` is called after a backward pass; `step(loss)` gets its loss. An optimizer that asks for
+    a closure evaluates the loss itself, as often as it likes, of the same minibatch and with the same
+    random numbers (`torch.optim.LBFGS`). One that perturbs the weights first gets the closure after
+    a backward pass (SAM, Foret et al. 2021: it has `first_step` and `second_step`, or says
+    `needs_closure = True`). Further passes are counted with the optimizer's own work.
+    """
+
+    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer, meter: Meter) -> None:
+        """Raises InputError if `step` asks for something else."""
+        self._problem = problem
+        self._optimizer = optimizer
+        self._meter = meter
+        self._wants = wants(optimizer)
+        self.forwards = 0
+        """Forward passes of the model so far, evaluations included."""
+        problem.model.register_forward_hook(self._count)
+
+    def take(self, next_batch: Callable[[], Batch]) -> Tensor:
+        """Take a step; returns the minibatch's loss before it (0-dim, without graph)."""
+        estimating = bool(getattr(self._optimizer, "estimating", False))
+        before, hvps = self.forwards, getattr(self._optimizer, "hvp_count", 0)
+        with self._meter.phase("estimate" if estimating else "train") as phase:
+            batch = next_batch()
+            evaluate = Evaluation(
+                self._problem, self._optimizer, batch, is_repeated=self._wants.startswith("closure")
+            )
+            loss = None if self._wants == "closure" else evaluate()
+            phase.forward += self.forwards - before
+            phase.backward += evaluate.count
+        before, backwards = self.forwards, evaluate.count
+        with self._meter.phase("estimate" if estimating else "apply") as phase:
+            self._step(loss, evaluate)
+            phase.hvp += getattr(self._optimizer, "hvp_count", 0) - hvps
+            if self._wants.startswith("closure"):
+                phase.forward += self.forwards - before
+                phase.backward += evaluate.count - backwards
+        if evaluate.first is None:
+            raise InputError(f"{type(self._optimizer).__name__}.step() has not called its closure")
+        return evaluate.first
+
+    def _step(self, loss: Tensor | None, evaluate: "Evaluation") -> None:
+        if self._wants.startswith("closure"):
+            self._optimizer.step(evaluate)  # type: ignore[arg-type]  # it gives a tensor, as torch's examples do
+        elif self._wants == "loss":
+            self._optimizer.step(loss)  # type: ignore[arg-type]  # torch knows of closures only
+        else:
+            self._optimizer.step()
+
+    def _count(self, *_: object) -> None:
+        self.forwards += 1
+
+
+class Evaluation:
+    """The closure of a step: loss and gradients of one minibatch, the same randomness each time."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: torch.optim.Optimizer,
+        batch: Batch,
+        *,
+        is_repeated: bool,
+    ) -> None:
+        self._problem = problem
+        self._optimizer = optimizer
+        self._backward = getattr(optimizer, "backward", Tensor.backward)
+        self._batch = batch
+        self._generators = _generators() if is_repeated else None
+        self.count = 0
+        self.first: Tensor | None = None
+        """The first loss, without graph."""
+
+    def __call__(self) -> Tensor:
+        """Evaluate at the weights as they are now."""
+        if self.count and self._generators is not None:
+            _restore(*self._generators)
+        with torch.enable_grad():
+            self._optimizer.zero_grad()
+            loss = checked.loss(self._problem, self._batch)
+            self._backward(loss)
+        self.count += 1
+        if self.first is None:
+            self.first = loss.detach()
+        return loss
+
+
+def wants(optimizer: torch.optim.Optimizer) -> Wants:
+    """What its `step` has to be called with.
+
+    Raises:
+        InputError: more than a closure or the loss.
+    """
+    parameters = inspect.signature(optimizer.step).parameters.values()
+    flexible = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    asked = [p.name for p in parameters if p.default is p.empty and p.kind not in flexible]
+    if len(asked) > 1:
+        raise InputError(
+            f"{type(optimizer).__name__}.step() asks for {' and '.join(asked)}; a training gives it"
+            " a closure, or the loss"
+        )
+    if asked:
+        return "loss" if asked == ["loss"] else "closure"
+    is_sam = all(callable(getattr(optimizer, name, None)) for name in ("first_step", "second_step"))
+    if is_sam or getattr(optimizer, "needs_closure", False):
+        return "closure after backward"
+    return "nothing"
+
+
+def _generators() -> tuple[Tensor, list[Tensor]]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), cuda
+
+
+def _restore(cpu: Tensor, cuda: list[Tensor]) -> None:
+    torch.set_rng_state(cpu)
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
