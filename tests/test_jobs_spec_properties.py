@@ -121,6 +121,13 @@ def test_log_grid_is_numpys_logspace(start: float, stop: float, count: int) -> N
     np.testing.assert_array_equal([choice.value for choice in setting.choices], expected)
 
 
+RANDOM_CHOICE = """\
+problems: [digits_mlp]
+optimizers:
+  SGD: {samples: %d, lr: 0.1, momentum: {random: {choice: [0, 0.5, 0.9]}}}
+seeds: [1, 2]
+epochs: 1
+"""
 RANDOM = """\
 problems: [digits_mlp]
 seeds: 1
@@ -196,3 +203,26 @@ def test_draws_lie_within_their_bounds(bounds: list[float], number: float) -> No
         assert isinstance(value, float)
         assert low <= value <= high
     assert draw(Draw(choice=["a", "b"]), number) == ("a" if number < 0.5 else "b")
+    assert draw(Draw(randint=[3, 6]), number) == 3 + int(4 * number)
+
+
+def test_whole_numbers_are_drawn_with_both_ends() -> None:
+    numbers = [uniform(0, "layers", index) for index in range(100)]
+    drawn = [draw(Draw(randint=[-1, 1]), number) for number in numbers]
+    assert set(drawn) == {-1, 0, 1}
+    assert all(type(value) is int for value in drawn)
+
+
+@pytest.mark.parametrize("name", ["grid", "log_grid"])
+def test_a_grid_of_one_point(name: str) -> None:
+    axis = Axis.model_validate({name: [0.1, 0.1, 1]})
+    setting = read_setting("lr", axis, ScalarNode(None, Place("x")), "lr", Draws())
+    assert [choice.value for choice in setting.choices] == pytest.approx([0.1])
+
+
+def test_draws_that_come_out_equal_are_one_run(tmp_path: Path) -> None:
+    """And more of them never change the runs that there were."""
+    text = RANDOM_CHOICE
+    few, many = (ids(tmp_path, text % samples) for samples in (3, 40))
+    assert len(many) == 3 * 2
+    assert [one for one in many if one in set(few)] == few

@@ -80,6 +80,7 @@ def test_shipped_specs_are_valid(path: Path) -> None:
         ("{values: [1, 2]}", "{when: {problem: a}}"),
         ("[1e-5, 1e2, 8]", "[1e-5, 1e2]"),
         ("loguniform: [1, 2]", "normal: [1, 2]"),
+        ("loguniform: [1, 2]", "randint: [1, 2.5]"),
         ("init: {", "inti: {"),
         ("test_loss: 3", "loss: 3"),
         ("cifar10_roos", "cifar_roos"),

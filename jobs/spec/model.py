@@ -3,6 +3,7 @@
 Every field's description says what is expected there; error messages and the JSON Schema quote it.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +22,7 @@ from jobs.spec.strict import Strict
 
 MAX_COUNT = 100_000
 MAX_SEED = 2**32 - 1
+DRAWS = ("uniform", "loguniform", "randint", "choice")
 AXES = ("values", "grid", "log_grid", "random")
 SOME_RESOURCES = "a mapping like {time: 03:30:00, mem: 3G}"
 
@@ -59,6 +61,7 @@ def _hint(text: str) -> str:
 Scalar = bool | int | float | str
 Values = Annotated[list[Any], Field(min_length=1, max_length=MAX_COUNT)]
 Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
+Whole = Annotated[list[int], Field(min_length=2, max_length=2)]
 Span = Annotated[list[float], Field(min_length=3, max_length=3)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Name = Annotated[str, Field(min_length=1)]
@@ -75,12 +78,15 @@ class Draw(Strict):
 
     uniform: Bounds | None = Field(default=None, description="[low, high], low < high")
     loguniform: Bounds | None = Field(default=None, description="[low, high], 0 < low < high")
+    randint: Whole | None = Field(
+        default=None, description="[low, high], whole numbers, both included, low < high"
+    )
     choice: Values | None = Field(default=None, description="a list of values, at least one")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        exactly_one(self, ("uniform", "loguniform", "choice"))
-        for name, least in (("uniform", float("-inf")), ("loguniform", 0.0)):
+        exactly_one(self, DRAWS)
+        for name, least in (("uniform", -math.inf), ("loguniform", 0.0), ("randint", -math.inf)):
             bounds = getattr(self, name)
             if bounds and not least < bounds[0] < bounds[1]:
                 rule = type(self).model_fields[name].description
@@ -99,7 +105,8 @@ class Axis(Strict):
     )
     random: Draw | None = Field(
         default=None,
-        description="one of uniform: [low, high], loguniform: [low, high], choice: [...]",
+        description="one of uniform: [low, high], loguniform: [low, high], randint: [low, high],"
+        " choice: [...]",
     )
     when: Conditions | None = Field(
         default=None,
@@ -118,10 +125,10 @@ class Axis(Strict):
 
 def _check_span(name: str, span: list[float]) -> None:
     start, stop, count = span
-    if not float(count).is_integer() or not 2 <= count <= MAX_COUNT:
+    if not float(count).is_integer() or not 1 <= count <= MAX_COUNT:
         raise ValueError(f"{name}: expected [start, stop, how many], found {count} for how many")
-    if start == stop:
-        raise ValueError(f"{name}: start and stop are both {start}")
+    if start == stop and count > 1:
+        raise ValueError(f"{name}: start and stop are both {start}; that is one value")
     if name == "log_grid" and min(start, stop) <= 0:
         meant = f"[1e{start:g}, 1e{stop:g}, {count:g}]"
         raise ValueError(

@@ -57,7 +57,7 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     _stop_if_wrong(context)
     _check_size(context, count(problems, optimizers) * len(seeds))
     expanded = _planned(context, cells(context, problems, optimizers), seeds)
-    kept = _less_excluded(context, expanded, exclusions)
+    kept = _less_excluded(context, _each_draw_once(expanded), exclusions)
     _check_runs(context, kept)
     _stop_if_wrong(context)
     return _plan(context, tree, name, kept, seeds)
@@ -169,6 +169,20 @@ def _planned(
                 resources=resources,
             )
             yield planned, cell
+
+
+def _each_draw_once(
+    runs: Iterable[tuple[PlannedRun, Cell]],
+) -> Iterator[tuple[PlannedRun, Cell]]:
+    """The runs without those of random draws that came out as earlier ones of the same entry."""
+    first: dict[tuple[str, str, str], Cell] = {}
+    for planned, cell in runs:
+        is_drawn = any(setting.kind == "random" for setting in cell.optimizer.settings)
+        if is_drawn:
+            names = (planned.problem, planned.optimizer, planned.run.id)
+            if first.setdefault(names, cell) is not cell:
+                continue
+        yield planned, cell
 
 
 def _less_excluded(

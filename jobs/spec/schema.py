@@ -5,7 +5,7 @@ from typing import Any
 from jobs.optimizers import OPTIMIZERS
 from jobs.problems.catalog import PROBLEMS
 from jobs.resources import EXCLUSIVE
-from jobs.spec.model import Spec
+from jobs.spec.model import AXES, DRAWS, Spec
 
 
 def json_schema() -> dict[str, Any]:
@@ -27,13 +27,11 @@ def json_schema() -> dict[str, Any]:
         entry = definitions[key.capitalize()]["properties"][key]
         entry["anyOf"] = [{"enum": names}, {"type": "string", "pattern": r"[.:]"}]
         del entry["type"]
-    axes = ("values", "grid", "log_grid", "random")
-    definitions["Axis"]["oneOf"] = [{"required": [name]} for name in axes]
+    definitions["Axis"]["oneOf"] = [{"required": [name]} for name in AXES]
     definitions["Resources"]["allOf"] = [
         {"not": {"required": [name, other]}} for name, other in EXCLUSIVE.items() if name < other
     ]
-    draws = ("uniform", "loguniform", "choice")
-    definitions["Draw"]["oneOf"] = [{"required": [name]} for name in draws]
+    definitions["Draw"]["oneOf"] = [{"required": [name]} for name in DRAWS]
     return schema
 
 

@@ -27,6 +27,9 @@ def draw(distribution: Draw, number: float) -> Value:
     if distribution.choice is not None:
         value: Value = distribution.choice[int(number * len(distribution.choice))]
         return value
+    if distribution.randint is not None:
+        first, last = distribution.randint
+        return first + int(number * (last - first + 1))
     if distribution.uniform is not None:
         low, high = distribution.uniform
         drawn = low + number * (high - low)
