@@ -25,9 +25,9 @@ class Modes:
             self._train()
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Within it the model has the weights that count."""
-        if self._train is None or self._eval is None:
+    def evaluating(self, *, has_stepped: bool) -> Iterator[None]:
+        """Within it the model has the weights that count: before the first step, the initial ones."""
+        if self._train is None or self._eval is None or not has_stepped:
             yield
             return
         self._eval()

@@ -192,7 +192,7 @@ class Training:
 
     def _evaluate(self) -> None:
         row: dict[str, float] = {}
-        with self.meter.phase("eval") as phase, self._modes.evaluating():
+        with self.meter.phase("eval") as phase, self._modes.evaluating(has_stepped=self.step > 0):
             before = self._stepper.forwards
             for split in _SPLITS:
                 loss, accuracy = self.problem.evaluate(split, self.epoch)

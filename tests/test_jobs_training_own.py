@@ -77,6 +77,7 @@ class ScheduleFree(torch.optim.Optimizer):
         self._swap(lambda group: 1 - group["beta"])
 
     def eval(self):
+        assert self.steps  # some have nothing to switch to before
         assert self.is_training
         self.is_training = False
         self._swap(lambda group: 1 - 1 / group["beta"])
@@ -184,8 +185,9 @@ def test_it_is_evaluated_at_the_weights_that_count(tmp_path):
 
 def test_an_evaluation_that_fails_leaves_it_training(tmp_path):
     training = make(tmp_path, ScheduleFree)
-    training.problem.evaluate = None
-    with pytest.raises(TypeError):
+    evaluate = training.problem.evaluate
+    training.problem.evaluate = lambda split, epoch: evaluate(split, epoch if epoch < 2 else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
         training.go()
     assert training.optimizer.is_training
 
