@@ -4,9 +4,11 @@ Nothing here imports torch until `build` is called, so a login node can read the
 The tuned values are the DeepOBS baselines (20-point grids, best final validation accuracy).
 """
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from jobs.importing import load_class
 from jobs.sweep import Run, Value
@@ -72,11 +74,30 @@ OPTIMIZERS: dict[str, OptimizerInfo] = {info.name: info for info in _ALL}
 """Short names; any other optimizer is named by its dotted path."""
 
 
+CLASS = "class"
+"""The key of a hyperparameter that is a class: its dotted path; other keys are its own hyperparameters."""
+
+
 def build(run: Run, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
-    """The run's optimizer over `parameters`.
+    """The run's optimizer over `parameters`; one that wraps another is given that one.
 
     Raises:
-        ImportError: the module or the class is not there.
-        TypeError, ValueError: the class refuses the hyperparameters.
+        ImportError: the module or a class is not there.
+        TypeError, ValueError: a class refuses the hyperparameters.
     """
-    return load_class(run.optimizer)(parameters, **dict(run.hyperparameters))  # type: ignore[no-any-return]  # a class known only by its name
+    kind = load_class(run.optimizer)
+    values = {name: _resolved(value) for name, value in run.hyperparameters.items()}
+    first = next(iter(inspect.signature(kind).parameters), "")
+    if first in values:
+        wrapped = values.pop(first)
+        return kind(wrapped(parameters), **values)  # type: ignore[no-any-return]  # as below
+    return kind(parameters, **values)  # type: ignore[no-any-return]  # a class known only by its name
+
+
+def _resolved(value: Value) -> Any:
+    """A hyperparameter as the class takes it: a class with hyperparameters of its own is a partial."""
+    if not isinstance(value, dict) or CLASS not in value:
+        return value
+    settings = {name: found for name, found in value.items() if name != CLASS}
+    kind = load_class(str(value[CLASS]))
+    return partial(kind, **settings) if settings else kind

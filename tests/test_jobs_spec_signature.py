@@ -45,7 +45,7 @@ def test_preconditioners() -> None:
 
     assert signature is not None
     assert signature.open
-    assert missing({}, signature) == ["lr"]
+    assert list(missing("a.B", (), signature)) == ["a.B needs the hyperparameter 'lr'"]
     assert signature.parameters["est_rank"].default == 2
     assert unknown("est_rnk", signature) is not None
     assert unknown("nesterov", signature) is None
@@ -208,7 +208,7 @@ def test_values_of_another_kind(value: object, admitted: set[str], message: str)
 
 def test_without_a_signature_everything_goes() -> None:
     assert unknown("x", None) is None
-    assert missing({}, None) == []
+    assert list(missing("a.B", (), None)) == []
     assert unknown("x", Signature()) == "unknown hyperparameter 'x' (it takes no hyperparameters)"
 
 

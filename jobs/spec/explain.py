@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.resources import written
 from jobs.spec.expand import Cell
+from jobs.spec.hyperparameters import of_setting
 from jobs.spec.mistakes import Mistake, Place, SpecError, listed
 from jobs.spec.plan import Plan
 from jobs.spec.problems import BASIC
@@ -61,8 +62,10 @@ def default_of(parameter: Parameter) -> Any:
 def defaults(cell: Cell) -> Iterator[Parameter]:
     """What the optimizer's class takes and the cell does not set."""
     signature = cell.optimizer.signature
+    given = {setting.name for setting in cell.optimizer.settings}
+    given = {of_setting(name) for name in cell.choices if name in given}
     for parameter in signature.parameters.values() if signature else ():
-        if parameter.name not in cell.choices:
+        if parameter.name not in given:
             yield parameter
 
 

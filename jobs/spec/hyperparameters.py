@@ -1,6 +1,6 @@
 """Hyperparameters against the signature of their class: names, kinds, and numbers as it takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator
 
 from jobs.spec.mistakes import did_you_mean, listed
 from jobs.spec.signature import Parameter, Signature
@@ -15,9 +15,29 @@ _EXPECTED = {
 }
 
 
+_QUALIFIED = "hyperparameters."
+"""Before the name of a setting whose plain name means something else in a spec."""
+
+
+def setting_of(name: str, reserved: Collection[str]) -> str:
+    """What a spec calls the setting of the hyperparameter `name`."""
+    return f"{_QUALIFIED}{name}" if name in reserved else name
+
+
+def of_setting(name: str) -> str:
+    """The hyperparameter that a setting gives; inverse of `setting_of`."""
+    return name.removeprefix(_QUALIFIED)
+
+
+def wrapped(signature: Signature) -> str:
+    """The parameter that takes the optimizer to wrap, in the place of parameters; "": none does."""
+    is_wrapper = "optim" in signature.first or signature.first in {"base", "inner"}
+    return signature.first if is_wrapper else ""
+
+
 def unknown(name: str, signature: Signature | None) -> str | None:
     """What is wrong with the hyperparameter's name; None: nothing."""
-    if signature is None or name in signature.parameters:
+    if signature is None or name in signature.parameters or name == wrapped(signature) != "":
         return None
     known = list(signature.parameters)
     near = did_you_mean(name, known, 0.8 if signature.open else 0.6)
@@ -27,10 +47,21 @@ def unknown(name: str, signature: Signature | None) -> str | None:
     return f"unknown hyperparameter {name!r}{near} (it takes {takes})"
 
 
-def missing(given: Mapping[str, object], signature: Signature | None) -> list[str]:
-    """The required hyperparameters that are not given."""
-    parameters = signature.parameters.values() if signature else ()
-    return [known.name for known in parameters if known.required and known.name not in given]
+def missing(path: str, given: Collection[str], signature: Signature | None) -> Iterator[str]:
+    """What the class at `path` needs and is not given, or cannot be."""
+    if signature is None:
+        return
+    for known in signature.parameters.values():
+        if known.required and known.name not in given:
+            yield f"{path} needs the hyperparameter {known.name!r}"
+    wraps = wrapped(signature)
+    if wraps and wraps not in given:
+        yield (
+            f"{path} needs the optimizer that it wraps; write"
+            f" hyperparameters: {{{wraps}: {{class: SGD, lr: 0.1}}}}"
+        )
+    if "model" in signature.first:
+        yield f"{path} takes the model in the place of its parameters: that cannot be run"
 
 
 def fitted(value: Value, parameter: Parameter) -> Value:

@@ -34,6 +34,11 @@ def annotated(annotation: ast.expr) -> frozenset[str] | None:
     return None
 
 
+def mentions_text(annotation: ast.expr) -> bool:
+    """Whether `str` is part of an annotation."""
+    return any(isinstance(node, ast.Name) and node.id == "str" for node in ast.walk(annotation))
+
+
 def _named(name: str) -> frozenset[str] | None:
     if name in _NEVER_WRITTEN:
         return frozenset()

@@ -11,7 +11,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -145,7 +147,29 @@ def exactly_one(model: BaseModel, names: tuple[str, ...]) -> None:
         raise ValueError(f"expected exactly one of {', '.join(names)}, found {found}")
 
 
-Setting = Axis | bool | int | float | str | list[Any] | None
+class OfClass(Strict):
+    """A class as a value: of an optimizer that is built around another one."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, bool | int | float | str | list[Any] | None] = Field(init=False)
+
+    class_: Name = Field(
+        alias="class", description="the name of an optimizer, or a dotted path like my_pkg.opt:Lion"
+    )
+
+
+def _kind_of_setting(value: object) -> str:
+    if isinstance(value, OfClass) or (isinstance(value, dict) and "class" in value):
+        return "class"
+    return "axis" if isinstance(value, Axis | dict) else "plain"
+
+
+Setting = Annotated[
+    Annotated[Axis, Tag("axis")]
+    | Annotated[OfClass, Tag("class")]
+    | Annotated[bool | int | float | str | list[Any] | None, Tag("plain")],
+    Discriminator(_kind_of_setting),
+]
 CountSetting = Axis | Count
 Target = Annotated[
     dict[Literal["test_accuracy", "test_loss"], float], Field(min_length=1, max_length=1)
@@ -200,6 +224,10 @@ class Optimizer(Strict):
         description="a mapping from keys to the value, or list of values, they must have",
     )
     samples: Count | None = Field(default=None, description="a whole number of at least 1")
+    hyperparameters: dict[Name, Setting] | None = Field(
+        default=None,
+        description="a mapping of hyperparameters whose names mean something else here",
+    )
     resources: Resources | None = Field(default=None, description=SOME_RESOURCES)
 
 

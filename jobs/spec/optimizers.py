@@ -1,21 +1,25 @@
 """The optimizers of a spec: classes looked up, hyperparameters with their values, checked and tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from jobs.optimizers import OPTIMIZERS, OptimizerInfo
 from jobs.spec import hyperparameters, model
 from jobs.spec.axes import Choice, Draws, Setting, constant, read_setting, repeated
+from jobs.spec.classes import ClassReader, is_class, plain
 from jobs.spec.conditions import Condition, read_condition
 from jobs.spec.context import Context
 from jobs.spec.mistakes import Place, did_you_mean, listed
 from jobs.spec.problems import BASIC, ProblemEntry
 from jobs.spec.resources import Said, read_resources
-from jobs.spec.signature import Signature
-from jobs.spec.yaml12 import MapNode
+from jobs.spec.signature import Parameter, Signature
+from jobs.spec.yaml12 import Entry, MapNode
+from jobs.sweep import Value
 
 TUNED = "tuned"
 """`lr: tuned` stands for the baseline value of the problem and the optimizer."""
+RESERVED = (*BASIC, "seed", "seeds", "problem", "problems", *model.Optimizer.model_fields)
+"""Names that are no hyperparameters beside `optimizer:`; those stand under `hyperparameters:`."""
 ELSEWHERE = (*BASIC, "seed", "seeds", "problem", "problems")
 """Keys of the spec and its problems; an optimizer has no hyperparameters of these names."""
 
@@ -66,6 +70,17 @@ def tuned(entry: OptimizerEntry, problem: ProblemEntry) -> Choice | str:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A hyperparameter as it stands in the spec."""
+
+    name: str  # the class's
+    setting: str  # the spec's: another where that name means something else
+    value: model.Axis | model.OfClass | Value
+    entry: Entry
+    path: str
+
+
+@dataclass(frozen=True)
 class _Reader:
     """Reads one entry."""
 
@@ -92,9 +107,9 @@ class _Reader:
             return None
         signature, found = self.context.signature(path, place, self.path)
         settings = self._settings(info, signature, place)
-        names = {setting.name for setting in settings}
-        for key in hyperparameters.missing(dict.fromkeys(names), signature) if found else ():
-            self.context.add(place, self.path, f"{path} needs the hyperparameter {key!r}")
+        names = {hyperparameters.of_setting(setting.name) for setting in settings}
+        for wrong in hyperparameters.missing(path, names, signature) if found else ():
+            self.context.add(place, self.path, wrong)
         entry = OptimizerEntry(
             self.label,
             path,
@@ -117,25 +132,43 @@ class _Reader:
     def _settings(
         self, info: OptimizerInfo | None, signature: Signature | None, place: Place
     ) -> tuple[Setting, ...]:
-        extra = self.given.model_extra or {}
+        given = list(self._given())
         pinned = info.pinned if info else {}
+        names = {one.name for one in given}
         settings = [
             constant(name, value, f"pinned by {info.name}" if info else "", place, self.path)
             for name, value in pinned.items()
-            if name not in extra
+            if name not in names
         ]
-        draws = Draws(self.context.spec.random_seed or 0, self._samples(extra))
-        for name, value in extra.items():
-            entry = self.node.entries[name]
-            path = f"{self.path}.{name}"
-            wrong = self._misplaced(name) or hyperparameters.unknown(name, signature)
+        samples = self._samples({one.name: one.value for one in given})
+        draws = Draws(self.context.spec.random_seed or 0, samples)
+        reader = ClassReader(self.context, signature)
+        for one in given:
+            wrong = self._misplaced(one, signature) or hyperparameters.unknown(one.name, signature)
             if wrong:
-                self.context.add(entry.key, path, wrong)
-            setting = read_setting(name, value, entry.node, path, draws)
+                self.context.add(one.entry.key, one.path, wrong)
+            value = plain(one.value)
+            setting = read_setting(one.setting, value, one.entry.node, one.path, draws)
             for where, message in repeated(setting):
-                self.context.add(where, path, message)
-            settings.append(self._fitted(setting, signature))
+                self.context.add(where, one.path, message)
+            settings.append(self._fitted(one, setting, reader))
         return tuple(settings)
+
+    def _given(self) -> Iterator[Given]:
+        """The hyperparameters as they stand in the spec."""
+        for name, value in (self.given.model_extra or {}).items():
+            yield Given(name, name, value, self.node.entries[name], f"{self.path}.{name}")
+        named = self.node.entries.get("hyperparameters")
+        if self.given.hyperparameters is None or named is None:
+            return
+        for name, value in self.given.hyperparameters.items():
+            entry = named.node.entries[name] if isinstance(named.node, MapNode) else named
+            path = f"{self.path}.hyperparameters.{name}"
+            if name in (self.given.model_extra or {}):
+                self.context.add(entry.key, path, f"{name!r} is given twice")
+            else:
+                setting = hyperparameters.setting_of(name, RESERVED)
+                yield Given(name, setting, value, entry, path)
 
     def _samples(self, extra: Mapping[str, object]) -> int:
         """How many random draws; a mistake if they are wanted and not said, or said and not wanted."""
@@ -155,29 +188,51 @@ class _Reader:
         return samples or 0
 
     @staticmethod
-    def _misplaced(name: str) -> str | None:
-        if name not in ELSEWHERE:
+    def _misplaced(one: Given, signature: Signature | None) -> str | None:
+        if one.setting not in ELSEWHERE:
             return None
+        name = one.name
         where = "at the top" if name.startswith(("seed", "problems")) else "in a problem"
         if name in ("epochs", "batch_size"):
             where = "at the top or in a problem"
-        condition = "; to restrict an optimizer write when: {problem: ...}"
-        return f"{name!r} stands {where}{condition if name.startswith('problem') else ''}"
+        also = "; to restrict an optimizer write when: {problem: ...}"
+        also = also if name.startswith("problem") else ""
+        if signature is not None and name in signature.parameters:
+            also = f"; that of the class is written hyperparameters: {{{name}: ...}}"
+        return f"{name!r} stands {where}{also}"
 
-    def _fitted(self, setting: Setting, signature: Signature | None) -> Setting:
+    def _fitted(self, one: Given, setting: Setting, reader: ClassReader) -> Setting:
         """The setting with every value as the class's parameter takes it."""
-        parameter = signature.parameters.get(setting.name) if signature else None
-        if parameter is None:
-            return setting
-        choices = []
-        for choice in setting.choices:
-            try:
-                if not (setting.name == "lr" and choice.value == TUNED):
-                    choice = replace(choice, value=hyperparameters.fitted(choice.value, parameter))  # noqa: PLW2901  # the same choice, fitted
-            except ValueError as error:
-                self.context.add(choice.place or setting.place, setting.path, str(error))
-            choices.append(choice)
-        return replace(setting, choices=tuple(choices))
+        signature = reader.signature
+        parameter = signature.parameters.get(one.name) if signature else None
+        return replace(
+            setting,
+            choices=tuple(
+                self._fitted_choice(one, setting, choice, parameter, reader)
+                for choice in setting.choices
+            ),
+        )
+
+    def _fitted_choice(
+        self,
+        one: Given,
+        setting: Setting,
+        choice: Choice,
+        parameter: Parameter | None,
+        reader: ClassReader,
+    ) -> Choice:
+        place = choice.place or setting.place
+        node = None if setting.kind == "axis" else one.entry.node
+        value = reader.read(one.name, choice.value, node, place, setting.path)
+        if reader.wraps(one.name) and not is_class(value):
+            message = f"{one.name!r} is the optimizer to wrap; write {{class: SGD, lr: 0.1}}"
+            self.context.add(place, setting.path, message)
+        try:
+            if parameter is not None and not is_class(value) and (one.name, value) != ("lr", TUNED):
+                value = hyperparameters.fitted(value, parameter)
+        except ValueError as error:
+            self.context.add(place, setting.path, str(error))
+        return replace(choice, value=value)
 
     def _zips(self, settings: tuple[Setting, ...]) -> tuple[tuple[str, ...], ...]:
         """The groups of axes that advance together."""

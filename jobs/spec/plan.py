@@ -10,6 +10,7 @@ from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells, count
 from jobs.spec.file_kind import require_kind
+from jobs.spec.hyperparameters import of_setting
 from jobs.spec.mistakes import Mistake, Place, SpecError
 from jobs.spec.model import parse_seeds
 from jobs.spec.naming import named_with
@@ -156,7 +157,7 @@ def _planned(
             run = Run(
                 problem=cell.problem.name,
                 optimizer=cell.optimizer.path,
-                hyperparameters=values,
+                hyperparameters={of_setting(name): value for name, value in values.items()},
                 seed=seed,
                 protocol=protocol,
                 **basic,  # type: ignore[arg-type]  # problems.py saw to their types

@@ -7,11 +7,12 @@ from jobs.optimizers import OPTIMIZERS
 from jobs.spec.axes import Setting
 from jobs.spec.conditions import Clause, Condition, read_condition, spelling
 from jobs.spec.context import Context
+from jobs.spec.hyperparameters import setting_of
 from jobs.spec.mistakes import did_you_mean, listed
 from jobs.spec.model import Optimizer, parse_seeds
-from jobs.spec.optimizers import OptimizerEntry
+from jobs.spec.optimizers import RESERVED, OptimizerEntry
 from jobs.spec.problems import BASIC, ProblemEntry
-from jobs.spec.yaml12 import ListNode, ScalarNode
+from jobs.spec.yaml12 import ListNode, MapNode, ScalarNode
 
 LABELS = {"problem": "problems", "optimizer": "optimizers"}
 Settings = Mapping[str, Setting]
@@ -59,6 +60,9 @@ def _hyperparameters(context: Context) -> list[str]:
         info = OPTIMIZERS.get(str(name))
         names |= dict.fromkeys(info.pinned if info else ())
         names |= dict.fromkeys(key for key in node.entries if key not in Optimizer.model_fields)
+        given = node.entries.get("hyperparameters")
+        if given and isinstance(given.node, MapNode):
+            names |= dict.fromkeys(setting_of(key, RESERVED) for key in given.node.entries)
     return list(names)
 
 

@@ -52,10 +52,17 @@ def _expected(path: Path) -> str:
     return _expected_elsewhere(path)
 
 
+def _is_hyperparameter(path: Path) -> bool:
+    if path[0] != "optimizers":
+        return False
+    is_named = len(path) == 4 and path[2] == "hyperparameters"
+    return is_named or (len(path) == 3 and path[2] not in Optimizer.model_fields)
+
+
 def _expected_elsewhere(path: Path) -> str:
     if len(path) == 2 and path[0] in SECTIONS:
         return "a name" if isinstance(path[1], int) else "a mapping of its settings"
-    if len(path) == 3 and path[0] == "optimizers" and path[2] not in Optimizer.model_fields:
+    if _is_hyperparameter(path):
         return "a value, or an axis like {values: [...]}"
     if path[0] == "exclude" and len(path) == 2:
         return "a mapping like {optimizer: SGD, seed: [44, 45]}"

@@ -35,6 +35,7 @@ class Parameter:
     default: Any = None  # a literal; None where it is none, then `written` tells
     written: str = ""  # the default as the source has it
     kinds: frozenset[str] = frozenset()  # of bool, int, float, str, list; empty: anything
+    takes_text: bool = False  # its annotation says so, whatever else it admits
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Signature:
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
     open: bool = False  # it has **kwargs
+    first: str = ""  # what takes the parameters to optimize, or else an optimizer to wrap
 
 
 def signature_of(path: str, folders: tuple[str, ...] = ()) -> Signature | None:
@@ -154,7 +156,7 @@ class _Lookup:
         except (_CannotTellError, IndexError):
             return own
         passed = {name: replace(one, required=False) for name, one in base.parameters.items()}
-        return Signature(passed | own.parameters, own.open)
+        return Signature(passed | own.parameters, own.open, own.first)
 
     def _find(self, module: _Module, name: str) -> tuple[_Module, ast.ClassDef]:
         """The definition of the class that `name` is bound to in `module`."""
@@ -264,7 +266,8 @@ def _read(arguments: ast.arguments) -> Signature:
         argument.arg: _parameter(argument.arg, argument.annotation, default)
         for argument, default in pairs
     }
-    return Signature(parameters, arguments.kwarg is not None)
+    first = positional[1].arg if len(positional) > 1 else ""
+    return Signature(parameters, arguments.kwarg is not None, first)
 
 
 def _passes_on(constructor: ast.FunctionDef) -> bool:
@@ -289,4 +292,5 @@ def _parameter(name: str, annotation: ast.expr | None, default: ast.expr | None)
         default=value,
         written=ast.unparse(default) if default else "",
         kinds=admitted or frozenset(),
+        takes_text=annotation is not None and kinds.mentions_text(annotation),
     )

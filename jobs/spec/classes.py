@@ -1,0 +1,99 @@
+"""Hyperparameters that are classes: of optimizers that are built around another one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jobs.optimizers import CLASS, OPTIMIZERS
+from jobs.spec import hyperparameters
+from jobs.spec.context import Context
+from jobs.spec.mistakes import Place
+from jobs.spec.model import Axis, OfClass
+from jobs.spec.signature import NoSuchClassError, Parameter, Signature, signature_of
+from jobs.spec.yaml12 import MapNode, Node
+from jobs.sweep import Value
+
+
+def plain(value: Axis | OfClass | Value) -> Axis | Value:
+    """A typed setting as the plain value that a run has."""
+    if isinstance(value, OfClass):
+        return {CLASS: value.class_, **(value.model_extra or {})}
+    return value
+
+
+def is_class(value: object) -> bool:
+    """Whether a plain value is a class, with hyperparameters of its own."""
+    return isinstance(value, dict) and CLASS in value
+
+
+@dataclass(frozen=True)
+class ClassReader:
+    """Reads the classes among the values of one optimizer's settings."""
+
+    context: Context
+    signature: Signature | None  # of the optimizer
+
+    def read(self, name: str, value: Value, node: Node | None, place: Place, path: str) -> Value:
+        """The value; a class by its dotted path and with fitted hyperparameters of its own.
+
+        A text is a class where the parameter may be anything, and the class is there; where the
+        parameters cannot be told, its name has to speak of an optimizer.
+        """
+        if isinstance(value, dict) and is_class(value):
+            return self._class(value, node, place, path)
+        parameter = self.signature.parameters.get(name) if self.signature else None
+        if isinstance(value, str) and self._may_be_class(name, parameter):
+            return self._named(value)
+        return value
+
+    def wraps(self, name: str) -> bool:
+        """Whether the class is built around the optimizer that `name` gives."""
+        return self.signature is not None and hyperparameters.wrapped(self.signature) == name
+
+    def _may_be_class(self, name: str, parameter: Parameter | None) -> bool:
+        if self.signature is None:
+            return "optim" in name
+        is_free = parameter is not None and not parameter.kinds and not parameter.takes_text
+        return is_free or self.wraps(name)
+
+    def _named(self, text: str) -> Value:
+        """The class that a text names; the text itself if there is none."""
+        info = OPTIMIZERS.get(text)
+        dotted = info.path if info else text.replace(":", ".")
+        parts = dotted.split(".")
+        if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+            return text
+        try:
+            is_class = signature_of(dotted, self.context.folders) is not None
+        except NoSuchClassError:
+            is_class = False
+        pinned = dict(info.pinned) if info else {}
+        return {CLASS: dotted, **pinned} if is_class else text
+
+    def _class(
+        self, value: Mapping[str, Value], node: Node | None, place: Place, path: str
+    ) -> Value:
+        settings = dict(value)
+        name = str(settings.pop(CLASS))
+        info = OPTIMIZERS.get(name)
+        dotted, found = info.path if info else "", True
+        if info is None:
+            dotted, found = self.context.look_up(name, list(OPTIMIZERS), place, path)
+        signature, found = self.context.signature(dotted, place, path) if found else (None, False)
+        settings = {**(info.pinned if info else {}), **settings}
+        for key, given in settings.items() if found else ():
+            at = _place(node, key) or place
+            if wrong := hyperparameters.unknown(key, signature):
+                self.context.add(at, f"{path}.{key}", wrong)
+            elif signature is not None and key in signature.parameters:
+                try:
+                    settings[key] = hyperparameters.fitted(given, signature.parameters[key])
+                except ValueError as error:
+                    self.context.add(at, f"{path}.{key}", str(error))
+        return {CLASS: dotted, **settings}
+
+
+def _place(node: Node | None, key: str) -> Place | None:
+    """Where the value of `key` stands."""
+    if isinstance(node, MapNode) and key in node.entries:
+        return node.entries[key].node.place
+    return None
