@@ -1,126 +1,142 @@
-"""What a failure class means, and what to type next."""
+"""The next commands to type: the one place that decides them; each is accepted, and does what is said."""
 
 import os
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster.profile import LOCAL, POLICY, Action, Profile, folders, load
+from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
+from cluster.plain import command
+from cluster.profile import LOCAL, Profile, folders, load
+from cluster.standing import Look, Standing
 from jobs.errors import InputError
-from jobs.failure import FailureClass
+from jobs.state import UNFINISHED
 from jobs.store import Store
 from jobs.sweep import OVERRIDES, Sweep
 
-MEANING: Mapping[str, tuple[str, str]] = {
-    # class: what it means, what to do
-    "oom": (
-        "it needed more memory than it asked for",
-        "give it more memory: retry doubles what it had, or takes --mem 16G",
-    ),
-    "timeout": (
-        "the time limit came before its end",
-        "retry goes on from its checkpoint; --time gives it more time",
-    ),
-    "preempted": ("more important jobs took its place", "retry goes on from its checkpoint"),
-    "node_fail": ("its node died or was taken away", "retry it, on another node"),
-    "cancelled": ("somebody stopped it", "retry goes on from its checkpoint, if that is wanted"),
-    "killed": (
-        "a signal ended it that nobody announced",
-        "read the end of its log; if there is nothing, retry; if it happens again, more memory",
-    ),
-    "disk_full": (
-        "there was no space left, or no quota",
-        "make room (quota -s; df -h) on the file system that the log names, then retry",
-    ),
-    "bad_data": (
-        "the data set is missing or its files are not what they should be",
-        "mend the data set that the message names, then retry",
-    ),
-    "drifted": (
-        "code, image or data are not what was submitted",
-        "submit the sweep again: the new submission takes what is there now",
-    ),
-    "image": (
-        "Python or the image could not be started on the node",
-        "read the log; check the profile's python and setup lines, then retry",
-    ),
-    "setup": (
-        "what comes before it kept it from its work: a line of `setup:`, or a limit of the shell",
-        "mend the profile, then retry; `options: {propagate: NONE}` shuts the login node's limits out",
-    ),
-    "gpu_missing": (
-        "it was given a GPU that it cannot use",
-        "retry it on another node, and tell the admins about this one",
-    ),
-    "cuda_oom": (
-        "the GPU has too little memory for it",
-        "ask for a GPU with more memory, or a smaller batch size (that is another run)",
-    ),
-    "import_error": (
-        "a Python package is missing, or too old, where it trains",
-        "install it in the Python or image that the profile names, then retry",
-    ),
-    "exception": (
-        "the training, or your own code in it, raised an error",
-        "read the traceback at the end of the log; when it is mended, retry",
-    ),
-    "no_progress": (
-        "attempt after attempt ended before a newer checkpoint was written",
-        "more time per attempt (--time x2), or look at the log for what it waits for",
-    ),
-    "lost": (
-        "it vanished without a word; nobody knows why",
-        "retry goes on from its checkpoint; if it happens again, look at its node",
-    ),
-    "bad_record": (
-        "its record is torn, foreign, or was changed after it was published",
-        "retry sets the record aside and runs it again",
-    ),
-    "bad_files": ("its folder cannot be read", "look at what lies there, and at its permissions"),
-}
 
-MENDED_IN_PROFILE = frozenset({"bad_data", "cuda_oom", "drifted", "image", "import_error", "setup"})
-"""Classes that may be mended in the profile, or in the image that it names."""
+@dataclass(frozen=True)
+class Step:
+    """What to type next, and why."""
+
+    commands: tuple[str, ...]
+    about: str = ""
+
+    def __str__(self) -> str:
+        """A line of the screen."""
+        said = f"{self.about}; " if self.about else ""
+        return f"{said}next: {'; '.join(self.commands)}"
 
 
-def action_of(policy: Mapping[FailureClass, Action], failure: str | None) -> Action:
-    """What the policy does about a class; what it does not name is simply retried."""
-    return next((action for name, action in policy.items() if name == failure), "retry")
+def of_sweep(store: Store, look: Look) -> Step:
+    """What to do about a sweep as it stands."""
+    root, counts = store.root, Counter(one.state.state for one in look.runs)
+    if look.is_complete:
+        return Step((command("collect", root), command("plot", root)))
+    if not look.is_over:
+        return Step((command("status", root, "--watch"),))
+    stopped = f"{counts['stopped']} runs were stopped" if counts["stopped"] else ""
+    if counts["pending"]:
+        never = f"{counts['pending']} runs were never sent"
+        about = ", ".join(filter(None, (stopped, never)))
+        return Step((submit_command(store, look.sweep),), about)
+    if retried(store, look):
+        return Step((command("retry", root),), stopped)
+    if stopped:  # of which the policy says that nothing is done by itself
+        return Step((command("retry", root, "--class", "cancelled"),), stopped)
+    failed = next(one for one in look.runs if one.state.state in UNFINISHED)
+    about = "what failed fails again until it is mended"
+    return Step((why_command(store, failed.planned.run.id),), about)
 
 
-def policy_of(store: Store) -> Mapping[FailureClass, Action]:
-    """The policy of the last submission."""
-    submissions = store.submissions()
-    if not submissions:
-        return POLICY
-    policy: Mapping[FailureClass, Action] = submissions[-1].content()["profile"]["policy"]
-    return policy
+def retried(store: Store, look: Look) -> list[Standing]:
+    """The runs that `retry` sends without being told more: mending comes first for the others."""
+    policy = last_profile(store).policy
+    return [
+        one
+        for one in look.runs
+        if one.state.state in UNFINISHED
+        and not look.queue.is_live(one.planned.run.id)
+        and action_of(policy, one.state.failure) != "stop"
+    ]
+
+
+def of_run(store: Store, look: Look, one: Standing, *, on_bad_node: bool = False) -> list[str]:
+    """What to do about one run."""
+    root, run_id = store.root, one.planned.run.id
+    if one.state.state in {"completed", "diverged"}:
+        return [command("collect", root)]
+    logs = command("logs", run_id, "--of", root)
+    if one.state.state in UNFINISHED:
+        if look.queue.is_live(run_id):  # others of its array task still run
+            return [logs, command("status", root, "--watch")]
+        again = commands(root, one.state.failure, run_id)[1:]
+        avoid = on_bad_node and last_profile(store).engine == "slurm"
+        return [*(f"{text} --exclude-bad-nodes" if avoid else text for text in again), logs]
+    if one.state.state == "unknown":
+        return [command("status", root), "sinfo"]
+    if not one.is_live:
+        return [submit_command(store, look.sweep)]
+    is_hopeless = one.reason is not None and one.reason.is_hopeless
+    first = f"scontrol show job {one.element or 'JOB'}" if is_hopeless else f"{logs} -f"
+    return [first, cancel_command(store, look, one)]
+
+
+def cancel_command(store: Store, look: Look, one: Standing) -> str:
+    """The command that stops a run, and those that share its array element with it.
+
+    What has no element of its own yet is stopped only with the whole sweep.
+    """
+    run_id = one.planned.run.id
+    if one.sent is not None and look.queue.is_live(run_id):
+        if one.sent.element is None:
+            return command("cancel", store.root)
+        together = [
+            other.planned.run.id
+            for other in look.runs
+            if other.sent is not None and other.sent.name == one.sent.name
+        ]
+        return command("cancel", store.root, *together)
+    return command("cancel", store.root, *([run_id] if one.state.state == "running" else []))
+
+
+def why_command(store: Store, run_id: str) -> str:
+    """The command that explains a run; its id may be in other sweeps, too."""
+    return command("why", run_id, "--of", store.root)
 
 
 def commands(root: Path, failure: str | None, run_id: str) -> Sequence[str]:
-    """What to type about runs of a class, of which `run_id` is one."""
-    retry = f"probprec retry {shlex.quote(str(root))} --class {failure or 'lost'}"
-    if failure == "no_progress":
-        retry += " --time x2"
-    return [f"probprec why {run_id}", retry + on_again(Store(root), {failure})]
+    """What to type about runs of a class, of which `run_id` is one: why, and how they go on."""
+    store = Store(root)
+    why = why_command(store, run_id)
+    if failure == "bad_files":  # no attempt gets anywhere in such a folder
+        return [why]
+    chosen = ("--class", failure) if failure in CLASSES else ("--run", run_id)
+    longer = failure == "no_progress" and last_profile(store).engine == "slurm"
+    retry = command("retry", root, *chosen, *(("--time", "x2") if longer else ()))
+    return [why, retry + on_again(store, {failure})]
 
 
-def line(
-    root: Path,
-    failure: str | None,
-    run_id: str,
-    policy: Mapping[FailureClass, Action] | None = None,
-) -> str:
-    """The same for the screen; what fails again as long as nobody mends it is marked."""
-    why, retry = commands(root, failure, run_id)
-    return f"{why}; {'once mended: ' if needs_mending(failure, policy) else ''}{retry}"
+def of_class(store: Store, failure: str | None, members: Sequence[Standing], look: Look) -> str:
+    """What to type about the runs of a class, for the screen; what has to be mended first is marked.
+
+    A retry is named only where it sends something: others of an array task may still run.
+    """
+    why, *retry = commands(store.root, failure, members[0].planned.run.id)
+    if not retry or all(look.queue.is_live(one.planned.run.id) for one in members):
+        return why
+    mend = needs_mending(failure, last_profile(store).policy)
+    return f"{why}; {'once mended: ' if mend else ''}{retry[0]}"
 
 
-def needs_mending(failure: str | None, policy: Mapping[FailureClass, Action] | None = None) -> bool:
-    """Whether a retry alone changes nothing."""
-    return action_of(policy or POLICY, failure) == "stop" and failure != "no_progress"
+def around_bad_nodes(store: Store, look: Look) -> str | None:
+    """The command that sends again, elsewhere, what failed; None: there is nothing to send."""
+    if last_profile(store).engine != "slurm" or not retried(store, look):
+        return None
+    return command("retry", store.root, "--exclude-bad-nodes")
 
 
 def last_profile(store: Store) -> Profile:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from cluster import queue as queues
 from cluster import slurm, standing
-from cluster.plain import PlainConsole, command, plain
+from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.queue import Queue
 from cluster.slurm import Element
 from jobs import history, signals
@@ -191,7 +191,8 @@ def _show(console: Console, store: Store, work: _Work, *, everything: bool) -> N
     if not work.runs and not work.left and not work.notes:
         console.print(plain("nothing to cancel"))
     else:
-        console.print(plain(f"next: {command('status', store.root)}", style="dim"))
+        todo = to_copy(f"next: {command('status', store.root)}", style="dim")
+        console.print(todo, soft_wrap=True)
 
 
 def _shortened(names: Sequence[str] | Iterable[str], most: int = 8) -> str:

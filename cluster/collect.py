@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
-from cluster import advice, summary
+from cluster import summary
 from cluster.plain import PlainConsole, command, plain, to_copy
 from jobs import files
 from jobs.results import ledger, tables
@@ -153,10 +153,9 @@ def _failure(entry: Unsettled) -> Text:
 
 def _next(collection: Collection, store: Store) -> str:
     found = collection.ledger
-    if found.is_whole:
+    if len(collection.found) == found.expected:  # copies that differ are named above
         return f"next: {command('plot', store.root)}"
-    go_on = advice.submit_command(store, collection.sweep)
-    return f"next: {command('status', store.root)} says why, {go_on} goes on"
+    return f"next: {command('status', store.root)}"
 
 
 def _width() -> int | None:

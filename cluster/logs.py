@@ -11,7 +11,7 @@ from cluster.standing import Standing
 from cluster.watch import Pace
 from jobs import history
 from jobs.attempts import RunFolder
-from jobs.state import Memory
+from jobs.state import UNFINISHED, Memory
 from jobs.store import Store
 from jobs.sweep import PlannedRun
 from jobs.text import printable_lines
@@ -39,6 +39,7 @@ def logs(
         return 0
     one = following.look()
     _say(f"no log yet: {one.state.state}, {one.state.evidence}")
+    _say(f"next: {following.advice(one)}")
     return 1
 
 
@@ -75,7 +76,14 @@ class _Following:
 
     def look(self) -> Standing:
         """How the run stands."""
-        return standing.look(self.store, self.sweep, memory=self.memory).runs[0]
+        self.seen = standing.look(self.store, self.sweep, memory=self.memory)
+        return self.seen.runs[0]
+
+    def advice(self, one: Standing) -> str:
+        """What to type about it."""
+        if one.state.state in UNFINISHED:
+            return advice.of_class(self.store, one.state.failure, [one], self.seen)
+        return advice.of_run(self.store, self.seen, one)[0]
 
     def show_attempt(self) -> bool:
         """Write what is new in the newest attempt's log; whether there was something."""
@@ -131,9 +139,9 @@ class _Following:
             return 0
         if state.state == "pending":
             _say(f"nothing to follow: {state.evidence}")
-            return 1
-        _say(f"{state.state}: {state.failure}: {state.message}")
-        _say(advice.line(self.store.root, state.failure, self.folder.id))
+        else:
+            _say(f"{state.state}: {state.failure}: {state.message}")
+        _say(f"next: {self.advice(one)}")
         return 1
 
 

@@ -14,7 +14,7 @@ class Reason:
     is_hopeless: bool = False  # waiting does not help: somebody has to do something
 
 
-_HELD = "held: scontrol release JOB lets it go, or probprec cancel and submit"
+_HELD = "held: scontrol release JOB lets it go; or cancel it, and submit it again"
 _TOO_MUCH = "asks for more than one job may have here; submit again with less"
 
 _WORDS: Sequence[tuple[str, str, bool]] = (

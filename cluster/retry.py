@@ -4,25 +4,34 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, escalate, nodes, partitions, sealing, slurm, standing, submit, syntax
+from cluster import (
+    advice,
+    escalate,
+    meaning,
+    nodes,
+    partitions,
+    sealing,
+    slurm,
+    standing,
+    submit,
+    syntax,
+)
 from cluster.escalate import Change
 from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
 from jobs.errors import InputError
-from jobs.failure import FailureClass
 from jobs.resources import Resources
 from jobs.spec.mistakes import did_you_mean, listed
+from jobs.state import UNFINISHED
 from jobs.store import Store
-
-_CLASSES = (*get_args(FailureClass), "bad_record", "bad_files")
 
 
 @dataclass(frozen=True)
@@ -112,10 +121,10 @@ def _sent(planned: Sequence[Retry], receipt: Receipt | None) -> list[Retry]:
 
 def _check_classes(classes: Sequence[str]) -> None:
     for name in classes:
-        if name not in _CLASSES:
+        if name not in meaning.CLASSES:
             raise InputError(
-                f"--class {name}: no such class{did_you_mean(name, _CLASSES)}"
-                f" (there are: {listed(sorted(_CLASSES))})"
+                f"--class {name}: no such class{did_you_mean(name, meaning.CLASSES)}"
+                f" (there are: {listed(sorted(meaning.CLASSES))})"
             )
 
 
@@ -130,15 +139,15 @@ def _choose(
         if named and run_id not in named:
             continue
         name = state.failure or state.state
-        if state.state not in {"failed", "lost"}:
+        if state.state not in UNFINISHED:
             if named:
                 found.left.append((one, f"{state.state}: {state.evidence}"))
         elif look.queue.is_live(run_id):
             found.left.append((one, "its array task still runs other runs"))
         elif classes and name not in classes:
             continue
-        elif not (classes or failed or named) and advice.action_of(place.policy, name) == "stop":
-            found.left.append((one, f"{name}: {advice.MEANING[name][1]}"))
+        elif not (classes or failed or named) and meaning.action_of(place.policy, name) == "stop":
+            found.left.append((one, f"{name}: {meaning.MEANING[name][1]}"))
         else:
             found.chosen.append(one)
     return found
@@ -174,7 +183,7 @@ def _plan_one(
     base = place.resources.merged(one.planned.resources)
     more = escalate.kept(one.planned, place, last)
     asked = base.merged(more)
-    action = advice.action_of(place.policy, one.state.failure)
+    action = meaning.action_of(place.policy, one.state.failure)
     note = ""
     if mem is not None or action == "mem":
         grown = escalate.with_memory(asked, mem)
@@ -234,7 +243,7 @@ def _show(
         text = plain(f"{len(members)} not retried, e.g. {first}: {why}")
         console.print(text if len(members) > 1 else plain(f"{first} not retried: {why}"))
     if receipt is None:
-        console.print(_why_nothing(store, look, choice))
+        console.print(_why_nothing(store, look, choice), soft_wrap=True)
         return
     for line in sent_lines(receipt):
         console.print(plain(line))
@@ -242,7 +251,8 @@ def _show(
     if held:
         said = f"{held} of them not sent: somebody else is running them by now"
         console.print(plain(said, style="bold yellow"))
-    console.print(plain(f"next: {command('status', store.root, '--watch')}", style="dim"))
+    todo = command("status", store.root, "--watch")
+    console.print(to_copy(f"next: {todo}", style="dim"), soft_wrap=True)
 
 
 def _table(planned: Sequence[Retry]) -> Table:
@@ -273,24 +283,18 @@ def sent_lines(receipt: Receipt) -> list[str]:
 
 
 def _why_nothing(store: Store, look: Look, choice: _Choice) -> Text:
-    if look.is_complete:
-        return plain(
-            f"nothing to retry: every run has a record; next: {command('collect', store.root)}"
-        )
-    live = sum(one.is_live for one in look.runs)
     unknown = sum(one.state.state == "unknown" for one in look.runs)
     if unknown:
         return plain(
             f"nothing to retry now; of {unknown} runs nothing is known: {'; '.join(look.notes)}"
         )
-    if choice.left:
+    unmended = [one for one, _ in choice.left if one.state.state in UNFINISHED]
+    if unmended and not any(look.queue.is_live(one.planned.run.id) for one in unmended):
         again = command("retry", store.root, "--failed")
-        again += advice.on_again(store, {one.state.failure for one, _ in choice.left})
+        again += advice.on_again(store, {one.state.failure for one in unmended})
         return to_copy(f"nothing is retried; when it is mended: {again}")
-    if live:
-        return plain(f"nothing to retry; {live} runs wait or run: {command('status', store.root)}")
-    rest = advice.submit_command(store, look.sweep)
-    return to_copy(f"nothing to retry: no run failed so; what was never sent: {rest}")
+    said = "every run has a record" if look.is_complete else "no run failed so"
+    return to_copy(f"nothing to retry: {said}; {advice.of_sweep(store, look)}")
 
 
 def _to_json(planned: Sequence[Retry], choice: _Choice, receipt: Receipt | None) -> dict[str, Any]:

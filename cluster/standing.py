@@ -37,6 +37,9 @@ _RUNNING = {
     "RESIZING",
 }
 
+_ENDED = {"failed", "stopped"}
+"""The states of a run whose last attempt wrote its end."""
+
 _NOT_STARTED = State(state="pending", evidence="no attempt yet")
 _FED = Reason("not sent yet", "will be sent by a job that waits for room in the queue")
 
@@ -248,7 +251,7 @@ class _Looking:
         if known.attempts == 0:
             where = "not sent" if sent else "not sent, or its worker has not come to it yet"
             return replace(known, evidence=where)
-        if known.state == "failed" or known.element is None or folder.is_locked():
+        if known.state in _ENDED or known.element is None or folder.is_locked():
             return known  # a locked one is an orphan, which may still write its end
         if self.queue.unknown is not None:
             return self._unknown(known, known.element)
@@ -304,7 +307,7 @@ class _Looking:
                 known, state="unknown", evidence=f"{said}: what that means is not known"
             )
             return Standing(planned, state, sent, is_live=True)
-        if known.state == "failed" and known.element == element.name:
+        if known.state in _ENDED and known.element == element.name:
             return Standing(planned, known, sent)  # others of its array task may still run
         state = replace(
             known,
@@ -319,7 +322,7 @@ class _Looking:
 def _is_of(sent: Sent, known: State) -> bool:
     """Whether the last attempt came out of the newest submission, or of a later, local one."""
     if known.attempts == 0:
-        return False
+        return known.state == "failed"  # its files cannot be read, whatever it was sent to
     return known.submission is None or known.submission >= sent.submission
 
 

@@ -4,22 +4,20 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cluster import advice, nodes, progress, standing
-from cluster.plain import PlainConsole, command, plain, to_copy
-from cluster.profile import Action
+from cluster.plain import PlainConsole, plain, to_copy
 from cluster.queue import Queue
 from cluster.standing import Look, Standing
-from jobs.failure import FailureClass
-from jobs.state import STATES
+from jobs.state import STATES, UNFINISHED
 from jobs.store import Store
 from jobs.sweep import Sweep
 
@@ -28,20 +26,27 @@ STYLES: Mapping[str, str] = {
     "diverged": "magenta",
     "running": "cyan",
     "pending": "dim",
+    "stopped": "yellow",
     "failed": "bold red",
     "lost": "bold yellow",
     "unknown": "yellow",
 }
 
-_SHORT = {"completed": "done", "running": "run", "pending": "wait", "unknown": "?"}
+_SHORT = {
+    "completed": "done",
+    "running": "run",
+    "pending": "wait",
+    "stopped": "stop",
+    "unknown": "?",
+}
 _WIDE = 120  # columns from which on there is room for more than the states
-_COMMAND = "probprec "
+_COMMANDS = "probprec ", "scontrol "
 _BAR, _FRAME = 20, 7  # columns of a bar; lines of the table that are no rows
 _MOST = 5  # of more of a kind, the first ones are shown
 
 
 def status(store: Store, *, watch: bool, as_json: bool) -> int:
-    """Print how the sweep stands; 1 while a run is failed, lost or has no record.
+    """Print how the sweep stands; 1 while a run has no record.
 
     With `watch`, look again until nothing waits or runs any more; Ctrl-C leaves the jobs alone.
     """
@@ -56,8 +61,14 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     else:
         console = PlainConsole()
         lines = screen(look, store, width=console.width, fit=console.is_terminal)
-        console.print(Group(*lines), soft_wrap=not console.is_terminal)
+        for line in lines:  # a command is one line, or it would be another one when copied
+            console.print(line, soft_wrap=_is_typed(line) or not console.is_terminal)
     return 0 if look.is_complete else 1
+
+
+def _is_typed(line: RenderableType) -> bool:
+    """Whether there is a command in it."""
+    return isinstance(line, Text) and any(name in line.plain for name in _COMMANDS)
 
 
 def time_to_go(look: Look, store: Store) -> progress.Eta:
@@ -82,18 +93,17 @@ def screen(
         height: lines that there are; default: any number.
         fit: cut what is wider than the terminal.
     """
-    counts = count(look.runs)
     most = _MOST if height is None else max(1, (height - 14) // 4)
     below = [plain(note, style="yellow") for note in look.notes]
     if any(one.is_live for one in look.runs):
         below.append(plain(str(time_to_go(look, store))))
     below += jobs_lines(look.queue, most)
     below += _waiting(look.runs, most)
-    below += troubles(look.runs, most, root=store.root, policy=_policy(store, counts))
-    below += _bad_nodes(look.runs, store.root)
-    below.append(_next(store, look, counts))
+    below += troubles(look.runs, most, partial(advice.of_class, store, look=look))
+    below += _bad_nodes(look, store)
+    below.append(to_copy(str(advice.of_sweep(store, look)), style="dim"))
     for line in below:
-        if fit and _COMMAND not in line.plain:  # who is to type something has to see all of it
+        if fit and not _is_typed(line):  # who is to type something has to see all of it
             line.no_wrap, line.overflow = True, "ellipsis"
     taken = sum(1 if line.no_wrap else -(-len(line) // width) for line in below)
     room = None if height is None else height - taken
@@ -201,14 +211,15 @@ def _waiting(found: Sequence[Standing], most: int = _MOST) -> list[Text]:
 def troubles(
     found: Sequence[Standing],
     most: int = _MOST,
-    *,
-    root: Path | None = None,
-    policy: Mapping[FailureClass, Action] | None = None,
+    advise: Callable[[str, Sequence[Standing]], str] | None = None,
 ) -> list[Text]:
-    """What failed or was lost, by class and error: how many, the first one's log, what to type."""
+    """What failed or was lost, by class and error: how many, and what to type, or the first's log.
+
+    Of what a person has stopped there is nothing to explain: how many, and why.
+    """
     groups: dict[tuple[str, str | None], list[Standing]] = {}
     for one in found:
-        if one.state.state in {"failed", "lost"}:
+        if one.state.state in UNFINISHED:
             key = (one.state.failure or one.state.state, one.state.message)
             groups.setdefault(key, []).append(one)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
@@ -218,12 +229,16 @@ def troubles(
         run = first.planned.run
         text = plain("")
         number = f"{len(members)} " if len(members) > 1 else ""
-        text.append(f"{number}{name}: ", style=STYLES[first.state.state])
+        is_stopped = first.state.state == "stopped"
+        what = "stopped" if is_stopped else name
+        text.append(f"{number}{what}: ", style=STYLES[first.state.state])
         where = f"{run.id} {first.planned.problem} {first.planned.optimizer} seed {run.seed}"
-        text.append(plain(message if root is not None else f"{where}: {message}"))
+        text.append(plain(message if advise is not None else f"{where}: {message}"))
         lines.append(text)
-        if root is not None:
-            lines.append(to_copy(f"  {advice.line(root, name, run.id, policy)}"))
+        if is_stopped:
+            continue
+        if advise is not None:
+            lines.append(to_copy(f"  {advise(name, members)}"))
         elif first.state.log is not None:
             lines.append(plain(f"  log: {first.state.log}", style="dim"))
     if len(ordered) > most:
@@ -232,31 +247,14 @@ def troubles(
     return lines
 
 
-def _bad_nodes(found: Sequence[Standing], root: Path) -> list[Text]:
-    bad = nodes.suspicious(found)[:2]
+def _bad_nodes(look: Look, store: Store) -> list[Text]:
+    bad = nodes.suspicious(look.runs)[:2]
     lines = []
     for node in bad:
         text = plain(f"{node.name} looks bad: ", style="bold yellow")
         lines.append(text.append(plain(node.evidence, "not bold")))
-    said = f"  {command('retry', root, '--exclude-bad-nodes')}"
-    return [*lines, *([plain(said)] if bad else [])]
-
-
-def _policy(store: Store, counts: Counter[str]) -> Mapping[FailureClass, Action] | None:
-    return advice.policy_of(store) if counts["failed"] or counts["lost"] else None
-
-
-def _next(store: Store, look: Look, counts: Counter[str]) -> Text:
-    if look.is_complete:
-        todo = f"{command('collect', store.root)}; {command('plot', store.root)}"
-    elif not look.is_over:
-        todo = command("status", store.root, "--watch")
-    elif counts["pending"]:
-        number = f"{counts['pending']} runs were never sent; "
-        return to_copy(f"{number}next: {advice.submit_command(store, look.sweep)}", style="dim")
-    else:
-        todo = command("retry", store.root)
-    return to_copy(f"next: {todo}", style="dim")
+    again = advice.around_bad_nodes(store, look) if bad else None
+    return lines if again is None else [*lines, to_copy(f"  {again}")]
 
 
 def to_json(look: Look, store: Store) -> dict[str, Any]:

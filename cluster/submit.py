@@ -6,6 +6,7 @@ waiting or running somewhere is never sent again.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -223,5 +224,6 @@ def sort_runs(
 
 def _set_aside(folder: RunFolder, message: str | None) -> None:
     """Keep a torn record under another name, so that the run can be run again."""
-    folder.set_record_aside()
-    folder.note("record set aside", message=message)
+    with suppress(FileNotFoundError):  # it is gone altogether
+        folder.set_record_aside()
+        folder.note("record set aside", message=message)

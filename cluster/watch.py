@@ -21,7 +21,7 @@ from cluster.progress import duration
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
 from jobs import state
-from jobs.state import Memory, State
+from jobs.state import UNFINISHED, Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
@@ -50,9 +50,9 @@ class Watch:
         is_old = found.attempts <= self.receipt.submitted.get(run_id, -1)
         if found.state in {"completed", "diverged"}:
             self._final[run_id] = found
-        elif found.state in {"failed", "lost"} and is_old:  # of an earlier submission
+        elif found.state in UNFINISHED and is_old:  # of an earlier submission
             return State(state="pending", evidence="submitted again", attempts=found.attempts)
-        elif found.state == "failed":
+        elif found.state in {"failed", "stopped"}:
             self._final[run_id] = found
         return found
 
@@ -172,7 +172,7 @@ def _until_over(watch: Watch, show: Callable[[list[Standing]], None]) -> list[St
 
 def _epochs_done(one: Standing) -> int:
     """Epochs that need no more work: all of them once the run has ended, however it ended."""
-    if one.state.state in {"completed", "diverged", "failed"}:
+    if one.state.state in {"completed", "diverged", "failed", "stopped"}:
         return one.planned.run.epochs
     return one.state.epoch or 0
 

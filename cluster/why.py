@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, escalate, nodes, progress, slurm, standing, status
+from cluster import advice, escalate, meaning, nodes, progress, slurm, standing, status
 from cluster.logs import last_lines, newest_log
 from cluster.nodes import Node
-from cluster.plain import PlainConsole, command, plain, to_copy
+from cluster.plain import PlainConsole, plain, to_copy
 from cluster.standing import Look, Standing
 from jobs import history, record
 from jobs.history import Past
 from jobs.resources import Resources, slurm_time
+from jobs.state import UNFINISHED
 from jobs.store import Store
 
 _LINES = 12  # of the log
@@ -68,9 +69,9 @@ class _PostMortem:
     @property
     def meaning(self) -> tuple[str, str] | None:
         """What its failure class means, and what to do about it."""
-        if self.state.state not in {"failed", "lost"}:
+        if self.state.state not in UNFINISHED:
             return None
-        return advice.MEANING.get(self.state.failure or "lost")
+        return meaning.MEANING.get(self.state.failure or "lost")
 
     @property
     def asked_bytes(self) -> int | None:
@@ -80,21 +81,8 @@ class _PostMortem:
 
     def commands(self) -> list[str]:
         """What to type next."""
-        root, run_id, one = self.store.root, self.folder.id, self.one
-        if self.state.state in {"completed", "diverged"}:
-            return [command("collect", root)]
-        if self.state.state in {"failed", "lost"}:
-            retry = advice.commands(self.store.root, self.state.failure, run_id)[-1]
-            avoid = " --exclude-bad-nodes" if self.node and self.node.is_suspicious else ""
-            return [f"{retry}{avoid}", command("logs", run_id)]
-        if self.state.state == "unknown":
-            return [command("status", root), "sinfo"]
-        if one.reason is not None and one.reason.is_hopeless:
-            job = one.element or "JOB"
-            return [f"scontrol show job {job}", command("cancel", root, run_id)]
-        if one.is_live:
-            return [command("logs", run_id, "-f"), command("cancel", root, run_id)]
-        return [advice.submit_command(self.store, self.look.sweep)]
+        is_bad = self.node is not None and self.node.is_suspicious
+        return advice.of_run(self.store, self.look, self.one, on_bad_node=is_bad)
 
     def to_json(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -178,7 +166,7 @@ def _headlines(found: _PostMortem) -> list[Text]:
     title = plain(f"{run.id}  {one.planned.problem} {one.planned.optimizer} seed {run.seed}")
     varied = ", ".join(f"{name}={value}" for name, value in one.planned.varied.items())
     headline = plain(state.state, style=status.STYLES[state.state])
-    if state.state in {"failed", "lost"}:
+    if state.state in UNFINISHED:
         name = f" ({state.failure})" if state.failure != state.state else ""
         headline.append(plain(f"{name}: {state.message}"))
     lines = [title.append(plain(f"  {varied}" if varied else "", "dim")), headline]

@@ -16,7 +16,7 @@ from cluster import slurm
 from cluster.queue import Sent
 from jobs.attempts import RunFolder
 from jobs.failure import FailureClass
-from jobs.state import Memory, State
+from jobs.state import Memory, State, ended
 from jobs.store import Store
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def refined(folder: RunFolder, known: State, word: str | None) -> State:
             evidence=evidence,
             by="status",
         )
-    return replace(known, state="failed", failure=failure, message=message, evidence=evidence)
+    return replace(known, state=ended(failure), failure=failure, message=message, evidence=evidence)
 
 
 def never_began(known: State, sent: Sent, word: str | None, *, is_late: bool = False) -> State:
@@ -86,7 +86,7 @@ def never_began(known: State, sent: Sent, word: str | None, *, is_late: bool = F
         evidence = f"{name} was in the queue no more while its array was; no attempt began"
         message = "cancelled before it began"
         return replace(
-            known, state="failed", failure="cancelled", message=message, evidence=evidence
+            known, state="stopped", failure="cancelled", message=message, evidence=evidence
         )
     evidence = f"Slurm says {word} of {name}, and no attempt began"
     if word == "COMPLETED" and not is_late:  # the launcher saw a record, or a newer attempt
@@ -99,7 +99,7 @@ def never_began(known: State, sent: Sent, word: str | None, *, is_late: bool = F
         failure = "setup"
     else:
         message += " before it began"
-    return replace(known, state="failed", failure=failure, message=message, evidence=evidence)
+    return replace(known, state=ended(failure), failure=failure, message=message, evidence=evidence)
 
 
 def logs_of(store: Store, sent: Sent) -> list[Path]:

@@ -13,18 +13,24 @@ from jobs.history import Past
 from jobs.record import Record
 from jobs.store import Store
 
-StateName = Literal["completed", "diverged", "running", "pending", "failed", "lost", "unknown"]
+StateName = Literal[
+    "completed", "diverged", "running", "pending", "stopped", "failed", "lost", "unknown"
+]
 
 STATES: tuple[StateName, ...] = (
     "completed",
     "diverged",
     "running",
     "pending",
+    "stopped",
     "failed",
     "lost",
     "unknown",
 )
 """`unknown` is never said from files alone: only where Slurm would have to be asked and cannot be."""
+
+UNFINISHED: frozenset[StateName] = frozenset({"stopped", "failed", "lost"})
+"""Those of a run that neither waits nor runs, although it was sent, and has no record."""
 
 _TAIL = 16_384  # bytes at the end of a file of lines: more than anybody needs of the newest ones
 
@@ -194,6 +200,11 @@ def _failures(pasts: Sequence[Past]) -> list[tuple[str, str | None]]:
     return [(past.node, past.failure) for past in pasts if past.node and past.failure]
 
 
+def ended(failure: str | None) -> StateName:
+    """The state of a run whose last attempt ended so: what a person stopped has not failed."""
+    return "stopped" if failure == "cancelled" else "failed"
+
+
 def _unreadable(failure: str, error: Exception, folder: RunFolder) -> State:
     try:
         attempts = folder.last_fence()
@@ -235,7 +246,11 @@ def _without_record(folder: RunFolder) -> State:
         message = f"{last.message}; it was killed before it could write its end"
         evidence = last.evidence or str(folder.journal_file)
         return State(
-            state="failed", failure=last.failure, message=message, evidence=evidence, **fields
+            state=ended(last.failure),
+            failure=last.failure,
+            message=message,
+            evidence=evidence,
+            **fields,
         )
     if not last.is_over:
         return State(
@@ -245,11 +260,21 @@ def _without_record(folder: RunFolder) -> State:
             message="its launcher vanished",
             **fields,
         )
+    return _ended(last, folder, fields)
+
+
+def _ended(last: Past, folder: RunFolder, fields: dict[str, Any]) -> State:
+    """The state of a run whose last attempt wrote its end, and that has no record."""
+    evidence = last.evidence or str(folder.journal_file)
+    if last.outcome is not None:
+        message = f"its record is gone: attempt {last.fence} published one"
+        fields |= {"failure": "bad_record", "message": message}
+        return State(state="failed", evidence=evidence, **fields)
     fields |= {"failure": last.failure, "message": last.message}
     if last.is_requeued:
-        evidence = f"attempt {fence} put {last.element} back into the queue"
+        evidence = f"attempt {last.fence} put {last.element} back into the queue"
         return State(state="pending", evidence=evidence, **fields)
-    return State(state="failed", evidence=last.evidence or str(folder.journal_file), **fields)
+    return State(state=ended(last.failure), evidence=evidence, **fields)
 
 
 def _not_begun(attempt: Attempt) -> State:

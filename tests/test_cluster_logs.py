@@ -93,13 +93,18 @@ def test_following_a_failure_ends_with_what_to_do(fake, capsys):
     captured = capsys.readouterr()
 
     assert "failed: oom: over the limit" in captured.err
-    assert f"probprec why {fake.runs[0].id}; probprec retry" in captured.err
+    assert (
+        f"next: probprec why {fake.runs[0].id} --of {fake.store.root}; probprec retry"
+        in captured.err
+    )
 
 
 def test_following_what_was_never_sent(tmp_path, monkeypatch, capsys):
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     assert follow(fake) == 1
-    assert "nothing to follow: not sent" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nothing to follow: not sent" in said
+    assert "next: probprec submit sweep.yaml" in said
 
 
 def test_ctrl_c_while_following(fake):

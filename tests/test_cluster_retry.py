@@ -144,7 +144,7 @@ def test_nothing_to_retry(tmp_path, monkeypatch, capsys):
     fake = FakeSlurm(tmp_path, monkeypatch)
     fake.queue(*[(f"100_{index}", "PENDING") for index in range(4)])
     assert retry(fake.store, **NOTHING, as_json=False) == 1
-    assert "nothing to retry; 4 runs wait or run" in capsys.readouterr().out
+    assert "nothing to retry: no run failed so; next: probprec status " in capsys.readouterr().out
     for index in range(4):
         fake.record(index)
     assert retry(fake.store, **NOTHING, as_json=False) == 0

@@ -37,7 +37,7 @@ def test_a_wrapper_that_greets(fake, text):
     for name in ("squeue", "sacct", "scontrol"):
         greet(fake, name, text)
 
-    assert states(fake) == ["pending", "pending", "pending", "failed"]
+    assert states(fake) == ["pending", "pending", "pending", "stopped"]
     assert slurm.accounting([100], time.time())[0]["State"] == "TIMEOUT"
     assert slurm.number_of(slurm.config(), "MaxArraySize", 7) == 1001
 

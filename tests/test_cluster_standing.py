@@ -71,7 +71,8 @@ def test_what_vanished_is_what_slurm_says(fake, word, failure, by):
     look = standing.look(fake.store)
     found = look.runs[0].state
 
-    assert (found.state, found.failure) == ("failed", failure)
+    assert found.state == ("stopped" if failure == "cancelled" else "failed")
+    assert found.failure == failure
     assert word in found.evidence
     assert look.slurm_calls == (1 if by == "squeue" else 2)
 
@@ -122,9 +123,9 @@ def test_completed_by_slurm_is_not_completed(fake):
 
 def test_cancelled_before_it_began_stays_cancelled(fake):
     fake.queue(*[(f"100_{index}", "CANCELLED") for index in range(4)])
-    assert {(one.state, one.failure) for one in states(fake)} == {("failed", "cancelled")}
+    assert {(one.state, one.failure) for one in states(fake)} == {("stopped", "cancelled")}
     fake.queue()
-    assert {(one.state, one.failure) for one in states(fake)} == {("failed", "cancelled")}
+    assert {(one.state, one.failure) for one in states(fake)} == {("stopped", "cancelled")}
     assert not any(fake.store.runs.iterdir())
 
 
@@ -137,7 +138,7 @@ def test_an_element_that_is_cancelled_while_it_waits_stays_cancelled(fake):
     fake.queue(*rest)
     found = states(fake)
 
-    assert (found[2].state, found[2].failure) == ("failed", "cancelled")
+    assert (found[2].state, found[2].failure) == ("stopped", "cancelled")
     assert "100_2 was in the queue no more while its array was" in found[2].evidence
     assert found[3].state == "lost"
     fake.queue()
@@ -398,7 +399,7 @@ def test_what_the_queue_shows_as_over_is_over_however_lately_it_was_sent(fake):
     fake.queue(("100_0", "CANCELLED"))
     found = standing.look(fake.store).runs[0]
 
-    assert (found.state.state, found.state.failure) == ("failed", "cancelled")
+    assert (found.state.state, found.state.failure) == ("stopped", "cancelled")
     assert not found.is_live
 
 

@@ -101,7 +101,7 @@ def test_labels_are_shown_as_they_are(tmp_path: Path, monkeypatch, capsys):
         assert any(line.startswith(f"{label} ") for line in lines), label
         assert any(f"digits_mlp {label} seed 42: KeyError: '[/x]'" in line for line in lines)
     assert lines[0].startswith("[my] sweep: 21 runs")
-    assert f"next: probprec status '{store.root}' says why" in lines[-1]
+    assert lines[-1] == f"next: probprec status '{store.root}'"
 
 
 def test_failures_are_named_although_many_runs_wait(tmp_path, monkeypatch, capsys):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cluster.advice import MEANING
+from cluster.meaning import MEANING
 from cluster.profile import POLICY
 from cluster.why import why
 from jobs.errors import InputError
@@ -97,7 +97,7 @@ def test_a_running_run(fake, capsys, monkeypatch):
 
     assert "alive" in text
     assert "01:00:00 asked for each attempt; the epochs that are left take about 60 min" in text
-    assert f"probprec logs {fake.runs[0].id} -f" in text
+    assert f"probprec logs {fake.runs[0].id} --of {fake.store.root} -f" in text
     attempt.release()
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.collect import collect
+from cluster.status import status
 from jobs.record import EPOCH_METRICS
 from jobs.results import columns, ledger, tables
 from jobs.results.cells import best
@@ -414,6 +415,9 @@ def test_what_is_missing_is_sent_by_the_command_that_is_shown(tmp_path, capsys):
     store = make_sweep(tmp_path / "part", epochs=2, is_recorded=lambda one: one.run.seed != 42)
     collect(store, strict=False, as_json=False)
     last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"next: probprec status {store.root}"
 
-    assert last.startswith(f"next: probprec status {store.root} says why, probprec submit ")
-    assert last.endswith(f" --root {tmp_path} goes on")
+    status(store, watch=False, as_json=False)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert " runs were never sent; next: probprec submit " in last
+    assert last.endswith(f" --root {tmp_path}")

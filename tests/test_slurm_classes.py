@@ -105,9 +105,9 @@ FAULTS = [
     Fault(name="preempted, requeued", sweep="again", optimizer="Crawls", expected="preempted", state="pending", do="preempt"),
     Fault(name="node dies, not requeued", sweep="dead", optimizer="Crawls", expected="node_fail", do="kill_node_for_good"),
     Fault(name="node dies, requeued", sweep="reborn", optimizer="Crawls", expected="node_fail", state="running", do="kill_node"),
-    Fault(name="scancel while it runs", sweep="plain", optimizer="Sleeps", expected="cancelled", do="scancel"),
-    Fault(name="scancel JOB while it waits", sweep="never", optimizer="Crawls", expected="cancelled"),
-    Fault(name="scancel JOB_0 while it waits", sweep="neither", optimizer="Crawls", expected="cancelled"),
+    Fault(name="scancel while it runs", sweep="plain", optimizer="Sleeps", expected="cancelled", state="stopped", do="scancel"),
+    Fault(name="scancel JOB while it waits", sweep="never", optimizer="Crawls", expected="cancelled", state="stopped"),
+    Fault(name="scancel JOB_0 while it waits", sweep="neither", optimizer="Crawls", expected="cancelled", state="stopped"),
     Fault(name="training killed -9", sweep="plain", optimizer="Crawls", expected="killed", do="kill_payload"),
     Fault(name="launcher killed -9", sweep="plain", optimizer="Hangs", expected="killed", do="kill_launcher"),
     Fault(name="writes to a full disk", sweep="fills", optimizer="FillsDisk", expected="disk_full"),
@@ -336,7 +336,7 @@ class Matrix:
         states = {row["state"] for row in self.site.jobs(sweep).values()}
         return all(
             bool(states) and states <= OVER
-            if fault.state == "failed"
+            if fault.state in {"failed", "stopped"}
             else (fault.state != "pending" or "PENDING" in states)
             and bool(ends(self.store(sweep), self.run_id(fault)))
             for fault in faults

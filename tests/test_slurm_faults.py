@@ -268,7 +268,7 @@ def launcher_killed_while_stopping(arena: Arena) -> None:
     case.wait_over()
     for run in run_ids(case.store):
         found = state.of(case.store.run(run))
-        assert (found.state, found.failure) == ("failed", "cancelled")
+        assert (found.state, found.failure) == ("stopped", "cancelled")
     assert case.finish() == 3
     assert_resumed(case, attempts=2, resumes=1)
 

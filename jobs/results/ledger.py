@@ -21,7 +21,7 @@ from jobs.sweep import PlannedRun, Run, Sweep
 
 _BAD = {"bad_record": "has a record that is not counted", "bad_files": "cannot be read"}
 
-MISSING = ("pending", "running", "lost")
+MISSING = ("pending", "running", "stopped", "lost")
 """The states that are neither an outcome nor a failure."""
 
 

@@ -15,6 +15,7 @@ from jobs.results import columns
 from jobs.results.cells import Cell, describe
 from jobs.results.ledger import Collection
 from jobs.results.reading import Result, Unsettled
+from jobs.state import UNFINISHED
 from jobs.sweep import Target
 
 
@@ -100,7 +101,7 @@ def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, An
     if isinstance(outcome, Unsettled):
         state = outcome.state
         row["outcome"] = "failed" if outcome.is_failed else "missing"
-        if state.state in {"failed", "lost"}:
+        if state.state in UNFINISHED:
             row |= {"failure_class": state.failure, "failure_message": state.message}
         return row
     row |= {

@@ -1,0 +1,334 @@
+"""Every command that is advised is typed as it stands: it is accepted, and does what was said."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster import cli, standing, watch
+from jobs.state import UNFINISHED
+from jobs.store import Store
+from tests.fake_slurm import FakeSlurm, make_record
+from tests.helpers import make_run
+
+COUNT = 4
+SPEC = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..COUNT\nepochs: 10\n"
+ADVISED = re.compile(r"probprec (?:submit|retry|redo|status|why|logs|cancel|collect|plot)[^;\n]*")
+
+
+class World:
+    """A sweep that was really submitted, with a Slurm that says what a state needs."""
+
+    def __init__(self, folder: Path, monkeypatch, capsys):
+        self.folder, self.capsys = folder, capsys
+        self.count, self.submitted = COUNT, ("submit", "some.yaml", "--on", "./mine.yaml")
+        self.fake = FakeSlurm(folder / "fake", monkeypatch, sent=False)
+        self.place = "engine: slurm\nresources: {time: 1h, mem: 2G}\n"
+        self.live = []
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(watch, "until_over", lambda store, *_args, **_how: standing.look(store))
+
+    def submit(self, *words: str) -> None:
+        """With the real command; long ago, as far as Slurm's queue is concerned."""
+        (self.folder / "mine.yaml").write_text(self.place)
+        (self.folder / "some.yaml").write_text(SPEC.replace("COUNT", str(self.count)))
+        self.fake.queue()
+        assert cli.main([*self.submitted, *words]) == 0
+        (root,) = (self.folder / "sweeps").iterdir()
+        self.store = self.fake.store = Store(Path("sweeps", root.name))
+        self.fake.runs = [planned.run for planned in self.store.sweep().runs]
+        for receipt in self.store.root.glob("submissions/0001/*.receipt.json"):
+            os.utime(receipt, (time.time() - 3600,) * 2)
+        self.fake.command("sbatch", "echo 901")
+        self.capsys.readouterr()
+
+    def record(self, *indices: int) -> None:
+        for index in indices:
+            self.fake.record(index, node="node1")
+
+    def fail(self, failure: str, *indices: int, **where: str) -> None:
+        for index in indices:
+            self.fake.fail(index, f"900_{index}", failure, **where)
+
+    def states(self) -> dict[str, str]:
+        look = standing.look(self.store)
+        return {one.planned.run.id: one.state.state for one in look.runs}
+
+    def said(self, *words: object) -> tuple[int, str]:
+        """The exit code of a command, and all that it prints."""
+        code = cli.main([*map(str, words)])
+        return code, "".join(self.capsys.readouterr())
+
+    def advised(self) -> list[str]:
+        """All that any command which only looks proposes to type."""
+        root = self.store.root
+        looks = [("status", root), ("collect", root)]
+        looks += [
+            (name, run.id, "--of", root) for run in self.fake.runs for name in ("why", "logs")
+        ]
+        found: dict[str, None] = {}
+        for words in looks:
+            code, text = self.said(*words)
+            assert code in {0, 1}, text
+            found |= dict.fromkeys(match.strip() for match in ADVISED.findall(text))
+        return list(found)
+
+    def follow(self, advised: str) -> str:
+        """Type it; what is said of it has to come true. All is as before afterwards."""
+        before, root = self.folder / "before", self.store.root
+        shutil.copytree(self.folder / "sweeps", before)
+        try:
+            return self._follow(advised)
+        finally:
+            if not self.live:
+                shutil.rmtree(root.parent)
+                shutil.copytree(before, root.parent)
+            shutil.rmtree(before)
+
+    def _follow(self, advised: str) -> str:
+        states, words = self.states(), shlex.split(advised)[1:]
+        number = len(self.store.submissions())
+        if words[-1] == "-f":  # it does not end as long as the run lives
+            words.pop()
+        code, text = self.said(*words)
+        assert code in ({0} if words[0] in {"submit", "retry", "plot"} else {0, 1}), (advised, text)
+        if words[0] in {"submit", "retry"}:
+            sent = self.sent(number)
+            wanted = {"pending", *UNFINISHED} if words[0] == "submit" else UNFINISHED
+            assert sent, (advised, text)
+            assert {states[run_id] for run_id in sent} <= wanted
+            left = {run_id for run_id in states if states[run_id] == "pending"}
+            assert words[0] == "retry" or left <= sent
+        elif words[0] in {"why", "logs"}:
+            assert words[1] in text
+        elif words[0] == "cancel":
+            assert code == 0, text
+            assert self.fake.calls("scancel"), text
+        elif words[0] == "collect":
+            assert (self.store.collected / "summary.csv").exists()
+        elif words[0] == "plot":
+            assert list(self.store.figures.glob("*.pdf"))
+        return text
+
+    def sent(self, number: int) -> set[str]:
+        """The runs of the one submission after that many."""
+        submissions = self.store.submissions()[number:]
+        assert len(submissions) <= 1
+        return {
+            entry["id"]
+            for one in submissions
+            for group in one.content()["groups"]
+            for task in group["tasks"]
+            for entry in task
+        }
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, capsys):
+    world = World(tmp_path, monkeypatch, capsys)
+    yield world
+    for attempt in world.live:
+        attempt.release()
+
+
+def completed(world: World) -> None:
+    world.submit()
+    world.record(0, 1, 2, 3)
+
+
+def extra(world: World) -> None:
+    completed(world)
+    run = make_run(seed=99, epochs=10)
+    folder = world.store.run(run.id)
+    folder.create(run)
+    folder.record_file.write_text(json.dumps(make_record(run, "node1")))
+
+
+def failed(world: World) -> None:
+    world.submit()
+    world.record(0, 1)
+    world.fail("oom", 2)
+    world.fail("timeout", 3)
+
+
+def unmended(world: World) -> None:
+    world.submit()
+    world.record(0, 1)
+    world.fail("exception", 2)
+    world.fail("import_error", 3)
+
+
+def stuck(world: World) -> None:
+    world.submit()
+    world.record(0, 1, 2)
+    world.fail("no_progress", 3)
+
+
+def nameless(world: World) -> None:
+    """Somebody's own `error.json` may name a class that is none."""
+    world.submit()
+    world.record(0, 1, 2)
+    world.fail("my own", 3)
+
+
+def stopped(world: World) -> None:
+    world.submit()
+    world.record(0, 1)
+    world.fail("cancelled", 2, 3)
+
+
+def stopped_early(world: World) -> None:
+    world.submit("--only", "seed=1..2")
+    world.fail("cancelled", 0, 1)
+
+
+def lost(world: World) -> None:
+    world.submit()
+    world.record(0, 1, 2)
+    world.fake.claim(3, "900_3").release()
+
+
+def deleted(world: World) -> None:
+    world.submit()
+    world.record(0, 1, 2)
+    attempt = world.fake.claim(3, "900_3")
+    attempt.publish(make_record(world.fake.runs[3], "node1"))
+    attempt.folder.note("ended", fence=1, failure=None, outcome="completed")
+    attempt.release()
+    attempt.folder.record_file.unlink()
+
+
+def damaged(world: World) -> None:
+    world.submit()
+    world.record(0, 1, 2, 3)
+    world.store.run(world.fake.runs[3].id).record_file.write_text("{")
+
+
+def folder_in_its_place(world: World) -> None:
+    world.submit()
+    world.record(0, 1, 2)
+    world.store.run(world.fake.runs[3].id).record_file.mkdir(parents=True)
+
+
+def never_sent(world: World) -> None:
+    world.submit("--only", "seed=1")
+    world.record(0)
+
+
+def overridden(world: World) -> None:
+    world.submit("--set", "optimizers.SGD={lr: 0.5, momentum: 0.9}", "--only", "seed=1")
+    world.record(0)
+
+
+def queued(world: World) -> None:
+    world.submit()
+    world.record(0, 1)
+    world.fake.queue(
+        ("900_2", "PENDING", "Priority"), ("900_3", "PENDING", "launch failed requeued held")
+    )
+
+
+def bad_node(world: World) -> None:
+    world.count = 12
+    world.submit()
+    world.record(*range(3, 12))
+    world.fail("gpu_missing", 0, 1, 2, node="node7")
+
+
+def bad_node_unmended(world: World) -> None:
+    world.count = 12
+    world.submit()
+    world.record(*range(3, 12))
+    world.fail("image", 0, 1, 2, node="node7")
+
+
+def packed(world: World) -> None:
+    """Of two array tasks with two runs each one still runs, with a run that has failed."""
+    world.place = "engine: slurm\nresources: {time: 1h, runs_per_task: 2}\n"
+    world.submit()
+    world.record(2, 3)
+    world.fake.fail(0, "900_0", "oom")
+    world.live.append(world.fake.claim(1, "900_0"))
+    world.fake.queue(("900_0", "RUNNING", "None", "node1"))
+
+
+def unreachable(world: World) -> None:
+    world.submit()
+    world.record(0, 1, 2)
+    world.fake.down()
+
+
+NEXT: dict[Callable[[World], None], str] = {
+    completed: "next: probprec collect {root}; probprec plot {root}",
+    extra: "next: probprec collect {root}; probprec plot {root}",
+    failed: "next: probprec retry {root}",
+    unmended: "what failed fails again until it is mended; next: probprec why ",
+    stuck: "what failed fails again until it is mended; next: probprec why ",
+    nameless: "next: probprec retry {root}",
+    stopped: "2 runs were stopped; next: probprec retry {root}",
+    stopped_early: "2 runs were stopped, 2 runs were never sent; next: probprec submit some.yaml",
+    lost: "next: probprec retry {root}",
+    deleted: "next: probprec retry {root}",
+    damaged: "next: probprec retry {root}",
+    folder_in_its_place: "what failed fails again until it is mended; next: probprec why ",
+    never_sent: "3 runs were never sent; next: probprec submit some.yaml ",
+    overridden: "3 runs were never sent; next: probprec submit some.yaml ",
+    queued: "next: probprec status {root} --watch",
+    bad_node: "next: probprec retry {root}",
+    bad_node_unmended: "what failed fails again until it is mended; next: probprec why ",
+    packed: "next: probprec status {root} --watch",
+    unreachable: "next: probprec status {root} --watch",
+}
+
+
+@pytest.mark.parametrize("make", NEXT, ids=lambda make: make.__name__)
+def test_every_advice_does_what_it_says(world, make):
+    make(world)
+    _, shown = world.said("status", world.store.root)
+    assert NEXT[make].format(root=world.store.root) in shown
+
+    advised = world.advised()
+    assert advised
+    for one in advised:
+        world.follow(one)
+
+
+def test_what_was_stopped_has_not_failed(world):
+    stopped(world)
+    _, shown = world.said("status", world.store.root)
+    counts = json.loads(world.said("status", world.store.root, "--json")[1])["states"]
+
+    assert counts == {"completed": 2, "stopped": 2}
+    assert "2 stopped: it failed\n" in shown  # as the attempt said
+    assert shown.count("probprec ") == 1
+
+
+def test_around_bad_nodes_only_where_there_is_something_to_send(world):
+    bad_node_unmended(world)
+    shown = world.said("status", world.store.root)[1]
+    assert "node7 looks bad" in shown
+    assert "--exclude-bad-nodes" not in shown
+
+
+def test_a_record_that_was_deleted_is_made_again(world):
+    deleted(world)
+    shown = world.said("status", world.store.root)[1]
+    assert "bad_record: its record is gone: attempt 1 published one" in shown
+    assert f"probprec retry {world.store.root} --class bad_record" in world.advised()
+
+
+@pytest.mark.parametrize("make", [unmended, stuck, completed, never_sent, queued])
+def test_a_retry_that_sends_nothing_says_what_would(world, make):
+    make(world)
+    _, text = world.said("retry", world.store.root)
+    assert not world.sent(1)
+    advised = [match.strip() for match in ADVISED.findall(text)]
+    assert advised
+    for one in advised:
+        world.follow(one)
