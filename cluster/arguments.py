@@ -13,6 +13,7 @@ exit codes: 0 done; 1 something is missing or failed; 2 the input is wrong; 130 
 of one command: probprec COMMAND --help
 
 a first sweep, on this machine:
+  probprec init                                         a spec and an optimizer of your own
   probprec check configs/experiments/quickstart.yaml    what would run
   probprec run configs/experiments/quickstart.yaml      run it here
   probprec collect quickstart                           records to tables
@@ -50,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_spec_commands(add: AddParser) -> None:
+    init = add("init", help="write a first spec and an optimizer of your own")
+    init.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), help="where (default: this folder)"
+    )
+    init.add_argument(
+        "--slurm", action="store_true", help="also a profile of the cluster that this is"
+    )
     check = add("check", help="validate a spec and show what it asks for")
     _add_spec(check)
     add_json(check)

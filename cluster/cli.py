@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(options: argparse.Namespace) -> int:
     command = options.command
-    if command in {"check", "explain", "schema", "verify-resume"}:
+    if command in {"init", "check", "explain", "schema", "verify-resume"}:
         return _on_spec(command, options)
     if command in {"run", "submit"}:
         return _start(command, options)
@@ -70,6 +70,10 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _on_spec(command: str, options: argparse.Namespace) -> int:
+    if command == "init":
+        from cluster.init import init
+
+        return init(options.folder, slurm=options.slurm)
     if command == "verify-resume":
         from cluster.verify import verify
 

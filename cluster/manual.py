@@ -4,6 +4,10 @@ import argparse
 from collections.abc import Mapping
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": (
+        "Write a commented spec and an optimizer to change, which can be run at once.",
+        "probprec init my-study",
+    ),
     "check": (
         "Read a spec, name every mistake in it with its line, and show the runs that it asks for.",
         "probprec check configs/experiments/quickstart.yaml",

@@ -78,6 +78,7 @@ class Place:
         images, datasets = ["--images", at / "images"], ["--datasets", at / "datasets"]
         lab = ["lab", "--folder", at / "lab"]
         typed = {
+            ("init",): [["init", at / "new"]],
             ("check",): [["check", at / "other.yaml"]],
             ("explain",): [["explain", at / "other.yaml", ""]],
             ("schema",): [["schema"]],

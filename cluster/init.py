@@ -1,0 +1,107 @@
+"""The command `init`: a first spec and an optimizer of one's own, ready to be run."""
+
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from cluster.plain import command
+from cluster.profile import Profile
+from jobs import files
+from jobs.errors import InputError
+from jobs.spec.plan import NAME
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_SPEC, _OPTIMIZER, _PROFILE = "experiment.yaml", "my_optimizer.py", "cluster.yaml"
+
+
+def init(folder: Path, *, slurm: bool) -> int:
+    """Write the files into `folder`, which is made; none if one of them is there already.
+
+    Args:
+        folder: where.
+        slurm: also a profile, proposed from what the cluster says of itself.
+
+    Raises:
+        InputError: a file is there, or Slurm does not answer.
+        OSError: it cannot be written there.
+    """
+    texts = _texts(folder)
+    if slurm:
+        texts[folder / _PROFILE] = _profile(folder / _PROFILE)
+    there = [str(path) for path in texts if path.exists() or path.is_symlink()]
+    if there:
+        raise InputError(
+            f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and left as"
+            " it is; name another folder: probprec init FOLDER"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_all(texts)
+    sys.stdout.write("".join(f"{line}\n" for line in _told(folder, texts, slurm=slurm)))
+    return 0
+
+
+def _texts(folder: Path) -> dict[Path, str]:
+    """The files that are always written, and what is in them."""
+    spec = folder / _SPEC
+    said = {
+        "check": f"{command('check', spec)}     # what it asks for",
+        "run": f"{command('run', spec)}     # run it on this machine",
+        "name": _name(folder),
+    }
+    text = (_TEMPLATES / _SPEC).read_text()
+    for key, value in said.items():
+        text = text.replace(f"{{{key}}}", re.sub(r"\s", " ", value) if key != "name" else value)
+    optimizer = (_TEMPLATES / f"{_OPTIMIZER}.txt").read_text()
+    return {spec: text, folder / _OPTIMIZER: optimizer}
+
+
+def _name(folder: Path) -> str:
+    """What the sweep is called: as its folder, if a sweep can be."""
+    name = folder.resolve().name
+    return name if NAME.fullmatch(name) and not _is_other(name) else "experiment"
+
+
+def _is_other(name: str) -> bool:
+    """Whether YAML would take it for something else than text."""
+    return not any(character.isalpha() for character in name) or name.lower() in {"true", "false"}
+
+
+def _profile(file: Path) -> str:
+    from cluster import connect
+    from cluster.doctor import controller, proposal
+
+    connect.use("")
+    offer = controller.ask()
+    if offer.error:
+        raise InputError(f"--slurm: {offer.error}; run it on the login node of your cluster")
+    return proposal.proposal(file, Profile(name="", engine="slurm"), offer, None)
+
+
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """All of them, or none."""
+    written: list[Path] = []
+    try:
+        for path, text in texts.items():
+            files.publish(path, text.encode())
+            written.append(path)
+    except OSError:
+        for path in written:
+            with suppress(OSError):
+                path.unlink()
+        raise
+
+
+def _told(folder: Path, texts: Mapping[Path, str], *, slurm: bool) -> list[str]:
+    spec, name = folder / _SPEC, _name(folder)
+    steps = [command("check", spec), command("run", spec)]
+    if slurm:
+        profile = folder / _PROFILE
+        steps = [
+            command("doctor", "--on", profile, "--node"),
+            command("submit", spec, "--on", profile, "--dry-run"),
+            command("run", spec, "--on", profile),
+        ]
+    steps += [command("collect", name), command("plot", name)]
+    return [*(f"written: {path}" for path in texts), "next:", *(f"  {step}" for step in steps)]

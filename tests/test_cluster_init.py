@@ -1,0 +1,86 @@
+"""`init`: what it writes can be run at once, and nothing that is there is touched."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cluster import cli, init
+from jobs import files
+from jobs.spec import load
+from tests.fake_slurm import FakeSlurm
+from tests.helpers import probprec
+
+
+def test_what_is_written_can_be_run(tmp_path):
+    """The commands that are printed, as they are printed; one seed and one epoch of it."""
+    told = probprec("init", "my study", cwd=tmp_path).stdout.splitlines()
+    steps = [shlex.split(line)[1:] for line in told[told.index("next:") + 1 :]]
+    assert [step[0] for step in steps] == ["check", "run", "collect", "plot"]
+    check, run, collect, plot = steps
+    assert "mistake" not in probprec(*check, cwd=tmp_path).stdout
+    less = ("--set", "seeds=42", "--set", "epochs=1", "--name", collect[1])
+    probprec(*run, *less, cwd=tmp_path)
+    assert "mine" in probprec(*collect, cwd=tmp_path).stdout
+    probprec(*plot, cwd=tmp_path)
+    commented = (tmp_path / "my study" / "experiment.yaml").read_text()
+    assert "# probprec check 'my study/experiment.yaml'" in commented
+
+
+def test_the_optimizer_is_the_one_beside_the_spec(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert init.init(Path(), slurm=False) == 0
+    classes = {
+        planned.optimizer: planned.run.optimizer for planned in load(Path("experiment.yaml")).runs
+    }
+    assert classes["mine"] == "my_optimizer.MyOptimizer"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("lr-study", "lr-study"), ("2024", "experiment"), ("no", "no"), ("TRUE", "experiment")],
+)
+def test_the_sweep_is_called_as_the_folder(tmp_path, folder, name):
+    init.init(tmp_path / folder, slurm=False)
+    assert load(tmp_path / folder / "experiment.yaml").name == name
+
+
+@pytest.mark.parametrize("there", ["experiment.yaml", "my_optimizer.py"])
+def test_nothing_is_overwritten(tmp_path, capsys, there):
+    (tmp_path / there).write_text("mine")
+    assert cli.main(["init", str(tmp_path)]) == 2
+    assert f"{tmp_path / there} is there already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [there]
+    assert (tmp_path / there).read_text() == "mine"
+
+
+def test_all_of_it_or_nothing(tmp_path, monkeypatch, capsys):
+    publish = files.publish
+
+    def full(path, content):
+        if path.suffix == ".py":
+            raise OSError(28, "No space left on device", str(path))
+        publish(path, content)
+
+    monkeypatch.setattr(files, "publish", full)
+    assert cli.main(["init", str(tmp_path)]) == 1
+    assert "my_optimizer.py" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_of_the_cluster(tmp_path, monkeypatch, capsys):
+    slurm = FakeSlurm(tmp_path / "fake", monkeypatch, 1, sent=False)
+    slurm.command("scontrol", "echo 'ClusterName = tiny'; echo 'SLURM_VERSION = 23.11.4'")
+    slurm.command("sinfo", "echo 'day*|up|1-00:00:00|1:00:00|2|1/1|16|64000|gpu:a100:4|(null)'")
+    assert cli.main(["init", str(tmp_path / "new"), "--slurm"]) == 0
+    told = capsys.readouterr().out
+    profile = tmp_path / "new" / "cluster.yaml"
+    assert f"probprec doctor --on {profile} --node" in told
+    assert "partition: day" in profile.read_text()
+
+
+def test_without_slurm_there_is_no_profile(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["init", str(tmp_path / "new"), "--slurm"]) == 2
+    assert "login node" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
