@@ -13,14 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
+from cluster import advice, slurm, standing
 from cluster import queue as queues
-from cluster import slurm, standing
 from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.queue import Queue
 from cluster.slurm import Element
-from jobs import history, signals
-from jobs.attempts import RunFolder
-from jobs.history import Past
+from jobs import history, signals, workers
 from jobs.state import Memory
 from jobs.store import Store
 
@@ -32,6 +30,7 @@ class _Work:
     runs: set[str] = field(default_factory=set)
     jobs: list[str] = field(default_factory=list)  # as scancel takes them
     workers: dict[int, list[str]] = field(default_factory=dict)  # pid -> its runs, on this machine
+    unbegun: int = 0  # runs that nobody named, and that no worker begins any more
     left: dict[str, str] = field(default_factory=dict)  # run -> why it goes on
     idle: list[str] = field(default_factory=list)  # runs that neither wait nor run
     notes: list[str] = field(default_factory=list)
@@ -71,6 +70,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
             work.notes.append(f"Slurm cannot be asked, nothing of it is cancelled: {found.unknown}")
         elements = _elements(found, wanted, work, everything=not named)
         _local(store, wanted, work)
+        _waiting_here(store, wanted, work, everything=not named)
         if elements:
             work.jobs = _names(found, elements)
             slurm.cancel(work.jobs)
@@ -78,7 +78,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     for pid in work.workers:
         signals.signal_one(pid, signal.SIGTERM)
     work.idle = sorted(named - work.runs - work.left.keys())
-    _show(PlainConsole(stderr=as_json, soft_wrap=as_json), store, work, everything=not named)
+    _show(PlainConsole(stderr=as_json, soft_wrap=True), store, work, everything=not named)
     if as_json:
         content = work.to_json() | {"slurm_calls": slurm.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
@@ -149,19 +149,40 @@ def _local(store: Store, wanted: set[str], work: _Work) -> None:
             continue
         if past.host != socket.gethostname():
             work.left[folder.id] = f"runs on {past.host}: log in there and type the same"
-        elif past.pid is not None and _holds_lock(folder, past):
+        elif past.pid is not None and _holds_lock(
+            past.pid, folder.attempt(past.fence).path / "lock"
+        ):
             work.workers.setdefault(past.pid, []).append(folder.id)
             work.runs.add(folder.id)
         else:
             work.left[folder.id] = f"process {past.pid}, its launcher, does not hold its lock"
 
 
-def _holds_lock(folder: RunFolder, past: Past) -> bool:
-    """Whether that process has the attempt's lock open: a pid may belong to another one by now."""
-    lock = folder.attempt(past.fence).path / "lock"
+def _waiting_here(store: Store, wanted: set[str], work: _Work, *, everything: bool) -> None:
+    """The runs that workers on this machine have yet to begin; one worker cannot skip a run."""
+    for crew in workers.crews(store):
+        for one in crew.workers:
+            is_ours = one.host == socket.gethostname() and _holds_lock(one.pid, one.lock)
+            if everything and is_ours:
+                work.workers.setdefault(one.pid, [])
+        going_on = [one for one in crew.workers if one.pid not in work.workers]
+        waiting = set(crew.runs) if everything else wanted.intersection(crew.runs)
+        if not going_on:
+            work.runs |= waiting
+            work.unbegun += len(crew.runs) - len(waiting)
+            continue
+        names = ", ".join(one.name for one in going_on)
+        for run_id in sorted(waiting):
+            work.left[run_id] = (
+                f"waits for a local worker ({names}): only all of its runs are stopped"
+            )
+
+
+def _holds_lock(pid: int, lock: Path) -> bool:
+    """Whether that process has the lock open: a pid may belong to another one by now."""
     try:
         wanted = lock.stat()
-        descriptors = list(Path(f"/proc/{past.pid}/fd").iterdir())
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
     return any(_is_same(descriptor, wanted) for descriptor in descriptors)
@@ -182,17 +203,22 @@ def _show(console: Console, store: Store, work: _Work, *, everything: bool) -> N
     if work.jobs:
         console.print(plain(f"cancelled {_shortened(work.jobs)}: {len(work.runs)} runs"))
     for pid, runs in work.workers.items():
-        text = f"told worker {pid} to stop ({_shortened(runs)}); it writes a checkpoint and ends"
-        console.print(plain(text))
-    if work.workers and not everything:
-        console.print(plain("its other runs wait: the same `probprec submit` goes on with them"))
+        under_way = f" ({_shortened(runs)}); it writes a checkpoint and ends" if runs else ""
+        console.print(plain(f"told worker {pid} to stop{under_way}"))
+    waiting = len(work.runs) - sum(map(len, work.workers.values())) if work.workers else 0
+    if waiting and not work.jobs:
+        console.print(plain(f"{waiting} runs that waited for a local worker are not begun"))
+    if work.unbegun:
+        again = advice.submit_command(store, store.sweep())
+        console.print(to_copy(f"{work.unbegun} other runs are not begun either; to go on: {again}"))
     if work.idle:
         console.print(plain(f"neither wait nor run: {_shortened(work.idle)}"))
     if not work.runs and not work.left and not work.notes:
         console.print(plain("nothing to cancel"))
     else:
-        todo = to_copy(f"next: {command('status', store.root)}", style="dim")
-        console.print(todo, soft_wrap=True)
+        if work.left and not everything:
+            console.print(to_copy(f"all of them: {command('cancel', store.root)}"))
+        console.print(to_copy(f"next: {command('status', store.root)}", style="dim"))
 
 
 def _shortened(names: Sequence[str] | Iterable[str], most: int = 8) -> str:

@@ -113,17 +113,11 @@ def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[Stan
     if all(planned.run.id in kept for planned in before.runs):
         return []
     found = standing.of_runs(store, before, queue)
-    waiting = standing.waiting_here(store, found)
     return [
         one
         for one in found
         if (run_id := one.planned.run.id) not in kept
-        and (
-            one.state.state in {*_RECORDED, "unknown"}
-            or one.is_live
-            or queue.is_live(run_id)
-            or run_id in waiting
-        )
+        and (one.state.state in {*_RECORDED, "unknown"} or one.is_live or queue.is_live(run_id))
     ]
 
 

@@ -20,7 +20,6 @@ from cluster.profile import Profile
 from cluster.queue import Queue
 from cluster.retry import sent_lines
 from cluster.select import selection
-from cluster.standing import Standing
 from cluster.submit import Receipt
 from jobs.attempts import ClaimedError
 from jobs.errors import InputError
@@ -74,18 +73,13 @@ def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[Pl
     if unknown:
         message = f"{known.unknown}; whether {len(unknown)} runs still wait or run cannot be known"
         raise slurm.UnreachableError(("squeue",), f"{message} now; nothing was set aside")
-    waiting = standing.waiting_here(store, found)
-    live = [one for one in chosen if _is_live(one, known) or one.planned.run.id in waiting]
+    live = [one for one in chosen if one.is_live or known.is_live(one.planned.run.id)]
     if live:
         lines = definition.summary([one.planned for one in live])
         head = f"{len(live)} of these runs wait or run; nothing was set aside:"
         todo = f"stop them first: {command('cancel', store.root)}; or choose others with --only"
         raise InputError("\n".join([head, *lines, todo]))
     return [one.planned for one in chosen]
-
-
-def _is_live(one: Standing, known: Queue) -> bool:
-    return one.is_live or known.is_live(one.planned.run.id)
 
 
 def _has_left(store: Store, planned: PlannedRun) -> bool:
@@ -120,9 +114,11 @@ def _send(sweep: Sweep, store: Store, place: Profile, again: Sequence[PlannedRun
         asked = last.get(planned.run.id) if place.engine == "slurm" else None
         return escalate.kept(planned, place, asked)
 
-    return submit.submit(
+    receipt = submit.submit(
         sweep, store, place, chosen=lambda planned: planned.run.id in ids, more=more
     )
+    receipt.wait_until_at_work()
+    return receipt
 
 
 def _show(

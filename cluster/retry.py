@@ -216,13 +216,15 @@ def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) ->
             place.resources.merged(one.one.planned.resources).merged(one.more) for one in planned
         )
     sealing.require_as_before(look.sweep, place, runs, store)
-    return submit.submit(
+    receipt = submit.submit(
         look.sweep,
         store,
         place,
         chosen=lambda run: run.run.id in more,
         more=lambda run: more[run.run.id],
     )
+    receipt.wait_until_at_work()
+    return receipt
 
 
 def _show(

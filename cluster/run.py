@@ -77,7 +77,8 @@ def run(request: Request) -> int:
     elif receipt.running:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
     if not is_complete:
-        console.print(f"next: {command('status', store.root)}", style="dim")
+        watched = ["--watch"] if receipt.running else []
+        console.print(f"next: {command('status', store.root, *watched)}", style="dim")
     if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
     _require_begun(receipt, found, console)
@@ -109,6 +110,7 @@ def submit(request: Request) -> int:
     if place.engine == "slurm":
         _tell_jobs(receipt, console)
     elif receipt.submitted:
+        receipt.wait_until_at_work()
         console.print(
             f"{len(receipt.workers)} workers are running in the background;"
             f" next: {command('status', store.root)}"

@@ -13,12 +13,13 @@ from cluster import queue as queues
 from cluster import reasons, slurm, words
 from cluster.queue import Queue, Sent
 from cluster.reasons import Reason
+from jobs import workers
 from jobs.attempts import RunFolder
 from jobs.errors import InputError
-from jobs.how import Entry
 from jobs.state import Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
+from jobs.workers import Crew
 
 _PATIENCE = 15.0
 """Seconds that Slurm has to answer whoever only looks."""
@@ -126,20 +127,6 @@ def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
     return _Looking(store, sweep, queue, Memory(store)).runs()
 
 
-def waiting_here(store: Store, found: Sequence[Standing]) -> set[str]:
-    """The runs that a worker of this machine will come to: it has another one of its submission."""
-    here = [one.state for one in found if one.is_live and one.state.element is None]
-    at_work = {state.submission for state in here if state.submission is not None}
-    return {
-        entry.run.id
-        for number in at_work
-        for group in store.submission(number).content()["groups"]
-        for task in group["tasks"]
-        for entry in map(Entry.from_json, task)
-        if store.run(entry.run.id).last_fence() == entry.fence
-    }
-
-
 def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:
     """The runs of these ids, or beginnings of ids.
 
@@ -175,6 +162,7 @@ class _Looking:
         self.folders = {folder.id: folder for folder in store.folders()}
         self.arrays = {one.job_id for one in queue.jobs.values() if not one.is_over}
         self.feeders = _feeders(store, queue)
+        self.here = {run_id: crew for crew in workers.crews(store) for run_id in crew.runs}
         self.fresh = _fresh(store, queue.asked_at - _JUST_NOW)
 
     def runs(self) -> list[Standing]:
@@ -212,6 +200,8 @@ class _Looking:
             if why is None:
                 return Standing(planned, known, sent, is_live=True)
             known = replace(known, **why)
+        if run_id in self.here:
+            return _waiting_here(planned, known, self.here[run_id])
         if sent is not None and self.queue.is_live(run_id):
             return self._in_queue(planned, known, sent)
         if sent is not None and self._may_be_missed(sent) and not _is_of(sent, known):
@@ -249,7 +239,7 @@ class _Looking:
                 word = self._word(sent.name) or self._gone(sent)
                 return words.never_began(known, sent, word, is_late=self._is_late(sent))
         if known.attempts == 0:
-            where = "not sent" if sent else "not sent, or its worker has not come to it yet"
+            where = "not sent" if sent else "not sent, or its worker ended before it came to it"
             return replace(known, evidence=where)
         if known.state in _ENDED or known.element is None or folder.is_locked():
             return known  # a locked one is an orphan, which may still write its end
@@ -317,6 +307,15 @@ class _Looking:
             element=element.name,
         )
         return Standing(planned, state, sent, is_live=True)
+
+
+def _waiting_here(planned: PlannedRun, known: State, crew: Crew) -> Standing:
+    """A run that workers of a person's own machine have yet to begin."""
+    names = ", ".join(worker.name for worker in crew.workers)
+    evidence = f"waits for a local worker: {names}"
+    state = replace(known, state="pending", failure=None, message=None, evidence=evidence)
+    reason = Reason(names, "waiting for a local worker")
+    return Standing(planned, state, None, reason, is_live=True)
 
 
 def _is_of(sent: Sent, known: State) -> bool:

@@ -57,7 +57,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     else:
         look = standing.look(store)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(look, store), indent=1) + "\n")
+        sys.stdout.write(json.dumps(to_json(look), indent=1) + "\n")
     else:
         console = PlainConsole()
         lines = screen(look, store, width=console.width, fit=console.is_terminal)
@@ -69,11 +69,6 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
 def _is_typed(line: RenderableType) -> bool:
     """Whether there is a command in it."""
     return isinstance(line, Text) and any(name in line.plain for name in _COMMANDS)
-
-
-def time_to_go(look: Look, store: Store) -> progress.Eta:
-    """How long it will still take; what workers of this machine will come to is in it."""
-    return progress.eta(look.runs, standing.waiting_here(store, look.runs))
 
 
 def count(found: Sequence[Standing]) -> Counter[str]:
@@ -96,7 +91,7 @@ def screen(
     most = _MOST if height is None else max(1, (height - 14) // 4)
     below = [plain(note, style="yellow") for note in look.notes]
     if any(one.is_live for one in look.runs):
-        below.append(plain(str(time_to_go(look, store))))
+        below.append(plain(str(progress.eta(look.runs))))
     below += jobs_lines(look.queue, most)
     below += _waiting(look.runs, most)
     below += troubles(look.runs, most, partial(advice.of_class, store, look=look))
@@ -257,9 +252,9 @@ def _bad_nodes(look: Look, store: Store) -> list[Text]:
     return lines if again is None else [*lines, to_copy(f"  {again}")]
 
 
-def to_json(look: Look, store: Store) -> dict[str, Any]:
+def to_json(look: Look) -> dict[str, Any]:
     """What `--json` prints."""
-    eta = time_to_go(look, store)
+    eta = progress.eta(look.runs)
     return {
         "schema": 1,
         "sweep": look.sweep.name,

@@ -13,12 +13,17 @@ from typing import Any
 
 from cluster import definition, feeder, local, queue, sealing, slurm, standing
 from cluster.profile import Profile, usable_cpus, visible_gpus
-from jobs import provenance, snapshot
+from jobs import files, provenance, snapshot
 from jobs.attempts import RunFolder
 from jobs.how import Entry
 from jobs.resources import Resources
 from jobs.store import Store
+from jobs.submissions import Submission
 from jobs.sweep import PlannedRun, Sweep
+from jobs.workers import lock_of
+
+_TO_BEGIN = 60.0
+"""Seconds that workers on this machine have to start; nothing depends on it but what is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,7 @@ class Receipt:
     done: tuple[str, ...]  # ids of the runs that have a record
     running: tuple[str, ...]  # ids of the runs that wait or run somewhere already
     workers: tuple[local.Worker, ...] = field(default=())
+    submission: Submission | None = None  # that the workers go through
     fed: feeder.Fed | None = None  # on Slurm: what was sent
 
     def cancel(self) -> None:
@@ -38,6 +44,18 @@ class Receipt:
             if not worker.done():
                 local.stop(worker)
         while not self.is_over():
+            time.sleep(0.05)
+
+    def wait_until_at_work(self) -> None:
+        """Wait until the workers hold what says that they are: others see it from then on."""
+        if self.submission is None:
+            return
+        deadline = time.monotonic() + _TO_BEGIN
+        locks = [lock_of(self.submission, lane) for lane in range(len(self.workers))]
+        while time.monotonic() < deadline and not all(
+            files.is_locked(lock) or worker.done()
+            for lock, worker in zip(locks, self.workers, strict=True)
+        ):
             time.sleep(0.05)
 
     def is_over(self) -> bool:
@@ -117,7 +135,14 @@ def submit(
             fed = feeder.feed(store, submission, hold=lock)
             return Receipt(store=store, submitted=submitted, done=done, running=running, fed=fed)
         started = local.start(store, submission, usable_lanes(content, workers))
-    return Receipt(store=store, submitted=submitted, done=done, running=running, workers=started)
+    return Receipt(
+        store=store,
+        submitted=submitted,
+        done=done,
+        running=running,
+        workers=started,
+        submission=submission,
+    )
 
 
 def plan(

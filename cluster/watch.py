@@ -284,7 +284,7 @@ _Show = Callable[[Look, float], None]
 def _shown(store: Store, console: Console) -> Iterator[_Show]:
     """How looks are shown: in place on a terminal, else a line per change."""
     if not console.is_terminal:
-        yield _line_by_line(console, store)
+        yield _line_by_line(console)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
@@ -298,7 +298,7 @@ def _shown(store: Store, console: Console) -> Iterator[_Show]:
         yield show
 
 
-def _line_by_line(console: Console, store: Store) -> _Show:
+def _line_by_line(console: Console) -> _Show:
     last = ""
 
     def show(look: Look, _: float) -> None:
@@ -309,7 +309,7 @@ def _line_by_line(console: Console, store: Store) -> _Show:
         line = f"{said}; {done} of {wanted} epochs"
         if line != last:
             last = line
-            eta = f"; {status.time_to_go(look, store)}" if not look.is_over else ""
+            eta = f"; {progress.eta(look.runs)}" if not look.is_over else ""
             text = f"{time.strftime('%H:%M:%S')} {line}{eta}"
             console.print(plain(text), soft_wrap=True)
 

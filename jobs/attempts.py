@@ -214,17 +214,7 @@ class Attempt(AttemptFiles):
 
     def is_alive(self) -> bool:
         """Whether a process holds its lock."""
-        try:
-            file = (self.path / "lock").open("rb")
-        except FileNotFoundError:
-            return False
-        with file:
-            try:
-                with naming(self.path / "lock"):
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return files.is_locked(self.path / "lock")
 
     def ended_life(self) -> "EndedLife | None":
         """Who set aside what was there so far, and why; None: it is an attempt."""

@@ -5,6 +5,7 @@ names the file that was to be written, not a temporary one.
 """
 
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -129,6 +130,21 @@ def others(folder: Path, known: set[str]) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / name for name in sorted(names) if name not in known]
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the file's lock; not if there is no file."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            with naming(path):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def is_at(descriptor: int, path: Path) -> bool:

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from jobs.manifest import ManifestError
 from jobs.node import Node, Told, UnusableDataError, why_not
 from jobs.store import Store
 from jobs.sweep import Run
+from jobs.workers import AtWork, at_work
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Launcher:
         self.how = how
         self.allocation = allocation
         self.stopped: Failure | None = None
+        self.on_told: Callable[[], object] = lambda: None
         self._signal: int | None = None
         self._told: float | None = None  # when the trainings were told to stop
         self._live: list[Live] = []  # of the task under way
@@ -398,6 +400,7 @@ class Launcher:
 
     def _see(self, number: int, _frame: object) -> None:
         self._signal = number
+        self.on_told()
 
     def _forget_signal(self) -> None:
         self._signal = None
@@ -410,6 +413,11 @@ def work(root: str, submission: int, lane: int) -> None:
     first. `lane` numbers the workers; it spreads them over the GPUs.
     """
     store = Store(Path(root))
+    with at_work(store.submission(submission), lane) as held:
+        _work(store, submission, lane, held)
+
+
+def _work(store: Store, submission: int, lane: int, held: AtWork) -> None:
     content = store.submission(submission).content()
     gpus = content["gpus"]
     gpu = gpus[lane % len(gpus)] if gpus else ""
@@ -417,7 +425,7 @@ def work(root: str, submission: int, lane: int) -> None:
     for group in content["groups"]:
         wanted = how(store, submission, content, group, gpu)
         launcher = launcher or Launcher(store, wanted, Allocation())
-        launcher.how = wanted
+        launcher.how, launcher.on_told = wanted, held.release
         for task in group["tasks"]:
             if launcher.stopped is None:
                 launcher.run_task(map(Entry.from_json, task))

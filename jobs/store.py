@@ -10,6 +10,7 @@ sweeps/NAME/
     0001.json                what one command sent off: profile, code, array tasks
     0001/chunk-00000.json    one array, written down before it is sent; named by its first task
     0001/chunk-00000.receipt.json   its job id, written down afterwards
+    0001/worker-0.lock       held (flock) by a worker here as long as it would begin another run
     0001/feeder-00010.json   the job that will send what comes from task 10 on; receipt likewise
   submitit/0001/             batch scripts and logs of the array tasks
   runs/ID/

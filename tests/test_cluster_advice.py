@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from cluster import cli, standing, watch
 from jobs.state import UNFINISHED
 from jobs.store import Store
+from tests import trainer
 from tests.fake_slurm import FakeSlurm, make_record
-from tests.helpers import make_run
+from tests.helpers import make_run, probprec, wait_for
 
 COUNT = 4
 SPEC = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..COUNT\nepochs: 10\n"
@@ -332,3 +334,71 @@ def test_a_retry_that_sends_nothing_says_what_would(world, make):
     assert advised
     for one in advised:
         world.follow(one)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Three runs submitted to one worker of this machine, which is held in the first of them."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {trainer.__file__} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "place.yaml").write_text(f"engine: local\npython: {python}\nthreads: 1\n")
+    (tmp_path / "some.yaml").write_text(SPEC.replace("COUNT", "3").replace("10", "1"))
+    hold = tmp_path / "hold"
+    hold.write_text("5")
+    monkeypatch.setenv("PROBPREC_TEST_HOLD", str(hold))
+    probprec("submit", "some.yaml", "--on", "./place.yaml", "--workers", "1", cwd=tmp_path)
+    yield tmp_path
+    hold.unlink(missing_ok=True)
+    probprec("cancel", "some", cwd=tmp_path, check=None)
+    wait_for(lambda: is_quiet(tmp_path), what="no worker is left")
+
+
+def is_quiet(folder: Path) -> bool:
+    look = standing.look(Store(folder / "sweeps" / "some"))
+    return not any(one.is_live for one in look.runs)
+
+
+def test_what_local_workers_have_yet_to_begin_waits_for_them(here):
+    """At once after `submit`; and until they are stopped, which takes one command to go on from."""
+    shown = probprec("status", "some", cwd=here, check=1).stdout
+    assert "pending: waiting for a local worker (process " in shown
+    assert "never sent" not in shown
+    assert "next: probprec status sweeps/some --watch" in shown
+    wait_for(lambda: any((here / "hold.at").glob("*")), what="a run at its hold")
+
+    runs = json.loads(probprec("status", "some", "--json", cwd=here, check=1).stdout)["runs"]
+    assert [run["state"] for run in runs] == ["running", "pending", "pending"]
+    assert "waits for a local worker: process " in runs[1]["evidence"]
+    again = probprec("submit", "some.yaml", "--on", "./place.yaml", cwd=here).stdout
+    assert "0 submitted, 0 done already, 3 waiting or running already" in again
+    why = probprec("why", runs[1]["id"], cwd=here, check=1).stdout
+    assert "probprec cancel sweeps/some\n" in why
+    one = probprec("cancel", "some", runs[1]["id"], cwd=here, check=1).stdout
+    assert "is not cancelled: waits for a local worker (process " in one
+    assert "all of them: probprec cancel sweeps/some\n" in one
+
+    stopped = probprec("cancel", "some", cwd=here).stdout
+    assert "2 runs that waited for a local worker are not begun" in stopped
+    wait_for(lambda: is_quiet(here), what="the worker has ended")
+    shown = probprec("status", "some", cwd=here, check=1).stdout
+    assert "failed" not in shown
+    assert shown.count("probprec ") == 1
+    (here / "hold").unlink()
+    advised = shown.partition("1 runs were stopped, 2 runs were never sent; next: probprec ")[2]
+    probprec(*shlex.split(advised), cwd=here)
+    records = here / "sweeps" / "some" / "runs"
+    wait_for(lambda: len(list(records.glob("*/record.json"))) == 3, what="all of them")
+
+
+def test_the_others_go_on_by_the_command_that_cancel_names(here):
+    """One run is named; its worker ends, and there is none for the others."""
+    wait_for(lambda: any((here / "hold.at").glob("*")), what="a run at its hold")
+    runs = json.loads(probprec("status", "some", "--json", cwd=here, check=1).stdout)["runs"]
+    said = probprec("cancel", "some", runs[0]["id"], cwd=here).stdout
+    (here / "hold").unlink()
+    advised = said.partition("2 other runs are not begun either; to go on: probprec ")[2]
+    wait_for(lambda: is_quiet(here), what="the worker has ended")
+    probprec(*shlex.split(advised.splitlines()[0]), cwd=here)
+    records = here / "sweeps" / "some" / "runs"
+    wait_for(lambda: len(list(records.glob("*/record.json"))) == 3, what="all of them")

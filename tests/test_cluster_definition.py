@@ -15,6 +15,7 @@ from cluster.queue import Queue
 from jobs.errors import InputError
 from jobs.spec import load
 from jobs.store import Store
+from jobs.workers import at_work
 from tests.fake_slurm import FakeSlurm
 from tests.make_sweep import make_record, minibatch_series, write
 
@@ -167,7 +168,7 @@ def test_what_a_worker_here_will_come_to_is_not_dropped(tmp_path, monkeypatch):
     """One run of its submission is under way; the others have nothing but their place in it."""
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     tasks = [[fake._entry(index)] for index in range(4)]
-    fake.store.new_submission({"groups": [{"tasks": tasks}]})
+    submission = fake.store.new_submission({"groups": [{"tasks": tasks}]})
     folder = fake.store.run(fake.runs[0].id)
     folder.create(fake.runs[0])
     attempt = folder.claim()
@@ -175,7 +176,8 @@ def test_what_a_worker_here_will_come_to_is_not_dropped(tmp_path, monkeypatch):
     fake.claim(3, "100_3").release()
     fewer = replace(fake.sweep, runs=(fake.sweep.runs[0], fake.sweep.runs[3]))
 
-    with pytest.raises(InputError, match=r"2 runs that wait or run:\n  digits SGD, seed 1..2\n"):
+    loss = r"2 runs that wait or run:\n  digits SGD, seed 1..2\n"
+    with at_work(submission, 0), pytest.raises(InputError, match=loss):
         definition.admitted(fewer, fake.store, Queue())
     attempt.release()
     assert definition.admitted(fewer, fake.store, Queue()) == fewer

@@ -12,6 +12,7 @@ from cluster import cli, progress, standing, status
 from cluster.profile import LOCAL
 from cluster.why import why
 from jobs.store import Store
+from jobs.workers import at_work
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import short_folder
 from tests.make_sweep import make_sweep
@@ -93,12 +94,13 @@ def test_the_time_to_go_counts_what_workers_here_will_come_to(tmp_path, monkeypa
     fake = FakeSlurm(tmp_path, monkeypatch, 3, sent=False)
     tasks = [[fake._entry(index)] for index in range(3)]
     content = {"schema": 1, "profile": LOCAL.to_json(), "groups": [{"tasks": tasks}]}
-    fake.store.new_submission(content)
+    submission = fake.store.new_submission(content)
     alive = fake.claim(0, None, ago=20.0)
     fake.progress(alive, 0, epoch_s=None)
     fake.progress(alive, 4, epoch_s=10.0)
-    look = standing.look(fake.store)
-    found = status.time_to_go(look, fake.store)
+    with at_work(submission, 0):
+        look = standing.look(fake.store)
+    found = progress.eta(look.runs)
     alive.release()
 
     start = look.runs[0].state.start_s

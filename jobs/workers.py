@@ -1,0 +1,101 @@
+"""Workers on a person's own machine: that they are at work, and which runs they have yet to begin."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import files
+from jobs.errors import naming
+from jobs.how import Entry
+from jobs.store import Store
+from jobs.submissions import Submission
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that goes through a submission."""
+
+    host: str
+    pid: int
+    lock: Path  # which it holds as long as it would begin another run
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"process {self.pid} on {self.host}"
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers that go through one submission, and the runs that they have yet to begin."""
+
+    workers: tuple[Worker, ...]
+    runs: tuple[str, ...]
+
+
+class AtWork:
+    """What a worker holds; `release` may be called again, and by a signal's handler."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """It begins no further run."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def lock_of(submission: Submission, lane: int) -> Path:
+    """What the worker with that number holds."""
+    return submission.folder / f"worker-{lane}.lock"
+
+
+@contextmanager
+def at_work(submission: Submission, lane: int) -> Iterator[AtWork]:
+    """Hold the worker's lock, in a file that says who it is before it is held."""
+    path = lock_of(submission, lane)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"host": socket.gethostname(), "pid": os.getpid()}
+    files.write_atomically(path, files.to_json(content))
+    descriptor = os.open(path, os.O_RDWR)
+    held = AtWork(descriptor)
+    try:
+        with naming(path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield held
+    finally:
+        held.release()
+
+
+def crews(store: Store) -> list[Crew]:
+    """Who is at work on the sweep, submission by submission."""
+    found = []
+    for submission in store.submissions():
+        workers = tuple(_alive(submission))
+        if workers:
+            found.append(Crew(workers, tuple(_unbegun(store, submission))))
+    return found
+
+
+def _alive(submission: Submission) -> Iterator[Worker]:
+    for path in sorted(submission.folder.glob("worker-*.lock")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            content = json.loads(path.read_bytes())
+            if files.is_locked(path):
+                yield Worker(host=str(content["host"]), pid=int(content["pid"]), lock=path)
+
+
+def _unbegun(store: Store, submission: Submission) -> Iterator[str]:
+    """The runs that nobody has claimed since they were submitted."""
+    for group in submission.content()["groups"]:
+        for task in group["tasks"]:
+            for entry in map(Entry.from_json, task):
+                folder = store.run(entry.run.id)
+                if folder.last_fence() == entry.fence and not folder.record_file.exists():
+                    yield entry.run.id
