@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cluster import destination
 from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.plain import command
 from cluster.profile import LOCAL, Profile, folders, load
@@ -203,7 +204,7 @@ def _image_now(now: Profile, stored: Profile) -> Path | None:
 def submit_command(store: Store, sweep: Sweep) -> str:
     """The command that sends what was never sent."""
     words = ["probprec", "submit", _spec_of(sweep)]
-    if (on := _name_or_file(last_profile(store))) != LOCAL.name:
+    if (on := _name_or_file(last_profile(store))) != destination.default():
         words += ["--on", on]
     for override in _overrides(sweep):
         is_name = override.partition("=")[0].strip() == "name"

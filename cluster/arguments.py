@@ -15,7 +15,7 @@ of one command: probprec COMMAND --help
 a first sweep, on this machine:
   probprec init                                         a spec and an optimizer of your own
   probprec check configs/experiments/quickstart.yaml    what would run
-  probprec run configs/experiments/quickstart.yaml      run it here
+  probprec run configs/experiments/quickstart.yaml      run it here (where Slurm is: --on local)
   probprec collect quickstart                           records to tables
   probprec plot quickstart                              records to a figure
 
@@ -81,9 +81,8 @@ def _add_start_commands(add: AddParser) -> None:
         command.add_argument(
             "--on",
             metavar="PROFILE",
-            default="local",
-            help="where: a profile's name (configs/clusters/NAME.yaml) or file (default: local,"
-            " this machine)",
+            help="where: a profile's name (configs/clusters/NAME.yaml) or file, or local, this"
+            " machine (default: $PROBPREC_ON; without it local, but where Slurm is there is none)",
         )
         _add_only(command)
         command.add_argument(

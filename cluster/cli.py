@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace()
     try:
         try:
-            options = parser().parse_args(arguments)
+            words = sys.argv[1:] if arguments is None else list(arguments)
+            options = parser().parse_args(words)
+            options.words = words
             return _dispatch(options)
         finally:
             sys.stdout.flush()  # at exit nobody would hear of an error
@@ -88,13 +90,13 @@ def _on_spec(command: str, options: argparse.Namespace) -> int:
 
 
 def _start(command: str, options: argparse.Namespace) -> int:
-    from cluster import run
+    from cluster import destination, run
 
     request = run.Request(
         spec=options.spec,
         overrides=options.overrides,
         root=options.root,
-        on=options.on,
+        on=destination.chosen(options.on, options.words),
         only=options.only,
         replace=options.replace,
         workers=options.workers,

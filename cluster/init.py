@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from cluster import destination
 from cluster.plain import command
-from cluster.profile import Profile
+from cluster.profile import LOCAL, Profile
 from jobs import files
 from jobs.errors import InputError
 from jobs.spec.plan import NAME
@@ -95,7 +96,8 @@ def _write_all(texts: Mapping[Path, str]) -> None:
 
 def _told(folder: Path, texts: Mapping[Path, str], *, slurm: bool) -> list[str]:
     spec, name = folder / _SPEC, _name(folder)
-    steps = [command("check", spec), command("run", spec)]
+    here = () if destination.default() == LOCAL.name else ("--on", LOCAL.name)
+    steps = [command("check", spec), command("run", spec, *here)]
     if slurm:
         profile = folder / _PROFILE
         steps = [

@@ -43,8 +43,8 @@ def main() -> int:
         os.environ["PROBPREC_TESTS"] = "all"
         with tempfile.TemporaryDirectory(prefix="probprec-cache-") as cache:
             os.environ["XDG_CACHE_HOME"] = cache  # images are built from nothing
-            return gate() or call("scripts/bench", "load")
-    return gate()
+            return gate() or zoo() or call("scripts/bench", "load")
+    return zoo() if options.zoo else gate()
 
 
 def gate() -> int:
@@ -54,6 +54,11 @@ def gate() -> int:
     code = 1 if red is None or red else report(floor=True)
     tell(failed, red)
     return code
+
+
+def zoo() -> int:
+    """The optimizers of many packages."""
+    return call(sys.executable, "scripts/zoo.py")
 
 
 def stress(rounds: int) -> int:
@@ -133,6 +138,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/test", description="Everything that must hold.")
     parser.add_argument("--all", action="store_true", help="also what takes an hour or two")
     parser.add_argument("--stress", type=int, metavar="N", help="the tests of Slurm, N times")
+    parser.add_argument("--zoo", action="store_true", help="optimizers of many packages")
     parser.add_argument("pytest", nargs="*", metavar="-- ...", help="for pytest: only a part")
     return parser.parse_args(arguments)
 

@@ -19,6 +19,9 @@ pytest_plugins = ["tests.slurm", "tests.case", "tests.apptainer", "tests.tables"
 # busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# There is a Slurm on machines that test with it; what a test runs without `--on` it runs here.
+os.environ["PROBPREC_ON"] = "local"
+
 # Ignored in a shell's background job, and so in all that is started from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
