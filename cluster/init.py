@@ -47,13 +47,12 @@ def _texts(folder: Path) -> dict[Path, str]:
     """The files that are always written, and what is in them."""
     spec = folder / _SPEC
     said = {
-        "check": f"{command('check', spec)}     # what it asks for",
-        "run": f"{command('run', spec)}     # run it on this machine",
-        "name": _name(folder),
+        "{check}": f"{command('check', spec)}     # what it asks for",
+        "{run}": f"{command('run', spec)}     # run it on this machine",
+        "{name}": f'"{_name(folder)}"',  # quoted: a folder may be called 1e5 or null
     }
-    text = (_TEMPLATES / _SPEC).read_text()
-    for key, value in said.items():
-        text = text.replace(f"{{{key}}}", re.sub(r"\s", " ", value) if key != "name" else value)
+    template = (_TEMPLATES / _SPEC).read_text()
+    text = re.sub("|".join(said), lambda found: re.sub(r"\s", " ", said[found[0]]), template)
     optimizer = (_TEMPLATES / f"{_OPTIMIZER}.txt").read_text()
     return {spec: text, folder / _OPTIMIZER: optimizer}
 
@@ -61,12 +60,7 @@ def _texts(folder: Path) -> dict[Path, str]:
 def _name(folder: Path) -> str:
     """What the sweep is called: as its folder, if a sweep can be."""
     name = folder.resolve().name
-    return name if NAME.fullmatch(name) and not _is_other(name) else "experiment"
-
-
-def _is_other(name: str) -> bool:
-    """Whether YAML would take it for something else than text."""
-    return not any(character.isalpha() for character in name) or name.lower() in {"true", "false"}
+    return name if NAME.fullmatch(name) else "experiment"
 
 
 def _profile(file: Path) -> str:

@@ -1,11 +1,14 @@
 """`init`: what it writes can be run at once, and nothing that is there is touched."""
 
+import runpy
 import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from cluster import cli, init
+from cluster.plain import command
 from jobs import files
 from jobs.spec import load
 from tests.fake_slurm import FakeSlurm
@@ -36,13 +39,37 @@ def test_the_optimizer_is_the_one_beside_the_spec(tmp_path, monkeypatch):
     assert classes["mine"] == "my_optimizer.MyOptimizer"
 
 
+def test_the_optimizer_is_right(tmp_path):
+    """It does what torch's SGD with momentum does, with the norm over all parameters in its log."""
+    init.init(tmp_path, slurm=False)
+    namespace = runpy.run_path(str(tmp_path / "my_optimizer.py"))
+    of_ours, of_torch = ([torch.nn.Parameter(torch.ones(n)) for n in (1, 2, 3)] for _ in range(2))
+    mine = namespace["MyOptimizer"](of_ours, lr=0.1, momentum=0.9)
+    theirs = torch.optim.SGD(of_torch, lr=0.1, momentum=0.9)
+    mine.step()  # no parameter has a gradient
+    assert mine.get_log() == {"speed": 0.0}
+    for step in (1, 2):
+        for p in (*of_ours[:2], *of_torch[:2]):
+            p.grad = step * p.detach()
+        mine.step()
+        theirs.step()
+    assert all(torch.equal(p, q) for p, q in zip(of_ours, of_torch, strict=True))
+    moved = [theirs.state[p]["momentum_buffer"] for p in of_torch[:2]]
+    assert mine.get_log()["speed"].item() == pytest.approx(torch.cat(moved).norm().item())
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("lr-study", "lr-study"), ("2024", "experiment"), ("no", "no"), ("TRUE", "experiment")],
+    [
+        *((name, name) for name in ("lr-study", "2024", "no", "TRUE", "null", "1e5", "0x10")),
+        *((name, "experiment") for name in ("it's", "co:lon", "{name}", "50% job", "#1")),
+    ],
 )
 def test_the_sweep_is_called_as_the_folder(tmp_path, folder, name):
     init.init(tmp_path / folder, slurm=False)
-    assert load(tmp_path / folder / "experiment.yaml").name == name
+    spec = tmp_path / folder / "experiment.yaml"
+    assert load(spec).name == name
+    assert f"# {command('check', spec)} " in spec.read_text()
 
 
 @pytest.mark.parametrize("there", ["experiment.yaml", "my_optimizer.py"])
