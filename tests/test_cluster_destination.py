@@ -8,7 +8,9 @@ from cluster import advice, cli, destination
 from jobs.store import Store
 from tests.fake_slurm import make_sweep
 
-SPEC = "name: small\nproblems: [quadratic_deep]\noptimizers: {SGD: {lr: 0.01}}\nseeds: 1\nepochs: 1\n"
+SPEC = (
+    "name: small\nproblems: [quadratic_deep]\noptimizers: {SGD: {lr: 0.01}}\nseeds: 1\nepochs: 1\n"
+)
 
 
 @pytest.fixture
