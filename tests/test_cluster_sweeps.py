@@ -154,10 +154,10 @@ def test_the_command_for_a_spec_names_the_root(root, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("stauts quick", "no 'stauts'; did you mean 'status'? (there are: check, "),
+        ("stauts quick", "no 'stauts'; did you mean 'status'? (there are: init, check, "),
         ("image lst", "no 'lst'; did you mean 'list'?"),
         ("plot quick --figure gird", "no 'gird'; did you mean 'grid'?"),
-        ("xyzzy", "no 'xyzzy' (there are: check, "),
+        ("xyzzy", "no 'xyzzy' (there are: init, check, "),
     ],
 )
 def test_a_mistyped_command(capsys, words, said):
