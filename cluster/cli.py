@@ -90,13 +90,14 @@ def _on_spec(command: str, options: argparse.Namespace) -> int:
 
 
 def _start(command: str, options: argparse.Namespace) -> int:
-    from cluster import destination, run
+    from cluster import run
 
     request = run.Request(
         spec=options.spec,
         overrides=options.overrides,
         root=options.root,
-        on=destination.chosen(options.on, options.words),
+        on=options.on,
+        words=options.words,
         only=options.only,
         replace=options.replace,
         workers=options.workers,

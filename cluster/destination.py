@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 
 from cluster.plain import command
-from cluster.profile import LOCAL
+from cluster.profile import LOCAL, Profile, load
 from jobs.errors import InputError
 
 VARIABLE = "PROBPREC_ON"
@@ -19,7 +19,12 @@ def default() -> str | None:
     return LOCAL.name if shutil.which("sbatch") is None else None
 
 
-def chosen(on: str | None, words: Sequence[str]) -> str:
+def to_train_here() -> tuple[str, ...]:
+    """What a command needs besides, to train on this machine."""
+    return () if default() == LOCAL.name else ("--on", LOCAL.name)
+
+
+def chosen(on: str | None, words: Sequence[str]) -> Profile:
     """The profile of a command.
 
     Args:
@@ -27,14 +32,21 @@ def chosen(on: str | None, words: Sequence[str]) -> str:
         words: what was typed behind `probprec`, for what is to be typed instead.
 
     Raises:
-        InputError: Slurm is here, and neither `--on` nor $PROBPREC_ON says where.
+        InputError: Slurm is here, and neither `--on` nor $PROBPREC_ON says where; no such profile,
+            or mistakes in its file.
     """
-    found = on or default()
+    if on is not None:
+        return load(on)
+    found = default()
     if found is None:
         raise InputError(
-            f"where? Slurm is here ({shutil.which('sbatch')}), and there is no --on; type\n"
-            f"  {command(*words, '--on', 'PROFILE')}     to send it to the cluster\n"
-            f"  {command(*words, '--on', LOCAL.name)}     to train on this machine\n"
-            f"or choose once for all: export {VARIABLE}=PROFILE"
+            f"where to? Slurm is here ({shutil.which('sbatch')}), and no --on says whether to use it\n"
+            f"  on the cluster:   {command(*words, '--on', 'PROFILE')}\n"
+            f"  on this machine:  {command(*words, '--on', LOCAL.name)}\n"
+            f"  once for all:     export {VARIABLE}=PROFILE\n"
+            f"  no profile yet?   {command('doctor', '--write', 'mycluster.yaml')}, then --on ./mycluster.yaml"
         )
-    return found
+    try:
+        return load(found)
+    except InputError as error:
+        raise InputError(f"${VARIABLE}: {error}") from None

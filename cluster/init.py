@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cluster import destination
 from cluster.plain import command
-from cluster.profile import LOCAL, Profile
+from cluster.profile import Profile
 from jobs import files
 from jobs.errors import InputError
 from jobs.spec.plan import NAME
@@ -34,8 +34,8 @@ def init(folder: Path, *, slurm: bool) -> int:
     there = [str(path) for path in texts if path.exists() or path.is_symlink()]
     if there:
         raise InputError(
-            f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and left as"
-            " it is; name another folder: probprec init FOLDER"
+            f"already there: {', '.join(there)}; nothing was written."
+            " Name another folder: probprec init FOLDER"
         )
     folder.mkdir(parents=True, exist_ok=True)
     _write_all(texts)
@@ -48,7 +48,7 @@ def _texts(folder: Path) -> dict[Path, str]:
     spec = folder / _SPEC
     said = {
         "{check}": f"{command('check', spec)}     # what it asks for",
-        "{run}": f"{command('run', spec)}     # run it on this machine",
+        "{run}": f"{command('run', spec, *destination.to_train_here())}     # run it on this machine",
         "{name}": f'"{_name(folder)}"',  # quoted: a folder may be called 1e5 or null
     }
     template = (_TEMPLATES / _SPEC).read_text()
@@ -90,8 +90,7 @@ def _write_all(texts: Mapping[Path, str]) -> None:
 
 def _told(folder: Path, texts: Mapping[Path, str], *, slurm: bool) -> list[str]:
     spec, name = folder / _SPEC, _name(folder)
-    here = () if destination.default() == LOCAL.name else ("--on", LOCAL.name)
-    steps = [command("check", spec), command("run", spec, *here)]
+    steps = [command("check", spec), command("run", spec, *destination.to_train_here())]
     if slurm:
         profile = folder / _PROFILE
         steps = [

@@ -12,9 +12,9 @@ from rich.console import Console
 from cluster import (
     connect,
     definition,
+    destination,
     dry,
     partitions,
-    profile,
     queue,
     sealing,
     slurm,
@@ -42,7 +42,8 @@ class Request:
     spec: Path
     overrides: Sequence[str]
     root: Path
-    on: str  # the profile
+    on: str | None  # the profile
+    words: Sequence[str]  # all that was typed behind `probprec`
     only: Sequence[str]  # `key=value`; see cluster.select
     replace: bool  # the sweep of that name, by whatever is asked for now
     workers: int | None
@@ -132,7 +133,7 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     sweeps.require_no_sweep(request.spec, request.root)
     sweep = spec.load(request.spec, request.overrides)
     chosen = selection(sweep, request.only)
-    place = profile.load(request.on)
+    place = destination.chosen(request.on, request.words)
     if request.threads is not None:
         place = replace(place, threads=request.threads)
     connect.use(place.name)

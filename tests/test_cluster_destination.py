@@ -44,7 +44,7 @@ def test_what_is_proposed_is_accepted(login_node, capsys):
     del login_node
     cli.main(["submit", "my spec.yaml", "--dry-run"])
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "--on local" in line]
-    words = shlex.split(line.partition("   to train")[0])[1:]
+    words = shlex.split(line.partition(":")[2])[1:]
     assert cli.main(words) != 2
 
 
@@ -52,16 +52,16 @@ def test_a_profile_is_chosen_once_for_all(login_node, monkeypatch, capsys):
     del login_node
     monkeypatch.setenv(destination.VARIABLE, "mycluster")
     assert cli.main(["submit", "my spec.yaml"]) == 2
-    assert "no cluster 'mycluster'" in capsys.readouterr().err
-    assert destination.chosen("local", []) == "local"
+    assert "$PROBPREC_ON: no cluster 'mycluster'" in capsys.readouterr().err
+    assert destination.chosen("local", []).name == "local"
 
 
 def test_without_slurm_it_is_this_machine(monkeypatch, tmp_path):
     monkeypatch.delenv(destination.VARIABLE)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert destination.chosen(None, []) == "local"
+    assert destination.chosen(None, []).name == "local"
     monkeypatch.setenv(destination.VARIABLE, "")
-    assert destination.chosen(None, []) == "local"
+    assert destination.chosen(None, []).name == "local"
 
 
 def test_advice_says_where_if_it_must(login_node, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cluster import cli, init
+from cluster import cli, destination, init
 from cluster.plain import command
 from jobs import files
 from jobs.spec import load
@@ -76,7 +76,7 @@ def test_the_sweep_is_called_as_the_folder(tmp_path, folder, name):
 def test_nothing_is_overwritten(tmp_path, capsys, there):
     (tmp_path / there).write_text("mine")
     assert cli.main(["init", str(tmp_path)]) == 2
-    assert f"{tmp_path / there} is there already" in capsys.readouterr().err
+    assert f"already there: {tmp_path / there}; nothing was written" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"
 
@@ -111,3 +111,15 @@ def test_without_slurm_there_is_no_profile(tmp_path, monkeypatch, capsys):
     assert cli.main(["init", str(tmp_path / "new"), "--slurm"]) == 2
     assert "login node" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_where_slurm_is_all_commands_say_where(tmp_path, monkeypatch):
+    """Those that are printed, and the one in the spec."""
+    monkeypatch.delenv(destination.VARIABLE)
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert init.init(tmp_path / "new", slurm=False) == 0
+    text = (tmp_path / "new" / "experiment.yaml").read_text()
+    assert f"# probprec run {tmp_path}/new/experiment.yaml --on local" in text
