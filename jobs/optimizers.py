@@ -87,8 +87,8 @@ def build(run: Run, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.
     """
     kind = load_class(run.optimizer)
     values = {name: _resolved(value) for name, value in run.hyperparameters.items()}
-    first = next(iter(inspect.signature(kind).parameters), "")
-    if first in values:
+    classes = [name for name, value in values.items() if callable(value)]
+    if classes and (first := next(iter(inspect.signature(kind).parameters), "")) in classes:
         wrapped = values.pop(first)
         return kind(wrapped(parameters), **values)  # type: ignore[no-any-return]  # as below
     return kind(parameters, **values)  # type: ignore[no-any-return]  # a class known only by its name

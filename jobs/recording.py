@@ -1,6 +1,7 @@
 """What a training reads from its optimizer for the record: numbers where there are some, no more."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -23,4 +24,4 @@ def is_quick(groups: Sequence[Mapping[str, Any]]) -> bool:
 def _rate(value: Any) -> Rate:
     if isinstance(value, torch.Tensor):
         return float(value) if value.numel() == 1 and not value.is_complex() else None
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, Real) else None  # also one of numpy's

@@ -15,7 +15,7 @@ _NAMED = 3  # of the values that differ
 
 def load_model(model: nn.Module, saved: Mapping[str, Any]) -> None:
     """Load the weights; raises CheckpointError if they are not what was saved."""
-    model.load_state_dict(dict(saved))
+    model.load_state_dict(saved)  # as it is: it may bear the versions of the modules
     _require_equal("the model", saved, model.state_dict())
 
 
@@ -69,7 +69,8 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    dense = tensor.detach().cpu().to_dense().resolve_conj().resolve_neg()
+    return dense.contiguous().reshape(-1).view(torch.uint8)
 
 
 def _is_list(value: Any) -> bool:

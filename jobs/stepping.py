@@ -111,6 +111,9 @@ def wants(optimizer: torch.optim.Optimizer) -> Wants:
     Raises:
         InputError: more than a closure or the loss.
     """
+    is_sam = all(callable(getattr(optimizer, name, None)) for name in ("first_step", "second_step"))
+    if is_sam or getattr(optimizer, "needs_closure", False):
+        return "closure after backward"
     parameters = inspect.signature(optimizer.step).parameters.values()
     flexible = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     asked = [p.name for p in parameters if p.default is p.empty and p.kind not in flexible]
@@ -121,9 +124,6 @@ def wants(optimizer: torch.optim.Optimizer) -> Wants:
         )
     if asked:
         return "loss" if asked == ["loss"] else "closure"
-    is_sam = all(callable(getattr(optimizer, name, None)) for name in ("first_step", "second_step"))
-    if is_sam or getattr(optimizer, "needs_closure", False):
-        return "closure after backward"
     return "nothing"
 
 

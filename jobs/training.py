@@ -202,7 +202,10 @@ class Training:
             phase.forward += self._stepper.forwards - before
         if not all(math.isfinite(value) for value in row.values()):
             if self.step == 0:
-                raise InputError(f"not finite before the first step: {_format(row)}")
+                raise InputError(
+                    f"{self.run.problem} is not finite before the first step, at its initial"
+                    f" weights and whatever the optimizer: {_format(row)}"
+                )
             raise DivergedError("nonfinite_evaluation", self.epoch, self.step)
         self.curves.add_epoch(row)
         self._evaluated = self.epoch

@@ -275,6 +275,8 @@ def outcome(request: pytest.FixtureRequest, wave: Mapping[Hashable, Future[Any]]
 def site(shared_site: Site, wave: Mapping[Hashable, Future[Any]]) -> Site:
     """The shared lab, with nothing else going on in it."""
     wait(wave.values())
+    if any(one.exception() for one in wave.values()):
+        shared_site.heal()  # what a fault broke, and did not mend, is not the next one's
     return shared_site
 
 

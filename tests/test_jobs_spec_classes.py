@@ -33,6 +33,16 @@ class Wrapper(torch.optim.Optimizer):
         super().__init__(optimizer.param_groups, {"k": k})
 
 
+class Free(torch.optim.Optimizer):
+    def __init__(self, params, variant, other):
+        super().__init__(params, {})
+
+
+class Renamed(torch.optim.Optimizer):
+    def __init__(self, optim_params, lr: float = 0.1):
+        super().__init__(optim_params, {"lr": lr})
+
+
 class OfModel(torch.optim.Optimizer):
     def __init__(self, model, lr: float = 0.1):
         super().__init__(model.parameters(), {"lr": lr})
@@ -91,6 +101,25 @@ def test_a_class_for_a_constructor_that_cannot_be_told(own: Path) -> None:
     (own / "told.py").write_text("import around\nAround = vars(around)['Around']\n")
     (found,) = settings_of(own, "a: {optimizer: told.Around, base_optimizer: SGD, x: SGD}\n")
     assert found == {"base_optimizer": {"class": "torch.optim.SGD"}, "x": "SGD"}
+
+
+def test_other_texts_stay_texts(own: Path) -> None:
+    """Also where a class has that name: the parameter's does not speak of an optimizer."""
+    text = "a: {optimizer: around.Free, variant: Adam, other: torch.optim.SGD}\n"
+    assert settings_of(own, text) == [{"variant": "Adam", "other": "torch.optim.SGD"}]
+
+
+def test_parameters_by_any_name(own: Path) -> None:
+    """`optim_params` takes parameters, not an optimizer."""
+    assert settings_of(own, "a: {optimizer: around.Renamed, lr: 0.1}\n") == [{"lr": 0.1}]
+
+
+def test_random_draws_under_hyperparameters(own: Path) -> None:
+    drawn = "hyperparameters: {epochs: {random: {randint: [1, 9]}}}"
+    found = settings_of(own, f"a: {{optimizer: around.Odd, samples: 3, {drawn}}}\n")
+    assert 1 < len(found) <= 3
+    (mistake,) = mistakes_of(own, f"a: {{optimizer: around.Odd, {drawn}}}\n")
+    assert mistake.startswith("4:56: optimizers.a.hyperparameters.epochs: random needs samples")
 
 
 def test_classes_as_an_axis(own: Path) -> None:

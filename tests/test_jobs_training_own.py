@@ -208,6 +208,20 @@ def test_state_comes_back_in_the_types_that_it_had(tmp_path):
     assert restoring.differing(saved, second.optimizer.state_dict()) == ["state.0.signs"]
 
 
+def test_the_versions_of_a_models_modules_are_kept():
+    seen = []
+
+    class Versioned(torch.nn.Linear):
+        _version = 7
+
+        def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+            seen.append(local_metadata.get("version"))
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+    restoring.load_model(Versioned(2, 1), Versioned(2, 1).state_dict())
+    assert seen == [7]
+
+
 def test_what_does_not_come_back_is_named(tmp_path):
     training = make(tmp_path, Forgetful, lr=0.05)
     training.go()
@@ -231,6 +245,17 @@ def test_what_does_not_come_back_is_named(tmp_path):
         ({"list": [1, 2.0]}, {"list": [1, 2]}, ["list[1]"]),
         ({"list": [1]}, {"list": [1, 2]}, ["list"]),
         ({"flag": True}, {"flag": 1}, ["flag"]),
+        ({"sparse": torch.eye(2).to_sparse()}, {"sparse": torch.eye(2).to_sparse()}, []),
+        (
+            {"sparse": torch.eye(2).to_sparse()},
+            {"sparse": torch.zeros(2, 2).to_sparse()},
+            ["sparse"],
+        ),
+        (
+            {"complex": torch.tensor(1j).conj()},
+            {"complex": torch.tensor(1j).conj().resolve_conj()},
+            [],
+        ),
     ],
 )
 def test_what_differs_in_type_or_bits(one, other, names):
@@ -252,6 +277,7 @@ def test_rates_of_all_groups(tmp_path):
     assert training.curves.to_json()["learning_rate"] == {"step": [0], "value": [[0.0, 0.1]]}
     assert recording.rates([{"lr": 0.5}]) == 0.5
     assert recording.rates([{"lr": torch.tensor(0.5)}]) == 0.5
+    assert recording.rates([{"lr": np.float32(0.5)}]) == 0.5
     assert recording.rates([{"lr": None}]) is None
     assert recording.rates([{}, {"lr": torch.ones(3)}, {"lr": 1}]) == [None, None, 1.0]
     assert recording.is_quick([{"lr": 0.5}, {}])
@@ -341,7 +367,10 @@ LOSS = torch.tensor(1.0, requires_grad=True)
         ({"loss": gives((torch.tensor(1.0), None))}, "the loss has no gradient"),
         ({"evaluation_batches": gives(iter(()))}, r"evaluation_batches\('train'\) gives no minib"),
         ({"train_batches": gives(iter(()))}, r"ended before its minibatch 0; .* there are 10"),
-        ({"evaluate": gives((math.nan, 0.5))}, "not finite before the first step: train_loss nan"),
+        (
+            {"evaluate": gives((math.nan, 0.5))},
+            "digits_mlp is not finite before the first step, .*: train_loss nan",
+        ),
     ],
 )
 def test_what_an_own_problem_gives_is_looked_at(tmp_path, changes, words):
@@ -389,9 +418,10 @@ class Rows(Classification):
     [
         (
             {"labels": staticmethod(lambda labels: torch.eye(2)[labels])},
-            r"Wrong.examples\(\): the labels of the training file .* torch.float32 of shape \(32, 2\)",
+            r"Wrong.examples\(\): the labels of the training file .* of shape \(32, 2\) and torch.float32",
         ),
-        ({"labels": staticmethod(lambda labels: labels.int())}, "they are torch.int32"),
+        ({"labels": staticmethod(lambda labels: labels.int())}, "they are of shape .* torch.int32"),
+        ({"labels": staticmethod(lambda labels: labels.numpy())}, "they are of type ndarray"),
         ({"labels": staticmethod(lambda labels: labels[:-1])}, "has 32 inputs and 31 labels"),
         ({"network": lambda _: torch.nn.Flatten(0)}, r"logits of shape \(4, classes\) .* \(4,\)"),
     ],

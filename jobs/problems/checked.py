@@ -116,19 +116,20 @@ def _pair(problem: "Problem", method: str, given: object) -> tuple[Tensor, Tenso
     if not isinstance(found, Tensor) or found.ndim or not found.is_floating_point():
         raise InputError(
             f"{_name(problem)}.{method}(): the loss has to be a floating-point tensor without"
-            f" dimensions, the mean over the batch; it is {_form(found)}"
+            f" dimensions, the mean over the batch; it is {form(found)}"
         )
     if isinstance(accuracy, int | float):
         accuracy = torch.tensor(float(accuracy), device=found.device)
     if accuracy is not None and (not isinstance(accuracy, Tensor) or accuracy.ndim):
         raise InputError(
             f"{_name(problem)}.{method}(): the accuracy has to be a number, the share of right"
-            f" answers in the batch, or None; it is {_form(accuracy)}"
+            f" answers in the batch, or None; it is {form(accuracy)}"
         )
     return found, accuracy
 
 
-def _form(value: object) -> str:
+def form(value: object) -> str:
+    """What a value is, in words: the shape and type of a tensor, else its class."""
     if isinstance(value, Tensor):
         return f"of shape {tuple(value.shape)} and {value.dtype}"
     return f"of type {type(value).__name__}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jobs.errors import InputError
+from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem, Split, seeded
 from jobs.problems.protocols import randomness_of
 from jobs.problems.randomness import Pass, Randomness
@@ -124,12 +125,12 @@ class Classification(Problem):
         """Draw what `prepare` would draw for a batch that is not wanted."""
 
     def _check_labels(self, name: str, examples: Examples) -> None:
-        labels = examples.labels
-        if labels.ndim != 1 or labels.dtype != torch.int64:
+        labels: object = examples.labels  # a user's
+        if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.dtype != torch.int64:
             raise InputError(
                 f"{type(self).__name__}.examples(): the labels of the {name} file have to be class"
-                f" numbers, int64 of shape (N,); they are {labels.dtype} of shape"
-                f" {tuple(labels.shape)}. Probabilities need a `batch_loss` of the problem's own"
+                f" numbers, a tensor of int64 and shape (N,); they are {checked.form(labels)}."
+                " Probabilities need a `batch_loss` of the problem's own"
             )
         if len(examples.inputs) != len(labels):
             raise InputError(

@@ -35,8 +35,8 @@ class ClassReader:
     def read(self, name: str, value: Value, node: Node | None, place: Place, path: str) -> Value:
         """The value; a class by its dotted path and with fitted hyperparameters of its own.
 
-        A text is a class where the parameter may be anything, and the class is there; where the
-        parameters cannot be told, its name has to speak of an optimizer.
+        A text is a class where the parameter's name speaks of an optimizer, its annotation not of
+        text, and the class is there.
         """
         if isinstance(value, dict) and is_class(value):
             return self._class(value, node, place, path)
@@ -50,10 +50,8 @@ class ClassReader:
         return self.signature is not None and hyperparameters.wrapped(self.signature) == name
 
     def _may_be_class(self, name: str, parameter: Parameter | None) -> bool:
-        if self.signature is None:
-            return "optim" in name
-        is_free = parameter is not None and not parameter.kinds and not parameter.takes_text
-        return is_free or self.wraps(name)
+        is_for_text = parameter is not None and (parameter.kinds or parameter.takes_text)
+        return self.wraps(name) or ("optim" in name and not is_for_text)
 
     def _named(self, text: str) -> Value:
         """The class that a text names; the text itself if there is none."""

@@ -31,8 +31,9 @@ def of_setting(name: str) -> str:
 
 def wrapped(signature: Signature) -> str:
     """The parameter that takes the optimizer to wrap, in the place of parameters; "": none does."""
-    is_wrapper = "optim" in signature.first or signature.first in {"base", "inner"}
-    return signature.first if is_wrapper else ""
+    first = signature.first
+    is_wrapper = ("optim" in first and "param" not in first) or first in {"base", "inner"}
+    return first if is_wrapper else ""
 
 
 def unknown(name: str, signature: Signature | None) -> str | None:

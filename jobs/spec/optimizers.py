@@ -1,6 +1,6 @@
 """The optimizers of a spec: classes looked up, hyperparameters with their values, checked and tuned."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jobs.optimizers import OPTIMIZERS, OptimizerInfo
@@ -140,7 +140,7 @@ class _Reader:
             for name, value in pinned.items()
             if name not in names
         ]
-        samples = self._samples({one.name: one.value for one in given})
+        samples = self._samples(given)
         draws = Draws(self.context.spec.random_seed or 0, samples)
         reader = ClassReader(self.context, signature)
         for one in given:
@@ -170,18 +170,17 @@ class _Reader:
                 setting = hyperparameters.setting_of(name, RESERVED)
                 yield Given(name, setting, value, entry, path)
 
-    def _samples(self, extra: Mapping[str, object]) -> int:
+    def _samples(self, given: Sequence[Given]) -> int:
         """How many random draws; a mistake if they are wanted and not said, or said and not wanted."""
         samples = self.given.samples or self.context.spec.samples
         drawn = [
-            name
-            for name, value in extra.items()
-            if isinstance(value, model.Axis) and value.random is not None
+            one
+            for one in given
+            if isinstance(one.value, model.Axis) and one.value.random is not None
         ]
         if drawn and not samples:
-            place = self.node.entries[drawn[0]].node.place
-            path = f"{self.path}.{drawn[0]}"
-            self.context.add(place, path, "random needs samples, here or at the top: samples: 20")
+            message = "random needs samples, here or at the top: samples: 20"
+            self.context.add(drawn[0].entry.node.place, drawn[0].path, message)
         if self.given.samples and not drawn:
             place = self.node.entries["samples"].key
             self.context.add(place, f"{self.path}.samples", "nothing here is random")
