@@ -6,7 +6,9 @@ folder of their own, so that nothing else sees them. `scripts/test --zoo` compar
 
 import argparse
 import hashlib
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,12 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [str(tried) for tried in try_all()]
     page = PAGE.read_text()
     before, _, rest = page.partition(HEAD)
-    _, _, after = rest.partition("\n\n")
-    expected = f"{before}{HEAD}" + "\n".join(rows) + f"\n\n{after}"
+    known = list(itertools.takewhile(lambda line: line.startswith("| "), rest.splitlines()))
+    after = rest.removeprefix("".join(f"{line}\n" for line in known))
+    expected = f"{before}{HEAD}" + "".join(f"{row}\n" for row in rows) + after
     if options.write:
         PAGE.write_text(expected)
     elif page != expected:
-        differing = sorted(set(rows) ^ set(rest.partition("\n\n")[0].splitlines()))
+        differing = sorted(set(rows) ^ set(known))
         print("docs/optimizers.md does not say what came of it:", *differing, sep="\n")
         return 1
     print(f"{len(rows)} classes tried; docs/optimizers.md says what came of them")
@@ -66,7 +69,8 @@ def install() -> None:
     stamp = FOLDER / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade"]
+    shutil.rmtree(FOLDER, ignore_errors=True)  # what is wanted no more would be found, too
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*pip, "--target", FOLDER, "-r", REQUIREMENTS], check=True)
     stamp.write_text(wanted)
 
