@@ -32,7 +32,7 @@ def _commit() -> str:
 COMMIT = os.environ.setdefault("PROBPREC_TESTS_COMMIT", _commit())
 """What the quick set is drawn by, the same in all processes; set it to draw that of another commit."""
 
-LONG = 600.0
+LONG = 1800.0 if ALL else 600.0
 """Seconds after which something that should happen has not; nothing waits that long when all is well."""
 
 
