@@ -4,7 +4,6 @@ Adding runs is always allowed. What would drop records, or runs that wait or run
 from another spec than the one that made the sweep, needs `--replace`.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from jobs.spec.mistakes import SpecError
 from jobs.spec.sources import read_tree
 from jobs.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep, Value
+from jobs.text import spelled
 
 FIRST = 10
 """Of more settings than these, a person is told only how many runs the others are."""
@@ -128,7 +128,7 @@ def summary(runs: Iterable[PlannedRun], now: Sequence[PlannedRun] = ()) -> list[
         cells.setdefault((planned.problem, planned.optimizer, planned.run.cell), []).append(planned)
     lines = []
     for (problem, optimizer, _), members in list(cells.items())[:FIRST]:
-        said = ", ".join(f"{name}={_text(value)}" for name, value in _setting(members[0], now))
+        said = ", ".join(f"{name}={spelled(value)}" for name, value in _setting(members[0], now))
         seeds = ranges(planned.run.seed for planned in members)
         setting = f" {said}" if said else ""
         lines.append(f"  {problem} {optimizer}{setting}, seed {seeds}")
@@ -154,10 +154,6 @@ def _setting(planned: PlannedRun, now: Sequence[PlannedRun]) -> list[tuple[str, 
 def _fields(planned: PlannedRun) -> dict[str, Value]:
     """All that its cell is."""
     fields = planned.run.to_json()
-    hyperparameters = fields.pop("hyperparameters")
+    hyperparameters, regime = fields.pop("hyperparameters"), fields.pop("regime", {})
     del fields["seed"], fields["version"]
-    return {**fields, **hyperparameters}
-
-
-def _text(value: Value) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return {**fields, **hyperparameters, **regime}

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from cluster.plain import plain
 from jobs.results import tables
-from jobs.results.cells import Cell, spell
+from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
 from jobs.results.reading import Result, is_better_high
 from jobs.sweep import Target
+from jobs.text import spelled
 
 _GAP = 2  # columns between two columns
 _NAMES = 36  # columns that names get at least, before a number is left out for them
@@ -64,7 +65,7 @@ def _heading(problem: str, metric: str, target: Target | None) -> Text:
     heading.append(f": {_words(metric)}, {better} is better", style="not bold")
     if target is not None:
         name = "" if target.metric == metric else f"{_words(target.metric)} "
-        heading.append(f"; target: {name}{spell(target.value)}", style="not bold")
+        heading.append(f"; target: {name}{spelled(target.value)}", style="not bold")
     return heading
 
 

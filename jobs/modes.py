@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from jobs.errors import InputError
+
 
 class Modes:
     """Switches an optimizer that has `train()` and `eval()`; does nothing to one that has not.
@@ -17,12 +19,20 @@ class Modes:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         """Switch it to training."""
+        self._name = type(optimizer).__name__
         switches = (getattr(optimizer, "train", None), getattr(optimizer, "eval", None))
         self._train: Callable[[], object] | None
         self._eval: Callable[[], object] | None
         self._train, self._eval = switches if all(map(callable, switches)) else (None, None)
         if self._train is not None:
             self._train()
+
+    def require_no_other(self, is_averaged: bool) -> None:
+        """Raise InputError if other weights than the optimizer's own are to be evaluated, too."""
+        if is_averaged and self._eval is not None:
+            raise InputError(
+                f"average: {self._name} has weights of its own for evaluation; leave `average` out"
+            )
 
     @contextmanager
     def evaluating(self, *, has_stepped: bool) -> Iterator[None]:

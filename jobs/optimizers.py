@@ -5,12 +5,14 @@ The tuned values are the DeepOBS baselines (20-point grids, best final validatio
 """
 
 import inspect
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.importing import load_class
+from jobs.regime.references import Numbers, resolved
+from jobs.regime.settings import Settings
 from jobs.sweep import Run, Value
 
 if TYPE_CHECKING:
@@ -78,15 +80,47 @@ CLASS = "class"
 """The key of a hyperparameter that is a class: its dotted path; other keys are its own hyperparameters."""
 
 
-def build(run: Run, parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
-    """The run's optimizer over `parameters`; one that wraps another is given that one.
+def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.Optimizer":
+    """The run's optimizer over the model's parameters, with its groups if it has some.
+
+    Args:
+        run: Its class, hyperparameters and groups.
+        model: Whose parameters are optimized.
+        numbers: What hyperparameters may refer to.
 
     Raises:
         ImportError: the module or a class is not there.
+        InputError: the groups do not fit the model.
         TypeError, ValueError: a class refuses the hyperparameters.
     """
-    kind = load_class(run.optimizer)
-    values = {name: _resolved(value) for name, value in run.hyperparameters.items()}
+    settings = Settings.from_json(run.regime)
+    values = resolved(dict(run.hyperparameters), numbers)
+    make = partial(_make, run.optimizer)
+    if not settings.groups:
+        return make(_parameters(load_class(run.optimizer), model), values)  # type: ignore[arg-type]  # a mapping still
+    from jobs.regime import groups
+
+    given = [
+        replace(group, hyperparameters=resolved(dict(group.hyperparameters), numbers))  # type: ignore[arg-type]  # as above
+        for group in settings.groups
+    ]
+    return groups.build(make, lambda path: partial(_make, path), values, given, model)  # type: ignore[arg-type]  # as above
+
+
+def _parameters(kind: type, model: "torch.nn.Module") -> Any:
+    """What the class takes for its parameters: some ask for their names, too, or for the model."""
+    first = next(iter(inspect.signature(kind).parameters), "")
+    if "named" in first:
+        return list(model.named_parameters())
+    return model if "model" in first else model.parameters()
+
+
+def _make(
+    path: str, parameters: Any, hyperparameters: Mapping[str, Any]
+) -> "torch.optim.Optimizer":
+    """An optimizer of that class; one that wraps another is given that one."""
+    kind = load_class(path)
+    values = {name: _resolved(value) for name, value in hyperparameters.items()}
     classes = [name for name, value in values.items() if callable(value)]
     if classes and (first := next(iter(inspect.signature(kind).parameters), "")) in classes:
         wrapped = values.pop(first)

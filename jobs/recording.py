@@ -12,7 +12,7 @@ Rate = float | None
 
 def rates(groups: Sequence[Mapping[str, Any]]) -> Rate | list[Rate]:
     """The step size of the only parameter group, or a list of those of all groups."""
-    found = [_rate(group.get("lr")) for group in groups]
+    found = [rate(group) for group in groups]
     return found[0] if len(found) == 1 else found
 
 
@@ -21,7 +21,9 @@ def is_quick(groups: Sequence[Mapping[str, Any]]) -> bool:
     return not any(isinstance(group.get("lr"), torch.Tensor) for group in groups)
 
 
-def _rate(value: Any) -> Rate:
+def rate(group: Mapping[str, Any]) -> Rate:
+    """The step size of a parameter group."""
+    value = group.get("lr")
     if isinstance(value, torch.Tensor):
         return float(value) if value.numel() == 1 and not value.is_complex() else None
     return float(value) if isinstance(value, Real) else None  # also one of numpy's

@@ -9,6 +9,7 @@ from torch import nn
 
 from jobs.checkpoint import CheckpointError
 from jobs.problems.problem import Problem
+from jobs.regime.groups import Together
 
 _NAMED = 3  # of the values that differ
 
@@ -28,6 +29,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
     Raises:
         CheckpointError: it is still not what was saved.
     """
+    if isinstance(optimizer, Together):
+        optimizer.load_parts(load_optimizer, saved)
+        return
     optimizer.load_state_dict(_copy(saved))
     if differing(saved, optimizer.state_dict()):
         _put_back(optimizer, saved.get("state"))

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from jobs.cost import Meter
 from jobs.errors import InputError
-from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem
+from jobs.regime.passes import Passes
+from jobs.regime.settings import Settings
 
 Wants = Literal["nothing", "loss", "closure", "closure after backward"]
 """What an optimizer's `step` is called with."""
@@ -26,12 +27,19 @@ class Stepper:
     `needs_closure = True`). Further passes are counted with the optimizer's own work.
     """
 
-    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer, meter: Meter) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: torch.optim.Optimizer,
+        meter: Meter,
+        settings: Settings,
+    ) -> None:
         """Raises InputError if `step` asks for something else."""
         self._problem = problem
         self._optimizer = optimizer
         self._meter = meter
-        self._wants = wants(optimizer)
+        self._wants: Wants = "closure" if settings.closure else wants(optimizer)
+        self._passes = Passes(problem, optimizer, settings)
         self.forwards = 0
         """Forward passes of the model so far, evaluations included."""
         problem.model.register_forward_hook(self._count)
@@ -43,18 +51,18 @@ class Stepper:
         with self._meter.phase("estimate" if estimating else "train") as phase:
             batch = next_batch()
             evaluate = Evaluation(
-                self._problem, self._optimizer, batch, is_repeated=self._wants.startswith("closure")
+                self._passes, batch, is_repeated=self._wants.startswith("closure")
             )
             loss = None if self._wants == "closure" else evaluate()
             phase.forward += self.forwards - before
-            phase.backward += evaluate.count
-        before, backwards = self.forwards, evaluate.count
+            phase.backward += evaluate.count * self._passes.parts
+        before, evaluated = self.forwards, evaluate.count
         with self._meter.phase("estimate" if estimating else "apply") as phase:
             self._step(loss, evaluate)
             phase.hvp += getattr(self._optimizer, "hvp_count", 0) - hvps
             if self._wants.startswith("closure"):
                 phase.forward += self.forwards - before
-                phase.backward += evaluate.count - backwards
+                phase.backward += (evaluate.count - evaluated) * self._passes.parts
         if evaluate.first is None:
             raise InputError(f"{type(self._optimizer).__name__}.step() has not called its closure")
         return evaluate.first
@@ -74,17 +82,8 @@ class Stepper:
 class Evaluation:
     """The closure of a step: loss and gradients of one minibatch, the same randomness each time."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        optimizer: torch.optim.Optimizer,
-        batch: Batch,
-        *,
-        is_repeated: bool,
-    ) -> None:
-        self._problem = problem
-        self._optimizer = optimizer
-        self._backward = getattr(optimizer, "backward", Tensor.backward)
+    def __init__(self, passes: Passes, batch: Batch, *, is_repeated: bool) -> None:
+        self._passes = passes
         self._batch = batch
         self._generators = _generators() if is_repeated else None
         self.count = 0
@@ -96,9 +95,7 @@ class Evaluation:
         if self.count and self._generators is not None:
             _restore(*self._generators)
         with torch.enable_grad():
-            self._optimizer.zero_grad()
-            loss = checked.loss(self._problem, self._batch)
-            self._backward(loss)
+            loss = self._passes.gradients(self._batch)
         self.count += 1
         if self.first is None:
             self.first = loss.detach()
@@ -109,8 +106,13 @@ def wants(optimizer: torch.optim.Optimizer) -> Wants:
     """What its `step` has to be called with.
 
     Raises:
-        InputError: more than a closure or the loss.
+        InputError: more than a closure or the loss, or nothing that is a step.
     """
+    if callable(getattr(optimizer, "fused_backward", None)):
+        raise InputError(
+            f"{type(optimizer).__name__} updates the weights in the backward pass (fused_backward);"
+            " a training makes that pass itself"
+        )
     is_sam = all(callable(getattr(optimizer, name, None)) for name in ("first_step", "second_step"))
     if is_sam or getattr(optimizer, "needs_closure", False):
         return "closure after backward"

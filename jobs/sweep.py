@@ -57,13 +57,16 @@ class Run:
     batch_size: int
     init: str = "deepobs"
     protocol: str = "default"
+    regime: Mapping[str, Value] = field(default_factory=dict)  # `jobs.regime.settings`, as JSON
 
     def to_json(self) -> dict[str, Any]:
         """Everything that the id hashes; numbers as given: a class may insist on 1.0 and refuse 1."""
+        regime = {"regime": dict(self.regime)} if self.regime else {}  # ids of runs without stay
         return {
             "problem": self.problem,
             "optimizer": self.optimizer,
             "hyperparameters": dict(self.hyperparameters),
+            **regime,
             "seed": self.seed,
             "epochs": self.epochs,
             "batch_size": self.batch_size,

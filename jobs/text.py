@@ -1,4 +1,8 @@
-"""Text that others wrote: labels, paths, messages."""
+"""Text that others wrote: labels, paths, messages; and values as they are shown."""
+
+from collections.abc import Mapping
+
+_NAMED = ("class", "name")  # what a setting with settings of its own is called by
 
 
 def printable(text: str) -> str:
@@ -12,3 +16,21 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The text with its lines, each of them as `printable` has it."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def spelled(value: object) -> str:
+    """A setting's value for a person: four digits are enough; `cosine(warmup=0.1)`, `AdamW(lr=0.01)`."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(spelled, value))}]"
+    if not isinstance(value, Mapping):
+        return str(value)
+    called = next((key for key in _NAMED if isinstance(value.get(key), str)), None)
+    inner = ", ".join(f"{key}={spelled(one)}" for key, one in value.items() if key != called)
+    if called is None:
+        return f"{{{inner}}}"
+    name = value[called].rpartition(".")[2]
+    return f"{name}({inner})" if inner else name

@@ -101,6 +101,8 @@ def state_of(training: Training) -> dict[str, Any]:
     named: dict[str, Any] = dict(_state_of_optimizer(training.optimizer.state_dict()))
     for key, value in training.problem.model.state_dict().items():
         named[f"model weights '{key}'"] = value
+    for part, state in training.regime.state_dict().items():
+        named[f"the state of {part}"] = state
     notes = checkpoint.generator_notes()
     named["the global random generator of torch"] = torch.get_rng_state()
     named["the global random generator of numpy"] = notes["numpy"]

@@ -15,11 +15,11 @@ from jobs.cost import Meter
 from jobs.curves import Curves
 from jobs.errors import InputError
 from jobs.interrupt import InterruptionError, Stop
-from jobs.modes import Modes
 from jobs.monitor import FiniteMonitor
 from jobs.origin import NOTHING, Given, Origin
 from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem
+from jobs.regime.regime import Regime
 from jobs.stepping import Stepper
 from jobs.sweep import Run
 
@@ -83,8 +83,8 @@ class Training:
         self._evaluated: int | None = None  # the last epoch that has been
         self._epoch_start = time.monotonic()  # moved back by what earlier attempts spent on it
         self._longest_epoch = 0.0  # seconds; of those that ended in this process
-        self._modes = Modes(optimizer)
-        self._stepper = Stepper(problem, optimizer, meter)
+        self.regime = Regime(run, problem, optimizer)
+        self._stepper = Stepper(problem, optimizer, meter, self.regime.settings)
         self._monitor = FiniteMonitor(meter.device, LOG_INTERVAL)
         self._restart = getattr(optimizer, "start_estimate", None)
         self._get_log = getattr(optimizer, "get_log", None)
@@ -124,6 +124,7 @@ class Training:
         restoring.load_model(self.problem.model, tensors["model"])
         restoring.load_optimizer(self.optimizer, tensors["optimizer"])
         restoring.load_problem(self.problem, notes["problem"])
+        self.regime.load_state_dict(tensors["regime"])
         self.curves = Curves.from_json(notes["curves"])
         self.meter.add(notes["cost"])
         self.started, self.resumes = notes["started"], notes["resumes"] + 1
@@ -139,6 +140,7 @@ class Training:
             tensors={
                 "model": self.problem.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "regime": self.regime.state_dict(),
                 "generators": checkpoint.generator_tensors(),
             },
             notes={
@@ -192,7 +194,8 @@ class Training:
 
     def _evaluate(self) -> None:
         row: dict[str, float] = {}
-        with self.meter.phase("eval") as phase, self._modes.evaluating(has_stepped=self.step > 0):
+        evaluating = self.regime.evaluating(self.epoch, has_stepped=self.step > 0)
+        with self.meter.phase("eval") as phase, evaluating:
             before = self._stepper.forwards
             for split in _SPLITS:
                 loss, accuracy = self.problem.evaluate(split, self.epoch)
@@ -207,6 +210,7 @@ class Training:
                     f" weights and whatever the optimizer: {_format(row)}"
                 )
             raise DivergedError("nonfinite_evaluation", self.epoch, self.step)
+        self.regime.after_epoch(self.epoch, row["valid_loss"])
         self.curves.add_epoch(row)
         self._evaluated = self.epoch
         log.info("epoch %d/%d: %s", self.epoch, self.run.epochs, _format(row))
@@ -243,13 +247,14 @@ class Training:
         return batches
 
     def _take_step(self, batches: Iterator[Batch], *, log_now: bool) -> None:
-        loss = self._stepper.take(
-            lambda: checked.next_batch(self.problem, batches, self.epoch, self.index)
-        )
+        with self.regime.stepping(self.step, self.epoch):
+            loss = self._stepper.take(
+                lambda: checked.next_batch(self.problem, batches, self.epoch, self.index)
+            )
+            groups = self.optimizer.param_groups
+            if log_now or recording.is_quick(groups):
+                self.curves.see_learning_rate(self.step, recording.rates(groups))
         self._monitor.see(loss, self.step, keep=log_now)
-        groups = self.optimizer.param_groups
-        if log_now or recording.is_quick(groups):
-            self.curves.see_learning_rate(self.step, recording.rates(groups))
         if log_now and self._get_log is not None:
             self.curves.add_log(self.step, self._get_log())
         self.step += 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jobs import optimizers
+from jobs.regime.references import Numbers
 from jobs.spec import SpecError, load
 from jobs.spec.explain import explain_run
 from jobs.spec.plan import make_plan
@@ -43,11 +44,6 @@ class Renamed(torch.optim.Optimizer):
         super().__init__(optim_params, {"lr": lr})
 
 
-class OfModel(torch.optim.Optimizer):
-    def __init__(self, model, lr: float = 0.1):
-        super().__init__(model.parameters(), {"lr": lr})
-
-
 class Odd(torch.optim.Optimizer):
     """Its hyperparameters have the names of keys of a spec."""
 
@@ -79,7 +75,7 @@ def mistakes_of(folder: Path, text: str) -> list[str]:
 
 def build(name: str, **hyperparameters: Any) -> Any:
     run = make_run(optimizer=f"around.{name}", hyperparameters=hyperparameters)
-    return optimizers.build(run, [torch.nn.Parameter(torch.zeros(2))])
+    return optimizers.build(run, torch.nn.Linear(2, 1), Numbers.of(run, steps_per_epoch=1))
 
 
 def test_a_class_as_a_hyperparameter(own: Path) -> None:
@@ -244,10 +240,6 @@ def test_what_is_under_hyperparameters_need_not_be_reserved(own: Path) -> None:
                 "4:18: optimizers.a: around.Wrapper needs the optimizer that it wraps;"
                 " write hyperparameters: {optimizer: {class: SGD, lr: 0.1}}"
             ),
-        ),
-        (
-            "a: {optimizer: around.OfModel}",
-            "4:18: optimizers.a: around.OfModel takes the model in the place of its parameters",
         ),
     ],
 )

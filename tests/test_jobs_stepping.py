@@ -7,6 +7,7 @@ from jobs import stepping
 from jobs.cost import Meter
 from jobs.errors import InputError
 from jobs.problems.problem import Problem
+from jobs.regime.settings import Settings
 from jobs.stepping import Stepper
 
 CPU = torch.device("cpu")
@@ -89,11 +90,16 @@ class Greedy(torch.optim.SGD):
         pass
 
 
+class Fused(torch.optim.SGD):
+    def fused_backward(self, loss, lr):
+        pass
+
+
 def make(kind, **settings):
     problem = Noisy()
     optimizer = kind(problem.model.parameters(), **({"lr": 0.01} | settings))
     meter = Meter(CPU)
-    return Stepper(problem, optimizer, meter), problem, optimizer, meter.phases
+    return Stepper(problem, optimizer, meter, Settings()), problem, optimizer, meter.phases
 
 
 def take(stepper, problem, steps=1):
@@ -167,6 +173,8 @@ def test_lbfgs_solves_least_squares(search):
 def test_what_asks_for_more_is_refused():
     with pytest.raises(InputError, match=r"Greedy.step\(\) asks for loss and outputs"):
         make(Greedy)
+    with pytest.raises(InputError, match="Fused updates the weights in the backward pass"):
+        make(Fused)
 
 
 def test_a_closure_that_is_never_called_is_named():

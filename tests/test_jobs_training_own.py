@@ -126,12 +126,13 @@ class Forgetful(Exact):
         super().load_state_dict(state_dict)
 
 
-def make(folder, kind, problem=None, *, epochs=3, stop=None, **settings):
+def make(folder, kind, problem=None, *, epochs=3, stop=None, regime=(), **settings):
     problem = problem or Line()
     optimizer = kind(problem.model.parameters(), **settings)
     out = AttemptFiles(folder)
     folder.mkdir(exist_ok=True)
-    return Training(make_run(epochs=epochs), problem, optimizer, Meter(CPU), out, stop)
+    run = make_run(epochs=epochs, regime=dict(regime))
+    return Training(run, problem, optimizer, Meter(CPU), out, stop)
 
 
 def in_pieces(tmp_path, kind, **settings):

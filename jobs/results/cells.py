@@ -7,6 +7,7 @@ import numpy as np
 
 from jobs.results.reading import Floats, Result, Unsettled, is_better_high
 from jobs.sweep import PlannedRun, Sweep, Value
+from jobs.text import spelled
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +100,7 @@ def best(cells: Iterable[Cell]) -> Cell | None:
 
 def describe(setting: Mapping[str, Value]) -> str:
     """A setting for a person: `lr=0.1, batch_size=32`."""
-    return ", ".join(f"{key}={spell(value)}" for key, value in setting.items())
+    return ", ".join(f"{key}={spelled(value)}" for key, value in setting.items())
 
 
 def name_of(planned: PlannedRun) -> str:
@@ -127,11 +128,6 @@ def spell_seeds(seeds: Iterable[int]) -> str:
         f"{span[0]}..{span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans
     )
     return f"{'seed' if len(numbers) == 1 else 'seeds'} {text}"
-
-
-def spell(value: Value) -> str:
-    """A value for a person: four digits are enough."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _rank(cell: Cell) -> tuple[float, float]:

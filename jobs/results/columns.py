@@ -59,6 +59,7 @@ RUNS = (
     _columns("init protocol", TEXT, "initial weights; whose random streams"),
     _columns("hyperparameters", TEXT, "all that were given, as JSON"),
     NUMBERS,
+    _columns("regime", TEXT, "schedule, clipping, groups ...: all that was given, as JSON"),
     _columns("outcome", TEXT, "`completed`, `diverged`, `failed` or `missing`"),
     _columns("failure_class failure_message", TEXT, "why it has no record, where it failed"),
     _columns("stop.reason", TEXT, "`completed`, or why it ended early"),

@@ -54,8 +54,8 @@ def _labels(path: str, labels: Sequence[str]) -> str:
 
 
 def _setting(run: Run, alike: Sequence[PlannedRun]) -> dict[str, Value]:
-    """Its hyperparameters, and of the rest what no planned run of its problem has."""
+    """Its hyperparameters, its regime, and of the rest what no planned run of its problem has."""
     rest = {name: getattr(run, name) for name in ("epochs", "batch_size", "init", "protocol")}
     planned = {name: [getattr(one.run, name) for one in alike] for name in rest}
     unplanned = {name: value for name, value in rest.items() if value not in planned[name]}
-    return {**run.hyperparameters, **unplanned}
+    return {**run.hyperparameters, **run.regime, **unplanned}

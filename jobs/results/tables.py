@@ -97,6 +97,7 @@ def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, An
         "protocol": run.protocol,
         "hyperparameters": dict(run.hyperparameters),
         **_numbers("hp", run.hyperparameters),
+        "regime": dict(run.regime),
     }
     if isinstance(outcome, Unsettled):
         state = outcome.state

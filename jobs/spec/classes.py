@@ -39,7 +39,7 @@ class ClassReader:
         text, and the class is there.
         """
         if isinstance(value, dict) and is_class(value):
-            return self._class(value, node, place, path)
+            return self.of_class(value, node, place, path)
         parameter = self.signature.parameters.get(name) if self.signature else None
         if isinstance(value, str) and self._may_be_class(name, parameter):
             return self._named(value)
@@ -67,9 +67,10 @@ class ClassReader:
         pinned = dict(info.pinned) if info else {}
         return {CLASS: dotted, **pinned} if is_class else text
 
-    def _class(
+    def of_class(
         self, value: Mapping[str, Value], node: Node | None, place: Place, path: str
-    ) -> Value:
+    ) -> dict[str, Value]:
+        """A mapping with a class, by its dotted path and with fitted hyperparameters."""
         settings = dict(value)
         name = str(settings.pop(CLASS))
         info = OPTIMIZERS.get(name)
@@ -78,16 +79,31 @@ class ClassReader:
             dotted, found = self.context.look_up(name, list(OPTIMIZERS), place, path)
         signature, found = self.context.signature(dotted, place, path) if found else (None, False)
         settings = {**(info.pinned if info else {}), **settings}
-        for key, given in settings.items() if found else ():
-            at = _place(node, key) or place
-            if wrong := hyperparameters.unknown(key, signature):
-                self.context.add(at, f"{path}.{key}", wrong)
-            elif signature is not None and key in signature.parameters:
-                try:
-                    settings[key] = hyperparameters.fitted(given, signature.parameters[key])
-                except ValueError as error:
-                    self.context.add(at, f"{path}.{key}", str(error))
+        if found:
+            settings = self.fitted(settings, signature, node, place, path)
         return {CLASS: dotted, **settings}
+
+    def fitted(
+        self,
+        settings: Mapping[str, Value],
+        signature: Signature | None,
+        node: Node | None,
+        place: Place,
+        path: str,
+    ) -> dict[str, Value]:
+        """Hyperparameters as a class of that signature takes them; mistakes are noted at their keys."""
+        fitted = dict(settings)
+        for key, given in settings.items():
+            wrong = hyperparameters.unknown(key, signature)
+            try:
+                hyperparameters.check_references(given)
+                if signature is not None and key in signature.parameters:
+                    fitted[key] = hyperparameters.fitted(given, signature.parameters[key])
+            except ValueError as error:
+                wrong = str(error)
+            if wrong:
+                self.context.add(_place(node, key) or place, f"{path}.{key}", wrong)
+        return fitted
 
 
 def _place(node: Node | None, key: str) -> Place | None:

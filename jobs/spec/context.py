@@ -27,6 +27,12 @@ class Context:
         """Note one mistake."""
         self.mistakes.append(Mistake.at(place, path, message))
 
+    def add_once(self, place: Place, path: str, message: str) -> None:
+        """Note a mistake that many runs have, but only the first time."""
+        mistake = Mistake.at(place, path, message)
+        if mistake not in self.mistakes:
+            self.mistakes.append(mistake)
+
     def entries(self, section: str) -> Iterator[tuple[str, Place, MapNode]]:
         """Label, place and settings of each problem or optimizer, whichever way they are listed."""
         found = self.root.entries.get(section)

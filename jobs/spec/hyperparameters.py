@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
+from jobs.regime import references
 from jobs.spec.mistakes import did_you_mean, listed
 from jobs.spec.signature import Parameter, Signature
 from jobs.sweep import Value
@@ -61,8 +62,16 @@ def missing(path: str, given: Collection[str], signature: Signature | None) -> I
             f"{path} needs the optimizer that it wraps; write"
             f" hyperparameters: {{{wraps}: {{class: SGD, lr: 0.1}}}}"
         )
-    if "model" in signature.first:
-        yield f"{path} takes the model in the place of its parameters: that cannot be run"
+
+
+def check_references(value: Value) -> None:
+    """ValueError for a reference to what there is not."""
+    for one in value if isinstance(value, list) else [value]:
+        name = references.name_in(one)
+        if name is not None and name not in references.NAMES:
+            known = ", ".join(f"${{{known}}}" for known in references.NAMES)
+            near = did_you_mean(name, references.NAMES)
+            raise ValueError(f"no number {one}{near} (known: {known})")
 
 
 def fitted(value: Value, parameter: Parameter) -> Value:
@@ -72,7 +81,7 @@ def fitted(value: Value, parameter: Parameter) -> Value:
         ValueError: it is of another kind; the text says what was expected.
     """
     kinds = parameter.kinds
-    if value is None or not kinds:
+    if value is None or not kinds or references.name_in(value):
         return value
     kind = _kind(value)
     if kind == "int" and "int" not in kinds and "float" in kinds:

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.regime import schedule_settings
 from jobs.spec.resources import PathText, Resources
 from jobs.spec.strict import Strict
 
@@ -171,6 +172,20 @@ Setting = Annotated[
     Discriminator(_kind_of_setting),
 ]
 CountSetting = Axis | Count
+
+
+def _kind_of_regime(value: object) -> str:
+    is_axis = isinstance(value, Axis) or (
+        isinstance(value, dict) and not value.keys().isdisjoint(AXES)
+    )
+    return "axis" if is_axis else "plain"
+
+
+RegimeSetting = Annotated[
+    Annotated[Axis, Tag("axis")]
+    | Annotated[bool | int | float | str | list[Any] | dict[str, Any], Tag("plain")],
+    Discriminator(_kind_of_regime),
+]
 Target = Annotated[
     dict[Literal["test_accuracy", "test_loss"], float], Field(min_length=1, max_length=1)
 ]
@@ -208,7 +223,7 @@ class Problem(Strict):
 
 
 class Optimizer(Strict):
-    """How one optimizer is set: the keys below, every other key is a hyperparameter."""
+    """How one optimizer is set and trained: the keys below, every other key is a hyperparameter."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Setting] = Field(init=False)
@@ -228,6 +243,20 @@ class Optimizer(Strict):
         default=None,
         description="a mapping of hyperparameters whose names mean something else here",
     )
+    schedule: RegimeSetting | None = Field(default=None, description=schedule_settings.EXPECTED)
+    clip_norm: RegimeSetting | None = Field(default=None, description="a number above 0")
+    clip_value: RegimeSetting | None = Field(default=None, description="a number above 0")
+    accumulate: RegimeSetting | None = Field(
+        default=None, description="a whole number of at least 1"
+    )
+    precision: RegimeSetting | None = Field(default=None, description="fp32 or bf16")
+    average: RegimeSetting | None = Field(default=None, description="{ema: 0.999} or {swa: 0.75}")
+    compile: RegimeSetting | None = Field(default=None, description="true or false")
+    groups: RegimeSetting | None = Field(
+        default=None, description="a list of mappings like [{dims: [0, 1], weight_decay: 0}]"
+    )
+    create_graph: RegimeSetting | None = Field(default=None, description="true or false")
+    closure: RegimeSetting | None = Field(default=None, description="true or false")
     resources: Resources | None = Field(default=None, description=SOME_RESOURCES)
 
 

@@ -11,10 +11,10 @@ from jobs.spec.conditions import Condition, read_condition
 from jobs.spec.context import Context
 from jobs.spec.mistakes import Place, did_you_mean, listed
 from jobs.spec.problems import BASIC, ProblemEntry
+from jobs.spec.regime import Given, RegimeReader
 from jobs.spec.resources import Said, read_resources
 from jobs.spec.signature import Parameter, Signature
-from jobs.spec.yaml12 import Entry, MapNode
-from jobs.sweep import Value
+from jobs.spec.yaml12 import MapNode
 
 TUNED = "tuned"
 """`lr: tuned` stands for the baseline value of the problem and the optimizer."""
@@ -67,17 +67,6 @@ def tuned(entry: OptimizerEntry, problem: ProblemEntry) -> Choice | str:
         f"no tuned lr of {name} on {problem.name}: {has}; "
         f"tuned on {problem.name}: {listed(others) or 'no optimizer'}"
     )
-
-
-@dataclass(frozen=True)
-class Given:
-    """A hyperparameter as it stands in the spec."""
-
-    name: str  # the class's
-    setting: str  # the spec's: another where that name means something else
-    value: model.Axis | model.OfClass | Value
-    entry: Entry
-    path: str
 
 
 @dataclass(frozen=True)
@@ -140,24 +129,25 @@ class _Reader:
             for name, value in pinned.items()
             if name not in names
         ]
-        samples = self._samples(given)
+        regime = RegimeReader(self.context, self.path, self.node, info, signature)
+        of_regime = list(regime.given(self.given))
+        samples = self._samples([*given, *of_regime])
         draws = Draws(self.context.spec.random_seed or 0, samples)
         reader = ClassReader(self.context, signature)
         for one in given:
             wrong = self._misplaced(one, signature) or hyperparameters.unknown(one.name, signature)
             if wrong:
                 self.context.add(one.entry.key, one.path, wrong)
-            value = plain(one.value)
-            setting = read_setting(one.setting, value, one.entry.node, one.path, draws)
+            setting = read_setting(one.setting, one.value, one.entry.node, one.path, draws)
             for where, message in repeated(setting):
                 self.context.add(where, one.path, message)
             settings.append(self._fitted(one, setting, reader))
-        return tuple(settings)
+        return (*settings, *(regime.read(one, draws) for one in of_regime))
 
     def _given(self) -> Iterator[Given]:
         """The hyperparameters as they stand in the spec."""
         for name, value in (self.given.model_extra or {}).items():
-            yield Given(name, name, value, self.node.entries[name], f"{self.path}.{name}")
+            yield Given(name, name, plain(value), self.node.entries[name], f"{self.path}.{name}")
         named = self.node.entries.get("hyperparameters")
         if self.given.hyperparameters is None or named is None:
             return
@@ -168,7 +158,7 @@ class _Reader:
                 self.context.add(entry.key, path, f"{name!r} is given twice")
             else:
                 setting = hyperparameters.setting_of(name, RESERVED)
-                yield Given(name, setting, value, entry, path)
+                yield Given(name, setting, plain(value), entry, path)
 
     def _samples(self, given: Sequence[Given]) -> int:
         """How many random draws; a mistake if they are wanted and not said, or said and not wanted."""
@@ -227,6 +217,7 @@ class _Reader:
             message = f"{one.name!r} is the optimizer to wrap; write {{class: SGD, lr: 0.1}}"
             self.context.add(place, setting.path, message)
         try:
+            hyperparameters.check_references(value)
             if parameter is not None and not is_class(value) and (one.name, value) != ("lr", TUNED):
                 value = hyperparameters.fitted(value, parameter)
         except ValueError as error:

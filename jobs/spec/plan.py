@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.regime.settings import READERS, Settings
+from jobs.regime.values import SettingError
 from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells, count
@@ -21,7 +23,7 @@ from jobs.spec.resources import Said, read_resources
 from jobs.spec.shape import read_shape
 from jobs.spec.sources import Tree, read_tree, real_path
 from jobs.spec.yaml12 import ListNode, Node, to_data
-from jobs.sweep import PlannedRun, Run, Sweep
+from jobs.sweep import PlannedRun, Run, Sweep, Value
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
@@ -146,6 +148,7 @@ def _planned(
     for cell in found:
         values = {name: choice.value for name, choice in cell.choices.items()}
         basic = {name: values.pop(name) for name in BASIC}
+        regime = _regime(context, cell)
         settings = (*cell.problem.settings, *cell.optimizer.settings)
         varied = {
             setting.name: cell.choices[setting.name].value
@@ -157,7 +160,10 @@ def _planned(
             run = Run(
                 problem=cell.problem.name,
                 optimizer=cell.optimizer.path,
-                hyperparameters={of_setting(name): value for name, value in values.items()},
+                hyperparameters={
+                    of_setting(name): value for name, value in values.items() if name not in READERS
+                },
+                regime=regime,
                 seed=seed,
                 protocol=protocol,
                 **basic,  # type: ignore[arg-type]  # problems.py saw to their types
@@ -170,6 +176,23 @@ def _planned(
                 resources=resources,
             )
             yield planned, cell
+
+
+def _regime(context: Context, cell: Cell) -> dict[str, Value]:
+    """What a cell's runs keep of how they are trained; what does not go together is noted."""
+    given = {name: choice for name, choice in cell.choices.items() if name in READERS}
+    path = f"optimizers.{cell.optimizer.label}"
+    try:
+        found = Settings.from_json({name: choice.value for name, choice in given.items()})
+    except SettingError as error:
+        context.add_once(cell.optimizer.place, path, str(error))
+        return {}
+    batch_size = cell.choices["batch_size"].value
+    if isinstance(batch_size, int) and found.accumulate > batch_size:
+        choice = given["accumulate"]
+        message = f"{found.accumulate} parts of a minibatch of {batch_size}"
+        context.add_once(choice.place or cell.optimizer.place, f"{path}.accumulate", message)
+    return found.to_json()
 
 
 def _each_draw_once(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from jobs.optimizers import OPTIMIZERS
+from jobs.regime.settings import READERS
 from jobs.spec.axes import Setting
 from jobs.spec.conditions import Clause, Condition, read_condition, spelling
 from jobs.spec.context import Context
@@ -59,7 +60,8 @@ def _hyperparameters(context: Context) -> list[str]:
         name = entry.node.value if entry and isinstance(entry.node, ScalarNode) else label
         info = OPTIMIZERS.get(str(name))
         names |= dict.fromkeys(info.pinned if info else ())
-        names |= dict.fromkeys(key for key in node.entries if key not in Optimizer.model_fields)
+        of_entry = {*Optimizer.model_fields} - {*READERS}
+        names |= dict.fromkeys(key for key in node.entries if key not in of_entry)
         given = node.entries.get("hyperparameters")
         if given and isinstance(given.node, MapNode):
             names |= dict.fromkeys(setting_of(key, RESERVED) for key in given.node.entries)

@@ -1,0 +1,77 @@
+"""Weights for evaluation that are a mean of those of the training (EMA, SWA)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jobs.regime.settings import Average
+
+
+class Averaging:
+    """Keeps the mean; without a setting it keeps nothing.
+
+    Buffers of floating point, like BatchNorm's statistics, are averaged as the weights are; nothing
+    is passed through the model once more. Until the first update the model's own weights count.
+    """
+
+    def __init__(self, average: Average | None, model: nn.Module, epochs: int) -> None:
+        self._average = average
+        self._epochs = epochs
+        self._count = 0  # of updates
+        self._mean: dict[str, Tensor] = {}
+        self._now: dict[str, Tensor] = {}
+        if average is not None:
+            named = (*model.named_parameters(), *model.named_buffers())
+            self._now = {name: one.detach() for name, one in named if one.is_floating_point()}
+
+    def after_step(self) -> None:
+        """A step has been taken: EMA moves."""
+        if self._average is not None and self._average.kind == "ema":
+            self._update(1 - self._average.value)
+
+    def before_evaluation(self, epoch: int) -> None:
+        """Epoch `epoch` (from 1) has been trained: SWA takes it in, if it is one that counts."""
+        if self._average is None or self._average.kind != "swa":
+            return
+        if epoch > self._average.value * self._epochs and epoch > 0:
+            self._update(1 / (self._count + 1))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within it the model has the mean for its weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The mean so far; {} without a setting."""
+        return {"count": self._count, "mean": self._mean} if self._average is not None else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        if self._average is None:
+            return
+        self._count = state["count"]
+        self._mean = {name: one.to(self._now[name].device) for name, one in state["mean"].items()}
+
+    @torch.no_grad()
+    def _update(self, share: float) -> None:
+        if not self._mean:
+            self._mean = {name: one.clone() for name, one in self._now.items()}
+        else:
+            for name, mean in self._mean.items():
+                mean.lerp_(self._now[name], share)
+        self._count += 1
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, mean in self._mean.items():
+            now = self._now[name]
+            kept = now.clone()
+            now.copy_(mean)
+            mean.copy_(kept)

@@ -1,0 +1,59 @@
+"""The model's forward pass in bfloat16, or compiled."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jobs.errors import InputError
+from jobs.problems.problem import Problem
+from jobs.regime.settings import Settings
+
+
+class Forward:
+    """Changes how a model's `forward` runs; weights, names and hooks stay as they are.
+
+    With bf16 it runs under `torch.autocast`, and what it gives is float32 again: losses, accuracies
+    and all statistics are computed in that. Weights and gradients are float32, too. Compiling needs
+    a C++ compiler on the node (`torch.compile`).
+    """
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        self._problem = problem
+        self._is_changed = settings.compile or settings.precision == "bf16"
+        self._is_used = False
+        if not self._is_changed:
+            return
+        forward: Callable[..., Any] = problem.model.forward
+        if settings.compile:
+            forward = torch.compile(forward)
+        device = next(problem.model.parameters()).device
+        is_bf16 = settings.precision == "bf16"
+
+        def changed(*inputs: Any, **more: Any) -> Any:
+            self._is_used = True
+            if not is_bf16:
+                return forward(*inputs, **more)
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                return _in_fp32(forward(*inputs, **more))
+
+        problem.model.forward = changed
+
+    def require_used(self) -> None:
+        """Raise InputError if the problem has computed its losses without the model's `forward`."""
+        if self._is_changed and not self._is_used:
+            raise InputError(
+                f"{type(self._problem).__name__} does not call its `model`: neither precision nor compile"
+                " would change anything; leave them out"
+            )
+
+
+def _in_fp32(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype == torch.bfloat16 else value
+    if isinstance(value, Mapping):
+        return {key: _in_fp32(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_in_fp32, value))
+    return value

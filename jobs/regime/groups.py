@@ -1,0 +1,153 @@
+"""Parameters with hyperparameters, or an optimizer, of their own."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from jobs.errors import InputError
+from jobs.regime.settings import Group, Kind
+
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+Make = Callable[[Any, Mapping[str, Any]], torch.optim.Optimizer]
+"""Makes an optimizer of parameters or parameter groups, and hyperparameters."""
+
+
+class Together(torch.optim.Optimizer):
+    """Several optimizers as one, each with parameters of its own."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        """Raises InputError for one that needs more than gradients."""
+        self.parts = list(parts)
+        for part in parts:
+            if callable(getattr(part, "backward", None)) or hasattr(part, "first_step"):
+                raise InputError(
+                    f"{type(part).__name__} decides on the passes over a minibatch: it cannot stand"
+                    " beside another optimizer; leave `class` out of its groups"
+                )
+        super().__init__([p for part in parts for g in part.param_groups for p in g["params"]], {})
+        self._collect()
+
+    def step(self) -> None:  # type: ignore[override]  # nothing is evaluated again
+        """Step all of them."""
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Those of all parts."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_parts(
+        self,
+        load: Callable[[torch.optim.Optimizer, Mapping[str, Any]], None],
+        saved: Mapping[str, Any],
+    ) -> None:
+        """Load what `state_dict` gave, each part by `load`."""
+        for part, state in zip(self.parts, saved["parts"], strict=True):
+            load(part, state)
+        self._collect()
+
+    def _collect(self) -> None:
+        """Take over the parts' groups: torch makes new ones where a state is loaded."""
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def train(self) -> None:
+        """Switch those to training that can be."""
+        self._switch("train")
+
+    def eval(self) -> None:
+        """Switch those to the weights that count that have others."""
+        self._switch("eval")
+
+    def _switch(self, mode: str) -> None:
+        for part in self.parts:
+            switch = getattr(part, mode, None)
+            if callable(switch):
+                switch()
+
+
+def build(
+    make: Make,
+    make_of: Callable[[str], Make],
+    hyperparameters: Mapping[str, Any],
+    groups: Sequence[Group],
+    model: nn.Module,
+) -> torch.optim.Optimizer:
+    """The optimizer with these groups; of several classes if groups have their own.
+
+    Args:
+        make: Makes one of the entry's own class.
+        make_of: What makes one of the class of that dotted path.
+        hyperparameters: The entry's own; those of a group without a class are added to them.
+        groups: In the order in which they are asked.
+        model: Whose parameters these are.
+
+    Raises:
+        InputError: an expression matches no parameter, or nothing is left for the entry's class.
+    """
+    shares = shared_out(model, groups)
+    rest: list[dict[str, Any]] = [{"params": shares[-1]}] if shares[-1] else []
+    own = rest + [
+        {"params": found, **group.hyperparameters}
+        for group, found in zip(groups, shares, strict=False)
+        if group.path is None and found
+    ]
+    others = [
+        make_of(group.path)(found, group.hyperparameters)
+        for group, found in zip(groups, shares, strict=False)
+        if group.path is not None and found
+    ]
+    if not own:
+        raise InputError(
+            "groups: no parameter is left for the optimizer itself: all are in groups with a class"
+        )
+    optimizer = make(own, hyperparameters)
+    return Together([optimizer, *others]) if others else optimizer
+
+
+def shared_out(model: nn.Module, groups: Sequence[Group]) -> list[list[nn.Parameter]]:
+    """The parameters of each group, and at the end those of none, in the model's order."""
+    kinds = _kinds(model)
+    shares: list[list[nn.Parameter]] = [[] for _ in range(len(groups) + 1)]
+    named = dict(model.named_parameters())
+    for group in groups:
+        if group.match is not None and not any(re.search(group.match, name) for name in named):
+            raise InputError(
+                f"groups: {group.match!r} is found in no name of a parameter: {_some(list(named))}"
+            )
+    for name, parameter in named.items():
+        fits = (i for i, group in enumerate(groups) if _fits(group, name, parameter, kinds[name]))
+        shares[next(fits, len(groups))].append(parameter)
+    return shares
+
+
+def _fits(group: Group, name: str, parameter: nn.Parameter, kinds: set[Kind]) -> bool:
+    return (
+        (group.match is None or re.search(group.match, name) is not None)
+        and (not group.dims or parameter.ndim in group.dims)
+        and (not group.kinds or bool(kinds & set(group.kinds)))
+    )
+
+
+def _kinds(model: nn.Module) -> dict[str, set[Kind]]:
+    """What each parameter is, by its name."""
+    found: dict[str, set[Kind]] = {}
+    for name, _ in model.named_parameters():
+        path, _, last = name.rpartition(".")
+        module = model.get_submodule(path)
+        kinds: set[Kind] = {"bias"} if last.endswith("bias") else set()
+        if isinstance(module, _NORMS):
+            kinds.add("norm")
+        if isinstance(module, _EMBEDDINGS):
+            kinds.add("embedding")
+        found[name] = kinds
+    return found
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(names[:12]) + more

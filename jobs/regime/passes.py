@@ -1,0 +1,98 @@
+"""Loss and gradients of a minibatch: in parts, clipped, with a graph, as the settings say."""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from jobs.errors import InputError
+from jobs.problems import checked
+from jobs.problems.problem import Batch, Problem
+from jobs.regime.settings import Settings
+
+
+class Passes:
+    """Computes the gradients that an optimizer gets to see.
+
+    A minibatch in k parts (`accumulate`) has the loss and the gradients of the whole: each part
+    counts with its share of the examples. What depends on a whole batch does not see one (BatchNorm's
+    statistics, dropout's draws). Gradients are clipped when all of them are there, first entry by
+    entry, then their norm over all parameters.
+    """
+
+    def __init__(
+        self, problem: Problem, optimizer: torch.optim.Optimizer, settings: Settings
+    ) -> None:
+        """Raises InputError if the settings do not go with the optimizer or the batch size."""
+        self.parts = settings.accumulate
+        """Forward and backward passes of a minibatch."""
+        self._problem = problem
+        self._optimizer = optimizer
+        self._settings = settings
+        own: Callable[[Tensor], None] | None = getattr(optimizer, "backward", None)
+        self._backward = own or (_with_graph if settings.create_graph else Tensor.backward)
+        self._check(has_own_backward=own is not None)
+
+    def gradients(self, batch: Batch) -> Tensor:
+        """Put the gradients of the batch into the parameters; returns its loss (0-dim)."""
+        self._optimizer.zero_grad()
+        loss = self._accumulated(batch) if self.parts > 1 else self._whole(batch)
+        self._clip()
+        return loss
+
+    def _whole(self, batch: Batch) -> Tensor:
+        loss = checked.loss(self._problem, batch)
+        self._backward(loss)
+        return loss
+
+    def _accumulated(self, batch: Batch) -> Tensor:
+        losses = []
+        for share, part in _split(batch, self.parts):
+            loss = checked.loss(self._problem, part) * share
+            self._backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _clip(self) -> None:
+        value, norm = self._settings.clip_value, self._settings.clip_norm
+        if value is None and norm is None:
+            return
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        if value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, value)
+        if norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, norm)
+
+    def _check(self, *, has_own_backward: bool) -> None:
+        name, settings = type(self._optimizer).__name__, self._settings
+        if has_own_backward and (self.parts > 1 or settings.compile or settings.create_graph):
+            raise InputError(
+                f"{name} makes its backward passes itself and differentiates twice: accumulate,"
+                " compile and create_graph cannot be had with it; leave them out"
+            )
+        if self.parts > self._problem.batch_size:
+            raise InputError(
+                f"accumulate: {self.parts} parts of a minibatch of {self._problem.batch_size}"
+            )
+
+
+def _with_graph(loss: Tensor) -> None:
+    with warnings.catch_warnings():
+        # the gradients are let go of before the next pass, and with them the cycle torch warns of
+        warnings.filterwarnings("ignore", "Using backward.. with create_graph=True", UserWarning)
+        loss.backward(create_graph=True)  # type: ignore[no-untyped-call]  # torch has no types here
+
+
+def _split(batch: Batch, parts: int) -> Iterator[tuple[float, Batch]]:
+    """Each part of the batch, and its share of the examples."""
+    sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch}
+    if len(sizes) != 1 or min(sizes) < parts:
+        raise InputError(
+            f"accumulate: the tensors of a minibatch have {sorted(sizes)} entries along their first"
+            f" dimension; to be cut into {parts} parts they need as many as each other, an entry per"
+            " example"
+        )
+    (size,) = sizes
+    for tensors in zip(*(tensor.tensor_split(parts) for tensor in batch), strict=True):
+        yield len(tensors[0]) / size, tensors

@@ -1,0 +1,149 @@
+"""The keys of an optimizer's entry that say how it is trained: schedule, clipping, groups ..."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jobs.optimizers import CLASS, OptimizerInfo
+from jobs.regime.schedule_settings import Schedule
+from jobs.regime.settings import MATCHING, READERS
+from jobs.regime.values import SettingError
+from jobs.spec import model
+from jobs.spec.axes import Choice, Draws, Setting, read_setting, repeated
+from jobs.spec.classes import ClassReader
+from jobs.spec.context import Context
+from jobs.spec.mistakes import Place
+from jobs.spec.signature import Signature
+from jobs.spec.yaml12 import Entry, ListNode, MapNode, Node
+from jobs.sweep import Value
+
+
+@dataclass(frozen=True)
+class Given:
+    """A setting of an optimizer as it stands in the spec."""
+
+    name: str  # the class's, or one of the regime
+    setting: str  # the spec's: another where that name means something else
+    value: model.Axis | Value
+    entry: Entry
+    path: str
+
+
+@dataclass(frozen=True)
+class RegimeReader:
+    """Reads those keys of one entry."""
+
+    context: Context
+    path: str  # of the entry
+    node: MapNode
+    info: OptimizerInfo | None
+    signature: Signature | None
+
+    def given(self, entry: model.Optimizer) -> Iterator[Given]:
+        """Those that stand there; one that the class has, too, is a mistake."""
+        own = self.signature.parameters if self.signature else {}
+        for name in READERS:
+            value = getattr(entry, name)
+            if value is None:
+                continue
+            one = Given(name, name, value, self.node.entries[name], f"{self.path}.{name}")
+            if name in own and name not in (entry.hyperparameters or {}):
+                message = (
+                    f"the class has a hyperparameter {name!r}, too: if that is meant, write"
+                    f" hyperparameters: {{{name}: ...}}"
+                )
+                self.context.add(one.entry.key, one.path, message)
+            yield one
+
+    def read(self, one: Given, draws: Draws) -> Setting:
+        """The setting, with every value as a training reads it."""
+        setting = read_setting(one.setting, one.value, one.entry.node, one.path, draws)
+        for where, message in repeated(setting):
+            self.context.add(where, one.path, message)
+        choices = tuple(self._checked(one, setting, choice) for choice in setting.choices)
+        return replace(setting, choices=choices)
+
+    def _checked(self, one: Given, setting: Setting, choice: Choice) -> Choice:
+        node = None if setting.kind == "random" else _node_of(one.entry.node, choice.place)
+        place = choice.place or setting.place
+        wrong = list(_mistakes(one.name, choice.value))
+        for error in wrong:
+            self.context.add(
+                _place(node, error.path) or place, _joined(one.path, error), str(error)
+            )
+        if wrong:
+            return choice
+        if one.name == "groups":
+            groups = choice.value if isinstance(choice.value, list) else []
+            read = [self._group(group, node, place, i, one.path) for i, group in enumerate(groups)]
+            return replace(choice, value=read)
+        if one.name == "schedule":
+            self._check_class(Schedule.of(choice.value), node, place, one.path)
+        return choice
+
+    def _group(self, value: Any, node: Node | None, place: Place, index: int, path: str) -> Value:
+        """A group with the class's dotted path, and hyperparameters as the class takes them."""
+        inner = node.items[index] if isinstance(node, ListNode) else None
+        where, path = (inner.place if inner else place), f"{path}[{index}]"
+        whose = {name: found for name, found in value.items() if name in MATCHING}
+        rest = {name: found for name, found in value.items() if name not in MATCHING}
+        reader = ClassReader(self.context, self.signature)
+        if CLASS in rest:
+            return {**whose, **reader.of_class(rest, inner, where, path)}
+        fitted = reader.fitted(rest, self.signature, inner, where, path)
+        return {**whose, **fitted}
+
+    def _check_class(self, schedule: Schedule, node: Node | None, place: Place, path: str) -> None:
+        """Whether the class of a scheduler is there and takes these settings."""
+        if schedule.path is None:
+            return
+        at = _place(node, (CLASS,)) or place
+        signature, found = self.context.signature(schedule.path, at, path)
+        if not found or signature is None:
+            return
+        settings = dict(schedule.settings)
+        ClassReader(self.context, signature).fitted(settings, signature, node, place, path)
+        needed = (one for one in signature.parameters.values() if one.required)
+        for parameter in needed:
+            if parameter.name not in settings:
+                message = f"{schedule.path} needs {parameter.name!r}"
+                self.context.add(at, path, message)
+
+
+def _mistakes(name: str, value: Value) -> Iterator[SettingError]:
+    """What is wrong with a value: in each group, if it is a list of them."""
+    for index, part in enumerate(value) if name == "groups" and isinstance(value, list) else ():
+        try:
+            READERS[name]([part])
+        except SettingError as error:
+            yield SettingError(str(error), index, *error.path[1:])
+    if name != "groups" or not isinstance(value, list):
+        try:
+            READERS[name](value)
+        except SettingError as error:
+            yield error
+
+
+def _node_of(node: Node, place: Place | None) -> Node | None:
+    """The node of a choice: the setting's own, or that of an axis's list."""
+    if node.place == place and not (isinstance(node, MapNode) and "values" in node.entries):
+        return node
+    listed = node.entries.get("values") if isinstance(node, MapNode) else None
+    items = listed.node.items if listed and isinstance(listed.node, ListNode) else ()
+    return next((item for item in items if item.place == place), None)
+
+
+def _place(node: Node | None, path: tuple[str | int, ...]) -> Place | None:
+    """Where what a path leads to stands; None: that cannot be told."""
+    for part in path:
+        if isinstance(node, MapNode) and part in node.entries:
+            node = node.entries[str(part)].node
+        elif isinstance(node, ListNode) and isinstance(part, int):
+            node = node.items[part]
+    return node.place if node is not None else None
+
+
+def _joined(path: str, error: SettingError) -> str:
+    for part in error.path:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path
