@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.plain import PlainConsole
+from cluster.rehearse import rehearse
 from cluster.select import ranges
 from jobs import spec as specs
 from jobs.resources import Resources, written
@@ -30,12 +31,13 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     counts = {"schema": 1, "runs": 0, "cells": 0, "array_tasks": 0}
     try:
         plan = specs.make_plan(spec, overrides)
+        rehearsal = rehearse(plan)
     except specs.SpecError as error:
         return _refuse(error, counts, as_json=as_json)
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
-        return _print_json({**counts, "errors": []})
+        return _print_json({**counts, **asdict(rehearsal), "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if plan.sweep.description:
@@ -46,6 +48,7 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
         console.print(table)
     if runs > FIRST_RUNS:
         console.print(f"... and {runs - FIRST_RUNS:,} more", style="dim")
+    console.print("\n".join(["", *rehearsal.lines()]), soft_wrap=True)
     return DONE
 
 
