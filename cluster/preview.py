@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cluster import price
 from cluster.plain import PlainConsole
 from cluster.rehearse import rehearse
 from cluster.select import ranges
@@ -35,9 +36,11 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     except specs.SpecError as error:
         return _refuse(error, counts, as_json=as_json)
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
+    cost = price.asked(plan.sweep.runs)
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
-        return _print_json({**counts, **asdict(rehearsal), "errors": []})
+        bound = {"hours_at_most": cost.at_most if cost else None}
+        return _print_json({**counts, **bound, **asdict(rehearsal), "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if plan.sweep.description:
@@ -48,7 +51,9 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
         console.print(table)
     if runs > FIRST_RUNS:
         console.print(f"... and {runs - FIRST_RUNS:,} more", style="dim")
-    console.print("\n".join(["", *rehearsal.lines()]), soft_wrap=True)
+    console.print(
+        "\n".join(["", *([str(cost)] if cost else []), *rehearsal.lines()]), soft_wrap=True
+    )
     return DONE
 
 
