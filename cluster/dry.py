@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import array, feeder, queue, slurm
+from cluster import array, feeder, price, queue, slurm, sweeps
 from cluster.plain import PlainConsole, plain
 from cluster.profile import Profile
 from cluster.submit import plan, sort_runs, usable_lanes
@@ -41,9 +41,13 @@ def dry_run(
     already = f"{len(done)} done already, {len(running)} waiting or running already"
     arrays = f"{len(missing)} runs in {len(scripts)} arrays" if scripts else f"{len(missing)} runs"
     console.print(f"{arrays}, {already}; nothing was written or sent")
+    cost = price.expected(missing, profile.resources, sweeps.beside(store)) if scripts else None
+    if cost is not None:
+        console.print(str(cost))
     if as_json:
         left = {"done": len(done), "running": len(running)}
         report = {"schema": 1, "runs": len(missing), **left, "scripts": scripts}
+        report |= cost.to_json() if cost else {}
         PlainConsole(soft_wrap=True).print_json(json.dumps(report), ensure_ascii=True)
     return 1 if any(script["refused"] for script in scripts) else 0
 

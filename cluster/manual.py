@@ -9,7 +9,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "probprec init my-study",
     ),
     "check": (
-        "Read a spec, name every mistake in it with its line, and show the runs that it asks for.",
+        "Read a spec, construct its optimizers, name every mistake, and show the runs it asks for.",
         "probprec check configs/experiments/quickstart.yaml",
     ),
     "explain": (

@@ -14,7 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cluster import price
 from cluster.plain import PlainConsole
+from cluster.rehearse import rehearse
 from cluster.select import ranges
 from jobs import spec as specs
 from jobs.resources import Resources, written
@@ -30,12 +32,15 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     counts = {"schema": 1, "runs": 0, "cells": 0, "array_tasks": 0}
     try:
         plan = specs.make_plan(spec, overrides)
+        rehearsal = rehearse(plan)
     except specs.SpecError as error:
         return _refuse(error, counts, as_json=as_json)
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
+    cost = price.asked(plan.sweep.runs)
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
-        return _print_json({**counts, "errors": []})
+        bound = {"hours_at_most": cost.at_most if cost else None}
+        return _print_json({**counts, **bound, **asdict(rehearsal), "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if plan.sweep.description:
@@ -46,6 +51,9 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
         console.print(table)
     if runs > FIRST_RUNS:
         console.print(f"... and {runs - FIRST_RUNS:,} more", style="dim")
+    console.print(
+        "\n".join(["", *([str(cost)] if cost else []), *rehearsal.lines()]), soft_wrap=True
+    )
     return DONE
 
 

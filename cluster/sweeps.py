@@ -127,6 +127,12 @@ def all_below(root: Path) -> Iterator[Found]:
             yield Found(store=store, states=Counter(), problem=reason)
 
 
+def beside(store: Store) -> Iterator[Store]:
+    """A sweep, whether it is there or not, and then the others below its root."""
+    yield store
+    yield from (one for one, _ in _stores(store.root.parent) if one.root != store.root)
+
+
 def _stores(root: Path) -> Iterator[tuple[Store, str | None]]:
     """The folders below the root that are sweeps, and those that do not say, and why."""
     try:

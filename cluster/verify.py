@@ -8,7 +8,6 @@ differs first, and what that means.
 
 import itertools
 import json
-import os
 import random
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cluster import child
 from cluster.plain import PlainConsole, plain
 from jobs import files
 from jobs import spec as specs
@@ -33,7 +33,6 @@ from jobs.sweep import PlannedRun, Run, Sweep
 EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3
 """How far a run is trained; the preconditioner's default estimate takes 14 steps."""
 
-_PACKAGES = Path(__file__).resolve().parent.parent
 _NAMED = 3  # of the values that differ
 
 Line = dict[str, Any]
@@ -157,7 +156,7 @@ class Tracer:
         out = AttemptFiles(self._folder / name)
         done = subprocess.run(
             self._command(out, resume, stop),
-            env=self._environment(),
+            env=child.environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -183,16 +182,6 @@ class Tracer:
 
     def _trace(self, out: AttemptFiles) -> Path:
         return self._folder / f"{out.path.name}.jsonl"
-
-    def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
-        return {
-            **kept,
-            "PYTHONPATH": str(_PACKAGES),
-            "PYTHONSAFEPATH": "1",
-            "OMP_NUM_THREADS": "1",
-            "CUDA_VISIBLE_DEVICES": "",
-        }
 
 
 def _why_failed(out: AttemptFiles, done: subprocess.CompletedProcess[str]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jobs.snapshot import PACKAGES
+from jobs.snapshot import PACKAGES, ROOT
 
 _INSTALLED = ("site-packages", "dist-packages")
 _READ = "./"  # before the name of a file that is no module
@@ -35,7 +35,7 @@ def use(folders: Sequence[Path]) -> None:
     if not folders:
         return
     paths = [str(folder) for folder in folders]
-    places = (index for index, path in enumerate(sys.path) if _is_installed(path))
+    places = (index for index, path in enumerate(sys.path) if is_installed(path))
     index = next(places, len(sys.path))
     sys.path[index:index] = paths
     _folders.extend(paths)
@@ -91,8 +91,7 @@ def loaded() -> Iterator[tuple[str, str]]:
 
 
 def _is_pythons(name: str, file: str) -> bool:
-    is_beside = file.startswith(_PYTHON) and not _is_installed(file)
-    return is_beside or _top(name) in sys.stdlib_module_names
+    return is_pythons(file) or _top(name) in sys.stdlib_module_names
 
 
 def is_own(name: str, file: str) -> bool:
@@ -101,7 +100,7 @@ def is_own(name: str, file: str) -> bool:
     What its outermost package is decides: packages make modules that name files as they like.
     """
     outermost = getattr(sys.modules.get(_top(name)), "__file__", None) or file
-    return _top(name) not in PACKAGES and not _is_installed(outermost)
+    return _top(name) not in PACKAGES and not is_installed(outermost)
 
 
 def extent() -> tuple[int, int]:
@@ -151,7 +150,18 @@ def _source(loader: Any, file: str) -> bytes:
     return bytes(loader.get_data(file))
 
 
-def _is_installed(path: str) -> bool:
+def is_pythons(file: str) -> bool:
+    """Whether a file is of Python's own library, or of what is frozen in it."""
+    return file.startswith((_PYTHON, "<frozen ")) and not is_installed(file)
+
+
+def is_toolkit(file: str) -> bool:
+    """Whether a file is of this toolkit."""
+    return any(file.startswith(f"{ROOT / package}/") for package in PACKAGES)
+
+
+def is_installed(path: str) -> bool:
+    """Whether a file belongs to an installed package."""
     return any(part in _INSTALLED for part in path.split("/"))
 
 

@@ -49,7 +49,9 @@ def test_check_shows_what_would_run(spec: Path, capsys: pytest.CaptureFixture[st
     assert any("est_rank = 2" in line for line in lines)
     first = load(spec).runs[0].run.id
     assert f"{first} fmnist_2c2d Momentum 42 2 128" in lines
-    assert lines[-1] == "... and 80 more"
+    assert lines[-4] == "... and 80 more"
+    assert lines[-2] == "constructed 2 settings of the optimizers, on a tiny model"
+    assert "no_pkg.Lion was not imported" in lines[-1]
 
 
 def test_check_as_json_is_one_object(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,8 +64,25 @@ def test_check_as_json_is_one_object(spec: Path, capsys: pytest.CaptureFixture[s
         "runs": 22,
         "cells": 22,
         "array_tasks": 22,
+        "hours_at_most": None,
+        "constructed": 2,
+        "notes": [
+            f"{spec}:9:21: optimizers.lion: no_pkg.Lion was not imported: no 'no_pkg' in this Python"
+        ],
         "errors": [],
     }
+
+
+def test_check_says_what_it_costs_where_the_spec_says_a_time(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec.write_text(f"{SPEC}resources: {{time: 30min, gpus: 1}}\n")
+
+    assert check(spec, [], as_json=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "at most 44 GPU-hours, requeues aside (88 tasks x 30 min x 1 GPU)" in lines
+    assert check(spec, [], as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["hours_at_most"] == {"GPU": 44.0}
 
 
 def test_mistakes_go_to_stderr_with_exit_code_2(

@@ -32,7 +32,11 @@ class Passes:
         self._settings = settings
         own: Callable[[Tensor], None] | None = getattr(optimizer, "backward", None)
         self._backward = own or (_with_graph if settings.create_graph else Tensor.backward)
-        self._check(has_own_backward=own is not None)
+        require(optimizer, settings)
+        if self.parts > problem.batch_size:
+            raise InputError(
+                f"accumulate: {self.parts} parts of a minibatch of {problem.batch_size}"
+            )
 
     def gradients(self, batch: Batch) -> Tensor:
         """Put the gradients of the batch into the parameters; returns its loss (0-dim)."""
@@ -64,17 +68,16 @@ class Passes:
         if norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, norm)
 
-    def _check(self, *, has_own_backward: bool) -> None:
-        name, settings = type(self._optimizer).__name__, self._settings
-        if has_own_backward and (self.parts > 1 or settings.compile or settings.create_graph):
-            raise InputError(
-                f"{name} makes its backward passes itself and differentiates twice: accumulate,"
-                " compile and create_graph cannot be had with it; leave them out"
-            )
-        if self.parts > self._problem.batch_size:
-            raise InputError(
-                f"accumulate: {self.parts} parts of a minibatch of {self._problem.batch_size}"
-            )
+
+def require(optimizer: torch.optim.Optimizer, settings: Settings) -> None:
+    """Raise InputError if the optimizer makes its backward passes in another way than asked."""
+    if not callable(getattr(optimizer, "backward", None)):
+        return
+    if settings.accumulate > 1 or settings.compile or settings.create_graph:
+        raise InputError(
+            f"{type(optimizer).__name__} makes its backward passes itself and differentiates twice:"
+            " accumulate, compile and create_graph cannot be had with it; leave them out"
+        )
 
 
 def _with_graph(loss: Tensor) -> None:

@@ -53,6 +53,16 @@ class SpecError(InputError):
         super().__init__("\n".join(map(str, self.mistakes)))
 
 
+def in_reading_order(mistakes: Iterable[Mistake], sources: Iterable[str]) -> list[Mistake]:
+    """The mistakes as a person meets them who reads the files in the order of `sources`."""
+    files = {file: order for order, file in enumerate(sources)}
+
+    def position(mistake: Mistake) -> tuple[int, int, int]:
+        return files.get(mistake.file, -1), mistake.line, mistake.column
+
+    return sorted(mistakes, key=position)
+
+
 def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'x'?` for the nearest of `names`; empty where none is near."""
     by_lower = {known.lower(): known for known in names}

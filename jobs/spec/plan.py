@@ -13,7 +13,7 @@ from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells, count
 from jobs.spec.file_kind import require_kind
 from jobs.spec.hyperparameters import of_setting
-from jobs.spec.mistakes import Mistake, Place, SpecError
+from jobs.spec.mistakes import Place, SpecError, in_reading_order
 from jobs.spec.model import parse_seeds
 from jobs.spec.naming import named_with
 from jobs.spec.optimizers import read_optimizers
@@ -79,12 +79,7 @@ def name_of(path: Path) -> str:
 def _stop_if_wrong(context: Context) -> None:
     """SpecError with all mistakes so far, in the order in which a person reads the files."""
     if context.mistakes:
-        files = {file: order for order, file in enumerate(context.sources)}
-
-        def position(mistake: Mistake) -> tuple[int, int, int]:
-            return files.get(mistake.file, -1), mistake.line, mistake.column
-
-        raise SpecError(sorted(context.mistakes, key=position))
+        raise SpecError(in_reading_order(context.mistakes, context.sources))
 
 
 def _read_seeds(context: Context) -> dict[int, Place]:

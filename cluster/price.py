@@ -1,0 +1,214 @@
+"""What runs will cost of a cluster: at most, by the time they ask for, and about, by earlier records."""
+
+import math
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.errors import ExpectedError
+from jobs.record import PHASES, Record, read
+from jobs.resources import Resources, slurm_time
+from jobs.store import Store
+from jobs.sweep import PlannedRun, Run
+
+_ENOUGH = 5
+"""Records of one kind of run; more would say the same and take longer to be read."""
+_SHOWN = 3  # of different resources
+_HOUR, _MINUTE = 3600, 60
+_GRES_GPU = re.compile(r"gpu(?::[A-Za-z][\w.-]*)?(?::([0-9]+))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What runs have in common that take about the same time for an epoch."""
+
+    problem: str
+    optimizer: str
+    batch_size: int
+    on_gpu: bool
+
+    @classmethod
+    def of(cls, run: Run, *, on_gpu: bool) -> "_Kind":
+        return cls(run.problem, run.optimizer, run.batch_size, on_gpu)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The runs that ask for the same."""
+
+    resources: Resources
+    runs: tuple[Run, ...]
+
+    @property
+    def per_task(self) -> int:
+        return self.resources.runs_per_task or 1
+
+    @property
+    def tasks(self) -> int:
+        return -(-len(self.runs) // self.per_task)
+
+    @property
+    def unit(self) -> str:
+        """What a task uses for as long as it takes; what nobody says, the cluster decides."""
+        if self.gpus:
+            return "GPU"
+        return "CPU" if self.resources.cpus else "task"
+
+    @property
+    def units(self) -> int:
+        """Of them, how many."""
+        return self.gpus or self.resources.cpus or 1
+
+    @property
+    def gpus(self) -> int:
+        if isinstance(self.resources.gpus, int):
+            return self.resources.gpus
+        if self.resources.gpus:
+            return sum(int(part.rpartition(":")[2]) for part in self.resources.gpus.split(","))
+        found = map(_GRES_GPU.fullmatch, (self.resources.gres or "").split(","))
+        return sum(int(one[1] or 1) for one in found if one)
+
+    def kind(self, run: Run) -> _Kind:
+        return _Kind.of(run, on_gpu=self.gpus > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """Hours of GPUs, of CPUs, or of whole tasks where nobody says what those use."""
+
+    at_most: dict[str, float] | None  # by unit; None: some task has no time limit
+    of: str  # what that is the product of, or which tasks have no limit
+    about: dict[str, float]  # by unit; empty: no record tells
+    basis: str  # what that rests on
+
+    def __str__(self) -> str:
+        """For the screen."""
+        bound = f"no bound: {self.of}"
+        if self.at_most is not None:
+            # a task that comes to its end goes back into the queue, and has its time once more
+            bound = f"at most {_listed(self.at_most, _rounded_up)}, requeues aside ({self.of})"
+        about = f"; about {_listed(self.about, _rounded)} {self.basis}" if self.about else ""
+        return bound + about
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"hours_at_most": self.at_most, "hours_about": self.about or None}
+
+
+def asked(runs: Iterable[PlannedRun]) -> Price | None:
+    """The price by what the spec alone asks for; None: it does not say all times."""
+    shares = _shares(runs, Resources())
+    if any(share.resources.time is None for share in shares):
+        return None
+    return _price(shares, {})
+
+
+def expected(runs: Sequence[PlannedRun], base: Resources, stores: Iterable[Store]) -> Price:
+    """The price of runs that get `base` and what they ask for, by these sweeps' records, too."""
+    shares = _shares(runs, base)
+    wanted = {share.kind(run) for share in shares for run in share.runs}
+    return _price(shares, _measured(wanted, stores))
+
+
+def _shares(runs: Iterable[PlannedRun], base: Resources) -> list[_Share]:
+    together: dict[Resources, list[Run]] = {}
+    for planned in runs:
+        together.setdefault(base.merged(planned.resources), []).append(planned.run)
+    return [_Share(resources, tuple(found)) for resources, found in together.items()]
+
+
+def _price(shares: Sequence[_Share], known: dict[_Kind, list[Record]]) -> Price:
+    at_most: defaultdict[str, float] = defaultdict(float)
+    about: defaultdict[str, float] = defaultdict(float)
+    covered = 0
+    for share in shares:
+        at_most[share.unit] += share.tasks * share.units * (share.resources.time or 0) / _HOUR
+        for run in share.runs:
+            if records := known.get(share.kind(run)):
+                covered += 1
+                seconds = statistics.median(_seconds(run, record) for record in records)
+                about[share.unit] += seconds * share.units / share.per_task / _HOUR
+    total, number = sum(len(share.runs) for share in shares), sum(map(len, known.values()))
+    part = "" if covered == total else f"for {covered} of {total} runs, "
+    untimed = sum(share.tasks for share in shares if share.resources.time is None)
+    return Price(
+        at_most=None if untimed else dict(at_most),
+        of=_untimed(untimed, sum(share.tasks for share in shares)) if untimed else _product(shares),
+        about=dict(about),
+        basis=f"{part}by {number} earlier record{'' if number == 1 else 's'}",
+    )
+
+
+def _measured(wanted: set[_Kind], stores: Iterable[Store]) -> dict[_Kind, list[Record]]:
+    """Some records of runs of each kind, of the first sweeps that have any."""
+    found: dict[_Kind, list[Record]] = {}
+    looked_for = set(wanted)
+    for store in stores:
+        for run in _planned(store):
+            if looked_for.isdisjoint(_Kind.of(run, on_gpu=on_gpu) for on_gpu in (True, False)):
+                continue
+            with suppress(OSError, ExpectedError):  # none yet, or torn: it tells nothing
+                record = read(store.run(run.id).record_file, run_id=run.id)
+                kind = _Kind.of(run, on_gpu=record.provenance.get("device") == "cuda")
+                if record.outcome == "completed" and kind in looked_for:
+                    found.setdefault(kind, []).append(record)
+                    if len(found[kind]) == _ENOUGH:
+                        looked_for.remove(kind)
+        if not looked_for:
+            break
+    return found
+
+
+def _planned(store: Store) -> Iterator[Run]:
+    with suppress(OSError, ExpectedError):  # no sweep yet, or somebody else's: it tells nothing
+        for planned in store.sweep().runs:
+            yield planned.run
+
+
+def _seconds(run: Run, record: Record) -> float:
+    """How long a run of the record's kind takes: epochs count, its setup does not change."""
+    known = [name for name in PHASES if name in record.cost]
+    wall = {name: float(record.cost[name]["wall_s"]) for name in known}
+    setup = wall.pop("setup", 0.0)
+    return setup + sum(wall.values()) * run.epochs / record.run.epochs
+
+
+def _untimed(untimed: int, tasks: int) -> str:
+    return "no time limit" if untimed == tasks else f"{untimed} of {tasks} tasks have no time limit"
+
+
+def _product(shares: Sequence[_Share]) -> str:
+    texts = [
+        f"{_counted(share.tasks, 'task')} x {_duration(share.resources.time or 0)}"
+        + (f" x {_counted(share.units, share.unit)}" if share.unit != "task" else "")
+        for share in shares
+    ]
+    return ", ".join(texts[:_SHOWN]) + (", ..." if len(texts) > _SHOWN else "")
+
+
+def _duration(seconds: int) -> str:
+    if seconds % _HOUR == 0:
+        return f"{seconds // _HOUR} h"
+    if seconds % _MINUTE == 0 and seconds < 2 * _HOUR:
+        return f"{seconds // _MINUTE} min"
+    return slurm_time(seconds)
+
+
+def _listed(hours: dict[str, float], rounded: Callable[[float], str]) -> str:
+    return " and ".join(f"{rounded(number)} {unit}-hours" for unit, number in hours.items())
+
+
+def _rounded_up(hours: float) -> str:
+    return f"{math.ceil(round(hours * 10, 6)) / 10:,.1f}".removesuffix(".0")
+
+
+def _rounded(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

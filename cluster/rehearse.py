@@ -1,0 +1,141 @@
+"""What `check` finds out beyond the spec's text: whether each optimizer can be constructed.
+
+That takes torch, so one child process does it for all (`jobs.rehearsal`). Its mistakes are those of
+a spec, with their positions; what may be due to this machine is only told.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from cluster import child
+from cluster.plain import PlainConsole
+from jobs.problems.catalog import PROBLEMS
+from jobs.rehearsal import Answer, Finding, Question
+from jobs.spec.expand import Cell
+from jobs.spec.hyperparameters import of_setting
+from jobs.spec.mistakes import Mistake, Place, SpecError, in_reading_order
+from jobs.spec.plan import Plan
+from jobs.sweep import Run
+
+LIMIT = 120.0
+"""Seconds that the child may take; torch takes some of them to be imported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What came of it."""
+
+    constructed: int  # settings
+    notes: tuple[str, ...]  # a line each: what was not imported or constructed, and why
+
+    def lines(self) -> list[str]:
+        """What is printed of it."""
+        settings = f"{self.constructed:,} setting{'' if self.constructed == 1 else 's'}"
+        done = f"constructed {settings} of the optimizers, on a tiny model"
+        return [done, *self.notes] if self.constructed else list(self.notes)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The distinct classes and settings, each with a cell that has it."""
+
+    problems: dict[str, Cell]
+    runs: dict[str, tuple[Run, Cell]]
+
+    @classmethod
+    def of(cls, plan: Plan) -> "_Asked":
+        asked = cls({}, {})
+        for planned, cell in zip(plan.sweep.runs, plan.cells, strict=True):
+            run = planned.run
+            if run.problem not in PROBLEMS:
+                asked.problems.setdefault(run.problem, cell)
+            settings = (dict(run.hyperparameters), dict(run.regime))
+            key = json.dumps([cell.optimizer.label, run.optimizer, *settings])
+            asked.runs.setdefault(key, (run, cell))
+        return asked
+
+
+def rehearse(plan: Plan) -> Rehearsal:
+    """Import the sweep's own classes and construct each distinct setting of its optimizers once.
+
+    Raises:
+        SpecError: with every class that cannot be imported and setting that cannot be constructed.
+    """
+    asked = _Asked.of(plan)
+    question = Question(
+        own=plan.sweep.code,
+        problems=tuple(asked.problems),
+        runs=tuple(run for run, _ in asked.runs.values()),
+    )
+    with PlainConsole(stderr=True).status("constructing the optimizers"):
+        answer, ending = _ask(question)
+    mistakes, notes = _told(asked, answer)
+    if mistakes:
+        raise SpecError(in_reading_order(mistakes, plan.sweep.sources))
+    if answer.absent:
+        return Rehearsal(
+            constructed=0, notes=(f"optimizers were not constructed: {answer.absent}",)
+        )
+    if not answer.is_whole:
+        notes.append(f"optimizers were not all constructed: {ending}")
+        return Rehearsal(constructed=0, notes=tuple(notes))
+    failed = sum(finding.about == "run" for finding in answer.findings)
+    return Rehearsal(constructed=len(asked.runs) - failed, notes=tuple(notes))
+
+
+def _ask(question: Question) -> tuple[Answer, str]:
+    """The child's answer, and how it ended if that is not whole."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs.rehearsal"],
+            input=json.dumps(question.to_json()).encode(),
+            env={**child.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        said, ending = done.stdout, f"the process ended with exit code {done.returncode}"
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    except subprocess.TimeoutExpired as late:
+        said, ending, last = late.stdout or b"", f"the {LIMIT:g} seconds for it were over", ""
+    except OSError as error:
+        absent = f"{sys.executable} cannot be started: {error.strerror}"
+        return Answer(findings=(), absent=absent, begun="", is_whole=True), ""
+    answer = Answer.parse(said.decode())
+    tried = f"{answer.begun} was tried" if answer.begun else "torch was imported"
+    return answer, f"{ending} while {tried}" + (f": {last}" if last else "")
+
+
+def _told(asked: _Asked, answer: Answer) -> tuple[list[Mistake], list[str]]:
+    """The mistakes and the notes; each place once, with the first of what was found there."""
+    cells = {
+        "problem": list(asked.problems.values()),
+        "run": [cell for _, cell in asked.runs.values()],
+    }
+    told: dict[tuple[bool, Place, str], dict[str, None]] = {}
+    for finding in answer.findings:
+        place, path = _place(finding, cells[finding.about][finding.index])
+        told.setdefault((finding.is_mistake, place, path), {})[finding.text] = None
+    mistakes, notes = [], []
+    for (is_mistake, place, path), texts in told.items():
+        first, *others = texts
+        text = first + (f" (and {len(others):,} more like this)" if others else "")
+        one = Mistake.at(place, path, text)
+        if is_mistake:
+            mistakes.append(one)
+        else:
+            notes.append(str(one))
+    return mistakes, notes
+
+
+def _place(finding: Finding, cell: Cell) -> tuple[Place, str]:
+    """Where the spec says what the finding is about, and the path of that key."""
+    if finding.about == "problem":
+        return cell.problem.place, f"problems.{cell.problem.label}"
+    for setting in cell.optimizer.settings:
+        if finding.hyperparameter and of_setting(setting.name) == finding.hyperparameter:
+            choice = cell.choices[setting.name]
+            return choice.place or setting.place, setting.path
+    return cell.optimizer.place, f"optimizers.{cell.optimizer.label}"
