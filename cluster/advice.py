@@ -36,9 +36,9 @@ def of_sweep(store: Store, look: Look) -> Step:
     """What to do about a sweep as it stands."""
     root, counts = store.root, Counter(one.state.state for one in look.runs)
     if look.is_complete:
-        return Step((command("collect", root), command("plot", root)))
+        return Step((collect_command(store), command("plot", root)))
     if not look.is_over:
-        return Step((command("status", root, "--watch"),))
+        return of_live(store)
     stopped = f"{counts['stopped']} runs were stopped" if counts["stopped"] else ""
     if counts["pending"]:
         never = f"{counts['pending']} runs were never sent"
@@ -51,6 +51,38 @@ def of_sweep(store: Store, look: Look) -> Step:
     failed = next(one for one in look.runs if one.state.state in UNFINISHED)
     about = "what failed fails again until it is mended"
     return Step((why_command(store, failed.planned.run.id),), about)
+
+
+def of_live(store: Store) -> Step:
+    """What to do about a sweep of which runs wait or run."""
+    return Step((command("status", store.root, "--watch"),))
+
+
+def of_sent(store: Store) -> Step:
+    """What to do about a sweep that was sent to a cluster: now, and in the end."""
+    return Step((*of_live(store).commands, collect_command(store)))
+
+
+def of_ended(store: Store, *, is_complete: bool, is_live: bool) -> Step:
+    """What to do when `run` is over here; others may still have runs of the sweep at work."""
+    if is_complete:
+        return Step((collect_command(store),), "every run has a record")
+    return of_live(store) if is_live else of_any(store)
+
+
+def of_tables(store: Store, *, is_complete: bool) -> Step:
+    """What to do about the tables of a sweep."""
+    return Step((command("plot", store.root),)) if is_complete else of_any(store)
+
+
+def of_any(store: Store) -> Step:
+    """What to do about a sweep that nobody has looked at: how it stands says more."""
+    return Step((command("status", store.root),))
+
+
+def collect_command(store: Store) -> str:
+    """The command that makes the tables, and names what lacks."""
+    return command("collect", store.root)
 
 
 def retried(store: Store, look: Look) -> list[Standing]:
@@ -69,7 +101,7 @@ def of_run(store: Store, look: Look, one: Standing, *, on_bad_node: bool = False
     """What to do about one run."""
     root, run_id = store.root, one.planned.run.id
     if one.state.state in {"completed", "diverged"}:
-        return [command("collect", root)]
+        return [collect_command(store)]
     logs = command("logs", run_id, "--of", root)
     if one.state.state in UNFINISHED:
         if look.queue.is_live(run_id):  # others of its array task still run

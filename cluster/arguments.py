@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _add_repair_commands(commands.add_parser)
     _add_result_commands(commands.add_parser)
     add_site_commands(commands.add_parser)
+    _add_completion(commands.add_parser)
     manual.describe(found)
     return found
 
@@ -200,6 +201,13 @@ def _add_result_commands(add: AddParser) -> None:
         "--metric",
         metavar="NAME",
         help="of the figures final and sensitivity, e.g. test_loss (default: the problem's own)",
+    )
+
+
+def _add_completion(add: AddParser) -> None:
+    completion = add("completion", help="print what lets your shell complete what you type")
+    completion.add_argument(
+        "shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"), help="bash, zsh or tcsh"
     )
 
 

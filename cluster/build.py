@@ -40,6 +40,9 @@ _STAGES = (
 )
 """What a line of the runtime says about how far the build is."""
 
+_PATIENCE = 30.0
+"""Seconds after which a log is told that a stage still goes on."""
+
 
 def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int:
     """Build an image, or find it built.
@@ -111,18 +114,26 @@ def _build(definition: Definition, images: Path, console: Console) -> Image:
     progress = _Progress(definition.name, console)
     with _ended_by_signals(), progress:
         return building.build(
-            definition, images, on_line=progress.line, on_wait=progress.wait_for_another
+            definition,
+            images,
+            on_line=progress.line,
+            on_tick=progress.tick,
+            on_wait=progress.wait_for_another,
         )
 
 
 class _Progress:
-    """A line on the screen: the stage, the time, and what was said last; on a log a line a stage."""
+    """A line on the screen: the stage, the time, and what was said last.
+
+    On a log a line for each stage, and now and then one for a stage that says nothing.
+    """
 
     def __init__(self, name: str, console: Console) -> None:
         self._name, self._console = name, console
-        self._started = time.monotonic()
-        self._stage = ""
-        self._status = Status(self._text(""), console=console)
+        self._started = self._told = time.monotonic()
+        self._stage = self._said = ""
+        self._size = 0
+        self._status = Status(self._text(), console=console)
 
     def __enter__(self) -> Self:
         self._status.start()
@@ -135,22 +146,34 @@ class _Progress:
         """Show a line that the runtime said."""
         stage = next((name for name, said in _STAGES if said.search(line)), self._stage)
         if stage != self._stage:
-            self._stage = stage
-            if not self._console.is_terminal:
-                self._console.print(self._text(""))
-        if line.strip():
-            self._status.update(self._text(line.strip()))
+            self._stage, self._said = stage, ""
+            self._tell()
+        self._said = line.strip() or self._said
+        self._status.update(self._text())
+
+    def tick(self, size: int) -> None:
+        """Show that it goes on while the runtime says nothing, and how large the image is."""
+        self._size = size
+        self._status.update(self._text())
+        if time.monotonic() - self._told >= _PATIENCE:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        if not self._console.is_terminal:
+            self._console.print(self._text())
 
     def wait_for_another(self) -> None:
         """Say that somebody else builds it."""
         text = f"{self._name} is being built by somebody else; waiting for it"
         self._console.print(plain(text, "yellow"))
 
-    def _text(self, line: str) -> Text:
+    def _text(self) -> Text:
         seconds = time.monotonic() - self._started
-        head = f"{self._name}: {self._stage or 'begin'} ({seconds:.0f} s)"
+        grown = f", {self._size / 1e6:.0f} MB" if self._stage == "squash" and self._size else ""
+        head = f"{self._name}: {self._stage or 'begin'} ({seconds:.0f} s{grown})"
         room = max(0, self._console.width - len(head) - 6)
-        return plain(f"{head}  ") + plain(line[:room], "dim")
+        return plain(f"{head}  ") + plain(self._said[:room], "dim")
 
 
 @contextmanager

@@ -218,7 +218,7 @@ def _show(console: Console, store: Store, work: _Work, *, everything: bool) -> N
     else:
         if work.left and not everything:
             console.print(to_copy(f"all of them: {command('cancel', store.root)}"))
-        console.print(to_copy(f"next: {command('status', store.root)}", style="dim"))
+        console.print(to_copy(str(advice.of_any(store)), style="dim"))
 
 
 def _shortened(names: Sequence[str] | Iterable[str], most: int = 8) -> str:

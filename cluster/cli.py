@@ -60,7 +60,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _on_spec(command, options)
     if command in {"run", "submit"}:
         return _start(command, options)
-    if command in {"doctor", "build", "image", "data", "lab"}:
+    if command in {"doctor", "build", "image", "data", "lab", "completion"}:
         return _on_site(command, options)
     if command == "ls":
         from cluster.sweeps import ls
@@ -198,6 +198,10 @@ def _on_site(command: str, options: argparse.Namespace) -> int:
         return build(options.recipe, options.images, show=options.show, as_json=options.json)
     if command == "image":
         return _image(options)
+    if command == "completion":
+        from cluster.completion import completion
+
+        return completion(options.shell)
     return _lab(options) if command == "lab" else _data(options)
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
-from cluster import summary
-from cluster.plain import PlainConsole, command, plain, to_copy
+from cluster import advice, summary
+from cluster.plain import PlainConsole, plain, to_copy
 from jobs import files
 from jobs.results import ledger, tables
 from jobs.results.cells import name_of
@@ -75,8 +75,8 @@ def plot(
     console = PlainConsole(soft_wrap=True)
     if not collection.ledger.is_whole:
         number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
-        todo = command("collect", store.root)
-        console.print(plain(f"{number}; {todo} says what the others lack", style="yellow"))
+        todo = advice.collect_command(store)
+        console.print(to_copy(f"{number}; {todo} says what the others lack", style="yellow"))
     for path in written:
         console.print(plain(path))
     return 0
@@ -122,7 +122,9 @@ def _report(
     lines += [plain(f"! {finding}", style="yellow") for finding in found.findings[:MANY]]
     if len(found.findings) > MANY:
         lines.append(plain(f"! and {len(found.findings) - MANY} more in ledger.json", "yellow"))
-    for line in [*lines, *map(plain, written), to_copy(_next(collection, store))]:
+    is_complete = len(collection.found) == found.expected  # copies that differ are named above
+    step = advice.of_tables(store, is_complete=is_complete)
+    for line in [*lines, *map(plain, written), to_copy(str(step))]:
         console.print(line, soft_wrap=True)
 
 
@@ -149,13 +151,6 @@ def _failure(entry: Unsettled) -> Text:
     log = f" ({entry.state.log})" if entry.state.log else ""
     why = entry.state.message or entry.state.failure
     return plain(f"x {entry.planned.run.id} {name_of(entry.planned)}: {why}{log}")
-
-
-def _next(collection: Collection, store: Store) -> str:
-    found = collection.ledger
-    if len(collection.found) == found.expected:  # copies that differ are named above
-        return f"next: {command('plot', store.root)}"
-    return f"next: {command('status', store.root)}"
 
 
 def _width() -> int | None:

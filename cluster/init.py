@@ -37,8 +37,7 @@ def init(folder: Path, *, slurm: bool) -> int:
             f"already there: {', '.join(there)}; nothing was written."
             " Name another folder: probprec init FOLDER"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_all(texts)
+    _write_all(folder, texts)
     sys.stdout.write("".join(f"{line}\n" for line in _told(folder, texts, slurm=slurm)))
     return 0
 
@@ -74,17 +73,22 @@ def _profile(file: Path) -> str:
     return proposal.proposal(file, Profile(name="", engine="slurm"), offer, None)
 
 
-def _write_all(texts: Mapping[Path, str]) -> None:
-    """All of them, or none."""
+def _write_all(folder: Path, texts: Mapping[Path, str]) -> None:
+    """Write all of them into the folder, which is made; if that fails, all is as it was before."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     written: list[Path] = []
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
             files.publish(path, text.encode())
             written.append(path)
-    except OSError:
+    except BaseException:
         for path in written:
             with suppress(OSError):
                 path.unlink()
+        for one in made:  # the innermost first
+            with suppress(OSError):
+                one.rmdir()
         raise
 
 

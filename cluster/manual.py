@@ -122,6 +122,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "Break something in the lab, to see what a sweep makes of it.",
         "probprec lab fault drain node1",
     ),
+    "completion": (
+        "Print a script by which a shell completes commands, options, files and sweeps.",
+        "probprec completion bash > completion.bash && source completion.bash",
+    ),
 }
 
 
@@ -136,19 +140,20 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Give every command below the parser its sentence and its example."""
-    for name, command in _below(parser, ""):
+    for name, command in below(parser):
         if name in _COMMANDS:
             command.description, example = _COMMANDS[name]
             command.epilog = f"example:\n  {example}"
             command.formatter_class = Formatter
 
 
-def _below(
-    parser: argparse.ArgumentParser, prefix: str
+def below(
+    parser: argparse.ArgumentParser, prefix: str = ""
 ) -> list[tuple[str, argparse.ArgumentParser]]:
+    """Every command below the parser, by its words, those of a group of commands included."""
     found = []
     for action in parser._actions:  # noqa: SLF001 - argparse tells it nowhere else
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for name, command in action.choices.items():
-                found += [(f"{prefix}{name}", command), *_below(command, f"{prefix}{name} ")]
+                found += [(f"{prefix}{name}", command), *below(command, f"{prefix}{name} ")]
     return found

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster import advice, definition, escalate, queue, sealing, slurm, standing, submit
-from cluster.plain import PlainConsole, command, plain
+from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
 from cluster.queue import Queue
 from cluster.retry import sent_lines
@@ -143,7 +143,7 @@ def _show(
         )
     for line in sent_lines(receipt):
         console.print(plain(line))
-    console.print(plain(f"next: {command('status', store.root, '--watch')}", style="dim"))
+    console.print(to_copy(str(advice.of_live(store)), style="dim"))
 
 
 def _to_json(

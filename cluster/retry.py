@@ -253,8 +253,7 @@ def _show(
     if held:
         said = f"{held} of them not sent: somebody else is running them by now"
         console.print(plain(said, style="bold yellow"))
-    todo = command("status", store.root, "--watch")
-    console.print(to_copy(f"next: {todo}", style="dim"), soft_wrap=True)
+    console.print(to_copy(str(advice.of_live(store)), style="dim"), soft_wrap=True)
 
 
 def _table(planned: Sequence[Retry]) -> Table:

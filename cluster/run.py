@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster import (
+    advice,
     connect,
     definition,
     destination,
@@ -23,7 +24,7 @@ from cluster import (
     syntax,
     watch,
 )
-from cluster.plain import PlainConsole, command, plain
+from cluster.plain import PlainConsole, plain, to_copy
 from cluster.profile import Profile
 from cluster.select import selection
 from cluster.standing import Standing
@@ -73,13 +74,10 @@ def run(request: Request) -> int:
         console.print(line)
     counts = status.count(found)
     is_complete = counts["completed"] + counts["diverged"] == len(found)
-    if is_complete:
-        console.print(f"every run has a record; next: {command('collect', store.root)}")
-    elif receipt.running:
+    if receipt.running and not is_complete:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
-    if not is_complete:
-        watched = ["--watch"] if receipt.running else []
-        console.print(f"next: {command('status', store.root, *watched)}", style="dim")
+    step = advice.of_ended(store, is_complete=is_complete, is_live=bool(receipt.running))
+    console.print(to_copy(str(step), "" if is_complete else "dim"))
     if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
     _require_begun(receipt, found, console)
@@ -112,10 +110,8 @@ def submit(request: Request) -> int:
         _tell_jobs(receipt, console)
     elif receipt.submitted:
         receipt.wait_until_at_work()
-        console.print(
-            f"{len(receipt.workers)} workers are running in the background;"
-            f" next: {command('status', store.root)}"
-        )
+        said = f"{len(receipt.workers)} workers are running in the background"
+        console.print(to_copy(f"{said}; {advice.of_any(store)}"))
     if request.as_json:
         _print_json(receipt, {})
     return 1 if receipt.fed is not None and receipt.fed.problem else 0
@@ -213,9 +209,7 @@ def _tell_jobs(receipt: Receipt, console: Console) -> None:
                 " the same command later sends them",
                 style="bold yellow",
             )
-    root = receipt.store.root
-    todo = f"{command('status', root, '--watch')}; {command('collect', root)}"
-    console.print(f"next: {todo}", style="dim")
+    console.print(to_copy(str(advice.of_sent(receipt.store)), "dim"))
 
 
 def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:

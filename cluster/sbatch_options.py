@@ -65,6 +65,45 @@ _OURS_NAMES = """
 _OURS = frozenset(_OURS_NAMES.split())
 """Options on which it depends that a submission is found again, requeued, and one task each."""
 
+_SHORT = {
+    "A": "account",
+    "B": "extra-node-info",
+    "C": "constraint",
+    "D": "chdir",
+    "F": "nodefile",
+    "G": "gpus",
+    "H": "hold",
+    "J": "job-name",
+    "L": "licenses",
+    "M": "clusters",
+    "N": "nodes",
+    "O": "overcommit",
+    "Q": "quiet",
+    "S": "core-spec",
+    "V": "version",
+    "W": "wait",
+    "a": "array",
+    "b": "begin",
+    "c": "cpus-per-task",
+    "d": "dependency",
+    "e": "error",
+    "h": "help",
+    "i": "input",
+    "k": "no-kill",
+    "m": "distribution",
+    "n": "ntasks",
+    "o": "output",
+    "p": "partition",
+    "q": "qos",
+    "s": "oversubscribe",
+    "t": "time",
+    "u": "usage",
+    "v": "verbose",
+    "w": "nodelist",
+    "x": "exclude",
+}
+"""What sbatch(1) calls them by a letter."""
+
 _CLUSTERS = (
     "jobs that are sent to another cluster cannot be followed from here; submit on a login node of"
     " that cluster, or with its configuration: export SLURM_CONF=FILE"
@@ -73,8 +112,10 @@ _CLUSTERS = (
 
 def wrong_option(name: str, known: frozenset[str]) -> str | None:
     """What is wrong with an option that a profile adds; None: nothing."""
-    if name.startswith("-"):
-        return f"an option is written without dashes: {name.lstrip('-') or 'exclusive'}"
+    bare = name.lstrip("-") or "exclusive"
+    if (long := _SHORT.get(bare, bare)) != name:
+        fault = "without dashes" if long == bare else "with its long name"
+        return wrong_option(long, known) or f"an option is written {fault}: {long}"
     if name in _ELSEWHERE:
         return f"{name!r} has a key of its own; write {_ELSEWHERE[name]}"
     if name in {"clusters", "cluster-constraint"}:

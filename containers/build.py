@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def build(
     folder: Path,
     *,
     on_line: Callable[[str], object] = lambda _: None,
+    on_tick: Callable[[int], object] = lambda _: None,
     on_wait: Callable[[], object] = lambda: None,
 ) -> Image:
     """The image of a recipe in `folder`: the one that is there, else a new one.
@@ -81,6 +83,7 @@ def build(
         wanted: what to build.
         folder: where the images live; made if it is not there.
         on_line: called with each line that the runtime says.
+        on_tick: called each second in which it says nothing, with the bytes that there are of the image.
         on_wait: called if somebody else is building it just now.
 
     Raises:
@@ -95,11 +98,15 @@ def build(
     images.folder.mkdir(parents=True, exist_ok=True)
     path = images.path(definition.name, definition.key)
     with images.locked(path.stem, on_wait) as lock:
-        return images.at(path) or _build(definition, images, lock, on_line)
+        return images.at(path) or _build(definition, images, lock, on_line, on_tick)
 
 
 def _build(
-    definition: Definition, images: Images, lock: int, on_line: Callable[[str], object]
+    definition: Definition,
+    images: Images,
+    lock: int,
+    on_line: Callable[[str], object],
+    on_tick: Callable[[int], object],
 ) -> Image:
     """With the lock held: build under another name, then publish."""
     container, started = _builder(), time.time()
@@ -121,6 +128,7 @@ def _build(
             folder=definition.folder,
             log=path.with_suffix(".log"),
             on_line=on_line,
+            on_tick=lambda: on_tick(_size(temporary, scratch / "tmp")),
             hold=lock,
         )
         if code != 0 or not temporary.exists():
@@ -131,6 +139,15 @@ def _build(
         temporary.unlink(missing_ok=True)
         remove(scratch, quietly=True)
     return Image(path=path, meta=meta)
+
+
+def _size(image: Path, scratch: Path) -> int:
+    """The bytes of an image that grows: its file system in the scratch folder, then all of it."""
+    sizes = [0]
+    for one in (image, *scratch.glob("*/squashfs-*")):
+        with suppress(OSError):
+            sizes.append(one.lstat().st_size)
+    return max(sizes)
 
 
 def _builder() -> Runtime:

@@ -1,6 +1,9 @@
 """One run of the container runtime: every line it says, and that it never outlives us."""
 
+import codecs
+import io
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +14,9 @@ from containers.errors import naming
 
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
+
+TICK = 1.0
+"""Seconds of silence between two ticks."""
 
 # The pipe's other end is ours alone: it ends without a line when we do, by kill -9 too.
 _GUARD = """\
@@ -28,6 +34,7 @@ def run(
     folder: Path,
     log: Path,
     on_line: Callable[[str], object],
+    on_tick: Callable[[], object],
     hold: int,
 ) -> int:
     """Run a command in a folder; returns its exit code.
@@ -38,34 +45,59 @@ def run(
         folder: where.
         log: gets all that it says.
         on_line: called with each line.
+        on_tick: called each second in which it says nothing.
         hold: a descriptor (a lock) that stays open until the command's processes are over.
     """
     with (
         log.open("w", encoding="utf-8", buffering=1) as kept,
-        subprocess.Popen(
-            words,
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,  # a group that can be ended as a whole
-            umask=0o022,  # others run the image, too
-        ) as process,
+        _start(words, environment, folder) as process,
         _guarded(process.pid, hold),
         _ended(process),
     ):
-        for line in process.stdout or ():
-            with naming(log):
-                kept.write(line)
-            on_line(line.rstrip())
+        for line in _lines(process):
+            if line is None:
+                on_tick()
+            else:
+                with naming(log):
+                    kept.write(f"{line}\n")
+                on_line(line.rstrip())
         return process.wait()
 
 
+def _start(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words,
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # a group that can be ended as a whole
+        umask=0o022,  # others run the image, too
+    )
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str | None]:
+    """Every line as it is said; None for each second without one."""
+    pipe = process.stdout.fileno() if process.stdout else -1
+    bare = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = io.IncrementalNewlineDecoder(bare, translate=True)
+    poll, rest, said = select.poll(), "", b" "
+    poll.register(pipe, select.POLLIN)
+    while said:
+        if not poll.poll(TICK * 1000):
+            yield None
+            continue
+        said = os.read(pipe, 1 << 16)
+        *lines, rest = (rest + decoder.decode(said, final=not said)).split("\n")
+        yield from lines
+    yield from filter(None, [rest])
+
+
 @contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Whatever interrupts us ends all of the command's group."""
     try:
         yield

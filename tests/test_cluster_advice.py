@@ -301,6 +301,35 @@ def test_every_advice_does_what_it_says(world, make):
         world.follow(one)
 
 
+CLOSING = [
+    (never_sent, "submit some.yaml --on ./mine.yaml", "next: STATUS --watch; COLLECT"),
+    (never_sent, "run some.yaml --on ./mine.yaml", "next: STATUS --watch; COLLECT"),
+    (completed, "redo ROOT", "next: STATUS --watch"),
+    (failed, "retry ROOT", "next: STATUS --watch"),
+    (queued, "cancel ROOT", "next: STATUS"),
+    (failed, "collect ROOT", "next: STATUS"),
+    (completed, "collect ROOT", "next: PLOT"),
+    (failed, "plot ROOT", "2 of 4 runs have a record; COLLECT says what the others lack"),
+]
+"""What a command that does something says in the end, and in which state of a sweep."""
+
+
+@pytest.mark.parametrize(("make", "typed", "closing"), CLOSING)
+def test_what_closes_a_command_does_what_it_says(world, make, typed, closing):
+    make(world)
+    root = str(world.store.root)
+    _, text = world.said(*typed.replace("ROOT", root).split())
+    commands = re.findall(r"[A-Z]{4,}(?: --watch)?", closing)
+    for name in ("STATUS", "COLLECT", "PLOT"):
+        full = f"probprec {name.lower()} {root}"
+        closing = closing.replace(name, full)
+        commands = [command.replace(name, full) for command in commands]
+
+    assert closing in text.splitlines()
+    for command in commands:
+        world.follow(command)
+
+
 def test_what_was_stopped_has_not_failed(world):
     stopped(world)
     _, shown = world.said("status", world.store.root)
@@ -347,7 +376,8 @@ def here(tmp_path, monkeypatch):
     hold = tmp_path / "hold"
     hold.write_text("5")
     monkeypatch.setenv("PROBPREC_TEST_HOLD", str(hold))
-    probprec("submit", "some.yaml", "--on", "./place.yaml", "--workers", "1", cwd=tmp_path)
+    words = ("submit", "some.yaml", "--on", "./place.yaml", "--workers", "1")
+    (tmp_path / "said").write_text(probprec(*words, cwd=tmp_path).stdout)
     yield tmp_path
     hold.unlink(missing_ok=True)
     probprec("cancel", "some", cwd=tmp_path, check=None)
@@ -402,3 +432,19 @@ def test_the_others_go_on_by_the_command_that_cancel_names(here):
     probprec(*shlex.split(advised.splitlines()[0]), cwd=here)
     records = here / "sweeps" / "some" / "runs"
     wait_for(lambda: len(list(records.glob("*/record.json"))) == 3, what="all of them")
+
+
+def test_what_closes_a_command_here_does_what_it_says(here):
+    """Of `submit`, of a `run` that finds all of them at work, and of one that finds them done."""
+    run = ("run", "some.yaml", "--on", "./place.yaml")
+    closing = (here / "said").read_text().splitlines()[-1]
+    assert closing == "1 workers are running in the background; next: probprec status sweeps/some"
+    probprec("status", "sweeps/some", cwd=here, check=1)
+    closing = probprec(*run, cwd=here, check=1).stdout.splitlines()[-1]
+    assert closing == "next: probprec status sweeps/some --watch"
+
+    (here / "hold").unlink()
+    probprec("status", "sweeps/some", "--watch", cwd=here)
+    closing = probprec(*run, cwd=here).stdout.splitlines()[-1]
+    assert closing == "every run has a record; next: probprec collect sweeps/some"
+    probprec("collect", "sweeps/some", cwd=here)

@@ -82,6 +82,7 @@ class Place:
             ("check",): [["check", at / "other.yaml"]],
             ("explain",): [["explain", at / "other.yaml", ""]],
             ("schema",): [["schema"]],
+            ("completion",): [["completion", "bash"]],
             ("verify-resume",): [["verify-resume", at / "other.yaml"]],
             ("run",): [["run", at / "other.yaml", *root]],
             ("submit",): [["submit", at / "other.yaml", *root]],
@@ -126,7 +127,7 @@ class Told:
 
 
 READ_ONLY = {
-    *("check", "explain", "schema", "status", "ls", "logs", "why"),
+    *("check", "explain", "schema", "completion", "status", "ls", "logs", "why"),
     *(f"image {name}" for name in ("list", "inspect", "verify")),
     *(f"data {name}" for name in ("list", "verify")),
 }

@@ -1,7 +1,10 @@
 """`init`: what it writes can be run at once, and nothing that is there is touched."""
 
+import os
 import runpy
 import shlex
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,31 @@ def test_all_of_it_or_nothing(tmp_path, monkeypatch, capsys):
     assert cli.main(["init", str(tmp_path)]) == 1
     assert "my_optimizer.py" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting takes root")
+def test_a_full_disk_stays_as_it_was(tmp_path, capsys):
+    """Whichever file finds no room: neither the others nor the folders made for them are left."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "probprec", tmp_path], check=True)
+    try:
+        with (tmp_path / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        full, said = (tmp_path / "filler").stat().st_size, []
+        for room in range(0, full, 4096):
+            os.truncate(tmp_path / "filler", full - room)
+            if cli.main(["init", str(tmp_path / "some" / "new")]) == 0:
+                break
+            said.append(capsys.readouterr().err)
+            assert [path.name for path in tmp_path.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+    assert all("No space left" in line for line in said)
+    assert {Path(line.split(": ")[0]).name for line in said} == {
+        "experiment.yaml",
+        "my_optimizer.py",
+    }
 
 
 def test_a_profile_of_the_cluster(tmp_path, monkeypatch, capsys):

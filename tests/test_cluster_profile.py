@@ -549,13 +549,26 @@ def test_an_option_is_of_the_cluster_or_ours() -> None:
     assert set(sbatch_parameters(profile, asked.merged(more))) <= refused
 
 
-def test_a_job_of_another_cluster_is_refused(tmp_path: Path) -> None:
-    (said,) = mistakes_of(tmp_path, "engine: slurm\noptions: {clusters: other}\n")
+@pytest.mark.parametrize("name", ["clusters", "--clusters", "-M", "M", "cluster-constraint"])
+def test_a_job_of_another_cluster_is_refused(tmp_path: Path, name: str) -> None:
+    """However the option is spelled."""
+    (said,) = mistakes_of(tmp_path, f"engine: slurm\noptions: {{{name}: other}}\n")
 
-    assert (
-        "2:11: options.clusters: jobs that are sent to another cluster cannot be followed" in said
-    )
+    assert f"2:11: options.{name}: jobs that are sent to another cluster cannot be followed" in said
     assert "export SLURM_CONF=FILE" in said
+
+
+def test_what_is_said_of_a_short_name_can_be_written() -> None:
+    """A letter or dashes are refused with the word for them, or with what is wrong with that."""
+    known = sbatch_options.KNOWN
+    refused = {name: sbatch_options.wrong_option(name, known) for name in ("-L", "b", "--nice")}
+
+    assert refused["-L"] == "an option is written with its long name: licenses"
+    assert refused["b"] == "an option is written with its long name: begin"
+    assert refused["--nice"] == "an option is written without dashes: nice"
+    assert "write resources.partition" in str(sbatch_options.wrong_option("-p", known))
+    assert "did you mean 'exclusive'" in str(sbatch_options.wrong_option("--exclusiv", known))
+    assert set(sbatch_options._SHORT.values()) <= known
 
 
 def test_the_comment_of_the_site_stands_beside_ours(tmp_path: Path) -> None:

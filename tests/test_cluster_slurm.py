@@ -128,3 +128,22 @@ def test_whoever_looks_does_not_wait_for_ever(fake, monkeypatch):
 
     assert [one.state.state for one in look.runs] == ["completed", *["unknown"] * 3]
     assert look.notes == ["Slurm cannot be asked now: squeue: no answer within 0.5 s"]
+
+
+def test_the_shell_sends_no_job_to_another_cluster(fake, monkeypatch):
+    """Nor asks or cancels there: none of Slurm's commands sees what the shell would add."""
+    for name in ("SLURM", "SBATCH", "SQUEUE", "SCANCEL", "SACCT", "SCONTROL", "SINFO"):
+        monkeypatch.setenv(f"{name}_CLUSTERS", "other")
+    seen = fake.folder / "seen"
+    names = ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr")
+    for name in names:
+        fake.command(name, f"echo {name} $(env | grep _CLUSTERS=) >>{seen}; echo 900")
+    slurm.sbatch(fake.folder / "script.sh")
+    slurm.queue()
+    slurm.cancel(["900"])
+    slurm.accounting([900], time.time())
+    slurm.config()
+    slurm.partitions()
+    slurm.associations()
+
+    assert set(seen.read_text().splitlines()) == set(names)

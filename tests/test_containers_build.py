@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import pty
 import pwd
+import re
 import shlex
 import shutil
 import signal
@@ -246,6 +248,103 @@ def test_what_to_do_about_a_build_that_cannot_work(
     assert len(advised) == 1
     assert advised[0].startswith("next: ")
     assert advice.format(name.upper()) in advised[0]
+
+
+SILENT = """\
+#!/bin/sh
+PATH=/usr/bin:/bin
+[ "$1" = --version ] && echo "apptainer version 1.4.5" && exit
+[ "$1" = build ] || exit 0
+echo "INFO:    Creating SIF file..."
+printf 'half \\303'
+mkdir "$TMPDIR/bundle-temp-1"
+head -c 3000000 /dev/zero >"$TMPDIR/bundle-temp-1/squashfs-2"
+for _ in $(seq 6000); do [ -e go ] && break; sleep 0.1; done
+printf '\\251 a line\\r1%%\\r\\n2%%\\n\\377'
+for file; do previous=$last; last=$file; done
+echo image >"$previous"
+"""
+"""What mksquashfs is like, until there is a file `go` beside the recipe; a letter is cut in two."""
+
+
+@pytest.fixture
+def silent(tmp_path: Path, base: Path, stand_in: Callable[..., None]) -> Path:
+    """A recipe for a runtime that says nothing for as long as it takes."""
+    stand_in("apptainer", "1.4.5")
+    (tmp_path / "bin" / "apptainer").write_text(SILENT)
+    (tmp_path / "tiny.yaml").write_text(f"base: {{localimage: {base.name}}}\n")
+    return tmp_path / "tiny.yaml"
+
+
+@pytest.mark.usefixtures("scratch")
+def test_silence_is_told_with_what_has_grown(silent: Path, tmp_path: Path) -> None:
+    sizes, lines = [], []
+
+    def tick(size: int) -> None:
+        sizes.append(size)
+        (tmp_path / "go").touch()
+
+    definition = command.definition_of(silent)
+    image = building.build(definition, tmp_path / "images", on_line=lines.append, on_tick=tick)
+
+    assert sizes[0] == 3_000_000
+    assert lines == ["INFO:    Creating SIF file...", "half \u00e9 a line", "1%", "2%", "\ufffd"]
+    assert image.log_file.read_text().splitlines() == lines
+    assert image.path.read_text() == "image\n"
+
+
+@pytest.mark.usefixtures("scratch")
+def test_a_log_is_told_that_it_goes_on(
+    silent: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Now and then, here at each tick."""
+    monkeypatch.setattr(command, "_PATIENCE", 0.0)
+    tick = command._Progress.tick
+
+    def and_go(progress: command._Progress, size: int) -> None:
+        tick(progress, size)
+        (tmp_path / "go").touch()
+
+    monkeypatch.setattr(command._Progress, "tick", and_go)
+    assert command.build(silent, tmp_path / "images", show=None, as_json=False) == 0
+
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"tiny: squash \(\d+ s\) *", first)
+    assert re.match(r"tiny: squash \(\d+ s, 3 MB\)  INFO: +Creating SIF file", second)
+
+
+def test_a_terminal_shows_it_and_can_be_interrupted(
+    silent: Path, scratch: Path, tmp_path: Path
+) -> None:
+    """The real command on a terminal; Ctrl-C while the runtime is silent leaves nothing."""
+    images = tmp_path / "images"
+    words = [sys.executable, "-m", "cluster.cli", "build", str(silent), "--images", str(images)]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen(words, cwd=ROOT, stdout=theirs, env=environment)
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = bytearray()
+
+    def is_shown() -> bool:
+        with suppress(BlockingIOError):
+            shown.extend(os.read(ours, 1 << 16))
+        return b", 3 MB)" in shown
+
+    wait_for(is_shown, what="a tick on the screen")
+    process.send_signal(signal.SIGINT)
+    os.set_blocking(ours, True)
+    with suppress(OSError):  # of a terminal that nobody has open
+        while os.read(ours, 1 << 16):
+            pass
+
+    assert process.wait(timeout=LONG) == 130
+    wait_for(lambda: not processes_of(scratch), what="nothing runs on")
+    assert leftovers(images, scratch) == []
+    assert Images(images).all() == []
 
 
 @pytest.mark.usefixtures("scratch")

@@ -191,10 +191,10 @@ def loaded(*names):
 
 
 def test_the_command_line_is_light():
-    """Importing the command loads neither torch nor pandas nor matplotlib nor numpy."""
+    """Importing the command loads neither torch nor pandas nor matplotlib nor numpy, nor shtab."""
     _, foreign = loaded("cluster.cli")
 
-    assert not {"torch", "pandas", "matplotlib", "numpy", "pydantic"} & foreign
+    assert not {"torch", "pandas", "matplotlib", "numpy", "pydantic", "shtab"} & foreign
 
 
 def test_the_status_is_light():
