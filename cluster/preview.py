@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cluster import absent
 from cluster.plain import PlainConsole
 from cluster.select import ranges
 from jobs import spec as specs
@@ -35,7 +36,7 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
-        return _print_json({**counts, "errors": []})
+        return _print_json({**counts, "notes": absent.notes(plan), "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if plan.sweep.description:
@@ -46,6 +47,8 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
         console.print(table)
     if runs > FIRST_RUNS:
         console.print(f"... and {runs - FIRST_RUNS:,} more", style="dim")
+    for note in absent.notes(plan):
+        _console(stderr=True).print(note, style="yellow", soft_wrap=True)
     return DONE
 
 
