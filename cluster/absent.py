@@ -68,7 +68,7 @@ class _Look:
     def _folder(self) -> Iterator[Gap]:
         """What is named as `data:`; of a cluster's profile it counts if own problems get it."""
         named = sealing.named_data(self.sweep, self.profile)
-        if named is None or _is_there(named):
+        if not self.wanted or named is None or _is_there(named):
             return
         own = [one.problem for one in self.wanted if provenance.is_own(one.run)]
         is_of_cluster = self.sweep.data is None and self.profile.engine != "local"

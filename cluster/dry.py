@@ -47,12 +47,7 @@ def dry_run(
         later = f" now, {cut.waiting} tasks when there is room" if cut.waiting else ""
         how = f"sent in {_count(cut.arrays, 'array')}{later}"
     scripts = [_tried(store, profile, chunk) for chunk in cut.shown]
-    for script in scripts:
-        console.print(script["text"])
-        style = "bold red" if script["refused"] else "green"
-        console.print(plain(f"sbatch --test-only: {script['verdict']}\n", style=style))
-    for note in cut.notes:
-        console.print(plain(note, style="yellow"))
+    _show(console, scripts, cut.notes)
     unchosen = len(others) - len(missing)
     parts = [f"{len(done)} done", f"{len(running)} under way", f"{len(missing)} to be {how}"]
     parts += [f"{unchosen} not chosen"] if unchosen else []
@@ -64,6 +59,15 @@ def dry_run(
         report = {"schema": 1, **counts, **how_many, "notes": cut.notes, "scripts": scripts}
         PlainConsole(soft_wrap=True).print_json(json.dumps(report), ensure_ascii=True)
     return 1 if any(script["refused"] for script in scripts) else 0
+
+
+def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
+    for script in scripts:
+        console.print(script["text"])
+        style = "bold red" if script["refused"] else "green"
+        console.print(plain(f"sbatch --test-only: {script['verdict']}\n", style=style))
+    for note in notes:
+        console.print(plain(note, style="yellow"))
 
 
 def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> _Cut:

@@ -36,7 +36,7 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
-        return _print_json({**counts, "notes": absent.notes(plan), "errors": []})
+        return _print_json({**counts, "missing_data": absent.notes(plan), "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if plan.sweep.description:

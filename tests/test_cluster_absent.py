@@ -109,7 +109,7 @@ def test_what_a_package_carries_is_that_of_the_trainings_python(
 
 
 def test_runs_that_are_not_sent_need_no_data(tmp_path, fake):
-    """Neither those that have a record, nor those that nobody chose."""
+    """Neither those that have a record, nor those that nobody chose; nor is `data:` looked at then."""
     write(tmp_path, "  mnist_mlp:\n  digits_mlp:")
     assert cli.main([*SUBMIT, "--only", "problem=digits_mlp"]) == 0
     store = Store(tmp_path / "sweeps" / "a")
@@ -117,8 +117,12 @@ def test_runs_that_are_not_sent_need_no_data(tmp_path, fake):
     for index, planned in enumerate(store.sweep().runs):
         if planned.problem == "mnist_mlp":
             fake.record(index)
-
     assert cli.main([*SUBMIT, "--dry-run"]) == 0
+
+    for index in range(4):
+        fake.record(index)
+    write(tmp_path, "  mnist_mlp:\n  digits_mlp:", "data: ./nowhere\n")
+    assert cli.main([*SUBMIT]) == 0
 
 
 @pytest.mark.parametrize("engine", ["slurm", "local"])
@@ -196,6 +200,6 @@ def test_check_only_notes_it(tmp_path, capsys):
         "a.yaml:5:3: problems.fmnist_mlp: the data set fmnist is not here",
     ]
     assert cli.main(["check", "a.yaml", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["notes"] == expected
+    assert json.loads(capsys.readouterr().out)["missing_data"] == expected
     assert cli.main(["check", "a.yaml"]) == 0
     assert capsys.readouterr().err.splitlines() == expected

@@ -67,7 +67,7 @@ def test_check_as_json_is_one_object(spec: Path, capsys: pytest.CaptureFixture[s
         "runs": 22,
         "cells": 22,
         "array_tasks": 22,
-        "notes": [],
+        "missing_data": [],
         "errors": [],
     }
 
