@@ -3,7 +3,8 @@
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from cluster.profile import Profile
 from cluster.submit import plan, sort_runs, usable_lanes
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cut:
+    """What would be sent now, and what later."""
+
+    shown: list[dict[str, Any]] = field(default_factory=list)  # arrays; the first in any case
+    arrays: int = 0  # those of them that fit now
+    waiting: int = 0  # tasks that are left to a feeder
+    notes: list[str] = field(default_factory=list)  # why it may come out otherwise
 
 
 def dry_run(
@@ -30,58 +41,88 @@ def dry_run(
     content = plan(sweep, store, profile, missing, keep=False)
     if profile.engine == "local":
         lanes = usable_lanes(content, None) if missing else 0
-        console.print(f"{len(missing)} runs would be run on this machine, {lanes} at a time")
-        scripts: list[dict[str, Any]] = []
+        cut, how = _Cut(), f"run on this machine, {lanes} at a time"
     else:
-        scripts = _scripts(store, profile, content)
-    for script in scripts:
-        console.print(script["text"])
-        style = "bold red" if script["refused"] else "green"
-        console.print(plain(f"sbatch --test-only: {script['verdict']}\n", style=style))
-    already = f"{len(done)} done already, {len(running)} waiting or running already"
-    arrays = f"{len(missing)} runs in {len(scripts)} arrays" if scripts else f"{len(missing)} runs"
-    console.print(f"{arrays}, {already}; nothing was written or sent")
+        cut = _cut(profile, content["groups"])
+        later = f" now, {cut.waiting} tasks when there is room" if cut.waiting else ""
+        how = f"sent in {_count(cut.arrays, 'array')}{later}"
+    scripts = [_tried(store, profile, chunk) for chunk in cut.shown]
+    _show(console, scripts, cut.notes)
+    unchosen = len(others) - len(missing)
+    parts = [f"{len(done)} done", f"{len(running)} under way", f"{len(missing)} to be {how}"]
+    parts += [f"{unchosen} not chosen"] if unchosen else []
+    total = _count(len(sweep.runs), "run")
+    console.print(f"{total}: {', '.join(parts)}; nothing was written or sent")
     cost = price.expected(missing, profile.resources, sweeps.beside(store)) if scripts else None
     if cost is not None:
         console.print(str(cost))
     if as_json:
-        left = {"done": len(done), "running": len(running)}
-        report = {"schema": 1, "runs": len(missing), **left, "scripts": scripts}
+        counts = {"runs": len(missing), "done": len(done), "running": len(running)}
+        how_many = {"arrays": cut.arrays, "waiting": cut.waiting}
+        report = {"schema": 1, **counts, **how_many, "notes": cut.notes, "scripts": scripts}
         report |= cost.to_json() if cost else {}
         PlainConsole(soft_wrap=True).print_json(json.dumps(report), ensure_ascii=True)
     return 1 if any(script["refused"] for script in scripts) else 0
 
 
-def _scripts(store: Store, profile: Profile, content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The arrays: those of runs that ask for the same, cut as the cluster wants it."""
-    submission = store.submission(len(store.submissions()) + 1)
-    found = []
-    for chunk in _chunks(content["groups"], _per_array(profile, content["groups"])):
-        text = array.script_of_chunk(store, submission, profile, chunk)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "script.sh")
-            path.write_text(text)
-            try:
-                _, verdict = slurm.sbatch(path, test_only=True)
-                is_refused = False
-            except slurm.SlurmError as error:
-                verdict, is_refused = str(error), True
-        found.append({"text": text, "verdict": verdict, "refused": is_refused})
-    return found
+def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
+    for script in scripts:
+        console.print(script["text"])
+        style = "bold red" if script["refused"] else "green"
+        console.print(plain(f"sbatch --test-only: {script['verdict']}\n", style=style))
+    for note in notes:
+        console.print(plain(note, style="yellow"))
 
 
-def _per_array(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> int:
-    """The elements that an array may have, as the feeder finds it out; where it cannot, any number."""
+def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> _Cut:
+    """The arrays that the feeder would send now; if none fits, the first all the same."""
+    room, free, notes = _room(profile, groups)
+    tasks = [(number, task) for number, group in enumerate(groups) for task in group["tasks"]]
+    kinds = [number for number, _ in tasks]
+    sizes: list[int] = []
+    while left := kinds[sum(sizes) :]:
+        size = feeder.next_size(left, room, free - sum(sizes))
+        if size < 1:
+            break
+        sizes.append(size)
+    arrays, waiting = len(sizes), len(left)
+    if tasks and not sizes:
+        notes.append("the queue has no room now; shown is the first array as it would be with room")
+        sizes = [feeder.next_size(kinds, room, sys.maxsize)]
+    shown = []
+    for index, size in enumerate(sizes):
+        first = sum(sizes[:index])
+        chunk = {"tasks": [task for _, task in tasks[first : first + size]], "first": first}
+        shown.append({**groups[kinds[first]], **chunk, "token": "probprec-dry-run"})
+    return _Cut(shown=shown, arrays=arrays, waiting=waiting, notes=notes)
+
+
+def _room(
+    profile: Profile, groups: Sequence[Mapping[str, Any]]
+) -> tuple[feeder.Room, int, list[str]]:
+    """How much fits, and how much of it is free; where Slurm does not say, anything, and a note."""
     try:
-        return feeder.room(profile, groups).per_array
-    except slurm.SlurmError:
-        return profile.limits.max_array or sys.maxsize
+        room = feeder.room(profile, groups)
+        return room, feeder.free_places(room, slurm.queue()), []
+    except slurm.SlurmError as error:
+        note = f"how much Slurm takes is not known ({error}): shown as if all of it fits"
+        per_array = profile.limits.max_array or sys.maxsize
+        return feeder.Room(per_array=per_array, caps=(), is_certain=False), sys.maxsize, [note]
 
 
-def _chunks(groups: Iterable[Mapping[str, Any]], size: int) -> Iterator[dict[str, Any]]:
-    first = 0
-    for group in groups:
-        for start in range(0, len(group["tasks"]), size):
-            tasks = group["tasks"][start : start + size]
-            yield {**group, "tasks": tasks, "token": "probprec-dry-run", "first": first}
-            first += len(tasks)
+def _tried(store: Store, profile: Profile, chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """The batch script of an array, and what Slurm says of it."""
+    submission = store.submission(len(store.submissions()) + 1)
+    text = array.script_of_chunk(store, submission, profile, chunk)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "script.sh")
+        path.write_text(text)
+        try:
+            _, verdict = slurm.sbatch(path, test_only=True)
+        except slurm.SlurmError as error:
+            return {"text": text, "verdict": str(error), "refused": True}
+    return {"text": text, "verdict": verdict, "refused": False}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

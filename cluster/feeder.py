@@ -9,7 +9,7 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,7 @@ class _Feeding:
         self.groups = content["groups"]
         found = queue.repair(store)
         self.room = room(self.profile, self.groups)
-        mine = [element for element in slurm.queue() if not element.is_over]
-        self.free = min(
-            cap.jobs - sum(cap.qos in {None, element.qos} for element in mine)
-            for cap in self.room.caps
-        )
+        self.free = free_places(self.room, slurm.queue())
         jobs = [element for element in found.jobs.values() if not element.is_over]
         self.live = sorted({job.job_id for job in jobs if job.task is not None})  # arrays
         self.feeders = {job.job_id for job in jobs if job.task is None}
@@ -92,7 +88,7 @@ class _Feeding:
     def go(self) -> Fed:
         """Send what fits."""
         while self.left:
-            size = min(self._same_group(), self.room.per_array, self._free())
+            size = next_size([task.group for task in self.left], self.room, self.free)
             if size < 1 or not self._send(size):
                 break
             if self.left and not self.room.is_certain and self.fed.feeder is None:
@@ -126,15 +122,6 @@ class _Feeding:
 
     def _chunks(self) -> list[dict[str, Any]]:
         return [part.content() for part in self.submission.parts("chunk")]
-
-    def _same_group(self) -> int:
-        """How many of the next tasks ask for the same resources: an array has one request."""
-        group = self.left[0].group
-        return next((n for n, task in enumerate(self.left) if task.group != group), len(self.left))
-
-    def _free(self) -> int:
-        """Places in the queue, one of them kept for a feeder if not everything fits."""
-        return self.free if len(self.left) <= self.free else self.free - 1
 
     def _send(self, size: int) -> bool:
         """Send the next `size` tasks, or fewer if Slurm says that these are too many."""
@@ -231,6 +218,26 @@ def room(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
         caps=(Cap(jobs=capacity), *caps),
         is_certain=bool(caps) or not enforced,
     )
+
+
+def free_places(room: Room, queue: Iterable[slurm.Element]) -> int:
+    """How many more jobs fit into the queue, beside mine that are there."""
+    mine = [element for element in queue if not element.is_over]
+    return min(
+        cap.jobs - sum(cap.qos in {None, element.qos} for element in mine) for cap in room.caps
+    )
+
+
+def next_size(groups: Sequence[int], room: Room, free: int) -> int:
+    """How many of the tasks that are left are the next array; less than 1: it does not fit now.
+
+    Args:
+        groups: of each task, in their order: an array has one request for resources.
+        room: how much the cluster takes.
+        free: places in the queue; one of them is kept for a feeder if not everything fits.
+    """
+    same = next((n for n, group in enumerate(groups) if group != groups[0]), len(groups))
+    return min(same, room.per_array, free if len(groups) <= free else free - 1)
 
 
 def _token() -> str:

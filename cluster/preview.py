@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cluster import price
+from cluster import absent, price
 from cluster.plain import PlainConsole
 from cluster.rehearse import rehearse
 from cluster.select import ranges
@@ -40,7 +40,8 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
         bound = {"hours_at_most": cost.at_most if cost else None}
-        return _print_json({**counts, **bound, **asdict(rehearsal), "errors": []})
+        noted = {"missing_data": absent.notes(plan), **asdict(rehearsal)}
+        return _print_json({**counts, **bound, **noted, "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if plan.sweep.description:
@@ -54,6 +55,8 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     console.print(
         "\n".join(["", *([str(cost)] if cost else []), *rehearsal.lines()]), soft_wrap=True
     )
+    for note in absent.notes(plan):
+        _console(stderr=True).print(note, style="yellow", soft_wrap=True)
     return DONE
 
 

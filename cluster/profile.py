@@ -64,6 +64,7 @@ class Profile:
     threads: int | None = None  # CPU threads per run; None: the CPUs of the task, shared
     scratch: str | None = None  # a folder on the nodes; may hold $USER and $SLURM_JOB_ID
     data: Path | None = None  # folder of the data sets, absolute
+    data_on_nodes: bool = False  # only the nodes, or the image, have what was not added
     image: Path | None = None  # a .sif file, or the recipe that it is built by; absolute
     stage_image: bool = False  # copy the image to scratch, too
     unstaged: Unstaged = "in_place"  # where scratch is missing or full

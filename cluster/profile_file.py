@@ -89,6 +89,7 @@ class ProfileFile(Strict):
         default=None, description="a path on the nodes like /scratch/$USER"
     )
     data: PathText | None = Field(default=None, description="the folder of the data sets")
+    data_on_nodes: bool | None = Field(default=None, description="true or false")
     image: PathText | None = Field(
         default=None, description="the path of a .sif file, or of the recipe that it is built by"
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import advice, definition, escalate, queue, sealing, slurm, standing, submit
+from cluster import absent, advice, definition, escalate, queue, sealing, slurm, standing, submit
 from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
 from cluster.queue import Queue
@@ -47,13 +47,12 @@ def redo(
     calls, sweep = slurm.asked.total, store.sweep()
     chosen = selection(sweep, only)
     place = profile or advice.last_profile(store)
-    runs = [planned.run for planned in sweep.runs if chosen(planned)]
-    sealing.require_as_before(sweep, place, runs, store)
-    sealing.sealed_image(place)
-    sealing.sealed_data(sweep, place, runs, None)
+    wanted = [planned for planned in sweep.runs if chosen(planned)]
+    sealing.require_as_before(sweep, place, [planned.run for planned in wanted], store)
+    absent.require(sweep, place, wanted)
     with contextlib.nullcontext() if dry_run else store.submitting():
         known = queue.look(store) if dry_run else queue.repair(store)
-        again = _idle(sweep, store, known, {run.id for run in runs})
+        again = _idle(sweep, store, known, {planned.run.id for planned in wanted})
         old = [planned for planned in again if _has_left(store, planned)]
         if not dry_run:
             _set_aside(store, old, " ".join(["redo", *(f"--only {text}" for text in only)]))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster import (
+    absent,
     advice,
     escalate,
     meaning,
@@ -82,7 +83,8 @@ def retry(
         as_json: print one JSON object.
 
     Raises:
-        InputError: no such run, class, or amount; data is no longer known as it was sealed.
+        InputError: no such run, class, or amount; data is not there, or no longer known as it was
+            sealed.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
@@ -209,13 +211,14 @@ def _no_more_memory(asked: Resources) -> str:
 
 def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) -> Receipt:
     more = {retry_.one.planned.run.id: retry_.more for retry_ in planned}
-    runs = [retry_.one.planned.run for retry_ in planned]
+    wanted = [retry_.one.planned for retry_ in planned]
     syntax.require(store.root, place)
     if place.engine == "slurm":
         partitions.check_times(
             place.resources.merged(one.one.planned.resources).merged(one.more) for one in planned
         )
-    sealing.require_as_before(look.sweep, place, runs, store)
+    sealing.require_as_before(look.sweep, place, [one.run for one in wanted], store)
+    absent.require(look.sweep, place, wanted)
     receipt = submit.submit(
         look.sweep,
         store,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster import (
+    absent,
     advice,
     connect,
     definition,
@@ -127,7 +128,8 @@ def dry_run(request: Request) -> int:
 
 def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[PlannedRun], bool]]:
     sweeps.require_no_sweep(request.spec, request.root)
-    sweep = spec.load(request.spec, request.overrides)
+    plan = spec.make_plan(request.spec, request.overrides)
+    sweep = plan.sweep
     chosen = selection(sweep, request.only)
     place = destination.chosen(request.on, request.words)
     if request.threads is not None:
@@ -137,29 +139,25 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
         os.environ[datasets.VARIABLE] = str(Path(folder).resolve())  # the runs stand elsewhere
     store = Store(request.root / sweep.name)
     syntax.require(store.root, place)
-    wanted = [one.run for one in sweep.runs if chosen(one)]
-    missing = [run for run in wanted if not store.run(run.id).record_file.exists()]
-    sealing.require_as_before(sweep, place, missing, store)
-    notes = _check_times(sweep, place, {run.id for run in missing})
+    wanted = [one for one in sweep.runs if chosen(one)]
+    missing = [one for one in wanted if not store.run(one.run.id).record_file.exists()]
+    sealing.require_as_before(sweep, place, [one.run for one in missing], store)
+    notes = _check_times(place, missing)
     console = PlainConsole(stderr=True, soft_wrap=True)
     with console.status("reading image and data, to seal them"):
-        sealing.require(sweep, place)
-    if (absent := sealing.absent_data(sweep, place)) is not None:
-        notes.append(f"data: {absent} is not here: left to the nodes, nothing of it is sealed")
+        absent.require(sweep, place, missing, plan)
+    if sealing.is_left_to_nodes(sweep, place):
+        notes.append("data that was not added is left to the nodes: nothing of it is sealed")
     for note in notes:
         console.print(plain(note, style="yellow"))
     return sweep, store, place, chosen
 
 
-def _check_times(sweep: Sweep, place: Profile, wanted: Collection[str]) -> list[str]:
+def _check_times(place: Profile, wanted: Sequence[PlannedRun]) -> list[str]:
     """What may be too long for its partition, see `partitions.check_times`."""
     if place.engine != "slurm":
         return []
-    return partitions.check_times(
-        place.resources.merged(planned.resources)
-        for planned in sweep.runs
-        if planned.run.id in wanted
-    )
+    return partitions.check_times(place.resources.merged(planned.resources) for planned in wanted)
 
 
 def _submit(

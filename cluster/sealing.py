@@ -5,7 +5,7 @@ Nodes compare what they find with it before a run is trained (`jobs.node`).
 
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +29,6 @@ RECIPES = (".yaml", ".yml")
 
 _OWN_DATA = "own data"
 """The name of what own problems read, where it was not added under one."""
-
-
-def require(sweep: Sweep, profile: Profile) -> None:
-    """Refuse to begin with an image or with data that is missing, before anything is written.
-
-    Raises:
-        InputError: all that is wrong with the image, or with the data.
-    """
-    sealed_image(profile)
-    if (folder := absent_data(sweep, profile)) is not None and profile.engine == "local":
-        raise InputError(
-            f"{folder}: no such file or folder; mend `data:` in {_namer(sweep, profile)}"
-        )
-    sealed_data(sweep, profile, [planned.run for planned in sweep.runs], None)
-
-
-def absent_data(sweep: Sweep, profile: Profile) -> Path | None:
-    """What the spec or the profile names as `data:`, where it is not on this machine."""
-    named = _named(sweep, profile)
-    return named if named is not None and not os.path.exists(named) else None  # noqa: PTH110
-
-
-def _namer(sweep: Sweep, profile: Profile) -> str:
-    """Who says `data:`."""
-    if sweep.data is None:
-        return str(profile.source or "the profile")
-    return next(iter(sweep.sources), "the spec")
 
 
 def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
@@ -108,7 +81,7 @@ def sealed_data(
     """The data sets that the runs read, by their manifests; `store` keeps those, if there is one.
 
     A data set that was added (`probprec data add`) is taken from where it was added. One that only
-    compute nodes can see is left to them, and one that a Python package carries to the training.
+    compute nodes have is left to them, and one that a Python package carries to the training.
     What an own problem reads is described, if it was not added and can be; else it is told why not.
 
     Raises:
@@ -116,14 +89,17 @@ def sealed_data(
         ManifestError: one that was added has changed since.
         InputError: the profile's image cannot see one where it lies.
     """
-    added = {one.name: one for one in registry.all_(_registry())}
-    named = _named(sweep, profile)
-    found = _of_the_catalog(profile, runs, named, added.keys())
+    added = {one.name: one for one in registry.all_(registry_folder())}
+    named = named_data(sweep, profile)
+    found = {
+        name: (place.resolve(), registry.manifest_of_dataset(name, place))
+        for name, place in find_data(sweep, profile, runs).items()
+        if DATASETS[name].package is None
+    }
     own, unverified = _own(added.values(), named, runs), None
     if own is None and named is not None and any(provenance.is_own(run) for run in runs):
         try:
-            manifest = own_data.describe(named.resolve(), profile.limits.max_hashed_data << 20)
-            own, found[_OWN_DATA] = _OWN_DATA, (named.resolve(), manifest)
+            own, found[_OWN_DATA] = _OWN_DATA, (named.resolve(), _described(sweep, profile, named))
         except own_data.UnverifiedError as error:
             unverified = str(error)
     used = {provenance.dataset_of(run) for run in runs} | {own}
@@ -143,24 +119,34 @@ def sealed_data(
         },
         "own_data": own,
         "unverified": unverified,
-        "registered": {name: str(_registry().resolve()) for name in found if name in added},
+        "registered": {name: str(registry_folder().resolve()) for name in found if name in added},
     }
 
 
-def _of_the_catalog(
-    profile: Profile, runs: Sequence[Run], named: Path | None, added: Collection[str]
-) -> dict[str, tuple[Path, Manifest]]:
-    """The catalog's data sets that the runs read and nobody added: where they lie, what they are."""
-    if profile.engine != "local" and named is not None and not named.is_dir():
+def _described(sweep: Sweep, profile: Profile, named: Path) -> Manifest:
+    """What an own problem reads that nobody added; UnverifiedError: why it cannot be described."""
+    if is_left_to_nodes(sweep, profile):
+        raise own_data.UnverifiedError(f"{named} was left to the nodes (data_on_nodes)")
+    return own_data.describe(named.resolve(), profile.limits.max_hashed_data << 20)
+
+
+def find_data(sweep: Sweep, profile: Profile, runs: Sequence[Run]) -> dict[str, Path]:
+    """Where the catalog's data sets lie that the runs read and nobody added, by name.
+
+    Raises:
+        datasets.MissingError: some are not there.
+    """
+    if is_left_to_nodes(sweep, profile):
         return {}
-    wanted = {provenance.dataset_of(run) for run in runs} - {None, *added}
-    problems = {run.problem for run in runs if provenance.dataset_of(run) in wanted}
-    there = datasets.require(problems, named, inside_packages=profile.image is None)
-    return {
-        name: (place.resolve(), registry.manifest_of_dataset(name, place))
-        for name, place in there.items()
-        if DATASETS[name].package is None
-    }
+    added = {one.name for one in registry.all_(registry_folder())}
+    problems = {run.problem for run in runs if provenance.dataset_of(run) not in {None, *added}}
+    is_ours = profile.image is None and profile.python is None  # else the packages are others
+    return datasets.require(problems, named_data(sweep, profile), inside_packages=is_ours)
+
+
+def is_left_to_nodes(sweep: Sweep, profile: Profile) -> bool:
+    """Whether the profile says that only its nodes have the data, and the spec names none."""
+    return profile.data_on_nodes and profile.engine != "local" and sweep.data is None
 
 
 def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store: Store) -> None:
@@ -171,8 +157,8 @@ def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store
     Raises:
         InputError: the data sets, what sealed them, where they were looked for, and what to do.
     """
-    added = {one.name: one for one in registry.all_(_registry())}
-    named = _named(sweep, profile)
+    added = {one.name: one for one in registry.all_(registry_folder())}
+    named = named_data(sweep, profile)
     absent = {provenance.dataset_of(run) for run in runs} - {None, *added}
     is_own = named is not None and any(provenance.is_own(run) for run in runs)
     is_bare = is_own and _own(added.values(), named, runs) is None
@@ -202,7 +188,7 @@ def _lost(
     place = content["datasets"][name]["path"]
     text = (
         f"data set {name}: {submission.file} sealed it as it was added from {place};"
-        f" without that, the runs would not be compared with what was added\nlooked in: {_registry().resolve()}"
+        f" without that, the runs would not be compared with what was added\nlooked in: {registry_folder().resolve()}"
     )
     if known is not None:
         return (
@@ -220,12 +206,12 @@ def _lost(
     return f"{text}\n{next_}\nor, if nothing in it has changed, add it here: {again}"
 
 
-def _registry() -> Path:
+def registry_folder() -> Path:
     """The folder of the manifests of data sets that were added."""
     return Path(os.environ.get(MANIFESTS, "datasets"))
 
 
-def _named(sweep: Sweep, profile: Profile) -> Path | None:
+def named_data(sweep: Sweep, profile: Profile) -> Path | None:
     """The folder, or the archive, that the spec or else the profile names as `data:`."""
     folder = sweep.data or profile.data
     return Path(folder) if folder else None

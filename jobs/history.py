@@ -74,7 +74,9 @@ _STAGING: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
         f"{line.get('what')} in {line.get('place')},"
         f" {line.get('copied_bytes', 0) / 1e6:.0f} MB copied in {line.get('seconds')} s"
     ),
-    "unverified data": lambda line: f"not verified: {line.get('message')}",
+    "unverified data": lambda line: (
+        f"the data, if it is used, is not verified: {line.get('message')}"
+    ),
     "not staged": lambda line: f"{line.get('what')} is read where it lies: {line.get('message')}",
 }
 """What the events of staging say."""

@@ -127,7 +127,8 @@ class Node:
 
         A data set that nobody could look at when the run was submitted is left to the training,
         which compares it with the catalog. What the user's own problem reads is used as it is, if
-        it could not be described by a manifest; that is noted.
+        it could not be described by a manifest; that is noted. (Whether it reads any, the training
+        will know.)
 
         Raises:
             ManifestError: it is not what was submitted; names file and both hashes.
@@ -140,7 +141,7 @@ class Node:
             name = self._how.own_data
             if self._how.unverified is not None:
                 told.note("unverified data", message=self._how.unverified)
-                told.log(f"the data is not verified: {self._how.unverified}")
+                told.log(f"the data, if it is used, is not verified: {self._how.unverified}")
         sealed = self._how.datasets.get(name or "")
         if name is None or sealed is None:
             return self._how.data, None

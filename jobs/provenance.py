@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
+from jobs.datasets.noticed import is_used
 from jobs.origin import Origin
 from jobs.problems.catalog import PROBLEMS
 from jobs.snapshot import PACKAGES, ROOT, toolkit
@@ -146,14 +147,14 @@ def _data(run: Run, folder: Path | None, manifest: str | None) -> dict[str, Any]
     """The data set, where it was read, and what says that it is the right one.
 
     Of the catalog's: the sha256 of each file, verified while reading. Of what the user's own problem
-    was given: the sha256 of its manifest, or that it was not verified.
+    was given: the sha256 of its manifest, or that it was not verified; None if it used nothing of it.
     """
     name = dataset_of(run)
     if name is not None:
         dataset = DATASETS[name]
         found = find(dataset.name, folder)
         return {"dataset": dataset.name, "folder": str(found), "sha256": dataset.hashes}
-    if folder is None or not is_own(run):
+    if folder is None or not is_own(run) or (manifest is None and not is_used()):
         return None
     verified = {"unverified": True} if manifest is None else {"manifest": manifest}
     return {"dataset": None, "folder": str(folder), **verified}

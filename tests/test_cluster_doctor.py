@@ -755,6 +755,17 @@ def test_a_jobs_own_folder_is_scratch_only_where_the_site_makes_it(tmp_path, mon
     assert (tmp_path / "7").is_dir()
 
 
+def test_data_that_only_the_nodes_have():
+    """Not looked for on the login node; that a node has not all of it is worth a note."""
+    profile = Profile(name="x", engine="slurm", data=Path("/nowhere"), data_on_nodes=True)
+    (here,) = images.look_at_data(profile)
+    found = judge._data(ANSWER | {"here": {"data": []}}, profile)
+
+    assert (here.state, here.found) == ("note", "/nowhere: left to the nodes (data_on_nodes)")
+    assert [check.state for check in found] == ["note", "ok"]
+    assert job._found_here("fmnist", profile) is None
+
+
 def test_data_that_is_not_mounted_on_a_node(tmp_path):
     """A line of the answer, not its end."""
     look = node.partial(node._read, "mnist", str(tmp_path / "data"), None)
@@ -884,6 +895,7 @@ def test_what_a_profile_says_is_kept(tmp_path):
         threads=3,
         scratch="/scratch of $USER",
         data=tmp_path / "not: here",
+        data_on_nodes=True,
         image=tmp_path / "recipe.yaml",
         stage_image=True,
         unstaged="fail",

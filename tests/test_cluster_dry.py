@@ -15,34 +15,78 @@ def fake(tmp_path, monkeypatch):
     return FakeSlurm(tmp_path, monkeypatch, count=6, sent=False)
 
 
-def dry(fake, capsys):
+def dry(fake, capsys, *, place="", problems="[digits_mlp]"):
     """What the command says, of a spec with the runs of the fake's sweep."""
     spec = fake.folder / "sweep.yaml"
     spec.write_text(
-        "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 0..5\nepochs: 10\n"
+        f"problems: {problems}\noptimizers: {{SGD: {{lr: 0.1}}}}\nseeds: 0..5\nepochs: 10\n"
         "batch_size: 32\n"
     )
-    (fake.folder / "here.yaml").write_text("engine: slurm\nresources: {time: 01:00:00}\n")
-    words = ["submit", str(spec), "--on", str(fake.folder / "here.yaml"), "--dry-run", "--json"]
-    code = cli.main([*words, "--root", str(fake.folder)])
-    out, err = capsys.readouterr()
-    assert "\nat most " in err
+    (fake.folder / "here.yaml").write_text(
+        f"engine: slurm\nresources: {{time: 01:00:00}}\n{place}\n"
+    )
+    code = cli.main(words(fake, "--dry-run", "--json"))
+    out, fake.said = capsys.readouterr()
     return code, json.loads(out)
 
 
-def test_it_cuts_as_submit_does(fake, capsys):
-    """MaxArraySize is one more than the largest index."""
-    fake.queue()
+def words(fake, *more):
+    spec, place = str(fake.folder / "sweep.yaml"), str(fake.folder / "here.yaml")
+    return ["submit", spec, "--on", place, "--root", str(fake.folder), *more]
+
+
+def arrays(report):
+    """The values of --array."""
+    lines = [line for one in report["scripts"] for line in one["text"].splitlines()]
+    return [line.partition("--array=")[2] for line in lines if "--array=" in line]
+
+
+TWO = "{digits_mlp: {resources: {mem: 1G}}, digits_2c2d: {resources: {mem: 2G}}}"
+
+
+@pytest.mark.parametrize(
+    ("place", "problems", "mine", "expected", "waiting"),
+    [
+        ("", "[digits_mlp]", 0, ["0-3", "0-1"], 0),
+        ("limits: {max_array: 5}", "[digits_mlp]", 0, ["0-3", "0-1"], 0),
+        ("limits: {max_array: 3}", "[digits_mlp]", 0, ["0-2", "0-2"], 0),
+        ("", TWO, 0, ["0-3", "0-1", "0-3", "0-1"], 0),
+        ("resources: {runs_per_task: 4}", "[digits_mlp]", 0, ["0-1"], 0),
+        ("limits: {max_submit: 9}", "[digits_mlp]", 3, ["0-3", "0-1"], 0),
+        ("limits: {max_submit: 9}", "[digits_mlp]", 4, ["0-3"], 2),
+        ("limits: {max_submit: 9}", TWO, 0, ["0-3", "0-1", "0-1"], 4),
+    ],
+)
+def test_it_cuts_as_submit_does(fake, capsys, place, problems, mine, expected, waiting):
+    """By MaxArraySize, one more than the largest index; by the profile; by the room in the queue."""
+    fake.queue(*[(str(job), "PENDING") for job in range(70, 70 + mine)])
     fake.command("scontrol", "echo 'MaxArraySize = 4'; echo 'MaxJobCount = 10000'")
 
-    code, report = dry(fake, capsys)
+    code, report = dry(fake, capsys, place=place, problems=problems)
 
-    assert code == 0
-    arrays = [
-        line for one in report["scripts"] for line in one["text"].splitlines() if "--array" in line
-    ]
-    assert arrays == ["#SBATCH --array=0-3", "#SBATCH --array=0-1"]
-    assert (report["runs"], report["done"], report["running"]) == (6, 0, 0)
+    runs = 12 if problems == TWO else 6
+    assert (code, arrays(report), report["waiting"]) == (0, expected, waiting)
+    assert (report["runs"], report["done"], report["running"]) == (runs, 0, 0)
+    assert report["arrays"] == len(expected)
+    later = f" now, {waiting} tasks when there is room" if waiting else ""
+    said = f"{runs} runs: 0 done, 0 under way, {runs} to be sent in {len(expected)} array"
+    assert f"{said}{'s' * (len(expected) > 1)}{later}; nothing was written or sent" in fake.said
+    fake.command("sbatch", 'n=$(ls "$0".* 2>/dev/null | wc -l); touch "$0".$n; echo $((900 + n))')
+    assert cli.main(words(fake, "--replace", "--json")) == 0
+    sent = json.loads(capsys.readouterr().out)
+    assert ([job["array"] for job in sent["jobs"]], sent["waiting"]) == (expected, waiting)
+
+
+def test_a_queue_without_room(fake, capsys):
+    """The first array is shown all the same: that is what is looked at."""
+    fake.queue(("77", "PENDING"))
+
+    code, report = dry(fake, capsys, place="limits: {max_submit: 1}")
+
+    assert (code, arrays(report)) == (0, ["0-5"])
+    assert (report["arrays"], report["waiting"]) == (0, 6)
+    assert report["notes"][0].startswith("the queue has no room now; shown is the first array")
+    assert "6 to be sent in 0 arrays now, 6 tasks when there is room" in fake.said
 
 
 def test_it_counts_what_would_be_sent(fake, capsys):
@@ -54,7 +98,8 @@ def test_it_counts_what_would_be_sent(fake, capsys):
     code, report = dry(fake, capsys)
 
     assert (code, report["runs"], report["done"], report["running"]) == (0, 3, 1, 2)
-    assert "--array=0-2" in report["scripts"][0]["text"]
+    assert arrays(report) == ["0-2"]
+    assert "6 runs: 1 done, 2 under way, 3 to be sent in 1 array; nothing" in fake.said
     assert report["hours_at_most"] == {"task": 3.0}
     assert report["hours_about"] == {"task": pytest.approx(3 * (99 + 10 * 25) / 3600)}
     assert sent(fake) == [3, 4, 5]
@@ -65,7 +110,10 @@ def test_without_a_controller_it_still_shows(fake, capsys):
 
     _, report = dry(fake, capsys)
 
-    assert [script["text"].count("--array=0-5") for script in report["scripts"]] == [1]
+    assert arrays(report) == ["0-5"]
+    note = "how much Slurm takes is not known (scontrol: exit code 1): shown as if all of it fits"
+    assert report["notes"] == [note]
+    assert f"{note}\n" in fake.said
 
 
 def test_what_it_says_of_the_cost_is_a_line(fake, capsys):

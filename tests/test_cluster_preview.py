@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from cluster.preview import check, explain, schema
+from jobs.datasets.catalog import DATASETS
+from jobs.datasets.find import VARIABLE
 from jobs.spec import load
 from tests.helpers import short_folder
 
@@ -24,8 +26,11 @@ optimizers:
 
 
 @pytest.fixture
-def spec() -> Iterator[Path]:
+def spec(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with short_folder() as folder:
+        monkeypatch.setenv(VARIABLE, str(folder))
+        for file in DATASETS["cifar10"].files:  # what `check` finds, as far as it looks
+            (folder / file.name).touch()
         path = folder / "look.yaml"
         path.write_text(SPEC)
         yield path
@@ -69,6 +74,7 @@ def test_check_as_json_is_one_object(spec: Path, capsys: pytest.CaptureFixture[s
         "notes": [
             f"{spec}:9:21: optimizers.lion: no_pkg.Lion was not imported: no 'no_pkg' in this Python"
         ],
+        "missing_data": [],
         "errors": [],
     }
 

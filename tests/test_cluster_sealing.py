@@ -83,7 +83,9 @@ def test_what_was_added_is_taken_from_there(sweep, runs, tmp_path):
 
 
 def test_data_that_only_nodes_can_see_is_left_to_them(sweep, runs):
-    assert sealed(sweep, runs, data=Path("/only/on/nodes"))["datasets"] == {}
+    """The profile says so, whatever lies there here."""
+    place = {"data": find.find("fmnist"), "data_on_nodes": True}
+    assert sealed(sweep, runs, **place)["datasets"] == {}
 
 
 @pytest.fixture
@@ -394,28 +396,6 @@ def test_a_seal_of_the_catalog_is_not_dropped(sweep, runs, tmp_path, monkeypatch
         sealing.require_as_before(sweep, place, runs, store)
     digits = [run for run in runs if run.problem == "digits_mlp"]
     sealing.require_as_before(sweep, place, digits, store)
-
-
-@pytest.mark.parametrize("where", ["spec", "profile"])
-def test_a_data_folder_that_is_not_there(tmp_path, monkeypatch, capsys, where):
-    """Here it is refused; of a cluster the nodes may have it, and that is said."""
-    fake = FakeSlurm(tmp_path / "fake", monkeypatch, sent=False)
-    monkeypatch.chdir(tmp_path)
-    data = "data: ./nowhere\n"
-    spec = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1\nepochs: 1\n"
-    (tmp_path / "a.yaml").write_text(spec + (data if where == "spec" else ""))
-    for engine in ("local", "slurm"):
-        text = f"engine: {engine}\n" + (data if where == "profile" else "")
-        (tmp_path / f"{engine}.yaml").write_text(text)
-
-    assert cli.main(["submit", "a.yaml", "--on", "./local.yaml"]) == 2
-    said = capsys.readouterr().err
-    assert f"{tmp_path}/nowhere: no such file or folder; mend `data:` in " in said
-    assert said.strip().endswith("a.yaml" if where == "spec" else "local.yaml")
-    assert not (tmp_path / "sweeps").exists()
-    assert cli.main(["submit", "a.yaml", "--on", "./slurm.yaml", "--dry-run"]) == 0
-    assert f"data: {tmp_path}/nowhere is not here: left to the nodes" in capsys.readouterr().err
-    assert not [call for call in fake.calls("sbatch") if "--test-only" not in call]
 
 
 def test_data_that_an_image_cannot_see():

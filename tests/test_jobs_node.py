@@ -317,7 +317,7 @@ def test_an_own_problem_may_read_what_is_not_verified(store, tmp_path):
         assert node.data_of(RUN, told) == (tmp_path, None)
 
     assert noted == [("unverified data", {"message": "it is large"})]
-    assert logged == ["the data is not verified: it is large"]
+    assert logged == ["the data, if it is used, is not verified: it is large"]
 
 
 def test_own_code_is_unpacked_once_for_a_task(store, tmp_path):

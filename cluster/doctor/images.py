@@ -146,8 +146,11 @@ def _sha256(group: Group, image: Path) -> Check:
 def look_at_data(profile: Profile) -> Iterator[Check]:
     """The group Data."""
     group = Group("Data")
+    if profile.data_on_nodes:
+        yield group.note("folder", f"{profile.data or 'all'}: left to the nodes (data_on_nodes)")
+        return
     if profile.data is not None and not profile.data.is_dir():
-        advice = "mend the line `data:` of the profile"
+        advice = "mend `data:` of the profile; if only the nodes have it: data_on_nodes: true"
         yield group.problem("folder", f"{profile.data}: no such folder", advice)
     for name, dataset in DATASETS.items():
         try:

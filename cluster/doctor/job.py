@@ -77,13 +77,8 @@ def _prepare(folder: Path, profile: Profile, *, candidates: bool) -> dict[str, A
     code = snapshot.take(folder, [], []).file
     marker = folder / MARKER
     marker.write_text(folder.name)
-    data: dict[str, str | None] = {}
-    for name, dataset in DATASETS.items():
-        if dataset.package is None:
-            try:
-                data[name] = str(find(name, profile_data=profile.data).resolve())
-            except DataError:
-                data[name] = None  # the node may have it
+    in_files = [name for name, dataset in DATASETS.items() if dataset.package is None]
+    data = {name: _found_here(name, profile) for name in in_files}
     request = {
         "profile": profile.to_json(),
         "code": str(code),
@@ -98,6 +93,16 @@ def _prepare(folder: Path, profile: Profile, *, candidates: bool) -> dict[str, A
         "asked": asked.to_json(),
         "data": [name for name, path in data.items() if path is not None],
     }
+
+
+def _found_here(dataset: str, profile: Profile) -> str | None:
+    """Where a data set lies; None: the node may have it."""
+    if profile.data_on_nodes:
+        return None
+    try:
+        return str(find(dataset, profile_data=profile.data).resolve())
+    except DataError:
+        return None
 
 
 def _resources(profile: Profile) -> Resources:

@@ -161,9 +161,10 @@ def _data(node: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
     good = [name for name in node["data"] if name not in bad]
     for name, error in bad.items():
         advice = "put the data on a disk that the nodes see, and name it: `data:` of the profile"
-        if name in node["here"]["data"]:
-            state = _GROUP.problem if profile.data is not None else _GROUP.note
-            yield state("data", f"{name} cannot be read: {error}", advice)
+        if name in node["here"]["data"] and profile.data is not None:
+            yield _GROUP.problem("data", f"{name} cannot be read: {error}", advice)
+        elif name in node["here"]["data"] or profile.data_on_nodes:
+            yield _GROUP.note("data", f"{name} cannot be read: {error}", advice)
     if good:
         yield _GROUP.ok("data", f"{', '.join(good)} can be read")
 

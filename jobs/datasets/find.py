@@ -10,7 +10,7 @@ import importlib.util
 import lzma
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -23,6 +23,14 @@ VARIABLE = "PROBPREC_DATA"
 _SMALL = 100_000  # bytes; files up to this size are looked into to tell data sets apart
 
 
+class MissingError(DataError):
+    """Data sets are not there; the text describes all of them."""
+
+    def __init__(self, missing: Mapping[str, str]) -> None:
+        super().__init__("\n\n".join(missing.values()))
+        self.missing = missing  # by name: what is wanted, and where it was looked for
+
+
 def require(
     problems: Iterable[str],
     spec_data: Path | None = None,
@@ -33,23 +41,24 @@ def require(
     """The folder of each data set that the problems read, by the data set's name.
 
     Problems that are not of the catalog (own classes) need nothing that is known here. Without
-    `inside_packages` neither do data sets that Python packages carry: an image has its own.
+    `inside_packages` neither do data sets that Python packages carry: an image, or another Python,
+    has its own.
 
     Raises:
-        DataError: some are not there; the text names all of them at once.
+        MissingError: some are not there; the text names all of them at once.
     """
     wanted = {PROBLEMS[name].dataset for name in problems if name in PROBLEMS} - {None}
     found: dict[str, Path] = {}
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     for name in DATASETS:
         if name not in wanted or (DATASETS[name].package is not None and not inside_packages):
             continue
         try:
             found[name] = find(name, spec_data, profile_data)
         except DataError as error:
-            missing.append(str(error))
+            missing[name] = str(error)
     if missing:
-        raise DataError("\n\n".join(missing))
+        raise MissingError(missing)
     return found
 
 

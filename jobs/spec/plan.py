@@ -37,6 +37,7 @@ class Plan:
     seeds: dict[int, Place]  # where each seed is written
     protocol: str  # where the protocol comes from
     resources: tuple[Said, ...]  # what the spec says for all runs
+    data: Place | None  # where `data:` stands
 
 
 def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -287,4 +288,5 @@ def _plan(
         seeds,
         str(protocol.node.place) if protocol else "default",
         read_resources(context.spec.resources, context.root),
+        data.node.place if data else None,
     )
