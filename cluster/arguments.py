@@ -61,6 +61,9 @@ def _add_spec_commands(add: AddParser) -> None:
     )
     check = add("check", help="validate a spec and show what it asks for")
     _add_spec(check)
+    check.add_argument(
+        "--on", metavar="PROFILE", help="also look for the data as it would, and say what it costs"
+    )
     add_json(check)
     explain = add("explain", help="show which line of a spec gave each value")
     _add_spec(explain)

@@ -85,7 +85,7 @@ def _on_spec(command: str, options: argparse.Namespace) -> int:
     if command == "schema":
         return preview.schema()
     if command == "check":
-        return preview.check(options.spec, options.overrides, as_json=options.json)
+        return preview.check(options.spec, options.overrides, on=options.on, as_json=options.json)
     return preview.explain(options.spec, options.run, options.overrides, as_json=options.json)
 
 

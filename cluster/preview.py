@@ -16,31 +16,43 @@ from rich.table import Table
 
 from cluster import absent, price
 from cluster.plain import PlainConsole
+from cluster.profile import load
 from cluster.rehearse import rehearse
 from cluster.select import ranges
 from jobs import spec as specs
 from jobs.resources import Resources, written
 from jobs.sweep import PlannedRun
+from jobs.text import spelled
 
 DONE, WRONG_INPUT = 0, 2
 FIRST_RUNS = 8
 VALUES_SHOWN = 4
 
 
-def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
-    """Validate a spec and show what it asks for."""
+def check(
+    spec: Path, overrides: Sequence[str], *, on: str | None = None, as_json: bool = False
+) -> int:
+    """Validate a spec and show what it asks for; with a profile also what that would lack.
+
+    Raises:
+        InputError: of the profile, or of image or data that would not be found by it.
+    """
     counts = {"schema": 1, "runs": 0, "cells": 0, "array_tasks": 0}
+    profile = load(on) if on is not None else None
     try:
         plan = specs.make_plan(spec, overrides)
         rehearsal = rehearse(plan)
     except specs.SpecError as error:
         return _refuse(error, counts, as_json=as_json)
+    if profile is not None:
+        absent.require(plan.sweep, profile, plan.sweep.runs, plan)
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
-    cost = price.asked(plan.sweep.runs)
+    cost = price.asked(plan.sweep.runs, profile.resources if profile else None)
+    lacking = absent.notes(plan) if profile is None else []
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
         bound = {"hours_at_most": cost.at_most if cost else None}
-        noted = {"missing_data": absent.notes(plan), **asdict(rehearsal)}
+        noted = {"missing_data": lacking, **asdict(rehearsal)}
         return _print_json({**counts, **bound, **noted, "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
@@ -55,7 +67,7 @@ def check(spec: Path, overrides: Sequence[str], *, as_json: bool) -> int:
     console.print(
         "\n".join(["", *([str(cost)] if cost else []), *rehearsal.lines()]), soft_wrap=True
     )
-    for note in absent.notes(plan):
+    for note in lacking:
         _console(stderr=True).print(note, style="yellow", soft_wrap=True)
     return DONE
 
@@ -224,7 +236,13 @@ def _text(value: Any) -> str:
 
 
 def _exact(value: Any) -> str:
+    if isinstance(value, dict) or (isinstance(value, list) and any(map(_is_mapping, value))):
+        return spelled(value)
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _count(number: int, noun: str) -> str:

@@ -99,10 +99,10 @@ class Price:
         return {"hours_at_most": self.at_most, "hours_about": self.about or None}
 
 
-def asked(runs: Iterable[PlannedRun]) -> Price | None:
-    """The price by what the spec alone asks for; None: it does not say all times."""
-    shares = _shares(runs, Resources())
-    if any(share.resources.time is None for share in shares):
+def asked(runs: Iterable[PlannedRun], base: Resources | None = None) -> Price | None:
+    """The price by what runs ask for, and get of a profile; None: a spec alone does not say all times."""
+    shares = _shares(runs, base or Resources())
+    if base is None and any(share.resources.time is None for share in shares):
         return None
     return _price(shares, {})
 

@@ -26,7 +26,9 @@ def fake(tmp_path, monkeypatch):
         monkeypatch.setitem(DATASETS, name, replace(DATASETS[name], well_known=()))
     found = FakeSlurm(tmp_path / "fake", monkeypatch, sent=False)
     found.queue()
-    (tmp_path / "mine.py").write_text("class Mine:\n    pass\n")
+    (tmp_path / "mine.py").write_text(
+        "from jobs.problems.problem import Problem\n\n\nclass Mine(Problem):\n    pass\n"
+    )
     return found
 
 
@@ -57,7 +59,11 @@ def everything(folder):
     return {path: path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("command", [SUBMIT, (*SUBMIT, "--dry-run"), ("run", *SUBMIT[1:])])
+@pytest.mark.parametrize(
+    "command",
+    [SUBMIT, (*SUBMIT, "--dry-run"), ("run", *SUBMIT[1:]), ("check", *SUBMIT[1:])],
+    ids=["submit", "dry run", "run", "check"],
+)
 def test_a_data_set_that_is_nowhere(tmp_path, fake, capsys, command):
     """Of each: the problems' lines in the spec, where it was looked for, and what to do."""
     write(tmp_path, "  mnist_mlp:\n  mnist_2c2d:\n  fmnist_mlp:\n  digits_mlp:", "", "data: ./sets")
@@ -203,3 +209,12 @@ def test_check_only_notes_it(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["missing_data"] == expected
     assert cli.main(["check", "a.yaml"]) == 0
     assert capsys.readouterr().err.splitlines() == expected
+
+
+def test_check_with_a_profile_says_what_it_costs(tmp_path, capsys):
+    write(tmp_path, "  digits_mlp:", place="resources: {time: 00:30:00, gpus: 1}")
+    assert cli.main(["check", "a.yaml", "--on", "./there.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hours_at_most"] == {"GPU": 1.0}
+    write(tmp_path, "  digits_mlp:")
+    assert cli.main(["check", "a.yaml", "--on", "./there.yaml"]) == 0
+    assert "\nno bound: no time limit\n" in capsys.readouterr().out

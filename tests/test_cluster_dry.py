@@ -15,6 +15,9 @@ def fake(tmp_path, monkeypatch):
     return FakeSlurm(tmp_path, monkeypatch, count=6, sent=False)
 
 
+HOUR = "resources: {time: 01:00:00}"
+
+
 def dry(fake, capsys, *, place="", problems="[digits_mlp]"):
     """What the command says, of a spec with the runs of the fake's sweep."""
     spec = fake.folder / "sweep.yaml"
@@ -22,9 +25,7 @@ def dry(fake, capsys, *, place="", problems="[digits_mlp]"):
         f"problems: {problems}\noptimizers: {{SGD: {{lr: 0.1}}}}\nseeds: 0..5\nepochs: 10\n"
         "batch_size: 32\n"
     )
-    (fake.folder / "here.yaml").write_text(
-        f"engine: slurm\nresources: {{time: 01:00:00}}\n{place}\n"
-    )
+    (fake.folder / "here.yaml").write_text(f"engine: slurm\n{place or HOUR}\n")
     code = cli.main(words(fake, "--dry-run", "--json"))
     out, fake.said = capsys.readouterr()
     return code, json.loads(out)

@@ -4,8 +4,10 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from jobs.errors import InputError
 
-class SettingError(ValueError):
+
+class SettingError(InputError):
     """A value is none of its setting; `path` leads to it inside the value."""
 
     def __init__(self, message: str, *path: str | int) -> None:
