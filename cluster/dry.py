@@ -69,7 +69,8 @@ def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Seque
     for script in scripts:
         console.print(script["text"])
         style = "bold red" if script["refused"] else "green"
-        console.print(plain(f"sbatch --test-only: {script['verdict']}\n", style=style))
+        console.print(plain(f"sbatch --test-only: {script['verdict'].strip()}", style=style))
+        console.print()
     for note in notes:
         console.print(plain(note, style="yellow"))
 

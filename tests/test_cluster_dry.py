@@ -72,6 +72,7 @@ def test_it_cuts_as_submit_does(fake, capsys, place, problems, mine, expected, w
     later = f" now, {waiting} tasks when there is room" if waiting else ""
     said = f"{runs} runs: 0 done, 0 under way, {runs} to be sent in {len(expected)} array"
     assert f"{said}{'s' * (len(expected) > 1)}{later}; nothing was written or sent" in fake.said
+    assert "\\n" not in fake.said
     fake.command("sbatch", 'n=$(ls "$0".* 2>/dev/null | wc -l); touch "$0".$n; echo $((900 + n))')
     assert cli.main(words(fake, "--replace", "--json")) == 0
     sent = json.loads(capsys.readouterr().out)
