@@ -6,12 +6,15 @@ maximum, and of that there is only a quarter to compute.
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from jobs.problems.randomness import Floats, InitialDraws
+
+_Net = TypeVar("_Net", bound=nn.Module)
 
 
 def logreg() -> nn.Sequential:
@@ -93,9 +96,7 @@ def build(
     As in DeepOBS every layer first gets torch's own initial weights, then those of `init`, if
     there is one: that matters to where `draws` stands in the replay of old runs.
     """
-    with torch.device("meta"):  # layers made here draw nothing from torch's global generator
-        net = network()
-    net.to_empty(device="cpu")
+    net = empty(network)
     layers = [layer for layer in net if isinstance(layer, (nn.Conv2d, nn.Linear))]
     for layer in layers:
         torch_default(layer, draws)
@@ -103,6 +104,13 @@ def build(
         for layer in layers:
             init(layer, draws)
     return net
+
+
+def empty(network: Callable[[], _Net]) -> _Net:
+    """The network on the CPU, its weights yet to be set: torch's global generator is not drawn from."""
+    with torch.device("meta"):
+        net = network()
+    return net.to_empty(device="cpu")
 
 
 def torch_default(layer: nn.Conv2d | nn.Linear, draws: InitialDraws) -> None:
