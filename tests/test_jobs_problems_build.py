@@ -96,6 +96,7 @@ def same(one, other):
         ("mnist_2c2d", 3_274_634),
         ("cifar10_3c3d", 895_210),
         ("cifar10_roos", 895_210),
+        ("cifar10_vit", 1_197_450),
         ("quadratic_deep", 100),
         ("text_gpt", 842_496),
     ],

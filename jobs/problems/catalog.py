@@ -67,6 +67,14 @@ _ALL = (
         inits=("deepobs", "torch"),
     ),
     ProblemInfo(
+        name="cifar10_vit",
+        title="CIFAR-10 ViT",
+        dataset="cifar10",
+        epochs=100,
+        batch_size=128,
+        inits=("simple_vit",),
+    ),
+    ProblemInfo(
         name="quadratic_deep",
         title="Quadratic Deep",
         dataset=None,

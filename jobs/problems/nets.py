@@ -116,9 +116,9 @@ def empty(network: Callable[[], _Net]) -> _Net:
 def torch_default(layer: nn.Conv2d | nn.Linear, draws: InitialDraws) -> None:
     """As torch's layers begin: weights and biases from U(-b, b), b = 1 / sqrt(fan-in)."""
     bound = fans(layer)[0] ** -0.5
-    fill(layer.weight, _uniform(draws, layer.weight, bound))
+    fill(layer.weight, uniform(draws, layer.weight, bound))
     if layer.bias is not None:
-        fill(layer.bias, _uniform(draws, layer.bias, bound))
+        fill(layer.bias, uniform(draws, layer.bias, bound))
 
 
 def truncated_normal(sd: float, bias: float) -> Init:
@@ -137,7 +137,7 @@ def xavier(layer: nn.Conv2d | nn.Linear, draws: InitialDraws) -> None:
     if isinstance(layer, nn.Conv2d):
         fill(layer.weight, np.float32(sd) * draws.normal(layer.weight.numel()))
     else:
-        fill(layer.weight, _uniform(draws, layer.weight, 3**0.5 * sd))
+        fill(layer.weight, uniform(draws, layer.weight, 3**0.5 * sd))
     constant(layer.bias, 0.0)
 
 
@@ -154,7 +154,8 @@ def fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
     return inputs * area, outputs * area
 
 
-def _uniform(draws: InitialDraws, tensor: Tensor, bound: float) -> Floats:
+def uniform(draws: InitialDraws, tensor: Tensor, bound: float) -> Floats:
+    """As many numbers from U(-bound, bound) as the tensor has."""
     return draws.uniform(tensor.numel()) * np.float32(2 * bound) - np.float32(bound)
 
 
