@@ -24,6 +24,7 @@ from jobs import files, train
 from jobs.attempts import AttemptFiles
 from jobs.interrupt import InterruptionError, Stop
 from jobs.optimizers import OPTIMIZERS
+from jobs.problems import text_gpt
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.classification import Examples
 from jobs.problems.images import ImageProblem
@@ -132,7 +133,7 @@ def _one_thread():
 
 @pytest.fixture
 def noise(monkeypatch):
-    """A few images of noise in the place of the large data sets."""
+    """A few images and short windows of noise in the place of the large data sets."""
     real = ImageProblem.examples
 
     def examples(self, data):
@@ -152,6 +153,11 @@ def noise(monkeypatch):
     monkeypatch.setattr(ImageProblem, "examples", examples)
     monkeypatch.setattr(ImageProblem, "valid_size", 4)
     monkeypatch.setattr(ImageProblem, "train_eval_size", 4)
+    text = np.random.default_rng(0).integers(0, 256, 160, dtype=np.uint8).tobytes()
+    monkeypatch.setattr(text_gpt.TextGpt, "text", lambda *_: text)
+    monkeypatch.setattr(text_gpt, "_CONTEXT", 8)
+    split = {"train": (0, 60), "valid": (60, 80), "test": (80, 100)}
+    monkeypatch.setattr(text_gpt, "_ENDS", split)
 
 
 def test_the_quick_pairs_leave_nobody_out():

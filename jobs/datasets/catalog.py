@@ -154,6 +154,25 @@ _ALL = (
         ),
         source="the folder cifar-10-batches-py of the archive cifar-10-python.tar.gz by Krizhevsky",
     ),
+    Dataset(
+        name="jargon",
+        title="The Jargon File 4.4.7",
+        files=(
+            DataFile(
+                name="jargon.txt",
+                size=1_681_817,
+                sha256="40dfb4b98191a670a09a183d5798d50f243d23fdbd1495dcc0aca2ce5895ba97",
+            ),
+        ),
+        suffixes=(".gz", "", ".xz"),
+        layouts=("jargon", "jargon-text", ""),
+        well_known=(
+            "/usr/share/doc/jargon-text",
+            "/common/datasets/jargon",
+            "/common/datasets/jargon-text",
+        ),
+        source="Debian's package jargon-text, whose jargon.txt.gz it is (in the public domain)",
+    ),
 )
 
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}

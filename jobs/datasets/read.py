@@ -1,4 +1,4 @@
-"""The data sets as arrays of bytes, from their original files, verified."""
+"""The data sets as bytes, from their original files, verified."""
 
 import csv
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +26,23 @@ class Images:
 
 
 def read(name: str, folder: Path) -> Images:
-    """The data set `name` from the files in `folder`.
+    """The data set of images `name` from the files in `folder`.
 
     Raises:
         DataError: a file is missing, torn or foreign; the text names it and the reason.
     """
+    readers = {"digits": _digits, "cifar10": _cifar}
+    return readers.get(name, _idx)(_contents(name, folder))
+
+
+def read_text(name: str, folder: Path) -> bytes:
+    """The text `name`, which is one file in `folder`; errors as of `read`."""
+    ((_, content),) = _contents(name, folder)
+    return content
+
+
+def _contents(name: str, folder: Path) -> list[tuple[Path, bytes]]:
+    """Where each file of the data set is, and what it holds once decompressed."""
     dataset = DATASETS[name]
 
     def content(file: DataFile) -> tuple[Path, bytes]:
@@ -40,9 +52,7 @@ def read(name: str, folder: Path) -> Images:
         return path, read_verified(path, file)
 
     with ThreadPoolExecutor() as threads:  # decompressing and hashing let other threads run
-        contents = list(threads.map(content, dataset.files))
-    readers = {"digits": _digits, "cifar10": _cifar}
-    return readers.get(name, _idx)(contents)
+        return list(threads.map(content, dataset.files))
 
 
 def _idx(contents: list[tuple[Path, bytes]]) -> Images:

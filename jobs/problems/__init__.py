@@ -29,6 +29,7 @@ def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
     from jobs.problems.images import Cifar10, Digits, ImageProblem
     from jobs.problems.problem import Problem
     from jobs.problems.quadratic import QuadraticDeep
+    from jobs.problems.text_gpt import TextGpt
 
     info = PROBLEMS.get(run.problem)
     if info is None:
@@ -43,6 +44,7 @@ def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
     classes: dict[str | None, type[Problem]] = {
         "digits": Digits,
         "cifar10": Cifar10,
+        "jargon": TextGpt,
         None: QuadraticDeep,
     }
     return classes.get(info.dataset, ImageProblem)(run, data=data, device=device)

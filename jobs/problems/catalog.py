@@ -1,7 +1,7 @@
 """The names, defaults and targets of the test problems; imports no torch, so a login node can read it.
 
-Epochs and batch sizes are DeepOBS' defaults; targets are its `convergence_performance` values
-(version 1.1) where it has one.
+Of DeepOBS' problems epochs and batch sizes are its defaults; targets are its
+`convergence_performance` values (version 1.1) where it has one.
 """
 
 from dataclasses import dataclass
@@ -67,12 +67,28 @@ _ALL = (
         inits=("deepobs", "torch"),
     ),
     ProblemInfo(
+        name="cifar10_vit",
+        title="CIFAR-10 ViT",
+        dataset="cifar10",
+        epochs=100,
+        batch_size=128,
+        inits=("simple_vit",),
+    ),
+    ProblemInfo(
         name="quadratic_deep",
         title="Quadratic Deep",
         dataset=None,
         epochs=100,
         batch_size=128,
         target=Target(metric="test_loss", value=87.703),
+    ),
+    ProblemInfo(
+        name="text_gpt",
+        title="Text GPT",
+        dataset="jargon",
+        epochs=5,
+        batch_size=32,
+        inits=("gpt2",),
     ),
 )
 

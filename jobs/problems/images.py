@@ -1,4 +1,4 @@
-"""The image problems of DeepOBS, and two small ones on scikit-learn's digits."""
+"""The image problems: DeepOBS', two small ones on scikit-learn's digits, and a vision transformer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from jobs.datasets import find
 from jobs.datasets.read import Bytes, read
-from jobs.problems import nets
+from jobs.problems import cifar10_vit, nets
 from jobs.problems.augment import augment
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.classification import Classification, Examples
-from jobs.problems.randomness import Pass
+from jobs.problems.randomness import InitialDraws, Pass
 from jobs.sweep import Run
 
 
@@ -23,29 +23,30 @@ from jobs.sweep import Run
 class Recipe:
     """How one problem's network is made."""
 
-    network: Callable[[], nn.Sequential]
-    init: nets.Init | None
+    network: Callable[[InitialDraws], nn.Module]  # with its initial weights
     l2: float = 0.0
 
 
-_MLP = Recipe(
-    network=partial(nets.mlp, 784, 1000, 500, 100, 10), init=nets.truncated_normal(0.03, 0.0)
+def _recipe(
+    network: Callable[[], nn.Sequential], init: nets.Init | None, *, l2: float = 0.0
+) -> Recipe:
+    return Recipe(network=partial(nets.build, network, init), l2=l2)
+
+
+_MLP = _recipe(partial(nets.mlp, 784, 1000, 500, 100, 10), nets.truncated_normal(0.03, 0.0))
+_2C2D = _recipe(
+    partial(nets.two_conv_two_dense, 28, (32, 64), 1024, 5), nets.truncated_normal(0.05, 0.05)
 )
-_2C2D = Recipe(
-    network=partial(nets.two_conv_two_dense, 28, (32, 64), 1024, 5),
-    init=nets.truncated_normal(0.05, 0.05),
-)
-_LOGREG = Recipe(network=nets.logreg, init=nets.zero)
+_LOGREG = _recipe(nets.logreg, nets.zero)
 _3C3D = partial(nets.three_conv_three_dense, nets.same_pool)
 _ROOS = partial(nets.three_conv_three_dense, nets.centred_pool)
 
 _RECIPES: dict[tuple[str, str], Recipe] = {
-    ("digits_mlp", "deepobs"): Recipe(
-        network=partial(nets.mlp, 64, 100, 50, 10), init=nets.truncated_normal(0.1, 0.0)
+    ("digits_mlp", "deepobs"): _recipe(
+        partial(nets.mlp, 64, 100, 50, 10), nets.truncated_normal(0.1, 0.0)
     ),
-    ("digits_2c2d", "deepobs"): Recipe(
-        network=partial(nets.two_conv_two_dense, 8, (8, 16), 64, 3),
-        init=nets.truncated_normal(0.2, 0.05),
+    ("digits_2c2d", "deepobs"): _recipe(
+        partial(nets.two_conv_two_dense, 8, (8, 16), 64, 3), nets.truncated_normal(0.2, 0.05)
     ),
     ("mnist_logreg", "deepobs"): _LOGREG,
     ("mnist_mlp", "deepobs"): _MLP,
@@ -53,9 +54,10 @@ _RECIPES: dict[tuple[str, str], Recipe] = {
     ("fmnist_logreg", "deepobs"): _LOGREG,
     ("fmnist_mlp", "deepobs"): _MLP,
     ("fmnist_2c2d", "deepobs"): _2C2D,
-    ("cifar10_3c3d", "deepobs"): Recipe(network=_3C3D, init=nets.xavier, l2=0.002),
-    ("cifar10_roos", "deepobs"): Recipe(network=_ROOS, init=nets.xavier, l2=0.002),
-    ("cifar10_roos", "torch"): Recipe(network=_ROOS, init=None, l2=0.002),
+    ("cifar10_3c3d", "deepobs"): _recipe(_3C3D, nets.xavier, l2=0.002),
+    ("cifar10_roos", "deepobs"): _recipe(_ROOS, nets.xavier, l2=0.002),
+    ("cifar10_roos", "torch"): _recipe(_ROOS, None, l2=0.002),
+    ("cifar10_vit", "simple_vit"): Recipe(network=cifar10_vit.network),
 }
 
 _CIFAR10_MEAN = (0.49139968, 0.48215841, 0.44653091)
@@ -82,7 +84,7 @@ class ImageProblem(Classification):
 
     def network(self) -> nn.Module:
         """The recipe's network; on a CPU its convolutions are faster with the channels last."""
-        net = nets.build(self._recipe.network, self._recipe.init, self.randomness)
+        net = self._recipe.network(self.randomness)
         if self.device.type == "cpu":
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         return net

@@ -6,12 +6,15 @@ maximum, and of that there is only a quarter to compute.
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from jobs.problems.randomness import Floats, InitialDraws
+
+_Net = TypeVar("_Net", bound=nn.Module)
 
 
 def logreg() -> nn.Sequential:
@@ -93,9 +96,7 @@ def build(
     As in DeepOBS every layer first gets torch's own initial weights, then those of `init`, if
     there is one: that matters to where `draws` stands in the replay of old runs.
     """
-    with torch.device("meta"):  # layers made here draw nothing from torch's global generator
-        net = network()
-    net.to_empty(device="cpu")
+    net = empty(network)
     layers = [layer for layer in net if isinstance(layer, (nn.Conv2d, nn.Linear))]
     for layer in layers:
         torch_default(layer, draws)
@@ -105,12 +106,19 @@ def build(
     return net
 
 
+def empty(network: Callable[[], _Net]) -> _Net:
+    """The network on the CPU, its weights yet to be set: torch's global generator is not drawn from."""
+    with torch.device("meta"):
+        net = network()
+    return net.to_empty(device="cpu")
+
+
 def torch_default(layer: nn.Conv2d | nn.Linear, draws: InitialDraws) -> None:
     """As torch's layers begin: weights and biases from U(-b, b), b = 1 / sqrt(fan-in)."""
     bound = fans(layer)[0] ** -0.5
-    fill(layer.weight, _uniform(draws, layer.weight, bound))
+    fill(layer.weight, uniform(draws, layer.weight, bound))
     if layer.bias is not None:
-        fill(layer.bias, _uniform(draws, layer.bias, bound))
+        fill(layer.bias, uniform(draws, layer.bias, bound))
 
 
 def truncated_normal(sd: float, bias: float) -> Init:
@@ -129,7 +137,7 @@ def xavier(layer: nn.Conv2d | nn.Linear, draws: InitialDraws) -> None:
     if isinstance(layer, nn.Conv2d):
         fill(layer.weight, np.float32(sd) * draws.normal(layer.weight.numel()))
     else:
-        fill(layer.weight, _uniform(draws, layer.weight, 3**0.5 * sd))
+        fill(layer.weight, uniform(draws, layer.weight, 3**0.5 * sd))
     constant(layer.bias, 0.0)
 
 
@@ -146,7 +154,8 @@ def fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
     return inputs * area, outputs * area
 
 
-def _uniform(draws: InitialDraws, tensor: Tensor, bound: float) -> Floats:
+def uniform(draws: InitialDraws, tensor: Tensor, bound: float) -> Floats:
+    """As many numbers from U(-bound, bound) as the tensor has."""
     return draws.uniform(tensor.numel()) * np.float32(2 * bound) - np.float32(bound)
 
 
