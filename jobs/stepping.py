@@ -80,12 +80,16 @@ class Stepper:
 
 
 class Evaluation:
-    """The closure of a step: loss and gradients of one minibatch, the same randomness each time."""
+    """The closure of a step: loss and gradients of one minibatch, the same randomness each time.
+
+    What a model counts as it goes (BatchNorm's statistics) sees the first evaluation of a step only.
+    """
 
     def __init__(self, passes: Passes, batch: Batch, *, is_repeated: bool) -> None:
         self._passes = passes
         self._batch = batch
         self._generators = _generators() if is_repeated else None
+        self._buffers: list[Tensor] = []  # of the model, as the first evaluation left them
         self.count = 0
         self.first: Tensor | None = None
         """The first loss, without graph."""
@@ -96,10 +100,20 @@ class Evaluation:
             _restore(*self._generators)
         with torch.enable_grad():
             loss = self._passes.gradients(self._batch)
+        self._keep_buffers()
         self.count += 1
         if self.first is None:
             self.first = loss.detach()
         return loss
+
+    def _keep_buffers(self) -> None:
+        if self._generators is None:
+            return
+        if not self.count:
+            self._buffers = [buffer.clone() for buffer in self._passes.buffers()]
+            return
+        for buffer, kept in zip(self._passes.buffers(), self._buffers, strict=True):
+            buffer.copy_(kept)
 
 
 def wants(optimizer: torch.optim.Optimizer) -> Wants:

@@ -139,6 +139,23 @@ def test_every_evaluation_of_a_closure_sees_the_same_dropout():
     assert passes(phases["apply"]) == (2, 2)
 
 
+def test_statistics_of_batches_see_a_step_once():
+    """BatchNorm's, of the first evaluation: at the weights that the step begins with."""
+    seen = []
+    for kind in (torch.optim.SGD, Twice, Sam):
+        problem = Noisy()
+        problem.model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
+        torch.nn.init.eye_(problem.model[0].weight)
+        torch.nn.init.zeros_(problem.model[0].bias)
+        stepper = Stepper(problem, kind(problem.model.parameters(), lr=0.0), Meter(CPU), Settings())
+        take(stepper, problem, steps=3)
+        norm = problem.model[1]
+        seen.append([norm.num_batches_tracked.item(), *norm.running_mean.tolist()])
+    assert seen[0][0] == 3
+    assert seen[1] == seen[0]
+    assert seen[2] == seen[0]
+
+
 def test_what_perturbs_the_weights_gets_the_gradient_first():
     stepper, problem, optimizer, phases = make(Sam)
     with torch.random.fork_rng():

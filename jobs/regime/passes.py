@@ -45,6 +45,10 @@ class Passes:
         self._clip()
         return loss
 
+    def buffers(self) -> Iterator[Tensor]:
+        """Those of the model."""
+        return self._problem.model.buffers()
+
     def _whole(self, batch: Batch) -> Tensor:
         loss = checked.loss(self._problem, batch)
         self._backward(loss)
