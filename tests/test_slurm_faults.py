@@ -646,6 +646,7 @@ def slurmctld_forgot(arena: Arena) -> None:
     wait_for(is_done, pause=1, what="records, and what Slurm holds is let go")
     if not case.is_recorded():  # killed before its end, and started again as if for the first time
         case.finish()
+    case.site.heal()  # a node that still knew a job when it was started again is drained for that
     wait_idle(case.site)
 
 
