@@ -646,7 +646,6 @@ def slurmctld_forgot(arena: Arena) -> None:
     wait_for(is_done, pause=1, what="records, and what Slurm holds is let go")
     if not case.is_recorded():  # killed before its end, and started again as if for the first time
         case.finish()
-    case.site.heal()  # a node that still knew a job when it was started again is drained for that
     wait_idle(case.site)
 
 
@@ -709,14 +708,22 @@ def preemption_storm(arena: Arena) -> None:
 
 
 def wait_idle(site: Site, node: str = "") -> None:
-    """Wait until the nodes, or one of them, take jobs again."""
+    """Wait until the nodes, or one of them, take jobs again.
 
-    def states() -> list[str]:
-        names = [f"--nodes={node}"] if node else []
-        done = site.lab.run("sinfo", "-hN", "-o", "%T", *names, check=False)
-        return done.stdout.split()
+    A node that Slurm has drained by itself, because it still knew a job that was started again or
+    could not end one in time, is taken back, as an admin would.
+    """
+    names = [f"--nodes={node}"] if node else []
 
-    wait_for(lambda: set(states()) <= {"idle", "mixed", "allocated"} and states(), pause=0.2)
+    def take_jobs() -> bool:
+        done = site.lab.run("sinfo", "-hN", "-o", "%N|%T|%E", *names, check=False)
+        rows = [line.split("|", 2) for line in done.stdout.splitlines()]
+        for name, found, reason in rows:
+            if found == "drained" and reason in ("Duplicate jobid", "Kill task failed"):
+                site.lab.run("scontrol", "update", f"NodeName={name}", "State=RESUME", check=False)
+        return bool(rows) and {row[1] for row in rows} <= {"idle", "mixed", "allocated"}
+
+    wait_for(take_jobs, pause=0.2, what="nodes that take jobs")
 
 
 # -------------------------------------------------------------------------------------------------
