@@ -238,6 +238,36 @@ def test_swa_is_the_mean_of_the_last_epochs():
     assert seen == [0.0, 1.0, 2.0, 3.0, 3.5]
 
 
+def test_swa_counts_epochs_exactly():
+    model = torch.nn.Linear(1, 1)
+    averaging = Averaging(Average(kind="swa", value=0.58), model, 50)
+    for epoch in range(1, 51):
+        averaging.before_evaluation(epoch)
+    assert averaging.state_dict()["count"] == 21  # 0.58 * 50 is 28.999999999999996
+
+
+def test_weights_that_an_optimizer_has_replaced_are_averaged():
+    model = torch.nn.Linear(1, 1, bias=False)
+    averaging = Averaging(Average(kind="ema", value=0.5), model, 1)
+    for value in (0.0, 1.0):
+        model.weight.data = torch.full((1, 1), value)  # as SAM goes back to where it was
+        averaging.after_step()
+    with averaging.evaluating():
+        assert model.weight.item() == 0.5
+    assert model.weight.item() == 1.0
+
+
+def test_a_mask_of_infinities_stays():
+    model = torch.nn.Linear(1, 1)
+    mask = torch.tensor([0.0, -math.inf])
+    model.register_buffer("mask", mask.clone())
+    averaging = Averaging(Average(kind="ema", value=0.5), model, 1)
+    for _ in range(2):
+        averaging.after_step()
+    with averaging.evaluating():
+        assert torch.equal(model.mask, mask)
+
+
 def test_an_optimizer_with_weights_of_its_own_is_not_averaged(tmp_path):
     from tests.test_jobs_training_own import ScheduleFree
 
