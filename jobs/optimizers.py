@@ -5,7 +5,7 @@ The tuned values are the DeepOBS baselines (20-point grids, best final validatio
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,23 @@ OPTIMIZERS: dict[str, OptimizerInfo] = {info.name: info for info in _ALL}
 
 CLASS = "class"
 """The key of a hyperparameter that is a class: its dotted path; other keys are its own hyperparameters."""
+
+
+def classes(run: Run) -> Iterator[tuple[str, str]]:
+    """The classes that a run names beside its problem's, each with the setting that does; "": its own."""
+    yield "", run.optimizer
+    for name, value in (*run.hyperparameters.items(), *run.regime.items()):
+        yield from ((name, path) for path in _classes_in(value))
+
+
+def _classes_in(value: Value) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if CLASS in value:
+            yield str(value[CLASS])
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _classes_in(one)
 
 
 def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.Optimizer":

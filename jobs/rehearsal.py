@@ -156,7 +156,7 @@ def _failure_of_import(path: str) -> _Failure | None:
 
 
 def _finding(index: int, run: Run) -> Finding | None:
-    for name, path in _classes(run):
+    for name, path in optimizers.classes(run):
         if failure := _failure_of_import(path):
             return Finding(about="run", index=index, hyperparameter=name, **asdict(failure))
     error = _construct(run, *_MODELS[0])
@@ -173,17 +173,6 @@ def _finding(index: int, run: Run) -> Finding | None:
     text = text if is_mistake else f"{text} (tried on a tiny model; it may be due to that)"
     name = _culprit(run) if is_mistake else ""
     return Finding(about="run", index=index, is_mistake=is_mistake, text=text, hyperparameter=name)
-
-
-def _classes(run: Run) -> Iterator[tuple[str, str]]:
-    """The classes that a setting names, each with the part of it that does."""
-    yield "", run.optimizer
-    for name, value in run.hyperparameters.items():
-        if isinstance(value, dict) and optimizers.CLASS in value:
-            yield name, str(value[optimizers.CLASS])
-    for group in Settings.from_json(run.regime).groups:
-        if group.path:
-            yield "groups", group.path
 
 
 def _construct(run: Run, features: int, bias: bool) -> BaseException | None:

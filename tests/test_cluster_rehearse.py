@@ -142,6 +142,7 @@ def test_how_it_is_trained_is_constructed_too(folder, capsys):
           twice: {optimizer: PreconditionedSGD, accumulate: 2}
           rate: {optimizer: AdamW, groups: [{dims: 1, lr: -3}]}
           torn: {optimizer: AdamW, groups: [{dims: 1, class: torn.Mine}]}
+          own: {optimizer: AdamW, schedule: {class: misspelt.Mine}}
     """
     said = where(checked(folder, capsys, spec, code=2))
     assert [found[:3] for found in said] == [
@@ -149,11 +150,13 @@ def test_how_it_is_trained_is_constructed_too(folder, capsys):
         (7, 53, "optimizers.twice.accumulate"),
         (8, 36, "optimizers.rate.groups"),
         (9, 36, "optimizers.torn.groups"),
+        (10, 37, "optimizers.own.schedule"),
     ]
     assert "OneCycleLR refuses its settings: You must define either total_steps" in said[0][3]
     assert "PreconditionedSGD makes its backward passes itself" in said[1][3]
     assert said[2][3].endswith("ValueError: Invalid learning rate: -3.0")
     assert "torn.Mine cannot be imported: SyntaxError" in said[3][3]
+    assert "misspelt.Mine cannot be imported: ModuleNotFoundError" in said[4][3]
 
 
 def test_what_may_be_due_to_this_machine_or_the_tiny_model_is_only_told(folder, capsys):
