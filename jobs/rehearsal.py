@@ -186,9 +186,12 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
     numbers = Numbers.of(run, _STEPS_PER_EPOCH)
     try:
         for part in _parts(run):
-            model = torch.nn.Linear(features, features, bias=bias)
+            layers = [torch.nn.Linear(features, features, bias=bias) for _ in range(2)]
+            model = torch.nn.Sequential(*layers)
             optimizer = optimizers.build(part, model, numbers)
             settings = Settings.from_json(part.regime)
+            if settings.closure:
+                stepping.require_closure(optimizer)
             stepping.wants(optimizer)
             require(optimizer, settings)
             Scheduler(settings.schedule, optimizer, numbers)
@@ -198,7 +201,10 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
 
 
 def _parts(run: Run) -> Iterator[Run]:
-    """The run without its groups, and one for each of them: a tiny model has none of their names."""
+    """The run without its groups, and for each of them one that is trained as it is, and one beside it.
+
+    A tiny model has none of their names.
+    """
     yield replace(run, regime={name: one for name, one in run.regime.items() if name != "groups"})
     for group in Settings.from_json(run.regime).groups:
         own = {} if group.path else run.hyperparameters
@@ -208,6 +214,8 @@ def _parts(run: Run) -> Iterator[Run]:
             hyperparameters={**own, **group.hyperparameters},
             regime={},
         )
+        whose = replace(group, match="^1", dims=(), kinds=())  # of the second layer
+        yield replace(run, regime={"groups": [whose.to_json()]})
 
 
 def _culprit(run: Run) -> str:

@@ -207,6 +207,15 @@ def test_a_closure_because_the_spec_says_so(tmp_path):
     assert shy["passes"]["apply"] == (18, 18, 0)
 
 
+def test_a_step_that_takes_no_closure_gets_none(tmp_path):
+    class Bare(torch.optim.SGD):
+        def step(self):
+            super().step()
+
+    with pytest.raises(InputError, match=r"closure: Bare.step\(\) takes none"):
+        make(tmp_path / "a", Bare, lr=0.1, regime={"closure": True})
+
+
 # Averages -------------------------------------------------------------------------------------------
 
 
@@ -383,6 +392,14 @@ def test_groups_of_other_classes():
             "no parameter is left for the optimizer itself",
         ),
         (
+            [{"dims": 1, "class": "torch.optim.LBFGS"}],
+            "LBFGS decides on the passes over a minibatch: it cannot stand beside",
+        ),
+        (
+            [{"dims": 1, "class": f"{__name__}.Named"}],
+            "Named asks for names in the place of parameters, and so takes no groups",
+        ),
+        (
             [{"dims": 1, "class": "probprec.PreconditionedSGD"}],
             "PreconditionedSGD decides on the passes over a minibatch: it cannot stand beside",
         ),
@@ -391,6 +408,14 @@ def test_groups_of_other_classes():
 def test_groups_that_do_not_fit(groups, words):
     with pytest.raises(InputError, match=words):
         built("torch.optim.AdamW", {}, *groups)
+
+
+@pytest.mark.parametrize("name", ["est_rank", "num_observations"])
+def test_what_an_optimizer_has_once_is_no_groups(name):
+    with pytest.raises(InputError, match=f"PreconditionedSGD has one '{name}' for all parameters"):
+        built("probprec.PreconditionedSGD", {}, {"dims": 1, name: 1})
+    found = built("probprec.PreconditionedSGD", {}, {"dims": 1, "weight_decay": 0.1, "lr": 0.5})
+    assert [(group["l2"], group["lr"]) for group in found.param_groups] == [(0, 1e-3), (0.1, 0.5)]
 
 
 class Named(torch.optim.SGD):
@@ -410,3 +435,22 @@ def test_classes_that_ask_for_names_or_for_the_model():
     assert optimizers.build(run, model(), Numbers.of(run, 9)).names[:2] == ["0.weight", "1.weight"]
     run = digits(f"{__name__}.OfModel", {"lr": 0.1})
     assert optimizers.build(run, model(), Numbers.of(run, 9)).model is torch.nn.Sequential
+    with pytest.raises(InputError, match="OfModel asks for the model in the place of parameters"):
+        built(f"{__name__}.OfModel", {"lr": 0.1}, {"dims": 1, "lr": 0.2})
+
+
+def test_several_classes_are_averaged_unless_one_has_weights_of_its_own(tmp_path):
+    class Free(torch.optim.SGD):
+        def train(self): ...
+        def eval(self): ...
+
+    def of(kind):
+        def both(parameters):
+            one, other = parameters
+            return Together([torch.optim.SGD([one], lr=0.1), kind([other], lr=0.1)])
+
+        return make(tmp_path / kind.__name__, both, regime={"average": {"ema": 0.5}})
+
+    of(torch.optim.SGD).go()
+    with pytest.raises(InputError, match="has weights of its own for evaluation"):
+        of(Free)

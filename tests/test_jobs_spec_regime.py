@@ -214,6 +214,10 @@ def test_two_that_do_not_go_together(tmp_path: Path) -> None:
     assert mistakes_of(tmp_path, "SGD: {lr: 0.1, create_graph: true, compile: true}") == [
         "5:3: optimizers.SGD: create_graph and compile: torch differentiates a compiled model once"
     ]
+    groups = "groups: [{dims: 1, class: SGD}]"
+    assert mistakes_of(tmp_path, f"SGD: {{lr: 0.1, closure: true, {groups}}}") == [
+        "5:3: optimizers.SGD: closure and groups with a class: several optimizers share a pass"
+    ]
     assert mistakes_of(
         tmp_path, "SGD: {lr: {values: [0.1, 1]}, accumulate: {values: [2, 999]}}"
     ) == ["5:58: optimizers.SGD.accumulate: 999 parts of a minibatch of 32"]
