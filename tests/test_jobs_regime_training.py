@@ -1,6 +1,8 @@
 """What a regime makes of a training: passes, averages, precision, groups; resumed bit for bit."""
 
 import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -308,6 +310,40 @@ def test_bf16_inside_fp32_outside(tmp_path):
     assert inside == {torch.bfloat16}
     assert outside == {torch.float32}
     assert {p.dtype for p in training.problem.model.parameters()} == {torch.float32}
+
+
+class Pair(NamedTuple):
+    logits: torch.Tensor
+    state: object = None
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+
+
+class Mapped(dict):
+    logits = property(lambda self: self["logits"])
+
+
+@pytest.mark.parametrize("kind", [Pair, Output, lambda found: Mapped(logits=found)])
+def test_outputs_stay_what_they_are_in_bf16(kind, tmp_path):
+    class Giving(torch.nn.Linear):
+        def forward(self, points):
+            return kind(super().forward(points))
+
+    class Asking(Line):
+        def __init__(self):
+            super().__init__()
+            self.model = Giving(2, 1)
+
+        def batch_loss(self, batch):
+            logits = self.model(batch[0]).logits
+            assert logits.dtype == torch.float32
+            return logits.square().mean(), 0.5
+
+    regime = {"precision": "bf16"}
+    make(tmp_path / "a", torch.optim.SGD, Asking(), lr=0.1, regime=regime).go()
 
 
 def test_a_problem_that_does_not_call_its_model_is_told_so(tmp_path):
