@@ -20,10 +20,10 @@ class Modes:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         """Switch it to training."""
         self._name = type(optimizer).__name__
-        switches = (getattr(optimizer, "train", None), getattr(optimizer, "eval", None))
-        self._train: Callable[[], object] | None
-        self._eval: Callable[[], object] | None
-        self._train, self._eval = switches if all(map(callable, switches)) else (None, None)
+        self._train: Callable[[], object] | None = None
+        self._eval: Callable[[], object] | None = None
+        if has_modes(optimizer):
+            self._train, self._eval = optimizer.train, optimizer.eval  # type: ignore[attr-defined]  # it has
         if self._train is not None:
             self._train()
 
@@ -45,3 +45,8 @@ class Modes:
             yield
         finally:
             self._train()
+
+
+def has_modes(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it has other weights for training than those to be evaluated."""
+    return all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))

@@ -5,11 +5,12 @@ The tuned values are the DeepOBS baselines (20-point grids, best final validatio
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from jobs.errors import InputError
 from jobs.importing import load_class
 from jobs.regime.references import Numbers, resolved
 from jobs.regime.settings import Settings
@@ -80,6 +81,23 @@ CLASS = "class"
 """The key of a hyperparameter that is a class: its dotted path; other keys are its own hyperparameters."""
 
 
+def classes(run: Run) -> Iterator[tuple[str, str]]:
+    """The classes that a run names beside its problem's, each with the setting that does; "": its own."""
+    yield "", run.optimizer
+    for name, value in (*run.hyperparameters.items(), *run.regime.items()):
+        yield from ((name, path) for path in _classes_in(value))
+
+
+def _classes_in(value: Value) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if CLASS in value:
+            yield str(value[CLASS])
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _classes_in(one)
+
+
 def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.Optimizer":
     """The run's optimizer over the model's parameters, with its groups if it has some.
 
@@ -104,15 +122,27 @@ def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.
         replace(group, hyperparameters=resolved(dict(group.hyperparameters), numbers))  # type: ignore[arg-type]  # as above
         for group in settings.groups
     ]
+    for path in (run.optimizer, *(group.path for group in given if group.path)):
+        if (asked := _asked(load_class(path))) != "parameters":
+            raise InputError(
+                f"groups: {path} asks for {asked} in the place of parameters, and so takes no groups"
+            )
     return groups.build(make, lambda path: partial(_make, path), values, given, model)  # type: ignore[arg-type]  # as above
 
 
 def _parameters(kind: type, model: "torch.nn.Module") -> Any:
     """What the class takes for its parameters: some ask for their names, too, or for the model."""
+    asked = _asked(kind)
+    if asked == "names":
+        return list(model.named_parameters())
+    return model if asked == "the model" else model.parameters()
+
+
+def _asked(kind: type) -> Literal["names", "the model", "parameters"]:
     first = next(iter(inspect.signature(kind).parameters), "")
     if "named" in first:
-        return list(model.named_parameters())
-    return model if "model" in first else model.parameters()
+        return "names"
+    return "the model" if "model" in first else "parameters"
 
 
 def _make(

@@ -156,7 +156,7 @@ def _failure_of_import(path: str) -> _Failure | None:
 
 
 def _finding(index: int, run: Run) -> Finding | None:
-    for name, path in _classes(run):
+    for name, path in optimizers.classes(run):
         if failure := _failure_of_import(path):
             return Finding(about="run", index=index, hyperparameter=name, **asdict(failure))
     error = _construct(run, *_MODELS[0])
@@ -175,17 +175,6 @@ def _finding(index: int, run: Run) -> Finding | None:
     return Finding(about="run", index=index, is_mistake=is_mistake, text=text, hyperparameter=name)
 
 
-def _classes(run: Run) -> Iterator[tuple[str, str]]:
-    """The classes that a setting names, each with the part of it that does."""
-    yield "", run.optimizer
-    for name, value in run.hyperparameters.items():
-        if isinstance(value, dict) and optimizers.CLASS in value:
-            yield name, str(value[optimizers.CLASS])
-    for group in Settings.from_json(run.regime).groups:
-        if group.path:
-            yield "groups", group.path
-
-
 def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
     """Construct the optimizer of `run` and look at what goes with it; why that failed."""
     import torch
@@ -197,9 +186,12 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
     numbers = Numbers.of(run, _STEPS_PER_EPOCH)
     try:
         for part in _parts(run):
-            model = torch.nn.Linear(features, features, bias=bias)
+            layers = [torch.nn.Linear(features, features, bias=bias) for _ in range(2)]
+            model = torch.nn.Sequential(*layers)
             optimizer = optimizers.build(part, model, numbers)
             settings = Settings.from_json(part.regime)
+            if settings.closure:
+                stepping.require_closure(optimizer)
             stepping.wants(optimizer)
             require(optimizer, settings)
             Scheduler(settings.schedule, optimizer, numbers)
@@ -209,7 +201,10 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
 
 
 def _parts(run: Run) -> Iterator[Run]:
-    """The run without its groups, and one for each of them: a tiny model has none of their names."""
+    """The run without its groups, and for each of them one that is trained as it is, and one beside it.
+
+    A tiny model has none of their names.
+    """
     yield replace(run, regime={name: one for name, one in run.regime.items() if name != "groups"})
     for group in Settings.from_json(run.regime).groups:
         own = {} if group.path else run.hyperparameters
@@ -219,6 +214,8 @@ def _parts(run: Run) -> Iterator[Run]:
             hyperparameters={**own, **group.hyperparameters},
             regime={},
         )
+        whose = replace(group, match="^1", dims=(), kinds=())  # of the second layer
+        yield replace(run, regime={"groups": [whose.to_json()]})
 
 
 def _culprit(run: Run) -> str:

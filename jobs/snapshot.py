@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import files
+from jobs import files, optimizers
 from jobs.errors import DriftedError, InputError
 from jobs.sweep import Run
 
@@ -92,7 +92,7 @@ def require_imported_from(file: Path) -> None:
 
 
 def uses_own_code(runs: Sequence[Run]) -> bool:
-    """Whether a run's problem or optimizer comes from elsewhere than torch and this toolkit."""
+    """Whether a run's problem, or a class that it is trained with, comes from elsewhere than torch and this toolkit."""
     roots = {path.replace(":", ".").partition(".")[0] for run in runs for path in _paths(run)}
     return bool(roots - {"torch", *PACKAGES})
 
@@ -119,7 +119,7 @@ def found_sha256(file: Path) -> str | None:
 
 
 def _paths(run: Run) -> Iterator[str]:
-    yield run.optimizer
+    yield from (path for _, path in optimizers.classes(run))
     if "." in run.problem or ":" in run.problem:  # else it is a name of the catalog
         yield run.problem
 

@@ -38,6 +38,8 @@ class Stepper:
         self._problem = problem
         self._optimizer = optimizer
         self._meter = meter
+        if settings.closure:
+            require_closure(optimizer)
         self._wants: Wants = "closure" if settings.closure else wants(optimizer)
         self._passes = Passes(problem, optimizer, settings)
         self.forwards = 0
@@ -141,6 +143,12 @@ def wants(optimizer: torch.optim.Optimizer) -> Wants:
     if asked:
         return "loss" if asked == ["loss"] else "closure"
     return "nothing"
+
+
+def require_closure(optimizer: torch.optim.Optimizer) -> None:
+    """Raise InputError if its `step` cannot be given a closure."""
+    if not inspect.signature(optimizer.step).parameters:
+        raise InputError(f"closure: {type(optimizer).__name__}.step() takes none; leave it out")
 
 
 def _generators() -> tuple[Tensor, list[Tensor]]:

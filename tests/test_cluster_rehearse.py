@@ -142,6 +142,11 @@ def test_how_it_is_trained_is_constructed_too(folder, capsys):
           twice: {optimizer: PreconditionedSGD, accumulate: 2}
           rate: {optimizer: AdamW, groups: [{dims: 1, lr: -3}]}
           torn: {optimizer: AdamW, groups: [{dims: 1, class: torn.Mine}]}
+          own: {optimizer: AdamW, schedule: {class: misspelt.Mine}}
+          once: {optimizer: PreconditionedSGD, groups: [{dims: 1, est_rank: 1}]}
+          lbfgs: {optimizer: torch.optim.LBFGS, groups: [{dims: 1, lr: 0.1}]}
+          beside: {optimizer: torch.optim.LBFGS, groups: [{dims: 1, class: AdamW}]}
+          bare: {optimizer: good.Sign, closure: true}
     """
     said = where(checked(folder, capsys, spec, code=2))
     assert [found[:3] for found in said] == [
@@ -149,11 +154,21 @@ def test_how_it_is_trained_is_constructed_too(folder, capsys):
         (7, 53, "optimizers.twice.accumulate"),
         (8, 36, "optimizers.rate.groups"),
         (9, 36, "optimizers.torn.groups"),
+        (10, 37, "optimizers.own.schedule"),
+        (11, 48, "optimizers.once.groups"),
+        (12, 49, "optimizers.lbfgs.groups"),
+        (13, 50, "optimizers.beside.groups"),
+        (14, 41, "optimizers.bare.closure"),
     ]
     assert "OneCycleLR refuses its settings: You must define either total_steps" in said[0][3]
     assert "PreconditionedSGD makes its backward passes itself" in said[1][3]
     assert said[2][3].endswith("ValueError: Invalid learning rate: -3.0")
     assert "torn.Mine cannot be imported: SyntaxError" in said[3][3]
+    assert "misspelt.Mine cannot be imported: ModuleNotFoundError" in said[4][3]
+    assert "PreconditionedSGD has one 'est_rank' for all parameters" in said[5][3]
+    assert "LBFGS doesn't support per-parameter options" in said[6][3]
+    assert "LBFGS decides on the passes over a minibatch" in said[7][3]
+    assert "Sign.step() takes none; leave it out" in said[8][3]
 
 
 def test_what_may_be_due_to_this_machine_or_the_tiny_model_is_only_told(folder, capsys):

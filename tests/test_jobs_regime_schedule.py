@@ -147,6 +147,17 @@ def test_every_group_and_tensors():
     assert [group["lr"] for group in made.param_groups] == [1.0, torch.tensor(0.25), None]
 
 
+def test_a_tensor_that_rounds_is_put_back_too():
+    lr = torch.tensor(0.1)
+    made = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=lr)
+    scheduler, used = Scheduler(Schedule.of("cosine"), made, numbers()), []
+    for step in range(STEPS):
+        with scheduler.applied(step, 1):
+            used.append(lr.item())
+        assert lr == torch.tensor(0.1)
+    assert used == pytest.approx([0.1 * one for one in factors(name="cosine")])
+
+
 def test_an_optimizer_without_step_size_is_told_so():
     made = torch.optim.Adafactor([torch.nn.Parameter(torch.ones(1))])
     made.param_groups[0]["lr"] = None

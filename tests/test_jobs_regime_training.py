@@ -1,6 +1,8 @@
 """What a regime makes of a training: passes, averages, precision, groups; resumed bit for bit."""
 
 import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -207,6 +209,15 @@ def test_a_closure_because_the_spec_says_so(tmp_path):
     assert shy["passes"]["apply"] == (18, 18, 0)
 
 
+def test_a_step_that_takes_no_closure_gets_none(tmp_path):
+    class Bare(torch.optim.SGD):
+        def step(self):
+            super().step()
+
+    with pytest.raises(InputError, match=r"closure: Bare.step\(\) takes none"):
+        make(tmp_path / "a", Bare, lr=0.1, regime={"closure": True})
+
+
 # Averages -------------------------------------------------------------------------------------------
 
 
@@ -236,6 +247,36 @@ def test_swa_is_the_mean_of_the_last_epochs():
         with averaging.evaluating():
             seen.append(model.weight.item())
     assert seen == [0.0, 1.0, 2.0, 3.0, 3.5]
+
+
+def test_swa_counts_epochs_exactly():
+    model = torch.nn.Linear(1, 1)
+    averaging = Averaging(Average(kind="swa", value=0.58), model, 50)
+    for epoch in range(1, 51):
+        averaging.before_evaluation(epoch)
+    assert averaging.state_dict()["count"] == 21  # 0.58 * 50 is 28.999999999999996
+
+
+def test_weights_that_an_optimizer_has_replaced_are_averaged():
+    model = torch.nn.Linear(1, 1, bias=False)
+    averaging = Averaging(Average(kind="ema", value=0.5), model, 1)
+    for value in (0.0, 1.0):
+        model.weight.data = torch.full((1, 1), value)  # as SAM goes back to where it was
+        averaging.after_step()
+    with averaging.evaluating():
+        assert model.weight.item() == 0.5
+    assert model.weight.item() == 1.0
+
+
+def test_a_mask_of_infinities_stays():
+    model = torch.nn.Linear(1, 1)
+    mask = torch.tensor([0.0, -math.inf])
+    model.register_buffer("mask", mask.clone())
+    averaging = Averaging(Average(kind="ema", value=0.5), model, 1)
+    for _ in range(2):
+        averaging.after_step()
+    with averaging.evaluating():
+        assert torch.equal(model.mask, mask)
 
 
 def test_an_optimizer_with_weights_of_its_own_is_not_averaged(tmp_path):
@@ -269,6 +310,40 @@ def test_bf16_inside_fp32_outside(tmp_path):
     assert inside == {torch.bfloat16}
     assert outside == {torch.float32}
     assert {p.dtype for p in training.problem.model.parameters()} == {torch.float32}
+
+
+class Pair(NamedTuple):
+    logits: torch.Tensor
+    state: object = None
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+
+
+class Mapped(dict):
+    logits = property(lambda self: self["logits"])
+
+
+@pytest.mark.parametrize("kind", [Pair, Output, lambda found: Mapped(logits=found)])
+def test_outputs_stay_what_they_are_in_bf16(kind, tmp_path):
+    class Giving(torch.nn.Linear):
+        def forward(self, points):
+            return kind(super().forward(points))
+
+    class Asking(Line):
+        def __init__(self):
+            super().__init__()
+            self.model = Giving(2, 1)
+
+        def batch_loss(self, batch):
+            logits = self.model(batch[0]).logits
+            assert logits.dtype == torch.float32
+            return logits.square().mean(), 0.5
+
+    regime = {"precision": "bf16"}
+    make(tmp_path / "a", torch.optim.SGD, Asking(), lr=0.1, regime=regime).go()
 
 
 def test_a_problem_that_does_not_call_its_model_is_told_so(tmp_path):
@@ -353,6 +428,14 @@ def test_groups_of_other_classes():
             "no parameter is left for the optimizer itself",
         ),
         (
+            [{"dims": 1, "class": "torch.optim.LBFGS"}],
+            "LBFGS decides on the passes over a minibatch: it cannot stand beside",
+        ),
+        (
+            [{"dims": 1, "class": f"{__name__}.Named"}],
+            "Named asks for names in the place of parameters, and so takes no groups",
+        ),
+        (
             [{"dims": 1, "class": "probprec.PreconditionedSGD"}],
             "PreconditionedSGD decides on the passes over a minibatch: it cannot stand beside",
         ),
@@ -361,6 +444,14 @@ def test_groups_of_other_classes():
 def test_groups_that_do_not_fit(groups, words):
     with pytest.raises(InputError, match=words):
         built("torch.optim.AdamW", {}, *groups)
+
+
+@pytest.mark.parametrize("name", ["est_rank", "num_observations"])
+def test_what_an_optimizer_has_once_is_no_groups(name):
+    with pytest.raises(InputError, match=f"PreconditionedSGD has one '{name}' for all parameters"):
+        built("probprec.PreconditionedSGD", {}, {"dims": 1, name: 1})
+    found = built("probprec.PreconditionedSGD", {}, {"dims": 1, "weight_decay": 0.1, "lr": 0.5})
+    assert [(group["l2"], group["lr"]) for group in found.param_groups] == [(0, 1e-3), (0.1, 0.5)]
 
 
 class Named(torch.optim.SGD):
@@ -380,3 +471,22 @@ def test_classes_that_ask_for_names_or_for_the_model():
     assert optimizers.build(run, model(), Numbers.of(run, 9)).names[:2] == ["0.weight", "1.weight"]
     run = digits(f"{__name__}.OfModel", {"lr": 0.1})
     assert optimizers.build(run, model(), Numbers.of(run, 9)).model is torch.nn.Sequential
+    with pytest.raises(InputError, match="OfModel asks for the model in the place of parameters"):
+        built(f"{__name__}.OfModel", {"lr": 0.1}, {"dims": 1, "lr": 0.2})
+
+
+def test_several_classes_are_averaged_unless_one_has_weights_of_its_own(tmp_path):
+    class Free(torch.optim.SGD):
+        def train(self): ...
+        def eval(self): ...
+
+    def of(kind):
+        def both(parameters):
+            one, other = parameters
+            return Together([torch.optim.SGD([one], lr=0.1), kind([other], lr=0.1)])
+
+        return make(tmp_path / kind.__name__, both, regime={"average": {"ema": 0.5}})
+
+    of(torch.optim.SGD).go()
+    with pytest.raises(InputError, match="has weights of its own for evaluation"):
+        of(Free)

@@ -129,6 +129,10 @@ def test_a_toolkit_from_elsewhere_is_refused(tmp_path):
         (make_run(optimizer="probprec.Preconditioner"), False),
         (make_run(optimizer="my_opt.Mine"), True),
         (make_run(problem="my_problem:Blobs"), True),
+        (make_run(regime={"schedule": {"class": "my_sched.Mine", "gamma": 0.9}}), True),
+        (make_run(regime={"schedule": {"class": "torch.optim.lr_scheduler.StepLR"}}), False),
+        (make_run(regime={"groups": [{"dims": [1]}, {"dims": [0], "class": "my_opt.Mine"}]}), True),
+        (make_run(hyperparameters={"optim_class": {"class": "my_opt.Mine"}}), True),
     ],
 )
 def test_what_own_code_is(used, expected):

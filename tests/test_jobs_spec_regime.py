@@ -195,9 +195,28 @@ def test_mistakes_in_groups_and_classes(tmp_path: Path) -> None:
     ]
 
 
+def test_a_class_of_schedule_is_a_dotted_path(tmp_path: Path) -> None:
+    assert mistakes_of(tmp_path, "SGD: {lr: 0.1, schedule: {class: StepLR, step_size: 3}}") == [
+        (
+            "5:36: optimizers.SGD.schedule: 'StepLR' is no dotted path like"
+            " torch.optim.lr_scheduler.StepLR"
+        )
+    ]
+
+
+def test_numbers_of_a_class_are_as_it_takes_them(tmp_path: Path) -> None:
+    step = "class: torch.optim.lr_scheduler.StepLR, step_size: 3.0, gamma: 1"
+    (regime,) = regimes_of(tmp_path, f"SGD: {{lr: 0.1, schedule: {{{step}}}}}")
+    assert str(regime["schedule"]).endswith("'step_size': 3, 'gamma': 1.0}")
+
+
 def test_two_that_do_not_go_together(tmp_path: Path) -> None:
     assert mistakes_of(tmp_path, "SGD: {lr: 0.1, create_graph: true, compile: true}") == [
         "5:3: optimizers.SGD: create_graph and compile: torch differentiates a compiled model once"
+    ]
+    groups = "groups: [{dims: 1, class: SGD}]"
+    assert mistakes_of(tmp_path, f"SGD: {{lr: 0.1, closure: true, {groups}}}") == [
+        "5:3: optimizers.SGD: closure and groups with a class: several optimizers share a pass"
     ]
     assert mistakes_of(
         tmp_path, "SGD: {lr: {values: [0.1, 1]}, accumulate: {values: [2, 999]}}"

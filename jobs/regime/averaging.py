@@ -19,13 +19,10 @@ class Averaging:
 
     def __init__(self, average: Average | None, model: nn.Module, epochs: int) -> None:
         self._average = average
+        self._model = model
         self._epochs = epochs
         self._count = 0  # of updates
         self._mean: dict[str, Tensor] = {}
-        self._now: dict[str, Tensor] = {}
-        if average is not None:
-            named = (*model.named_parameters(), *model.named_buffers())
-            self._now = {name: one.detach() for name, one in named if one.is_floating_point()}
 
     def after_step(self) -> None:
         """A step has been taken: EMA moves."""
@@ -36,7 +33,8 @@ class Averaging:
         """Epoch `epoch` (from 1) has been trained: SWA takes it in, if it is one that counts."""
         if self._average is None or self._average.kind != "swa":
             return
-        if epoch > self._average.value * self._epochs and epoch > 0:
+        before = round(self._average.value * self._epochs, 6)  # 0.58 * 50 is a little below 29
+        if epoch > before and epoch > 0:
             self._update(1 / (self._count + 1))
 
     @contextmanager
@@ -57,21 +55,29 @@ class Averaging:
         if self._average is None:
             return
         self._count = state["count"]
-        self._mean = {name: one.to(self._now[name].device) for name, one in state["mean"].items()}
+        now = self._now()
+        self._mean = {name: one.to(now[name].device) for name, one in state["mean"].items()}
+
+    def _now(self) -> dict[str, Tensor]:
+        """The model's tensors; looked up each time, as an optimizer may have set `p.data` to others."""
+        named = (*self._model.named_parameters(), *self._model.named_buffers())
+        return {name: one.detach() for name, one in named if one.is_floating_point()}
 
     @torch.no_grad()
     def _update(self, share: float) -> None:
+        now = self._now()
         if not self._mean:
-            self._mean = {name: one.clone() for name, one in self._now.items()}
+            self._mean = {name: one.clone() for name, one in now.items()}
         else:
             for name, mean in self._mean.items():
-                mean.lerp_(self._now[name], share)
+                still = mean == now[name]  # a mask's -inf is to stay: inf - inf is nan
+                mean.copy_(torch.where(still, mean, mean.lerp(now[name], share)))
         self._count += 1
 
     @torch.no_grad()
     def _swap(self) -> None:
+        now = self._now() if self._mean else {}
         for name, mean in self._mean.items():
-            now = self._now[name]
-            kept = now.clone()
-            now.copy_(mean)
+            kept = now[name].clone()
+            now[name].copy_(mean)
             mean.copy_(kept)

@@ -1,6 +1,8 @@
 """The model's forward pass in bfloat16, or compiled."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, MutableMapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -52,8 +54,15 @@ class Forward:
 def _in_fp32(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.float() if value.dtype == torch.bfloat16 else value
-    if isinstance(value, Mapping):
-        return {key: _in_fp32(one) for key, one in value.items()}
+    if isinstance(value, MutableMapping):
+        found = copy.copy(value)  # of its own class, which may have attributes
+        for key, one in value.items():
+            found[key] = _in_fp32(one)
+        return found
     if isinstance(value, list | tuple):
-        return type(value)(map(_in_fp32, value))
+        make = getattr(value, "_make", type(value))  # a namedtuple takes its fields one by one
+        return make(map(_in_fp32, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        given = [one.name for one in fields(value) if one.init]
+        return replace(value, **{name: _in_fp32(getattr(value, name)) for name in given})
     return value

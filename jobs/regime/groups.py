@@ -1,7 +1,9 @@
 """Parameters with hyperparameters, or an optimizer, of their own."""
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +11,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from jobs.errors import InputError
+from jobs.modes import has_modes
 from jobs.regime.settings import Group, Kind
+from jobs.stepping import wants
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -24,13 +28,15 @@ class Together(torch.optim.Optimizer):
         """Raises InputError for one that needs more than gradients."""
         self.parts = list(parts)
         for part in parts:
-            if callable(getattr(part, "backward", None)) or hasattr(part, "first_step"):
+            if callable(getattr(part, "backward", None)) or wants(part) != "nothing":
                 raise InputError(
                     f"{type(part).__name__} decides on the passes over a minibatch: it cannot stand"
-                    " beside another optimizer; leave `class` out of its groups"
+                    " beside another optimizer; leave `class` out of the groups"
                 )
         super().__init__([p for part in parts for g in part.param_groups for p in g["params"]], {})
         self._collect()
+        if any(map(has_modes, parts)):  # else nothing but the weights themselves is there
+            self.train, self.eval = partial(self._switch, "train"), partial(self._switch, "eval")
 
     def step(self) -> None:  # type: ignore[override]  # nothing is evaluated again
         """Step all of them."""
@@ -55,19 +61,10 @@ class Together(torch.optim.Optimizer):
         """Take over the parts' groups: torch makes new ones where a state is loaded."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
-    def train(self) -> None:
-        """Switch those to training that can be."""
-        self._switch("train")
-
-    def eval(self) -> None:
-        """Switch those to the weights that count that have others."""
-        self._switch("eval")
-
     def _switch(self, mode: str) -> None:
-        for part in self.parts:
-            switch = getattr(part, mode, None)
-            if callable(switch):
-                switch()
+        """Switch those that have other weights for training than those that count."""
+        for part in filter(has_modes, self.parts):
+            getattr(part, mode)()
 
 
 def build(
@@ -87,7 +84,8 @@ def build(
         model: Whose parameters these are.
 
     Raises:
-        InputError: an expression matches no parameter, or nothing is left for the entry's class.
+        InputError: an expression matches no parameter, nothing is left for the entry's class, or it
+            has a hyperparameter once for all groups.
     """
     shares = shared_out(model, groups)
     rest: list[dict[str, Any]] = [{"params": shares[-1]}] if shares[-1] else []
@@ -106,7 +104,21 @@ def build(
             "groups: no parameter is left for the optimizer itself: all are in groups with a class"
         )
     optimizer = make(own, hyperparameters)
+    _require_read(optimizer, [group for group in groups if group.path is None])
     return Together([optimizer, *others]) if others else optimizer
+
+
+def _require_read(optimizer: torch.optim.Optimizer, groups: Sequence[Group]) -> None:
+    """Raise InputError for what the optimizer has once for all parameters, and reads in no group."""
+    kind, defaults = type(optimizer), getattr(optimizer, "defaults", {})
+    whole = inspect.signature(kind).parameters.keys() - set(defaults)
+    for name in (name for group in groups for name in group.hyperparameters if name in whole):
+        having = [name in group for group in optimizer.param_groups]
+        if any(having) and not all(having):
+            raise InputError(
+                f"groups: {kind.__name__} has one {name!r} for all parameters, it is none of a"
+                f" group's hyperparameters ({', '.join(defaults)}); give it beside `groups`"
+            )
 
 
 def shared_out(model: nn.Module, groups: Sequence[Group]) -> list[list[nn.Parameter]]:

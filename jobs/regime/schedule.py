@@ -55,8 +55,9 @@ class Scheduler:
         scaled = [self._scaled(index, rate, at) for index, rate in enumerate(own)]
         for group, rate in zip(groups, scaled, strict=True):
             _set(group, rate)
+        applied = [recording.rate(group) for group in groups]  # a tensor has rounded it
         yield
-        for group, rate, before in zip(groups, scaled, own, strict=False):
+        for group, rate, before in zip(groups, applied, own, strict=False):
             if recording.rate(group) == rate:  # else the optimizer has set another in this step
                 _set(group, before)
 

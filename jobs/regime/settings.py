@@ -117,6 +117,8 @@ class Settings:
             raise SettingError(
                 "create_graph and compile: torch differentiates a compiled model once"
             )
+        if self.closure and any(group.path for group in self.groups):
+            raise SettingError("closure and groups with a class: several optimizers share a pass")
 
     @classmethod
     def from_json(cls, content: Mapping[str, Value]) -> Self:

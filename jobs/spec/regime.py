@@ -78,7 +78,7 @@ class RegimeReader:
             read = [self._group(group, node, place, i, one.path) for i, group in enumerate(groups)]
             return replace(choice, value=read)
         if one.name == "schedule":
-            self._check_class(Schedule.of(choice.value), node, place, one.path)
+            return replace(choice, value=self._fitted(choice.value, node, place, one.path))
         return choice
 
     def _group(self, value: Any, node: Node | None, place: Place, index: int, path: str) -> Value:
@@ -93,21 +93,28 @@ class RegimeReader:
         fitted = reader.fitted(rest, self.signature, inner, where, path)
         return {**whose, **fitted}
 
-    def _check_class(self, schedule: Schedule, node: Node | None, place: Place, path: str) -> None:
-        """Whether the class of a scheduler is there and takes these settings."""
+    def _fitted(self, value: Value, node: Node | None, place: Place, path: str) -> Value:
+        """A schedule; one of a class with settings as the class, which has to be there, takes them."""
+        schedule = Schedule.of(value)
         if schedule.path is None:
-            return
+            return value
         at = _place(node, (CLASS,)) or place
+        if "." not in schedule.path:
+            near = f"torch.optim.lr_scheduler.{schedule.path}"
+            self.context.add(at, path, f"{schedule.path!r} is no dotted path like {near}")
+            return value
         signature, found = self.context.signature(schedule.path, at, path)
         if not found or signature is None:
-            return
+            return value
         settings = dict(schedule.settings)
-        ClassReader(self.context, signature).fitted(settings, signature, node, place, path)
+        reader = ClassReader(self.context, signature)
+        fitted = reader.fitted(settings, signature, node, place, path)
         needed = (one for one in signature.parameters.values() if one.required)
         for parameter in needed:
             if parameter.name not in settings:
                 message = f"{schedule.path} needs {parameter.name!r}"
                 self.context.add(at, path, message)
+        return replace(schedule, settings=fitted).to_json()
 
 
 def _mistakes(name: str, value: Value) -> Iterator[SettingError]:
