@@ -51,20 +51,20 @@ class Stepper:
         estimating = bool(getattr(self._optimizer, "estimating", False))
         before, hvps = self.forwards, getattr(self._optimizer, "hvp_count", 0)
         with self._meter.phase("estimate" if estimating else "train") as phase:
-            batch = next_batch()
+            batch, backwards = next_batch(), self._passes.backwards
             evaluate = Evaluation(
                 self._passes, batch, is_repeated=self._wants.startswith("closure")
             )
             loss = None if self._wants == "closure" else evaluate()
             phase.forward += self.forwards - before
-            phase.backward += evaluate.count * self._passes.parts
-        before, evaluated = self.forwards, evaluate.count
+            phase.backward += self._passes.backwards - backwards
+        before, backwards = self.forwards, self._passes.backwards
         with self._meter.phase("estimate" if estimating else "apply") as phase:
             self._step(loss, evaluate)
             phase.hvp += getattr(self._optimizer, "hvp_count", 0) - hvps
             if self._wants.startswith("closure"):
                 phase.forward += self.forwards - before
-                phase.backward += (evaluate.count - evaluated) * self._passes.parts
+                phase.backward += self._passes.backwards - backwards
         if evaluate.first is None:
             raise InputError(f"{type(self._optimizer).__name__}.step() has not called its closure")
         return evaluate.first

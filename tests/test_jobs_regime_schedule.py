@@ -94,6 +94,8 @@ def test_warm_up_stable_decay():
     found = factors(name="wsd", warmup=2, decay=0.25)
     assert found == pytest.approx([0.5, *[1.0] * 15, 0.8, 0.6, 0.4, 0.2])
     assert min(factors(name="wsd", decay=4, end=0.5)) == pytest.approx(0.625)
+    both = factors(name="wsd", warmup=3, decay=3, total=4)  # the two overlap
+    assert both == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1 / 3])
 
 
 def test_per_epoch_it_stays_for_an_epoch():

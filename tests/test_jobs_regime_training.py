@@ -129,6 +129,13 @@ def test_a_minibatch_in_parts_has_the_gradients_of_the_whole():
     assert torch.allclose(gradients(parts), gradients(whole))
 
 
+def test_a_last_minibatch_that_is_smaller_has_fewer_parts():
+    problem, passes = line(accumulate=3)
+    passes.gradients((torch.ones(2, 2),))
+    assert passes.backwards == 2
+    assert gradients(problem).abs().sum() > 0
+
+
 def test_what_cannot_be_cut_into_parts():
     class Ragged(Line):
         def batch_loss(self, batch):

@@ -25,23 +25,24 @@ class Passes:
         self, problem: Problem, optimizer: torch.optim.Optimizer, settings: Settings
     ) -> None:
         """Raises InputError if the settings do not go with the optimizer or the batch size."""
-        self.parts = settings.accumulate
-        """Forward and backward passes of a minibatch."""
+        self._parts = settings.accumulate
+        self.backwards = 0
+        """Backward passes so far."""
         self._problem = problem
         self._optimizer = optimizer
         self._settings = settings
         own: Callable[[Tensor], None] | None = getattr(optimizer, "backward", None)
         self._backward = own or (_with_graph if settings.create_graph else Tensor.backward)
         require(optimizer, settings)
-        if self.parts > problem.batch_size:
+        if self._parts > problem.batch_size:
             raise InputError(
-                f"accumulate: {self.parts} parts of a minibatch of {problem.batch_size}"
+                f"accumulate: {self._parts} parts of a minibatch of {problem.batch_size}"
             )
 
     def gradients(self, batch: Batch) -> Tensor:
         """Put the gradients of the batch into the parameters; returns its loss (0-dim)."""
         self._optimizer.zero_grad()
-        loss = self._accumulated(batch) if self.parts > 1 else self._whole(batch)
+        loss = self._accumulated(batch) if self._parts > 1 else self._whole(batch)
         self._clip()
         return loss
 
@@ -51,14 +52,18 @@ class Passes:
 
     def _whole(self, batch: Batch) -> Tensor:
         loss = checked.loss(self._problem, batch)
-        self._backward(loss)
+        self._pass_back(loss)
         return loss
+
+    def _pass_back(self, loss: Tensor) -> None:
+        self._backward(loss)
+        self.backwards += 1
 
     def _accumulated(self, batch: Batch) -> Tensor:
         losses = []
-        for share, part in _split(batch, self.parts):
+        for share, part in _split(batch, self._parts):
             loss = checked.loss(self._problem, part) * share
-            self._backward(loss)
+            self._pass_back(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
@@ -94,12 +99,12 @@ def _with_graph(loss: Tensor) -> None:
 def _split(batch: Batch, parts: int) -> Iterator[tuple[float, Batch]]:
     """Each part of the batch, and its share of the examples."""
     sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch}
-    if len(sizes) != 1 or min(sizes) < parts:
+    if len(sizes) != 1 or 0 in sizes:
         raise InputError(
             f"accumulate: the tensors of a minibatch have {sorted(sizes)} entries along their first"
             f" dimension; to be cut into {parts} parts they need as many as each other, an entry per"
             " example"
         )
-    (size,) = sizes
-    for tensors in zip(*(tensor.tensor_split(parts) for tensor in batch), strict=True):
+    (size,) = sizes  # an epoch's last minibatch may be smaller
+    for tensors in zip(*(tensor.tensor_split(min(parts, size)) for tensor in batch), strict=True):
         yield len(tensors[0]) / size, tensors

@@ -93,8 +93,9 @@ class Scheduler:
 def factor(schedule: Schedule, at: int, total: int) -> float:
     """What a named schedule multiplies by at `at` = 0, ..., `total` - 1, see `Schedule`."""
     warmup = _units(schedule.warmup, total)
-    if at < warmup:
-        return (at + 1) / warmup
+    risen = (at + 1) / warmup if at < warmup else 1.0
+    if at < warmup and schedule.name != "wsd":
+        return risen
     if schedule.name == "step":
         reached = [_units(one, total) <= at for one in schedule.at]
         return schedule.factors[sum(reached) - 1] if any(reached) else 1.0
@@ -103,7 +104,7 @@ def factor(schedule: Schedule, at: int, total: int) -> float:
         left = min(1.0, (total - at) / decay) if decay else 1.0
     else:
         left = _left(schedule, (at - warmup) / max(total - warmup, 1))
-    return schedule.end + (1 - schedule.end) * left
+    return min(risen, schedule.end + (1 - schedule.end) * left)  # where both go on: the smaller
 
 
 def _left(schedule: Schedule, x: float) -> float:
