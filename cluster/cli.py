@@ -42,16 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.drop_rest()
         return DONE
     except ExpectedError as error:
-        sys.stderr.write(f"{printable_lines(str(error))}\n")
-        return error.exit_code
+        return _refused(error, str(error), options, error.exit_code)
     except OSError as error:
         if error.errno is None:
             raise
         from cluster import system_error
 
-        sys.stderr.write(f"{printable_lines(system_error.line(error, options))}\n")
-        output.drop_rest()
-        return INCOMPLETE
+        return _refused(error, system_error.line(error, options), options, INCOMPLETE)
+
+
+def _refused(error: Exception, text: str, options: argparse.Namespace, code: int) -> int:
+    """Say what is wrong; with --json also as the one object on standard output."""
+    sys.stderr.write(f"{printable_lines(text)}\n")
+    if getattr(options, "json", False):
+        output.print_errors(error, text)
+    output.drop_rest()
+    return code
 
 
 def _dispatch(options: argparse.Namespace) -> int:

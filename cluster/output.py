@@ -3,6 +3,7 @@
 import codecs
 import os
 import sys
+from contextlib import suppress
 
 _PLAIN = {"±": "+-", "━": "=", "…": "..."}
 """How characters of our own are written where they are lacking; others as Python escapes them."""
@@ -16,6 +17,17 @@ def prepare() -> None:
     codecs.register_error("plain", _plain)
     if getattr(sys.stdout, "errors", "") == "strict" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="plain")
+
+
+def print_errors(error: Exception, text: str) -> None:
+    """Print what is wrong as one JSON object: all mistakes of a file, or the text as it is."""
+    import json
+    from dataclasses import asdict
+
+    mistakes = [asdict(mistake) for mistake in getattr(error, "mistakes", ())]
+    content = {"schema": 1, "errors": mistakes or [{"message": text}]}
+    with suppress(OSError):  # it may be standard output that is full
+        sys.stdout.write(json.dumps(content, indent=1) + "\n")
 
 
 def drop_rest() -> None:

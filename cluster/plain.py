@@ -11,6 +11,8 @@ from rich.text import Text
 
 from jobs.text import printable, printable_lines
 
+_WIDTH = 80  # columns of a terminal that has none
+
 
 class PlainConsole(Console):
     """The console of every command: strings, those in tables too, are printed letter for letter."""
@@ -26,6 +28,8 @@ class PlainConsole(Console):
             emoji=False,
             highlight=False,
         )
+        if self.width < 1:  # COLUMNS=0, as some terminals say it that do not know
+            self.width = _WIDTH
 
     def render_str(self, text: str, **options: Any) -> Text:
         """The string as rich prints it; what moves a cursor is spelled out, save for new lines."""

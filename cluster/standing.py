@@ -19,6 +19,7 @@ from jobs.errors import InputError
 from jobs.state import Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
+from jobs.text import printable
 from jobs.workers import Crew
 
 _PATIENCE = 15.0
@@ -144,7 +145,8 @@ def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:
 
 def _not_one(sweep: Sweep, name: str, matching: Sequence[PlannedRun]) -> str:
     shown = [
-        f"  {planned.run.id} {planned.problem} {planned.optimizer} seed {planned.run.seed}"
+        f"  {planned.run.id} {printable(planned.problem)} {printable(planned.optimizer)}"
+        f" seed {planned.run.seed}"
         for planned in (matching or sweep.runs)[:10]
     ]
     if matching:

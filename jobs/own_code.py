@@ -20,11 +20,12 @@ from jobs.snapshot import PACKAGES, ROOT
 
 _INSTALLED = ("site-packages", "dist-packages")
 _READ = "./"  # before the name of a file that is no module
-_CODE = (".py", ".pyc")
+_OPENED = ("open", "ctypes.dlopen", "sqlite3.connect")  # Python's audit events
 _PYTHON = f"{sysconfig.get_path('stdlib')}/"  # some of its modules are no part of its names
 
 _folders: list[str] = []
-_read: set[str] = set()  # paths of files in own folders that were opened
+_read: set[str] = set()  # paths of files in own folders that were opened, modules among them
+_written: set[str] = set()  # those that the training wrote before it read them: they are no code
 
 
 def use(folders: Sequence[Path]) -> None:
@@ -34,7 +35,7 @@ def use(folders: Sequence[Path]) -> None:
     """
     if not folders:
         return
-    paths = [str(folder) for folder in folders]
+    paths = [os.path.realpath(folder) for folder in folders]  # as a module resolves its own path
     places = (index for index, path in enumerate(sys.path) if is_installed(path))
     index = next(places, len(sys.path))
     sys.path[index:index] = paths
@@ -43,29 +44,41 @@ def use(folders: Sequence[Path]) -> None:
 
 
 def _see(event: str, arguments: tuple[Any, ...]) -> None:
-    """Remember a file of an own folder that is opened (Python's audit event `open`)."""
-    if event != "open" or not isinstance(arguments[0], str):
+    """Remember a file of an own folder that is opened, and whether it is only written to."""
+    if event not in _OPENED or not isinstance(arguments[0], str | bytes):
         return
-    path = arguments[0]
-    if not path.endswith(_CODE):
-        path = os.path.abspath(path)  # noqa: PTH100 - a Path would be slow for every opened file
-        if any(path.startswith(f"{folder}/") for folder in _folders):
-            _read.add(path)
+    path = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - a Path would be slow
+    if path in _read or not any(path.startswith(f"{folder}/") for folder in _folders):
+        return
+    if event == "open" and arguments[2] & os.O_ACCMODE == os.O_WRONLY:
+        _written.add(path)
+    elif path not in _written:
+        _read.add(path)
 
 
 def modules() -> dict[str, str]:
     """The sha256 of every own module that has been imported, by name, and of files read beside them.
 
     Own is what belongs neither to Python, nor to this toolkit, nor to an installed package. The name
-    of a file that is no module begins with `./`.
+    of a file that is no module begins with `./`; so does that of code which was executed and is no
+    module now.
     """
-    found = _hashes((name, file) for name, file in loaded() if is_own(name, file))
-    for path in sorted(_read):
+    own = {name: file for name, file in loaded() if is_own(name, file)}
+    found = _hashes(own.items())
+    known = {os.path.abspath(own[name]) for name in found}  # noqa: PTH100 - as in _see
+    for path in sorted(set(map(_source_of, _read)) - known):
         folder = next(one for one in _folders if path.startswith(f"{one}/"))
         with suppress(OSError):  # it was a folder, or has gone since
             digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
             found.setdefault(f"{_READ}{path[len(folder) + 1 :]}", digest)
     return dict(sorted(found.items()))
+
+
+def _source_of(path: str) -> str:
+    """The source of a file of bytecode, which is read in its place; else the file itself."""
+    with suppress(ValueError, NotImplementedError):  # it is no bytecode that Python keeps
+        return importlib.util.source_from_cache(path)
+    return path
 
 
 def toolkit_modules() -> dict[str, str]:

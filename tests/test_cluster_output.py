@@ -93,3 +93,38 @@ def test_nobody_listens(folder, words, how):
 
     assert done.returncode in {0, 1}
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "named"),
+    [
+        (["status", "none"], 2, "sweeps/none is no sweep"),
+        (["collect", "small", "--out", "/proc/none"], 1, "/proc/none: No such file"),
+        (["why", "zz"], 2, "'zz'"),
+        (["run", "wrong.yaml"], 2, "expected seeds like"),
+        (["submit", "wrong.yaml"], 2, "expected seeds like"),
+        (["data", "verify", "none"], 2, "no data set 'none'"),
+    ],
+)
+def test_what_is_wrong_is_one_json_object_too(folder, words, code, named):
+    (folder / "wrong.yaml").write_text(
+        "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: a\n"
+    )
+    done = subprocess.run(
+        command(*words, "--json"), cwd=folder, capture_output=True, text=True, check=False
+    )
+    content = json.loads(done.stdout)
+
+    assert done.returncode == code
+    assert content["schema"] == 1
+    assert named in content["errors"][0]["message"]
+    assert named in done.stderr
+
+
+def test_a_terminal_that_says_it_has_no_columns(folder):
+    environment = {**os.environ, "COLUMNS": "0"}
+    done = subprocess.run(
+        command("status", "small"), cwd=folder, env=environment, capture_output=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

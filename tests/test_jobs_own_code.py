@@ -62,6 +62,47 @@ def test_so_is_a_file_that_a_module_reads_beside_itself(own):
     }
 
 
+@pytest.mark.parametrize(
+    "used",
+    [
+        "spec = util.spec_from_file_location('_', FILE); spec.loader.exec_module(util.module_from_spec(spec))",
+        "import helper; del sys.modules['helper']",
+        # the second time from its bytecode
+        "for _ in 1, 2: own_code._read.clear(); import helper; del sys.modules['helper']",
+        "import runpy; runpy.run_path(FILE)",
+        "exec(open(FILE).read())",
+        "open(FILE.encode()).close()",
+        "import sqlite3; sqlite3.connect(FILE)",
+        "import ctypes, contextlib\nwith contextlib.suppress(OSError): ctypes.CDLL(FILE)",
+    ],
+)
+def test_so_is_code_that_is_no_module_and_whatever_is_opened_otherwise(own, used):
+    code = f"import importlib.util as util; FILE = {str(own / 'helper.py')!r}\n{used}\n{NAMES}"
+
+    assert json.loads(using(own, code)) == {"./helper.py": sha256(own / "helper.py")}
+
+
+def test_so_is_what_is_read_by_a_resolved_path(own, tmp_path):
+    """A node's scratch, where own code is unpacked, is often a link."""
+    (own / "my_opt.py").write_text(
+        "import pathlib\npathlib.Path(__file__).resolve().with_name('factors.json').read_text()\n"
+    )
+    (tmp_path / "link").symlink_to(own)
+
+    assert "./factors.json" in json.loads(using(tmp_path / "link", f"import my_opt; {NAMES}"))
+
+
+def test_what_a_training_writes_is_no_code(own):
+    """Neither its log nor what it keeps for itself: a later attempt does not find them."""
+    code = (
+        f"import pathlib; folder = pathlib.Path({str(own)!r});"
+        "open(folder / 'log.txt', 'a').write('step');"
+        "(folder / 'kept.txt').write_text('x'); (folder / 'kept.txt').read_text();"
+    )
+
+    assert using(own, f"{code} {NAMES}").strip() == "{}"
+
+
 @pytest.mark.parametrize("name", ["random.py", "types.py", "logging.py", "jobs.py", "probprec.py"])
 def test_own_modules_hide_nothing_of_python_and_of_the_toolkit(own, name):
     (own / name).write_text("raise RuntimeError('mine')\n")

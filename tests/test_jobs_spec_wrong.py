@@ -70,7 +70,7 @@ batchsize: 128
 
 MANY_EXPECTED = [
     (
-        "1:7: name: expected a folder's name: letters, digits, '.', '_' and '-', "
+        "1:7: name: expected a folder's name: up to 100 letters, digits, '.', '_' and '-', "
         "found the text 'my sweep'"
     ),
     "2:25: problems.cifar_3c3d: no problem 'cifar_3c3d'; did you mean 'cifar10_3c3d'?",

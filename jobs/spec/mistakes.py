@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jobs.errors import InputError
+from jobs.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,9 @@ class Mistake:
         return Place(self.file, self.line, self.column)
 
     def __str__(self) -> str:
-        """`file:line:column: path: message`."""
-        return ": ".join(part for part in (str(self.place), self.path, self.message) if part)
+        """`file:line:column: path: message`; a label in the path stays on this line."""
+        parts = (str(self.place), printable(self.path), self.message)
+        return ": ".join(part for part in parts if part)
 
 
 class SpecError(InputError):

@@ -264,7 +264,7 @@ class Spec(Strict):
     """A sweep: problems x optimizers x seeds."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")] | None = Field(
-        default=None, description="a folder's name: letters, digits, '.', '_' and '-'"
+        default=None, description="a folder's name: up to 100 letters, digits, '.', '_' and '-'"
     )
     description: str | None = Field(default=None, description="text")
     extends: Name | list[Name] | None = Field(

@@ -61,7 +61,8 @@ def _is_hyperparameter(path: Path) -> bool:
 
 def _expected_elsewhere(path: Path) -> str:
     if len(path) == 2 and path[0] in SECTIONS:
-        return "a name" if isinstance(path[1], int) else "a mapping of its settings"
+        settings = "a mapping of its settings" if path[1] != "" else "a label that is not empty"
+        return "a name" if isinstance(path[1], int) else settings
     if _is_hyperparameter(path):
         return "a value, or an axis like {values: [...]}"
     if path[0] == "exclude" and len(path) == 2:
@@ -78,7 +79,7 @@ def _hint(path: Path, node: Node) -> str:
     """What probably was meant."""
     if isinstance(node, ListNode) and path[-1] in ("epochs", "batch_size", "init") and node.items:
         return "; to run each of them write {values: [...]}"
-    if isinstance(node, MapNode) and len(path) == 2 and path[0] in SECTIONS:
+    if isinstance(node, MapNode) and len(path) == 2 and path[0] in SECTIONS and path[1] != "":
         return "; entries with settings are a mapping, without '[' or '-'"
     if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
         return ""
