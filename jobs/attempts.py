@@ -219,7 +219,7 @@ class Attempt(AttemptFiles):
     def ended_life(self) -> "EndedLife | None":
         """Who set aside what was there so far, and why; None: it is an attempt."""
         try:
-            return EndedLife(**json.loads(self.life_file.read_bytes()))
+            return EndedLife(**json.loads(files.read(self.life_file)))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):

@@ -9,10 +9,11 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jobs.errors import naming
 
@@ -56,6 +57,25 @@ def append_line(path: Path, content: Mapping[str, Any]) -> None:
         os.close(descriptor)
 
 
+def read(path: Path) -> bytes:
+    """What a file holds, see `open_plain`."""
+    with open_plain(path) as file:
+        return file.read()
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file to read it, but not one that might never answer, as a named pipe.
+
+    Raises:
+        OSError: it is no plain file; or as from any opening.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "this is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def read_lines(
     path: Path, last: int | None = None, first: int | None = None
 ) -> list[dict[str, Any]]:
@@ -67,10 +87,10 @@ def read_lines(
         first: read only so many bytes.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             if last is not None:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - last))
-            text = file.read(first)
+            text = file.read(-1 if first is None else first)
     except FileNotFoundError:
         return []
     lines = []

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import provenance, record, signals
+from jobs import files, provenance, record, signals
 from jobs.attempts import Attempt
 from jobs.failure import Failure
 from jobs.how import How
@@ -59,7 +59,7 @@ class Live:
         """The record to publish; None: it left none; a failure: it left what is none."""
         attempt = self.attempt
         try:
-            outcome: dict[str, Any] = json.loads(attempt.outcome_file.read_bytes())
+            outcome: dict[str, Any] = json.loads(files.read(attempt.outcome_file))
             found = record.parse(outcome).id
         except FileNotFoundError:
             return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jobs import files
 from jobs.errors import ExpectedError
 from jobs.sweep import Run
 
@@ -81,7 +82,7 @@ def read(path: Path, *, run_id: str | None = None) -> Record:
     from pydantic_core import from_json  # quick and strict; where runs are trained it is not there
 
     try:
-        found = parse(from_json(path.read_bytes(), allow_inf_nan=False))
+        found = parse(from_json(files.read(path), allow_inf_nan=False))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path}: {_reason(error)}") from None
     if run_id not in {None, found.id}:

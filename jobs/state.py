@@ -123,7 +123,7 @@ class Memory:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._file.read_bytes())
+            content = json.loads(files.read(self._file))
             is_mine = content["schema"] == self._SCHEMA
         except (OSError, ValueError, KeyError, TypeError):
             return {}

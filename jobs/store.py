@@ -101,7 +101,7 @@ class Store:
             StoreError: there is none, or it cannot be read.
         """
         try:
-            return Sweep.from_json(json.loads(self.sweep_file.read_bytes()))
+            return Sweep.from_json(json.loads(files.read(self.sweep_file)))
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.root} is no sweep: it has no {self.sweep_file.name}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -23,7 +23,7 @@ class Submission:
 
     def content(self) -> dict[str, Any]:
         """What was written down."""
-        content: dict[str, Any] = json.loads(self.file.read_bytes())
+        content: dict[str, Any] = json.loads(files.read(self.file))
         return content
 
     def owner(self) -> int:
@@ -57,7 +57,7 @@ class Part:
 
     def content(self) -> dict[str, Any]:
         """What was written down."""
-        content: dict[str, Any] = json.loads(self.file.read_bytes())
+        content: dict[str, Any] = json.loads(files.read(self.file))
         return content
 
     def settle(self, job_id: int) -> None:
@@ -69,7 +69,7 @@ class Part:
     def job_id(self) -> int | None:
         """Its job's id; None while it is not known to be sent."""
         try:
-            return int(json.loads(self.receipt_file.read_bytes())["job_id"])
+            return int(json.loads(files.read(self.receipt_file))["job_id"])
         except FileNotFoundError:
             return None
 

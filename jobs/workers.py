@@ -86,7 +86,7 @@ def crews(store: Store) -> list[Crew]:
 def _alive(submission: Submission) -> Iterator[Worker]:
     for path in sorted(submission.folder.glob("worker-*.lock")):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            content = json.loads(path.read_bytes())
+            content = json.loads(files.read(path))
             if files.is_locked(path):
                 yield Worker(host=str(content["host"]), pid=int(content["pid"]), lock=path)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import files
+from jobs import files, record
 from jobs.attempts import RunFolder
+from jobs.store import Store
 
 
 def test_a_line_that_is_not_written_as_a_whole_is_an_error(tmp_path, monkeypatch):
@@ -136,3 +137,20 @@ def test_an_error_names_what_was_to_be_written(tmp_path, monkeypatch, write, mod
 
     assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(tmp_path / "a.json"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["record.json", "journal.jsonl", "run.json"])
+def test_a_pipe_in_a_sweeps_folder_is_not_waited_for(tmp_path, name):
+    """Somebody's backup or editor left it there: it is named, or nothing is in it."""
+    folder = RunFolder(tmp_path)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match=f"this is no plain file: '{tmp_path / name}'"):
+        files.read(tmp_path / name)
+    if name == "record.json":
+        with pytest.raises(OSError, match="no plain file"):
+            record.read(folder.record_file)
+    with pytest.raises(OSError, match="no plain file"):
+        files.read_lines(tmp_path / name)
+    os.mkfifo(tmp_path / "sweep.json")
+    with pytest.raises(OSError, match="no plain file"):
+        Store(tmp_path).sweep()

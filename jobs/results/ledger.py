@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jobs import attempts, history, record, state
+from jobs import attempts, files, history, record, state
 from jobs.attempts import RunFolder
-from jobs.files import is_leftover
 from jobs.results import extra, findings
 from jobs.results.cells import Cell, group, name_of
 from jobs.results.extra import ExtraRun
@@ -189,7 +188,7 @@ class _Surroundings:
 
     def _judge(self, path: Path) -> None:
         name = self._name(path)
-        if is_leftover(path):
+        if files.is_leftover(path):
             self.findings.append(f"{name} is the leftover of an interrupted write; not counted")
             return
         if attempts.is_set_aside(path):
@@ -229,7 +228,7 @@ def _same_outcome(one: record.Record, other: record.Record) -> bool:
 def _run_of(folder: RunFolder) -> Run | None:
     """The run of the folder's run.json, if the folder is named by it."""
     try:
-        content = json.loads(folder.run_file.read_bytes())
+        content = json.loads(files.read(folder.run_file))
         run = Run.from_json(content)
         is_own = run.id == folder.id and isinstance(content["seed"], int)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
