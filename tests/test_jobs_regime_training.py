@@ -364,6 +364,13 @@ def test_a_problem_that_does_not_call_its_model_is_told_so(tmp_path):
         ).go()
 
 
+def test_compiling_without_a_compiler_is_told_at_the_begin(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(InputError, match=r"compile: there is no g\+\+ here; torch.compile needs a"):
+        make(tmp_path / "a", torch.optim.SGD, lr=0.1, regime={"compile": True})
+
+
 # Groups ---------------------------------------------------------------------------------------------
 
 

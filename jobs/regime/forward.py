@@ -1,6 +1,8 @@
 """The model's forward pass in bfloat16, or compiled."""
 
 import copy
+import os
+import shutil
 from collections.abc import Callable, MutableMapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
@@ -29,6 +31,7 @@ class Forward:
             return
         forward: Callable[..., Any] = problem.model.forward
         if settings.compile:
+            _require_compiler()
             forward = torch.compile(forward)
         device = next(problem.model.parameters()).device
         is_bf16 = settings.precision == "bf16"
@@ -49,6 +52,16 @@ class Forward:
                 f"{type(self._problem).__name__} does not call its `model`: neither precision nor compile"
                 " would change anything; leave them out"
             )
+
+
+def _require_compiler() -> None:
+    """Raise InputError where `torch.compile` would end without one, long after the begin."""
+    wanted = os.environ.get("CXX", "g++")  # as torch looks for it
+    if shutil.which(wanted) is None:
+        raise InputError(
+            f"compile: there is no {wanted} here; torch.compile needs a C++ compiler: add g++ to the"
+            " image (apt: [g++]), or leave compile out"
+        )
 
 
 def _in_fp32(value: Any) -> Any:
