@@ -33,6 +33,14 @@ optimizers:
   Adam: {betas: [0.9, 0.99], lr: null, eps: {grid: [0, 1, 3]}, zip: [[a, b], [c, d]]}
   AdamW: {lr: {random: {loguniform: [1, 2]}}, samples: 2, when: {problem: roos}, zip: [a, b]}
   own: {optimizer: 'my_pkg.opt:Lion', x: {random: {choice: [a, b]}}}
+  trained:
+    optimizer: SGD
+    lr: ${steps}
+    schedule: {values: [constant, {name: cosine, warmup: 0.1}]}
+    clip_norm: {log_grid: [1, 10, 2]}
+    average: {ema: 0.9}
+    groups: [{dims: 1, class: AdamW, lr: 1}]
+  other: {optimizer: SGD, schedule: {class: my_mod.Mine, per: epoch}, compile: true}
 exclude:
   - {problem: roos, seed: [44, 45], lr: null}
 """

@@ -4,6 +4,7 @@ from typing import Any
 
 from jobs.optimizers import OPTIMIZERS
 from jobs.problems.catalog import PROBLEMS
+from jobs.regime.settings import READERS
 from jobs.resources import EXCLUSIVE
 from jobs.spec.model import AXES, DRAWS, Spec
 
@@ -27,6 +28,9 @@ def json_schema() -> dict[str, Any]:
         entry = definitions[key.capitalize()]["properties"][key]
         entry["anyOf"] = [{"enum": names}, {"type": "string", "pattern": r"[.:]"}]
         del entry["type"]
+    for name in READERS:  # a mapping may be an axis or a value
+        found = definitions["Optimizer"]["properties"][name]
+        found["anyOf"] = found.pop("oneOf")
     definitions["Axis"]["oneOf"] = [{"required": [name]} for name in AXES]
     definitions["Resources"]["allOf"] = [
         {"not": {"required": [name, other]}} for name, other in EXCLUSIVE.items() if name < other
