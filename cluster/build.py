@@ -21,7 +21,6 @@ from containers import definition as definitions
 from containers import settings
 from containers.definition import Definition
 from containers.images import Image
-from containers.runtime import ContainerError
 from jobs.errors import InputError
 
 DONE = 0
@@ -59,16 +58,11 @@ def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int
         OSError: the folder cannot be written to.
     """
     console = PlainConsole(stderr=as_json, soft_wrap=True)
-    try:
-        if show is not None:
-            return _show(recipe, show, as_json=as_json)
-        definition = definition_of(recipe)
-        found = building.built(definition, images)
-        image = found or _build(definition, images, console)
-    except (ContainerError, OSError) as error:
-        if as_json:
-            _print({"schema": SCHEMA, "error": str(error)})
-        raise
+    if show is not None:
+        return _show(recipe, show, as_json=as_json)
+    definition = definition_of(recipe)
+    found = building.built(definition, images)
+    image = found or _build(definition, images, console)
     if as_json:
         content = {**image.meta, "path": str(image.path), "already": found is not None}
         _print({**content, "schema": SCHEMA})

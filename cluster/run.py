@@ -79,9 +79,9 @@ def run(request: Request) -> int:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
     step = advice.of_ended(store, is_complete=is_complete, is_live=bool(receipt.running))
     console.print(to_copy(str(step), "" if is_complete else "dim"))
+    _require_begun(receipt, found, console)
     if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
-    _require_begun(receipt, found, console)
     return 0 if is_complete else 1
 
 

@@ -324,8 +324,8 @@ class Launcher:
                 message="killed by the kernel: over the memory limit",
                 evidence="oom_kill of the job's cgroup",
             )
-        if code == failure.EXIT_INTERRUPTED or (self.stopped is not None and code < 0):
-            return self._why_interrupted()
+        if code == failure.EXIT_INTERRUPTED or (self.stopped is not None and code <= 0):
+            return self._why_interrupted()  # killed, or gone without a word (0) when it was told to
         try:
             return Failure(**json.loads(training.attempt.error_file.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):

@@ -296,7 +296,7 @@ def test_build_that_fails(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert said.startswith(f"{tiny}: the build failed (exit code ")
     assert "  broken\n" in said
     assert run("build", tiny, "--images", tmp_path / "images", "--json") == 1
-    assert "the build failed" in answer(capsys)["error"]
+    assert "the build failed" in answer(capsys)["errors"][0]["message"]
 
 
 def test_build_of_a_recipe_with_mistakes(

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -547,3 +549,16 @@ def test_a_process_is_alive_as_long_as_one_of_its_threads():
         assert not processes.wait_gone([state.process], 10)
         assert not processes.is_alive(state.process)
         assert not processes.send(state.process, signal.SIGKILL)
+
+
+def test_a_pid_that_is_now_a_threads_is_no_process():
+    """Pids come again; what is opened by one then says that there is none, in words of its own."""
+    seen, done = [], threading.Event()
+    thread = threading.Thread(target=lambda: (seen.append(threading.get_native_id()), done.wait()))
+    thread.start()
+    while not seen:
+        time.sleep(0.01)
+    assert not processes.is_alive(processes.Process(pid=seen[0], start=0))
+    assert not processes.send(processes.Process(pid=seen[0], start=0), signal.SIGKILL)
+    done.set()
+    thread.join()

@@ -265,6 +265,14 @@ def test_a_training_that_does_not_listen_is_killed(store, folder, trains):
     assert not (folder.attempt(1).path / "survived").exists()
 
 
+def test_a_training_that_goes_without_a_word_when_it_is_told_to_was_stopped(store, folder, trains):
+    """Its own exit code says nothing: that is 0, too, where nobody could read it."""
+    trains("signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); time.sleep(60)")
+    attempt(store, allocation=Element(end=time.time() + 60, lead=59.5))
+
+    assert ends(folder)[-1]["failure"] == "timeout"
+
+
 def test_time_runs_out(store, folder, trains):
     """Without a signal, by the end time alone; afterwards the element is put back."""
     trains("signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(60)")

@@ -5,6 +5,7 @@ meantime is not taken for ours. Signals go through a pidfd, which closes the gap
 and the signal.
 """
 
+import errno
 import os
 import select
 import signal
@@ -88,12 +89,18 @@ def send(process: Process, sig: int) -> bool:
         return True
 
 
+_GONE = {errno.ESRCH, errno.EINVAL, errno.ENOENT}
+"""What opening a pid says that is no process any more; the last two, that it is now a thread's."""
+
+
 @contextmanager
 def _opened(process: Process) -> Iterator[int | None]:
     """A pidfd of it; None: it does not run any more."""
     try:
         handle = os.pidfd_open(process.pid)
-    except ProcessLookupError:
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
         yield None
         return
     try:
