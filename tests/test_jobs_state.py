@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -291,7 +290,7 @@ def test_a_record_that_cannot_be_read_now_is_not_torn(folder, monkeypatch):
     def shaky(_path):
         raise OSError(errno.EIO, os.strerror(errno.EIO), "record.json")
 
-    monkeypatch.setattr(Path, "read_bytes", shaky)
+    monkeypatch.setattr(files, "read", shaky)
     found = state.of(folder)
 
     assert (found.state, found.failure) == ("failed", "bad_files")
