@@ -128,7 +128,9 @@ def summary(runs: Iterable[PlannedRun], now: Sequence[PlannedRun] = ()) -> list[
         cells.setdefault((planned.problem, planned.optimizer, planned.run.cell), []).append(planned)
     lines = []
     for (problem, optimizer, _), members in list(cells.items())[:FIRST]:
-        said = ", ".join(f"{name}={spelled(value)}" for name, value in _setting(members[0], now))
+        said = ", ".join(
+            f"{name}={spelled(value, exact=True)}" for name, value in _setting(members[0], now)
+        )
         seeds = ranges(planned.run.seed for planned in members)
         setting = f" {said}" if said else ""
         lines.append(f"  {problem} {optimizer}{setting}, seed {seeds}")

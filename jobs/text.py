@@ -18,19 +18,32 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def spelled(value: object) -> str:
-    """A setting's value for a person: four digits are enough; `cosine(warmup=0.1)`, `AdamW(lr=0.01)`."""
+def spelled(value: object, *, exact: bool = False) -> str:
+    """A setting's value for a person: `0.1129`, `cosine(warmup=0.1)`, `AdamW(lr=0.01)`.
+
+    Args:
+        value: What a spec may say.
+        exact: Whether numbers have all their digits; else four.
+    """
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return repr(value) if exact else f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(spelled, value))}]"
+        return f"[{', '.join(spelled(one, exact=exact) for one in value)}]"
     if not isinstance(value, Mapping):
         return str(value)
     called = next((key for key in _NAMED if isinstance(value.get(key), str)), None)
-    inner = ", ".join(f"{key}={spelled(one)}" for key, one in value.items() if key != called)
+    inner = ", ".join(
+        f"{key}={spelled(one, exact=exact)}" for key, one in value.items() if key != called
+    )
     if called is None:
         return f"{{{inner}}}"
-    name = value[called].rpartition(".")[2]
+    name = _without_torch(value[called])
     return f"{name}({inner})" if inner else name
+
+
+def _without_torch(path: str) -> str:
+    """The name of a class of torch's; others keep their path: two modules may have one of a name."""
+    package, _, name = path.rpartition(".")
+    return name if package in ("torch.optim", "torch.optim.lr_scheduler") else path

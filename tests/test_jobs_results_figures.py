@@ -307,6 +307,15 @@ def test_sensitivity_draws_one_line_per_value_of_what_else_varies(tmp_path):
     assert legend(panel) == ["SGD est_rank=2 (n=3)", "SGD est_rank=3 (n=3)"]
 
 
+def test_sensitivity_joins_no_settings_that_differ_in_their_last_digits(tmp_path):
+    grid = [{"lr": lr, "momentum": m} for m in (0.9, 0.900001) for lr in (0.1, 0.2)]
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": grid})
+
+    panel = shown(draw(ledger.collect(store), "sensitivity"))[0]
+
+    assert legend(panel) == ["SGD momentum=0.9 (n=3)", "SGD momentum=0.900001 (n=3)"]
+
+
 def test_sensitivity_gives_both_panels_the_same_room(tmp_path):
     """A panel in which nothing diverged has no crosses, and asks for no room for them."""
     settings = [{"lr": lr} for lr in (0.01, 0.1, 1.0)]

@@ -98,9 +98,9 @@ def best(cells: Iterable[Cell]) -> Cell | None:
     return min(candidates, key=_rank, default=None)
 
 
-def describe(setting: Mapping[str, Value]) -> str:
-    """A setting for a person: `lr=0.1, batch_size=32`."""
-    return ", ".join(f"{key}={spelled(value)}" for key, value in setting.items())
+def describe(setting: Mapping[str, Value], *, exact: bool = False) -> str:
+    """A setting for a person: `lr=0.1, batch_size=32`; `exact`: with all digits."""
+    return ", ".join(f"{key}={spelled(value, exact=exact)}" for key, value in setting.items())
 
 
 def name_of(planned: PlannedRun) -> str:

@@ -182,12 +182,18 @@ def _most_lines(cells: Sequence[Cell], axis: str) -> int:
 
 def _lines(cells: Sequence[Cell], axis: str) -> Mapping[tuple[str, str], list[Cell]]:
     """The cells of each line from left to right, by optimizer and by what else is varied."""
-    lines: dict[tuple[str, str], list[Cell]] = {}
+    exact: dict[tuple[str, str], tuple[str, list[Cell]]] = {}
     for cell in cells:
         others = {name: value for name, value in cell.varied.items() if name != axis}
-        lines.setdefault((cell.optimizer, describe(others)), []).append(cell)
-    for line in lines.values():
-        line.sort(key=lambda cell: _at(cell, axis))
+        key = cell.optimizer, describe(others, exact=True)
+        exact.setdefault(key, (describe(others), []))[1].append(cell)
+    labels = Counter((optimizer, label) for (optimizer, _), (label, _) in exact.items())
+    lines: dict[tuple[str, str], list[Cell]] = {}
+    for (optimizer, setting), (label, line) in exact.items():
+        is_told_apart = labels[optimizer, label] == 1  # else the digits that are left out tell
+        lines[optimizer, label if is_told_apart else setting] = sorted(
+            line, key=lambda cell: _at(cell, axis)
+        )
     return lines
 
 
