@@ -1,6 +1,6 @@
 """What `check` finds out beyond the spec's text: whether each optimizer can be constructed.
 
-That takes torch, so one child process does it for all (`jobs.rehearsal`). Its mistakes are those of
+That takes torch, so one child process does it for all (`jobs.construction`). Its mistakes are those of
 a spec, with their positions; what may be due to this machine is only told.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from cluster import child
 from cluster.plain import PlainConsole
+from jobs.construction import Answer, Finding, Question
 from jobs.problems.catalog import PROBLEMS
-from jobs.rehearsal import Answer, Finding, Question
 from jobs.spec.expand import Cell
 from jobs.spec.hyperparameters import of_setting
 from jobs.spec.mistakes import Mistake, Place, SpecError, in_reading_order
@@ -24,14 +24,14 @@ LIMIT = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """What came of it."""
+class Construction:
+    """The settings that were constructed, and what a person is told of the others."""
 
     constructed: int  # settings
     notes: tuple[str, ...]  # a line each: what was not imported or constructed, and why
 
     def lines(self) -> list[str]:
-        """What is printed of it."""
+        """The lines that `check` prints."""
         settings = f"{self.constructed:,} setting{'' if self.constructed == 1 else 's'}"
         done = f"constructed {settings} of the optimizers, on a tiny model"
         return [done, *self.notes] if self.constructed else list(self.notes)
@@ -57,7 +57,7 @@ class _Asked:
         return asked
 
 
-def rehearse(plan: Plan) -> Rehearsal:
+def construct(plan: Plan) -> Construction:
     """Import the sweep's own classes and construct each distinct setting of its optimizers once.
 
     Raises:
@@ -75,21 +75,21 @@ def rehearse(plan: Plan) -> Rehearsal:
     if mistakes:
         raise SpecError(in_reading_order(mistakes, plan.sweep.sources))
     if answer.absent:
-        return Rehearsal(
+        return Construction(
             constructed=0, notes=(f"optimizers were not constructed: {answer.absent}",)
         )
     if not answer.is_whole:
         notes.append(f"optimizers were not all constructed: {ending}")
-        return Rehearsal(constructed=0, notes=tuple(notes))
+        return Construction(constructed=0, notes=tuple(notes))
     failed = sum(finding.about == "run" for finding in answer.findings)
-    return Rehearsal(constructed=len(asked.runs) - failed, notes=tuple(notes))
+    return Construction(constructed=len(asked.runs) - failed, notes=tuple(notes))
 
 
 def _ask(question: Question) -> tuple[Answer, str]:
     """The child's answer, and how it ended if that is not whole."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "jobs.rehearsal"],
+            [sys.executable, "-m", "jobs.construction"],
             input=json.dumps(question.to_json()).encode(),
             env={**child.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

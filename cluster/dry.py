@@ -17,7 +17,7 @@ from jobs.sweep import PlannedRun, Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Cut:
+class _Arrays:
     """What would be sent now, and what later."""
 
     shown: list[dict[str, Any]] = field(default_factory=list)  # arrays; the first in any case
@@ -41,7 +41,7 @@ def dry_run(
     content = plan(sweep, store, profile, missing, keep=False)
     if profile.engine == "local":
         lanes = usable_lanes(content, None) if missing else 0
-        cut, how = _Cut(), f"run on this machine, {lanes} at a time"
+        cut, how = _Arrays(), f"run on this machine, {lanes} at a time"
     else:
         cut = _cut(profile, content["groups"])
         later = f" now, {cut.waiting} tasks when there is room" if cut.waiting else ""
@@ -75,7 +75,7 @@ def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Seque
         console.print(plain(note, style="yellow"))
 
 
-def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> _Cut:
+def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> _Arrays:
     """The arrays that the feeder would send now; if none fits, the first all the same."""
     room, free, notes = _room(profile, groups)
     tasks = [(number, task) for number, group in enumerate(groups) for task in group["tasks"]]
@@ -95,7 +95,7 @@ def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> _Cut:
         first = sum(sizes[:index])
         chunk = {"tasks": [task for _, task in tasks[first : first + size]], "first": first}
         shown.append({**groups[kinds[first]], **chunk, "token": "probprec-dry-run"})
-    return _Cut(shown=shown, arrays=arrays, waiting=waiting, notes=notes)
+    return _Arrays(shown=shown, arrays=arrays, waiting=waiting, notes=notes)
 
 
 def _room(

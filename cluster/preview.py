@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cluster import absent, price
+from cluster import missing_data, price
+from cluster.construction import construct
 from cluster.plain import PlainConsole
 from cluster.profile import load
-from cluster.rehearse import rehearse
 from cluster.select import ranges
 from jobs import spec as specs
 from jobs.resources import Resources, written
@@ -41,18 +41,19 @@ def check(
     profile = load(on) if on is not None else None
     try:
         plan = specs.make_plan(spec, overrides)
-        rehearsal = rehearse(plan)
+        construction = construct(plan)
     except specs.SpecError as error:
         return _refuse(error, counts, as_json=as_json)
     if profile is not None:
-        absent.require(plan.sweep, profile, plan.sweep.runs, plan)
+        missing_data.require(plan.sweep, profile, plan.sweep.runs, plan)
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
-    cost = price.asked(plan.sweep.runs, profile.resources if profile else None)
-    lacking = absent.notes(plan) if profile is None else []
+    base = profile.resources if profile and profile.engine == "slurm" else None
+    cost = price.asked(plan.sweep.runs, base)
+    lacking = missing_data.notes(plan) if profile is None else []
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
         bound = {"hours_at_most": cost.at_most if cost else None}
-        noted = {"missing_data": lacking, **asdict(rehearsal)}
+        noted = {"missing_data": lacking, **asdict(construction)}
         return _print_json({**counts, **bound, **noted, "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
@@ -65,7 +66,7 @@ def check(
     if runs > FIRST_RUNS:
         console.print(f"... and {runs - FIRST_RUNS:,} more", style="dim")
     console.print(
-        "\n".join(["", *([str(cost)] if cost else []), *rehearsal.lines()]), soft_wrap=True
+        "\n".join(["", *([str(cost)] if cost else []), *construction.lines()]), soft_wrap=True
     )
     for note in lacking:
         _console(stderr=True).print(note, style="yellow", soft_wrap=True)
@@ -91,7 +92,7 @@ def explain(spec: Path, run: str, overrides: Sequence[str], *, as_json: bool = F
         f"run {planned.run.id}: {planned.optimizer} on {planned.problem}, seed {planned.run.seed}"
     )
     console.print(title, style="bold")
-    rows = [(origin.name, _exact(origin.value), origin.source) for origin in origins]
+    rows = [(origin.name, spelled(origin.value, exact=True), origin.source) for origin in origins]
     console.print(_table("", ("value of", "is", "because of"), rows))
     return DONE
 
@@ -232,17 +233,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 def _text(value: Any) -> str:
     """A value as a spec would say it; fractions rounded to what a person reads."""
-    return f"{value:.6g}" if isinstance(value, float) else _exact(value)
-
-
-def _exact(value: Any) -> str:
-    if isinstance(value, dict) or (isinstance(value, list) and any(map(_is_mapping, value))):
-        return spelled(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
+    return f"{value:.6g}" if isinstance(value, float) else spelled(value, exact=True)
 
 
 def _count(number: int, noun: str) -> str:

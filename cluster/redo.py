@@ -14,7 +14,17 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import absent, advice, definition, escalate, queue, sealing, slurm, standing, submit
+from cluster import (
+    advice,
+    definition,
+    escalate,
+    missing_data,
+    queue,
+    sealing,
+    slurm,
+    standing,
+    submit,
+)
 from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
 from cluster.queue import Queue
@@ -49,7 +59,7 @@ def redo(
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
     sealing.require_as_before(sweep, place, [planned.run for planned in wanted], store)
-    absent.require(sweep, place, wanted)
+    missing_data.require(sweep, place, wanted)
     with contextlib.nullcontext() if dry_run else store.submitting():
         known = queue.look(store) if dry_run else queue.repair(store)
         again = _idle(sweep, store, known, {planned.run.id for planned in wanted})

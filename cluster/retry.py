@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster import (
-    absent,
     advice,
     escalate,
     meaning,
+    missing_data,
     nodes,
     partitions,
     sealing,
@@ -218,7 +218,7 @@ def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) ->
             place.resources.merged(one.one.planned.resources).merged(one.more) for one in planned
         )
     sealing.require_as_before(look.sweep, place, [one.run for one in wanted], store)
-    absent.require(look.sweep, place, wanted)
+    missing_data.require(look.sweep, place, wanted)
     receipt = submit.submit(
         look.sweep,
         store,

@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from cluster import (
-    absent,
     advice,
     connect,
     definition,
     destination,
     dry,
+    missing_data,
     partitions,
     queue,
     sealing,
@@ -145,7 +145,7 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     notes = _check_times(place, missing)
     console = PlainConsole(stderr=True, soft_wrap=True)
     with console.status("reading image and data, to seal them"):
-        absent.require(sweep, place, missing, plan)
+        missing_data.require(sweep, place, missing, plan)
     if sealing.is_left_to_nodes(sweep, place):
         notes.append("data that was not added is left to the nodes: nothing of it is sealed")
     for note in notes:

@@ -1,6 +1,6 @@
 """Before anything is sent: own classes imported, and each setting constructed on a tiny model.
 
-`python -m jobs.rehearsal` reads a `Question` from stdin and writes lines of an `Answer` to stdout;
+`python -m jobs.construction` reads a `Question` from stdin and writes lines of an `Answer` to stdout;
 what the user's code prints goes to stderr. Nothing heavy is imported by importing this.
 """
 
@@ -93,7 +93,7 @@ class _Failure:
     is_mistake: bool
 
 
-def rehearse(question: Question) -> Iterator[dict[str, Any]]:
+def construct(question: Question) -> Iterator[dict[str, Any]]:
     """The lines of the answer."""
     if absent := _absent():
         yield {"absent": absent}
@@ -266,11 +266,11 @@ def _first_line(error: BaseException) -> str:
 
 
 def main() -> int:
-    """The command `python -m jobs.rehearsal`."""
+    """The command `python -m jobs.construction`."""
     question = Question.from_json(json.loads(sys.stdin.buffer.read()))
     with os.fdopen(os.dup(1), "w") as answer:
         os.dup2(2, 1)
-        for line in rehearse(question):
+        for line in construct(question):
             answer.write(json.dumps(line) + "\n")
             answer.flush()
     return 0

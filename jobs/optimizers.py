@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jobs.errors import InputError
 from jobs.importing import load_class
-from jobs.regime.references import Numbers, resolved
+from jobs.regime.references import Numbers, all_resolved
 from jobs.regime.settings import Settings
+from jobs.regime.values import CLASS
 from jobs.sweep import Run, Value
 
 if TYPE_CHECKING:
@@ -77,10 +78,6 @@ OPTIMIZERS: dict[str, OptimizerInfo] = {info.name: info for info in _ALL}
 """Short names; any other optimizer is named by its dotted path."""
 
 
-CLASS = "class"
-"""The key of a hyperparameter that is a class: its dotted path; other keys are its own hyperparameters."""
-
-
 def classes(run: Run) -> Iterator[tuple[str, str]]:
     """The classes that a run names beside its problem's, each with the setting that does; "": its own."""
     yield "", run.optimizer
@@ -112,14 +109,14 @@ def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.
         TypeError, ValueError: a class refuses the hyperparameters.
     """
     settings = Settings.from_json(run.regime)
-    values = resolved(dict(run.hyperparameters), numbers)
+    values = all_resolved(run.hyperparameters, numbers)
     make = partial(_make, run.optimizer)
     if not settings.groups:
-        return make(_parameters(load_class(run.optimizer), model), values)  # type: ignore[arg-type]  # a mapping still
+        return make(_parameters(load_class(run.optimizer), model), values)
     from jobs.regime import groups
 
     given = [
-        replace(group, hyperparameters=resolved(dict(group.hyperparameters), numbers))  # type: ignore[arg-type]  # as above
+        replace(group, hyperparameters=all_resolved(group.hyperparameters, numbers))
         for group in settings.groups
     ]
     for path in (run.optimizer, *(group.path for group in given if group.path)):
@@ -127,7 +124,7 @@ def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.
             raise InputError(
                 f"groups: {path} asks for {asked} in the place of parameters, and so takes no groups"
             )
-    return groups.build(make, lambda path: partial(_make, path), values, given, model)  # type: ignore[arg-type]  # as above
+    return groups.build(make, lambda path: partial(_make, path), values, given, model)
 
 
 def _parameters(kind: type, model: "torch.nn.Module") -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
-from jobs.datasets.noticed import is_used
+from jobs.datasets.watched_path import is_used
 from jobs.origin import Origin
 from jobs.problems.catalog import PROBLEMS
 from jobs.snapshot import PACKAGES, ROOT, toolkit

@@ -9,7 +9,7 @@ from torch import nn
 
 from jobs.checkpoint import CheckpointError
 from jobs.problems.problem import Problem
-from jobs.regime.groups import Together
+from jobs.regime.groups import CombinedOptimizer
 
 _NAMED = 3  # of the values that differ
 
@@ -29,7 +29,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
     Raises:
         CheckpointError: it is still not what was saved.
     """
-    if isinstance(optimizer, Together):
+    if isinstance(optimizer, CombinedOptimizer):
         optimizer.load_parts(load_optimizer, saved)
         return
     optimizer.load_state_dict(_copy(saved))

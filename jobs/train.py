@@ -156,14 +156,14 @@ def build(
     """The training of `run` at its beginning."""
     from jobs import checkpoint, optimizers, problems
     from jobs.cost import Meter
-    from jobs.datasets.noticed import noticed
+    from jobs.datasets.watched_path import watched
     from jobs.regime.references import Numbers
 
     started = time.time()
     checkpoint.seed_generators(run.seed)
     meter = Meter(device)
     with meter.phase("setup"):
-        folder = None if data is None else noticed(data)
+        folder = None if data is None else watched(data)
         problem = problems.build(run, data=folder, device=device)
         numbers = Numbers.of(run, problem.steps_per_epoch)
         optimizer = optimizers.build(run, problem.model, numbers)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobs.sweep import Run
+from jobs.sweep import PlannedRun, Run, Sweep
 
 ALL = os.environ.get("PROBPREC_TESTS") == "all"
 """Whether everything is tested (`scripts/test --all`), not only what the quick set takes."""
@@ -86,6 +86,21 @@ def make_run(**changes: Any) -> Run:
         "batch_size": 32,
     }
     return Run(**(fields | changes))
+
+
+def make_sweep_of(runs: Sequence[PlannedRun], name: str = "a") -> Sweep:
+    """A sweep of planned runs of the problem `p` by the optimizer `o`."""
+    return Sweep(
+        name=name,
+        description="",
+        runs=tuple(runs),
+        problems=("p",),
+        optimizers=("o",),
+        targets={},
+        data=None,
+        code=(),
+        sources={},
+    )
 
 
 def probprec(

@@ -4,13 +4,13 @@ import contextlib
 import json
 import os
 import pwd
+import queue
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -553,12 +553,12 @@ def test_a_process_is_alive_as_long_as_one_of_its_threads():
 
 def test_a_pid_that_is_now_a_threads_is_no_process():
     """Pids come again; what is opened by one then says that there is none, in words of its own."""
-    seen, done = [], threading.Event()
-    thread = threading.Thread(target=lambda: (seen.append(threading.get_native_id()), done.wait()))
+    pids: queue.Queue[int] = queue.Queue()
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (pids.put(threading.get_native_id()), done.wait()))
     thread.start()
-    while not seen:
-        time.sleep(0.01)
-    assert not processes.is_alive(processes.Process(pid=seen[0], start=0))
-    assert not processes.send(processes.Process(pid=seen[0], start=0), signal.SIGKILL)
+    found = processes.Process(pid=pids.get(), start=0)
+    assert not processes.is_alive(found)
+    assert not processes.send(found, signal.SIGKILL)
     done.set()
     thread.join()

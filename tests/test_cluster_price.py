@@ -7,9 +7,9 @@ import pytest
 from cluster import price
 from jobs.resources import Resources
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Sweep
+from jobs.sweep import PlannedRun
 from tests.fake_slurm import make_record
-from tests.helpers import make_run
+from tests.helpers import make_run, make_sweep_of
 
 HALF = Resources(time=1800)
 NOTHING = Resources()
@@ -26,19 +26,7 @@ def planned(*resources, **changes):
 def stored(folder, runs, *, device="cpu", outcome="completed"):
     """A sweep of these runs, each with a record: 99 s of setup, 25 s per epoch."""
     store = Store(folder)
-    store.save(
-        Sweep(
-            name=folder.name,
-            description="",
-            runs=tuple(runs),
-            problems=("p",),
-            optimizers=("o",),
-            targets={},
-            data=None,
-            code=(),
-            sources={},
-        )
-    )
+    store.save(make_sweep_of(runs, folder.name))
     for one in runs:
         record = make_record(one.run)
         record["provenance"]["device"] = device

@@ -10,7 +10,7 @@ import pytest
 
 from jobs import train
 from jobs.attempts import AttemptFiles
-from jobs.datasets.noticed import is_used, noticed
+from jobs.datasets.watched_path import is_used, watched
 from tests.helpers import make_run
 from tests.test_jobs_problems_build import OWN
 
@@ -63,7 +63,7 @@ def suffix(folder):
     ],
 )
 def test_whatever_is_done_with_it_is_noticed(tmp_path, use):
-    folder = noticed(tmp_path)
+    folder = watched(tmp_path)
     assert not is_used()
     use(folder)
 
@@ -72,7 +72,7 @@ def test_whatever_is_done_with_it_is_noticed(tmp_path, use):
 
 def test_it_is_used_as_any_other_path(tmp_path):
     (tmp_path / "x").write_text("x")
-    folder = noticed(tmp_path)
+    folder = watched(tmp_path)
 
     assert isinstance(folder, Path)
     assert (folder / "x").read_text() == "x"
@@ -82,7 +82,7 @@ def test_it_is_used_as_any_other_path(tmp_path):
 
 
 def test_what_is_only_handed_on_is_not_used(tmp_path):
-    folder = noticed(tmp_path)
+    folder = watched(tmp_path)
     assert folder is not None
     assert isinstance(folder, Path)
     assert [folder][0] is folder

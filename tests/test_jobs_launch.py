@@ -19,8 +19,8 @@ from jobs.failure import Failure
 from jobs.how import Entry, How
 from jobs.launch import Launcher, work
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Run, Sweep
-from tests.helpers import make_run
+from jobs.sweep import PlannedRun, Run
+from tests.helpers import make_run, make_sweep_of
 
 RUN = make_run()
 HEAD = """
@@ -409,19 +409,8 @@ def test_a_new_submission_has_a_new_budget(folder):
 
 def test_a_stopped_worker_starts_nothing_more(store, trains):
     runs = [Run.from_json(RUN.to_json() | {"seed": seed}) for seed in (1, 2, 3)]
-    store.save(
-        Sweep(
-            name="a",
-            description="",
-            runs=tuple(PlannedRun(run=run, problem="p", optimizer="o") for run in runs),
-            problems=("p",),
-            optimizers=("o",),
-            targets={},
-            data=None,
-            code=(),
-            sources={},
-        )
-    )
+    planned = [PlannedRun(run=run, problem="p", optimizer="o") for run in runs]
+    store.save(make_sweep_of(planned))
     _, sha256 = snapshot(store)
     content = {
         "python": None,

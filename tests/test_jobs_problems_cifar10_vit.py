@@ -31,15 +31,6 @@ class Colours(Cifar10):
         return Examples(images[:160], labels[:160]), Examples(images[160:], labels[160:])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Two threads of torch wait for each other longer than this small problem takes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def make():
     return Colours(RUN, data=None, device=torch.device("cpu"))
 

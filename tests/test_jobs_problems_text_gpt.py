@@ -42,15 +42,6 @@ def places(batches):
     return found
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Two threads of torch wait for each other longer than this small problem takes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_an_epoch_is_one_pass_over_the_training_text_from_an_offset_of_its_own():
     problem = make(batch_size=1)
     offsets, orders = set(), set()

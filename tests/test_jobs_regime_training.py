@@ -10,7 +10,7 @@ import torch
 from jobs import optimizers
 from jobs.errors import InputError
 from jobs.regime.averaging import Averaging
-from jobs.regime.groups import Together, shared_out
+from jobs.regime.groups import CombinedOptimizer, shared_out
 from jobs.regime.passes import Passes
 from jobs.regime.references import Numbers
 from jobs.regime.settings import Average, Group, Settings
@@ -72,7 +72,6 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_it_is_resumed_bit_for_bit(name, tmp_path):
     """Left after a few steps, at an epoch's end before and behind its evaluation, and once more."""
-    torch.set_num_threads(1)
     run = RUNS[name]
     whole = attempt(run, tmp_path / "whole")
     pieces = in_pieces(run, tmp_path, [4, 4, 2])
@@ -424,7 +423,7 @@ def test_groups_of_one_class():
 def test_groups_of_other_classes():
     found = built(MUON, {"lr": 0.02}, {"dims": 1, "class": "torch.optim.AdamW", "lr": 0.01},
                   {"kinds": "embedding", "class": SGD, "lr": 0.5})  # fmt: skip
-    assert isinstance(found, Together)
+    assert isinstance(found, CombinedOptimizer)
     assert [type(part).__name__ for part in found.parts] == ["Muon", "AdamW", "SGD"]
     assert [group["lr"] for group in found.param_groups] == [0.02, 0.01, 0.5]
     assert sum(len(group["params"]) for group in found.param_groups) == 9
@@ -497,7 +496,7 @@ def test_several_classes_are_averaged_unless_one_has_weights_of_its_own(tmp_path
     def of(kind):
         def both(parameters):
             one, other = parameters
-            return Together([torch.optim.SGD([one], lr=0.1), kind([other], lr=0.1)])
+            return CombinedOptimizer([torch.optim.SGD([one], lr=0.1), kind([other], lr=0.1)])
 
         return make(tmp_path / kind.__name__, both, regime={"average": {"ema": 0.5}})
 

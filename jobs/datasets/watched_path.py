@@ -1,4 +1,4 @@
-"""The folder of data that a problem is given, and whether the problem does anything with it."""
+"""The folder of data that a problem is given tells whether the problem does anything with it."""
 
 import mmap
 from pathlib import Path, PosixPath
@@ -7,17 +7,17 @@ from typing import Any
 _used = mmap.mmap(-1, 1)  # shared with what is forked: the workers of a loader of data
 
 
-class _Noticed(PosixPath):
-    """A path like any other; whoever does anything with it needs what it is made of."""
+class _WatchedPath(PosixPath):
+    """A path remembers that somebody asked for one of its attributes: nothing works without."""
 
     def __getattribute__(self, name: str) -> Any:
         _used[0] = 1
         return super().__getattribute__(name)
 
 
-def noticed(folder: Path) -> Path:
+def watched(folder: Path) -> Path:
     """The same path, of which nothing has been used so far."""
-    found = _Noticed(folder)
+    found = _WatchedPath(folder)
     _used[0] = 0
     return found
 

@@ -21,7 +21,7 @@ Make = Callable[[Any, Mapping[str, Any]], torch.optim.Optimizer]
 """Makes an optimizer of parameters or parameter groups, and hyperparameters."""
 
 
-class Together(torch.optim.Optimizer):
+class CombinedOptimizer(torch.optim.Optimizer):
     """Several optimizers as one, each with parameters of its own."""
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
@@ -105,7 +105,7 @@ def build(
         )
     optimizer = make(own, hyperparameters)
     _require_read(optimizer, [group for group in groups if group.path is None])
-    return Together([optimizer, *others]) if others else optimizer
+    return CombinedOptimizer([optimizer, *others]) if others else optimizer
 
 
 def _require_read(optimizer: torch.optim.Optimizer, groups: Sequence[Group]) -> None:

@@ -39,11 +39,16 @@ def name_in(value: object) -> str | None:
     return found[1] if found else None
 
 
+def all_resolved(values: Mapping[str, Value], numbers: Numbers) -> dict[str, Value]:
+    """Hyperparameters with numbers in the place of references."""
+    return {name: resolved(value, numbers) for name, value in values.items()}
+
+
 def resolved(value: Value, numbers: Numbers) -> Value:
     """The value with numbers in the place of references, also inside lists and mappings."""
     if isinstance(value, list):
         return [resolved(one, numbers) for one in value]
     if isinstance(value, Mapping):
-        return {key: resolved(one, numbers) for key, one in value.items()}
+        return all_resolved(value, numbers)
     name = name_in(value)
     return asdict(numbers)[name] if name in NAMES else value

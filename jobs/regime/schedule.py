@@ -16,7 +16,7 @@ from torch import Tensor
 from jobs import recording
 from jobs.errors import InputError
 from jobs.importing import load_class
-from jobs.regime.references import Numbers, resolved
+from jobs.regime.references import Numbers, all_resolved
 from jobs.regime.schedule_settings import Schedule
 
 _CYCLED = ("momentum", "betas")
@@ -137,7 +137,7 @@ class _OfClass:
         rates = map(recording.rate, optimizer.param_groups)
         self._base = [1.0 if rate is None else rate for rate in rates]
         self._shadow = _Shadow(optimizer, self._base)
-        settings = {name: resolved(value, numbers) for name, value in schedule.settings.items()}
+        settings = all_resolved(schedule.settings, numbers)
         name = str(schedule.path)
         try:
             self._scheduler: Any = load_class(name)(self._shadow, **settings)

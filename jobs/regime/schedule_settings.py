@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
-from jobs.regime.values import SettingError, below, keys_of, number, text
+from jobs.regime.values import CLASS, SettingError, below, keys_of, number, text
 from jobs.sweep import Value
 
 Name = Literal["constant", "linear", "cosine", "step", "polynomial", "wsd"]
 NAMES: tuple[Name, ...] = get_args(Name)
 Unit = Literal["step", "epoch"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "constant": (),
     "linear": ("end",),
@@ -18,7 +19,6 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "polynomial": ("end", "power"),
     "wsd": ("end", "decay"),
 }
-_CLASS = "class"
 EXPECTED = (
     f"one of {', '.join(NAMES)}, a mapping like {{name: cosine, warmup: 0.05}}, or"
     " {class: torch.optim.lr_scheduler.StepLR, step_size: 10, per: epoch}"
@@ -65,19 +65,19 @@ class Schedule:
             SettingError: it is none of them.
         """
         if isinstance(value, str):
-            value = {_CLASS: value} if "." in value or ":" in value else {"name": value}
+            value = {CLASS: value} if "." in value or ":" in value else {"name": value}
         if not isinstance(value, Mapping):
             raise SettingError(f"expected {EXPECTED}, found {value!r}")
         if not value:
             return cls()
-        if _CLASS in value:
+        if CLASS in value:
             return cls._of_class(value)
         return cls._named(value)
 
     @classmethod
     def _of_class(cls, value: Mapping[str, Any]) -> Self:
-        rest = {str(key): found for key, found in value.items() if key not in (_CLASS, "per")}
-        path = text(value[_CLASS], _CLASS).replace(":", ".")
+        rest = {str(key): found for key, found in value.items() if key not in (CLASS, "per")}
+        path = text(value[CLASS], CLASS).replace(":", ".")
         return cls(path=path, per=_unit(value.get("per", "step")), settings=rest)
 
     @classmethod
@@ -101,7 +101,7 @@ class Schedule:
         """What a run keeps of it, {} for a constant step size; inverse of `of`."""
         if self.path is not None:
             per: dict[str, Value] = {"per": self.per} if self.per != "step" else {}
-            return {_CLASS: self.path, **per, **self.settings}
+            return {CLASS: self.path, **per, **self.settings}
         if self.name == "constant" and not self.warmup:
             return {}
         plain: dict[str, Value] = {"name": self.name}
@@ -150,8 +150,8 @@ def _list_of(key: str, read: Callable[[object], float]) -> Callable[[object], tu
 
 
 def _unit(value: object) -> Unit:
-    if value in get_args(Unit):
-        return value  # type: ignore[return-value]  # one of them
+    if value in UNITS:
+        return value
     raise SettingError(f"expected step or epoch, found {value!r}", "per")
 
 

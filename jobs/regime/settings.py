@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from jobs.regime.schedule_settings import CONSTANT, Schedule
-from jobs.regime.values import SettingError, below, flag, keys_of, number, text, whole
+from jobs.regime.values import CLASS, SettingError, below, flag, keys_of, number, text, whole
 from jobs.sweep import Value
 
 Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Kind = Literal["bias", "norm", "embedding"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MATCHING = ("match", "dims", "kinds")
 """The keys of a parameter group that say whose it is."""
-CLASS = "class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +156,8 @@ def _groups(value: object) -> tuple[Group, ...]:
 
 
 def _precision(value: object) -> Precision:
-    if value in get_args(Precision):
-        return value  # type: ignore[return-value]  # one of them
+    if value in PRECISIONS:
+        return value
     hint = "; fp16 would need scaled losses, bf16 does not" if value == "fp16" else ""
     raise SettingError(f"expected fp32 or bf16, found {value!r}{hint}")
 

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from jobs.errors import InputError
+
+CLASS = "class"
+"""The key of a value that is a class: its dotted path; other keys are that class's own settings."""
 
 
 class SettingError(InputError):
@@ -17,18 +20,18 @@ class SettingError(InputError):
 
 def number(value: object, low: float, high: float | None, *path: str) -> float:
     """A number above `low`, and below `high` if there is one."""
-    if not _is_number(value) or not low < float(value) < (math.inf if high is None else high):  # type: ignore[arg-type]  # a number
+    if not _is_number(value) or not low < value < (math.inf if high is None else high):
         bound = f"above {low:g}" if high is None else f"between {low:g} and {high:g}"
         raise SettingError(f"expected a number {bound}, found {value!r}", *filter(None, path))
-    return float(value)  # type: ignore[arg-type]  # a number
+    return float(value)
 
 
 def below(value: object, low: float, high: float, *path: str) -> float:
     """A number from `low` on, below `high`."""
-    if not _is_number(value) or not low <= float(value) < high:  # type: ignore[arg-type]  # a number
+    if not _is_number(value) or not low <= value < high:
         message = f"expected a number from {low:g} on, below {high:g}, found {value!r}"
         raise SettingError(message, *path)
-    return float(value)  # type: ignore[arg-type]  # a number
+    return float(value)
 
 
 def whole(value: object, least: int, *path: str) -> int:
@@ -65,5 +68,5 @@ def keys_of(value: object, known: Collection[str], expected: str) -> Mapping[str
     return value
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

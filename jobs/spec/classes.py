@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobs.optimizers import CLASS, OPTIMIZERS
+from jobs.optimizers import OPTIMIZERS
+from jobs.regime.values import CLASS
 from jobs.spec import hyperparameters
 from jobs.spec.context import Context
 from jobs.spec.mistakes import Place

@@ -4,7 +4,6 @@ Every field's description says what is expected there; error messages and the JS
 """
 
 import math
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,44 +20,13 @@ from pydantic import (
 
 from jobs.regime import schedule_settings
 from jobs.spec.resources import PathText, Resources
+from jobs.spec.seeds import parse_seeds
 from jobs.spec.strict import Strict
 
 MAX_COUNT = 100_000
-MAX_SEED = 2**32 - 1
 DRAWS = ("uniform", "loguniform", "randint", "choice")
 AXES = ("values", "grid", "log_grid", "random")
 SOME_RESOURCES = "a mapping like {time: 03:30:00, mem: 3G}"
-
-
-def parse_seeds(value: object) -> tuple[int, ...]:
-    """The seeds that `42` or `"42..51"` names (both ends included).
-
-    Raises:
-        ValueError: it is neither, or runs backwards, or out of bounds.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        first = last = value
-    else:
-        match = re.fullmatch(r"(\d{1,10})\s*\.\.\s*(\d{1,10})", str(value))
-        if match is None:
-            raise ValueError(
-                f"expected seeds like 42 or 42..51, found {value!r}{_hint(str(value))}"
-            )
-        first, last = int(match[1]), int(match[2])
-    if not 0 <= first <= MAX_SEED or not 0 <= last <= MAX_SEED:
-        raise ValueError(f"expected seeds from 0 to {MAX_SEED}, found {value}")
-    if last < first:
-        raise ValueError(f"the range {value} runs backwards; write {last}..{first}")
-    if last - first >= MAX_COUNT:
-        raise ValueError(f"the range {value} holds more than {MAX_COUNT:,} seeds")
-    return tuple(range(first, last + 1))
-
-
-def _hint(text: str) -> str:
-    if text.strip().isdigit():
-        return "; write it without quotes"
-    match = re.fullmatch(r"(\d+)\s*(?:-|:|\.\.\.|to|,)\s*(\d+)", text.strip())
-    return f"; a range is written {match[1]}..{match[2]}" if match else ""
 
 
 Scalar = bool | int | float | str

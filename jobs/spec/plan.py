@@ -14,12 +14,12 @@ from jobs.spec.expand import MAX_RUNS, Cell, cells, count
 from jobs.spec.file_kind import require_kind
 from jobs.spec.hyperparameters import of_setting
 from jobs.spec.mistakes import Place, SpecError, in_reading_order
-from jobs.spec.model import parse_seeds
 from jobs.spec.naming import named_with
 from jobs.spec.optimizers import read_optimizers
 from jobs.spec.problems import BASIC, read_problems
 from jobs.spec.references import check_conditions, read_exclusions
 from jobs.spec.resources import Said, read_resources
+from jobs.spec.seeds import parse_seeds
 from jobs.spec.shape import read_shape
 from jobs.spec.sources import Tree, read_tree, real_path
 from jobs.spec.yaml12 import ListNode, Node, to_data

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.optimizers import CLASS, OptimizerInfo
+from jobs.optimizers import OptimizerInfo
 from jobs.regime.schedule_settings import Schedule
 from jobs.regime.settings import MATCHING, READERS
-from jobs.regime.values import SettingError
+from jobs.regime.values import CLASS, SettingError
 from jobs.spec import model
 from jobs.spec.axes import Choice, Draws, Setting, read_setting, repeated
 from jobs.spec.classes import ClassReader
