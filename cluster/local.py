@@ -8,7 +8,7 @@ from pathlib import Path
 
 import submitit
 
-from jobs import launch
+from jobs import worker
 from jobs.errors import naming
 from jobs.store import Store
 from jobs.submissions import Submission
@@ -27,7 +27,7 @@ def start(store: Store, submission: Submission, count: int) -> tuple[Worker, ...
     executor.update_parameters(timeout_min=_A_YEAR_IN_MINUTES, stderr_to_stdout=True)
     with naming(submission.submitit), _detached():
         jobs = executor.map_array(
-            launch.work,
+            worker.work,
             [str(store.root.resolve())] * count,
             [submission.number] * count,
             range(count),

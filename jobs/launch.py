@@ -25,13 +25,12 @@ from jobs.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError
 from jobs.budget import out_of_budget
 from jobs.errors import DriftedError
 from jobs.failure import Failure
-from jobs.how import Entry, How, how
+from jobs.how import Entry, How
 from jobs.live import Live
 from jobs.manifest import ManifestError
 from jobs.node import Node, Told, UnusableDataError, why_not
 from jobs.store import Store
 from jobs.sweep import Run
-from jobs.workers import AtWork, at_work
 
 log = logging.getLogger(__name__)
 
@@ -292,6 +291,12 @@ class Launcher:
             return None
         return timeout(end)
 
+    def rest(self, seconds: float) -> None:
+        """Sleep between two tasks, unless it is told to stop."""
+        select.select([self._wake], [], [], seconds)
+        signals.drain(self._wake)
+        self.stopped = self.stopped or self._heed_signal()
+
     def _patience(self) -> float:
         """Seconds until something has to be done."""
         now, end = time.time(), self.allocation.end
@@ -404,31 +409,6 @@ class Launcher:
 
     def _forget_signal(self) -> None:
         self._signal = None
-
-
-def work(root: str, submission: int, lane: int) -> None:
-    """Go through a submission's tasks on this machine until none is left that nobody has taken.
-
-    Several workers may go through one submission side by side: a run belongs to whoever claims it
-    first. `lane` numbers the workers; it spreads them over the GPUs.
-    """
-    store = Store(Path(root))
-    with at_work(store.submission(submission), lane) as held:
-        _work(store, submission, lane, held)
-
-
-def _work(store: Store, submission: int, lane: int, held: AtWork) -> None:
-    content = store.submission(submission).content()
-    gpus = content["gpus"]
-    gpu = gpus[lane % len(gpus)] if gpus else ""
-    launcher: Launcher | None = None
-    for group in content["groups"]:
-        wanted = how(store, submission, content, group, gpu)
-        launcher = launcher or Launcher(store, wanted, Allocation())
-        launcher.how, launcher.on_told = wanted, held.release
-        for task in group["tasks"]:
-            if launcher.stopped is None:
-                launcher.run_task(map(Entry.from_json, task))
 
 
 def _log(file: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 sweeps/NAME/
   sweep.json                 what was asked for: every run, in order (`Sweep.to_json`)
   replaced/0001.json         what had been asked for before `--replace`
+  choices/KEY.json           what was chosen of a tuning's settings, from what; published once
   code/SHA.zip               the code that the runs use, as it was when they were submitted
   manifests/SHA.json         each data set, byte for byte, as it was when runs were submitted
   submissions/
@@ -45,10 +46,12 @@ from jobs.attempts import RunFolder
 from jobs.errors import InputError, naming
 from jobs.submissions import Submission
 from jobs.sweep import Sweep
+from jobs.tuning import Choice
 
 _SWEEP_PARTS = {
     "sweep.json",
     "replaced",
+    "choices",
     "code",
     "manifests",
     "submissions",
@@ -95,17 +98,42 @@ class Store:
         return RunFolder(self.runs / run_id)
 
     def sweep(self) -> Sweep:
-        """The sweep as last submitted.
+        """The sweep as last submitted, with the evaluation runs of what has been chosen.
 
         Raises:
-            StoreError: there is none, or it cannot be read.
+            StoreError: there is none, or it or a choice cannot be read.
         """
         try:
-            return Sweep.from_json(json.loads(files.read(self.sweep_file)))
+            return self.with_choices(Sweep.from_json(json.loads(files.read(self.sweep_file))))
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.root} is no sweep: it has no {self.sweep_file.name}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.sweep_file} cannot be read: {error}") from None
+
+    def with_choices(self, sweep: Sweep) -> Sweep:
+        """The sweep with the evaluation runs of what has been chosen here; StoreError as `sweep`."""
+        found = (self.choice(tuning.key) for tuning in sweep.tunings)
+        return sweep.with_choices(filter(None, found)) if sweep.tunings else sweep
+
+    def choice_file(self, key: str) -> Path:
+        """What was chosen of the tuning of that key."""
+        return self.root / "choices" / f"{key}.json"
+
+    def choice(self, key: str) -> Choice | None:
+        """What was chosen of a tuning; None: nothing yet."""
+        path = self.choice_file(key)
+        try:
+            return Choice.from_json(json.loads(files.read(path)))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from None
+
+    def choose(self, choice: Choice) -> None:
+        """Write down what was chosen, once; FileExistsError: there is a choice already."""
+        path = self.choice_file(choice.key)
+        path.parent.mkdir(exist_ok=True)
+        files.publish(path, files.to_json(choice.to_json(), indent=1))
 
     def size(self) -> int:
         """Bytes of all files in the folder, but for what cannot be looked into."""

@@ -5,18 +5,22 @@ Plain frozen values without dependencies: the login node, the node and the image
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from jobs.resources import Resources
+from jobs.tuning import Choice, Tuning, evaluations
 
 OVERRIDES = "--set"
 """Where a sweep's sources hold the overrides of the command line, a line each."""
 
 PROTOCOL_VERSION = 1
 """Raised whenever the meaning of a run changes (a problem's definition, a stream, the evaluation)."""
+
+Role = Literal["tuning", "evaluation"]
+"""Of a run's seed: settings are chosen on tuning seeds, results are reported on evaluation seeds."""
 
 Value = bool | int | float | str | None | list["Value"] | dict[str, "Value"]
 """A hyperparameter's value: what JSON can say, without NaN and infinities."""
@@ -106,6 +110,7 @@ class PlannedRun:
     optimizer: str  # the optimizer's label in the spec: a line of the figure
     varied: Mapping[str, Value] = field(default_factory=dict)  # the values its axes gave it
     resources: Resources = field(default_factory=Resources)  # what the spec asks; not in the id
+    role: Role = "evaluation"
 
     def to_json(self) -> dict[str, Any]:
         """One entry of `sweep.json`."""
@@ -117,6 +122,8 @@ class PlannedRun:
             "varied": dict(self.varied),
             "run": self.run.to_json(),
         }
+        if self.role == "tuning":  # files from before there were roles have none
+            content["role"] = self.role
         resources = self.resources.to_json()
         return {**content, "resources": resources} if resources else content
 
@@ -129,6 +136,7 @@ class PlannedRun:
             optimizer=content["optimizer"],
             varied=content["varied"],
             resources=Resources.from_json(content.get("resources", {})),
+            role=content.get("role", "evaluation"),
         )
 
 
@@ -154,14 +162,43 @@ class Sweep:
     code: tuple[str, ...]  # folders put on the runs' module path, absolute
     sources: Mapping[str, str]  # the spec's files: path -> text; OVERRIDES -> those
     file: str | None = None  # the spec's own, absolute, without links; None: not known
+    tunings: tuple[Tuning, ...] = ()  # what is chosen before it is evaluated
 
     @property
     def texts(self) -> list[str]:
         """What its spec says, the files that it extends included, whatever they are called."""
         return [text for name, text in self.sources.items() if name != OVERRIDES]
 
+    @property
+    def undecided(self) -> list[Tuning]:
+        """The tunings that nothing has been chosen for yet."""
+        return [tuning for tuning in self.tunings if tuning.chosen is None]
+
+    def with_choices(self, choices: Iterable[Choice]) -> Self:
+        """The sweep with the evaluation runs of what was chosen, each behind its tuning runs."""
+        cells = {choice.key: choice.cell for choice in choices}
+        tunings = tuple(replace(one, chosen=cells.get(one.key)) for one in self.tunings)
+        runs = list(self.asked)
+        for tuning in tunings:
+            own = [index for index, planned in enumerate(runs) if tuning.has(planned)]
+            chosen = [runs[index] for index in own if runs[index].run.cell == tuning.chosen]
+            if chosen:
+                runs[own[-1] + 1 : own[-1] + 1] = evaluations(tuning, chosen[0])
+        return replace(self, runs=tuple(runs), tunings=tunings)
+
+    @property
+    def asked(self) -> tuple[PlannedRun, ...]:
+        """The runs without those that follow from a choice."""
+        tuned = {(tuning.problem, tuning.optimizer) for tuning in self.tunings}
+        return tuple(
+            planned
+            for planned in self.runs
+            if planned.role == "tuning" or (planned.problem, planned.optimizer) not in tuned
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """What `sweep.json` holds."""
+        """What `sweep.json` holds: what was asked for; choices are written down elsewhere."""
+        tunings = [tuning.to_json() for tuning in self.tunings]
         return {
             "schema": 1,
             "name": self.name,
@@ -173,7 +210,8 @@ class Sweep:
             "code": list(self.code),
             "sources": dict(self.sources),
             "file": self.file,
-            "runs": [planned.to_json() for planned in self.runs],
+            **({"tunings": tunings} if tunings else {}),
+            "runs": [planned.to_json() for planned in self.asked],
         }
 
     @classmethod
@@ -190,4 +228,5 @@ class Sweep:
             code=tuple(content["code"]),
             sources=content["sources"],
             file=content.get("file"),
+            tunings=tuple(map(Tuning.from_json, content.get("tunings", ()))),
         )

@@ -73,7 +73,8 @@ def _basics(plan: Plan, planned: PlannedRun, cell: Cell) -> Iterator[Origin]:
     run = planned.run
     yield Origin("problem", run.problem, cell.problem.source)
     yield Origin("optimizer", run.optimizer, cell.optimizer.source)
-    yield Origin("seed", run.seed, str(plan.seeds[run.seed]))
+    tune = cell.optimizer.tune if planned.role == "tuning" else None
+    yield Origin("seed", run.seed, str((tune.seeds if tune else plan.seeds)[run.seed]))
     for name in ("epochs", "batch_size", "init"):
         yield Origin(name, getattr(run, name), cell.choices[name].source)
     yield Origin("protocol", run.protocol, plan.protocol)

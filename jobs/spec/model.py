@@ -22,10 +22,14 @@ from jobs.regime import schedule_settings
 from jobs.spec.resources import PathText, Resources
 from jobs.spec.seeds import parse_seeds
 from jobs.spec.strict import Strict
+from jobs.tuning import METRICS, WHEN
 
 MAX_COUNT = 100_000
 DRAWS = ("uniform", "loguniform", "randint", "choice")
 AXES = ("values", "grid", "log_grid", "random")
+CRITERIA = tuple(f"{metric} {when}" for metric in METRICS for when in WHEN)
+CHOOSE = f"one of {', '.join(METRICS)}, then {' or '.join(WHEN)}, as in valid_accuracy final"
+SOME_TUNE = "a mapping like {seeds: 1..3, choose: valid_accuracy final}"
 SOME_RESOURCES = "a mapping like {time: 03:30:00, mem: 3G}"
 
 
@@ -190,6 +194,24 @@ class Problem(Strict):
         return target
 
 
+class Tune(Strict):
+    """How one of several settings is chosen, before it is run with the spec's seeds."""
+
+    seeds: Seeds | Annotated[list[Seeds], Field(min_length=1)] = Field(
+        description="a whole number, a range like 1..3, or a list of them; none of `seeds`"
+    )
+    choose: str = Field(description=CHOOSE, json_schema_extra={"enum": [*CRITERIA]})
+
+    @field_validator("choose", mode="after")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in CRITERIA:
+            is_test = value.startswith("test_")
+            why = "; what test data chose, they cannot judge" if is_test else ""
+            raise ValueError(f"expected {CHOOSE}, found {value!r}{why}")
+        return value
+
+
 class Optimizer(Strict):
     """How one optimizer is set and trained: the keys below, every other key is a hyperparameter."""
 
@@ -225,6 +247,7 @@ class Optimizer(Strict):
     )
     create_graph: RegimeSetting | None = Field(default=None, description="true or false")
     closure: RegimeSetting | None = Field(default=None, description="true or false")
+    tune: Tune | None = Field(default=None, description=SOME_TUNE)
     resources: Resources | None = Field(default=None, description=SOME_RESOURCES)
 
 
@@ -254,6 +277,7 @@ class Spec(Strict):
     )
     random_seed: int | None = Field(default=None, description="a whole number")
     samples: Count | None = Field(default=None, description="a whole number of at least 1")
+    tune: Tune | None = Field(default=None, description=SOME_TUNE)
     problems: (
         Annotated[list[Name], Field(min_length=1)]
         | Annotated[dict[Name, Problem | None], Field(min_length=1)]

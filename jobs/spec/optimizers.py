@@ -13,6 +13,7 @@ from jobs.spec.mistakes import Place, did_you_mean, listed
 from jobs.spec.problems import BASIC, ProblemEntry
 from jobs.spec.regime import Given, RegimeReader
 from jobs.spec.resources import Said, read_resources
+from jobs.spec.roles import Tune, read_tune
 from jobs.spec.signature import Parameter, Signature
 from jobs.spec.yaml12 import MapNode
 
@@ -38,6 +39,7 @@ class OptimizerEntry:
     zips: tuple[tuple[str, ...], ...]
     when: Condition
     resources: tuple[Said, ...]
+    tune: Tune | None  # its settings are compared first
 
 
 def read_optimizers(context: Context) -> list[OptimizerEntry]:
@@ -110,6 +112,7 @@ class _Reader:
             self._zips(settings),
             self._when(),
             read_resources(self.given.resources, self.node),
+            read_tune(self.context, self.node, self.given, settings, self.path),
         )
         return entry if len(self.context.mistakes) == before else None
 

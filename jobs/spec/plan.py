@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.regime.settings import READERS, Settings
 from jobs.regime.values import SettingError
+from jobs.spec import candidates
 from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells, count
@@ -15,15 +16,16 @@ from jobs.spec.file_kind import require_kind
 from jobs.spec.hyperparameters import of_setting
 from jobs.spec.mistakes import Place, SpecError, in_reading_order
 from jobs.spec.naming import named_with
-from jobs.spec.optimizers import read_optimizers
-from jobs.spec.problems import BASIC, read_problems
+from jobs.spec.optimizers import OptimizerEntry, read_optimizers
+from jobs.spec.problems import BASIC, ProblemEntry, read_problems
 from jobs.spec.references import check_conditions, read_exclusions
 from jobs.spec.resources import Said, read_resources
-from jobs.spec.seeds import parse_seeds
+from jobs.spec.roles import check_seeds, read_seeds
 from jobs.spec.shape import read_shape
 from jobs.spec.sources import Tree, read_tree, real_path
-from jobs.spec.yaml12 import ListNode, Node, to_data
-from jobs.sweep import PlannedRun, Run, Sweep, Value
+from jobs.spec.yaml12 import ListNode, to_data
+from jobs.sweep import PlannedRun, Role, Run, Sweep, Value
+from jobs.tuning import Tuning
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
@@ -34,7 +36,7 @@ class Plan:
 
     sweep: Sweep
     cells: tuple[Cell, ...]  # of each run
-    seeds: dict[int, Place]  # where each seed is written
+    seeds: Mapping[int, Place]  # those that evaluate, and where each is written
     protocol: str  # where the protocol comes from
     resources: tuple[Said, ...]  # what the spec says for all runs
     data: Place | None  # where `data:` stands
@@ -52,19 +54,27 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     code = tuple(_folders(tree, path))
     context = Context(tree.root, spec, tree.sources, bool(overrides), code)
     context.mistakes.extend(mistakes)
-    seeds = _read_seeds(context)
+    written = context.root.entries.get("seeds") if context.spec.seeds is not None else None
+    seeds = read_seeds(context, written, "seeds")
     problems, optimizers = read_problems(context), read_optimizers(context)
+    check_seeds(context, [optimizer.tune for optimizer in optimizers], seeds)
     check_conditions(context, problems, optimizers)
     exclusions = read_exclusions(context)
     name = _name(context, path, overrides)
     _check_folders(context)
     _stop_if_wrong(context)
-    _check_size(context, count(problems, optimizers) * len(seeds))
+    _check_size(context, sum(_most_runs(problems, one, seeds) for one in optimizers))
     expanded = _planned(context, cells(context, problems, optimizers), seeds)
     kept = _less_excluded(context, _each_draw_once(expanded), exclusions)
     _check_runs(context, kept)
+    tunings = tuple(candidates.tunings(context, kept))
     _stop_if_wrong(context)
-    return _plan(context, tree, name, kept, seeds)
+    asked = [
+        (planned, cell)
+        for planned, cell in kept
+        if cell.optimizer.tune is None or planned.role == "tuning"
+    ]
+    return _plan(context, tree, name, asked, seeds, tunings)
 
 
 def name_of(path: Path) -> str:
@@ -81,22 +91,6 @@ def _stop_if_wrong(context: Context) -> None:
     """SpecError with all mistakes so far, in the order in which a person reads the files."""
     if context.mistakes:
         raise SpecError(in_reading_order(context.mistakes, context.sources))
-
-
-def _read_seeds(context: Context) -> dict[int, Place]:
-    """Each seed and where it is written."""
-    entry = context.root.entries.get("seeds")
-    if context.spec.seeds is None or entry is None:
-        return {}
-    items: Sequence[Node] = entry.node.items if isinstance(entry.node, ListNode) else [entry.node]
-    seeds: dict[int, Place] = {}
-    for item in items:
-        numbers = parse_seeds(to_data(item))
-        twice = next((number for number in numbers if number in seeds), None)
-        if twice is not None:
-            context.add(item.place, "seeds", f"the seed {twice} is here twice")
-        seeds |= dict.fromkeys(numbers, item.place)
-    return seeds
 
 
 def _folders(tree: Tree, path: Path) -> Iterator[str]:
@@ -128,6 +122,14 @@ def _name(context: Context, path: Path, overrides: Sequence[str]) -> str:
     return ""
 
 
+def _most_runs(
+    problems: Sequence[ProblemEntry], optimizer: OptimizerEntry, seeds: Mapping[int, Place]
+) -> int:
+    """How many runs an optimizer has at most, those of every setting that could be chosen included."""
+    tuning = len(optimizer.tune.seeds) if optimizer.tune else 0
+    return count(problems, [optimizer]) * (tuning + len(seeds))
+
+
 def _check_size(context: Context, runs: int) -> None:
     if runs > MAX_RUNS:
         message = f"{runs:,} runs before conditions; a sweep holds at most {MAX_RUNS:,}"
@@ -136,9 +138,9 @@ def _check_size(context: Context, runs: int) -> None:
 
 
 def _planned(
-    context: Context, found: Iterable[Cell], seeds: dict[int, Place]
+    context: Context, found: Iterable[Cell], seeds: Mapping[int, Place]
 ) -> Iterator[tuple[PlannedRun, Cell]]:
-    """The runs of each cell, one per seed."""
+    """The runs of each cell, one per seed; of a tuned one also those that it has if it is chosen."""
     protocol = context.spec.protocol or "default"
     of_all = read_resources(context.spec.resources, context.root)
     for cell in found:
@@ -152,7 +154,7 @@ def _planned(
             if setting.kind != "constant" and setting.name in cell.choices
         }
         resources, _ = cell.resources(of_all)
-        for seed in seeds:
+        for seed, role in _seeds(cell, seeds):
             run = Run(
                 problem=cell.problem.name,
                 optimizer=cell.optimizer.path,
@@ -170,8 +172,17 @@ def _planned(
                 optimizer=cell.optimizer.label,
                 varied=varied,
                 resources=resources,
+                role=role,
             )
             yield planned, cell
+
+
+def _seeds(cell: Cell, seeds: Iterable[int]) -> Iterator[tuple[int, Role]]:
+    """The seeds of a cell's runs, and what each is for."""
+    yield from (
+        (seed, "tuning") for seed in (cell.optimizer.tune.seeds if cell.optimizer.tune else ())
+    )
+    yield from ((seed, "evaluation") for seed in seeds)
 
 
 def _regime(context: Context, cell: Cell) -> dict[str, Value]:
@@ -264,7 +275,8 @@ def _plan(
     tree: Tree,
     name: str,
     runs: Sequence[tuple[PlannedRun, Cell]],
-    seeds: dict[int, Place],
+    seeds: Mapping[int, Place],
+    tunings: tuple[Tuning, ...],
 ) -> Plan:
     problems = {cell.problem.label: cell.problem for _, cell in runs}
     optimizers = {cell.optimizer.label: cell.optimizer for _, cell in runs}
@@ -280,6 +292,7 @@ def _plan(
         code=context.folders,
         sources=tree.sources,
         file=real_path(Path(next(iter(tree.sources)))),
+        tunings=tunings,
     )
     protocol = tree.root.entries.get("protocol")
     return Plan(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jobs.spec.mistakes import Mistake
-from jobs.spec.model import Axis, Draw, Optimizer, Problem, Spec
+from jobs.spec.model import Axis, Draw, Optimizer, Problem, Spec, Tune
 from jobs.spec.resources import Resources
 from jobs.spec.translate import Path, Words, missing, validated, without_quotes
 from jobs.spec.yaml12 import ListNode, MapNode, Node, ScalarNode
@@ -13,7 +13,7 @@ SECTIONS = ("problems", "optimizers")
 
 _DESCRIPTIONS = {
     name: field.description
-    for model in (Problem, Optimizer, Axis, Draw, Spec)
+    for model in (Tune, Problem, Optimizer, Axis, Draw, Spec)
     for name, field in model.model_fields.items()
 }
 
@@ -42,6 +42,8 @@ def _known_keys(path: Path) -> list[str]:
         return list(Resources.model_fields)
     if len(path) == 3 and path[0] == "problems":
         return list(Problem.model_fields)
+    if path[-2] == "tune":
+        return list(Tune.model_fields)
     return list((Draw if path[-2] == "random" else Axis).model_fields)
 
 

@@ -1,0 +1,187 @@
+"""Choosing: of a tuning's settings the best one, by the records of its runs, and what is run then.
+
+Whoever calls this holds the sweep (`Store.submitting`). Killed at any point, it is done again by the
+next one: a choice is published once, what follows from it is written down before it is begun, and
+from the same records everybody chooses the same.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs import files, record, state
+from jobs.attempts import RunFolder
+from jobs.how import Entry
+from jobs.store import Store
+from jobs.submissions import Submission
+from jobs.sweep import PlannedRun, Sweep
+from jobs.tuning import Candidate, Choice, Criterion, Tuning
+
+_RECORDED = {"completed", "diverged"}
+
+_Group = tuple[int, int]
+"""A submission's number, and one of its groups."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Why nothing can be chosen now."""
+
+    why: str
+    missing: tuple[PlannedRun, ...] = ()  # the tuning runs that have no record
+
+
+def choose(store: Store, sweep: Sweep, *, by: str) -> Sweep:
+    """Make every choice that can be made; the sweep with the runs that follow from all there are.
+
+    Args:
+        store: the sweep's folder, held by the caller.
+        sweep: what is asked for.
+        by: who chooses, for people.
+    """
+    sweep = store.with_choices(sweep)
+    for tuning in sweep.undecided:
+        found = judged(store, sweep, tuning, by=by)
+        if isinstance(found, Choice):
+            store.choose(found)
+    return store.with_choices(sweep)
+
+
+def judged(store: Store, sweep: Sweep, tuning: Tuning, *, by: str = "") -> Choice | Undecided:
+    """What is to be chosen, by the records: the best mean; of equal ones the smaller step size.
+
+    A setting of which a run diverged is never chosen.
+    """
+    runs = [planned for planned in sweep.runs if tuning.has(planned)]
+    lacking = missing(store, runs)
+    if lacking:
+        done = f"{len(runs) - len(lacking)} of {len(runs)} tuning runs have a record"
+        return Undecided(done, tuple(lacking))
+    of_cell: dict[str, list[PlannedRun]] = {cell: [] for cell in tuning.cells}
+    for planned in runs:
+        of_cell[planned.run.cell].append(planned)
+    candidates = tuple(_candidate(store, own, tuning.criterion) for own in of_cell.values())
+    able = [one for one in candidates if one.value is not None]
+    if not able:
+        return Undecided(_why_none(candidates, tuning.criterion))
+    return Choice(
+        key=tuning.key,
+        problem=tuning.problem,
+        optimizer=tuning.optimizer,
+        criterion=tuning.criterion,
+        seeds=tuning.seeds,
+        cell=min(able, key=lambda one: _rank(one, tuning.criterion)).cell,
+        time=time.time(),
+        by=by,
+        candidates=candidates,
+    )
+
+
+def missing(store: Store, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs that have no record, or none that can be trusted."""
+    absent = [one for one in runs if not store.run(one.run.id).record_file.exists()]
+    return absent or [one for one in runs if state.of(store.run(one.run.id)).state not in _RECORDED]
+
+
+def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
+    """The submissions that follow from submission `number`: those there are, and what is new.
+
+    What was chosen, and nobody has sent, is written down to be sent as its newest tuning run was:
+    with the same code, image, data and resources. What was tuned elsewhere (here, or on a cluster)
+    is left to the next submission.
+    """
+    contents = {one.number: one.content() for one in store.submissions()}
+    newest = _newest(contents)
+    new: dict[_Group, list[Entry]] = {}  # the runs to send as those of that group were
+    for tuning in sweep.tunings:
+        cell = [one for one in sweep.runs if one.run.cell == tuning.chosen]
+        groups = {newest[one.run.id] for one in cell if one.run.id in newest}
+        unsent = [one for one in cell if _is_unsent(store.run(one.run.id), newest)]
+        if groups and unsent:
+            new.setdefault(max(groups), []).extend(
+                Entry(run=one.run, fence=store.run(one.run.id).last_fence()) for one in unsent
+            )
+    engine = contents[number]["profile"]["engine"]
+    for source in {group[0] for group in new}:
+        if contents[source]["profile"]["engine"] == engine:
+            alike = [
+                _like(contents[source], i, own) for (of, i), own in new.items() if of == source
+            ]
+            content = {"time": time.time(), "follows": number, "groups": alike}
+            store.new_submission({**contents[source], **content})
+    return [one for one in store.submissions() if one.content().get("follows") == number]
+
+
+def _candidate(store: Store, runs: Sequence[PlannedRun], criterion: Criterion) -> Candidate:
+    values, diverged, hashes = [], 0, {}
+    for planned in runs:
+        path = store.run(planned.run.id).record_file
+        found = record.read(path, run_id=planned.run.id)
+        hashes[planned.run.id] = hashlib.sha256(files.read(path)).hexdigest()
+        diverged += found.outcome == "diverged"
+        values.append(_value(found.curves.get(criterion.metric, ()), criterion))
+    known = [value for value in values if value is not None]
+    is_able = not diverged and len(known) == len(values)
+    lr = runs[0].run.hyperparameters.get("lr")
+    return Candidate(
+        cell=runs[0].run.cell,
+        setting=runs[0].varied,
+        lr=float(lr) if isinstance(lr, int | float) and not isinstance(lr, bool) else None,
+        value=math.fsum(known) / len(known) if is_able else None,
+        diverged=diverged,
+        records=hashes,
+    )
+
+
+def _value(curve: Sequence[float | None], criterion: Criterion) -> float | None:
+    """The number of one run; None: it was not measured."""
+    if criterion.at == "final":
+        return curve[-1] if curve else None
+    known = [value for value in curve if value is not None]
+    return (max if criterion.is_better_high else min)(known, default=None)
+
+
+def _rank(one: Candidate, criterion: Criterion) -> tuple[float, float]:
+    value = one.value if one.value is not None else math.nan
+    return (-value if criterion.is_better_high else value), (math.inf if one.lr is None else one.lr)
+
+
+def _why_none(candidates: Sequence[Candidate], criterion: Criterion) -> str:
+    if all(one.diverged for one in candidates):
+        return f"a run of each of the {len(candidates)} settings diverged"
+    return f"{criterion.metric} was not measured; choose by another one"
+
+
+def _newest(contents: Mapping[int, Mapping[str, Any]]) -> dict[str, _Group]:
+    """Of each run, by its id, the newest submission that names it, and in which group."""
+    return {
+        entry["id"]: (number, index)
+        for number in sorted(contents)
+        for index, group in enumerate(contents[number]["groups"])
+        for task in group["tasks"]
+        for entry in task
+    }
+
+
+def _is_unsent(folder: RunFolder, newest: Mapping[str, _Group]) -> bool:
+    """Whether no submission has named the run since it began its life, and it has no record."""
+    if folder.record_file.exists():
+        return False
+    ended = folder.attempt(folder.life()).ended_life()
+    named = newest.get(folder.id)
+    return named is None or (ended is not None and named[0] <= ended.submission)
+
+
+def _like(content: Mapping[str, Any], index: int, entries: Sequence[Entry]) -> dict[str, Any]:
+    """The group of a submission, with these runs instead."""
+    group = content["groups"][index]
+    size = group["resources"].get("runs_per_task") or 1
+    return {**group, "tasks": list(_packed([one.to_json() for one in entries], size))}
+
+
+def _packed(entries: Sequence[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    for begin in range(0, len(entries), size):
+        yield list(entries[begin : begin + size])

@@ -1,0 +1,78 @@
+"""The roles of seeds in a spec: those of `seeds:` evaluate, those of `tune:` choose."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.spec import model
+from jobs.spec.axes import Setting
+from jobs.spec.context import Context
+from jobs.spec.mistakes import Place
+from jobs.spec.seeds import parse_seeds
+from jobs.spec.yaml12 import Entry, ListNode, MapNode, Node, to_data
+from jobs.tuning import Criterion
+
+
+@dataclass(frozen=True)
+class Tune:
+    """What `tune:` says, at the top or of one optimizer."""
+
+    seeds: Mapping[int, Place]  # each and where it is written
+    criterion: Criterion
+    path: str
+    place: Place
+
+
+def read_seeds(context: Context, entry: Entry | None, path: str) -> dict[int, Place]:
+    """Each seed of a list, and where it is written; one that is there twice is a mistake."""
+    if entry is None:
+        return {}
+    items: Sequence[Node] = entry.node.items if isinstance(entry.node, ListNode) else [entry.node]
+    seeds: dict[int, Place] = {}
+    for item in items:
+        numbers = parse_seeds(to_data(item))
+        twice = next((number for number in numbers if number in seeds), None)
+        if twice is not None:
+            context.add_once(item.place, path, f"the seed {twice} is here twice")
+        seeds |= dict.fromkeys(numbers, item.place)
+    return seeds
+
+
+def read_tune(
+    context: Context, node: MapNode, given: model.Optimizer, settings: Sequence[Setting], path: str
+) -> Tune | None:
+    """How the settings of an optimizer are compared; None: they are not.
+
+    What stands at the top is for the optimizers that have several settings.
+    """
+    has_several = any(setting.kind != "constant" for setting in settings)
+    own = node.entries.get("tune")
+    if given.tune is not None and own is not None:
+        path = f"{path}.tune"
+        if not has_several and not context.narrowed:
+            message = "there is nothing to choose from: no key here has several values"
+            context.add(own.key, path, message)
+        return _read(context, own, given.tune, path)
+    top = context.root.entries.get("tune")
+    if context.spec.tune is None or top is None or not has_several:
+        return None
+    return _read(context, top, context.spec.tune, "tune")
+
+
+def check_seeds(
+    context: Context, tunes: Iterable[Tune | None], evaluation: Mapping[int, Place]
+) -> None:
+    """Note the seeds that would choose a setting and judge it, too."""
+    for tune in filter(None, tunes):
+        for seed in tune.seeds.keys() & evaluation.keys():
+            message = (
+                f"the seed {seed} is one of those that evaluate, too ({evaluation[seed]});"
+                " what it chose, it cannot judge"
+            )
+            context.add_once(tune.seeds[seed], f"{tune.path}.seeds", message)
+
+
+def _read(context: Context, entry: Entry, given: model.Tune, path: str) -> Tune:
+    node = entry.node if isinstance(entry.node, MapNode) else MapNode({}, entry.key)
+    seeds = read_seeds(context, node.entries.get("seeds"), f"{path}.seeds")
+    metric, at = given.choose.split()
+    return Tune(seeds, Criterion(metric=metric, at=at), path, entry.key)  # type: ignore[arg-type]  # the model saw to it

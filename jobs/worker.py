@@ -1,0 +1,98 @@
+"""A worker on a person's own machine: it goes through a submission, and through what follows from it."""
+
+import os
+import socket
+from collections.abc import Container
+from pathlib import Path
+
+from jobs import choosing
+from jobs.allocation import Allocation
+from jobs.attempts import RunFolder
+from jobs.how import Entry, How, how
+from jobs.launch import Launcher
+from jobs.store import Store
+from jobs.submissions import Submission
+from jobs.sweep import Sweep
+from jobs.workers import AtWork, at_work
+
+_PAUSE = 0.5
+"""Seconds between two looks at the tuning runs that other workers are training."""
+
+
+def work(root: str, submission: int, lane: int) -> None:
+    """Go through a submission's tasks on this machine until none is left that nobody has taken.
+
+    Several workers may go through one submission side by side: a run belongs to whoever claims it
+    first. `lane` numbers the workers; it spreads them over the GPUs. Then what was tuned is chosen,
+    and the runs that follow from that are gone through likewise.
+    """
+    _Worker(Store(Path(root)), lane).go(submission)
+
+
+class _Worker:
+    """One of the workers."""
+
+    def __init__(self, store: Store, lane: int) -> None:
+        self.store, self.lane = store, lane
+        self.launcher: Launcher | None = None
+
+    def go(self, number: int) -> None:
+        """Work until nothing is left, or it is told to stop."""
+        gone_through: set[int] = set()
+        todo = [self.store.submission(number)]
+        while todo:
+            for submission in todo:
+                gone_through.add(submission.number)
+                with at_work(submission, self.lane) as held:
+                    self._go_through(submission, held)
+            todo = self._following(number, gone_through)
+
+    def _go_through(self, submission: Submission, held: AtWork) -> None:
+        content = submission.content()
+        gpus = content["gpus"]
+        gpu = gpus[self.lane % len(gpus)] if gpus else ""
+        for group in content["groups"]:
+            settings = how(self.store, submission.number, content, group, gpu)
+            launcher = self._launcher(settings)
+            launcher.how, launcher.on_told = settings, held.release
+            for task in group["tasks"]:
+                if launcher.stopped is None:
+                    launcher.run_task(map(Entry.from_json, task))
+
+    def _launcher(self, settings: How) -> Launcher:
+        self.launcher = self.launcher or Launcher(self.store, settings, Allocation())
+        return self.launcher
+
+    def _following(self, number: int, gone_through: Container[int]) -> list[Submission]:
+        """What else follows from the submission; waits for tuning runs that others are training."""
+        while not self._is_stopped() and self.store.sweep().tunings:
+            waiting = self._waiting(self.store.sweep())  # before it is chosen: none ends unseen
+            with self.store.submitting():
+                sweep = choosing.choose(self.store, self.store.sweep(), by=_me())
+                following = choosing.follow_up(self.store, sweep, number)
+            todo = [one for one in following if one.number not in gone_through]
+            if todo or not waiting:
+                return todo
+            while all(folder.is_locked() for folder in waiting) and not self._is_stopped():
+                self._rest()
+        return []
+
+    def _waiting(self, sweep: Sweep) -> list[RunFolder]:
+        """The tuning runs of others, where those under way are all that a choice still waits for."""
+        found = []
+        for tuning in sweep.undecided:
+            runs = choosing.missing(self.store, [one for one in sweep.runs if tuning.has(one)])
+            folders = [self.store.run(planned.run.id) for planned in runs]
+            found += folders if all(folder.is_locked() for folder in folders) else []
+        return found
+
+    def _rest(self) -> None:
+        if self.launcher is not None:
+            self.launcher.rest(_PAUSE)
+
+    def _is_stopped(self) -> bool:
+        return self.launcher is None or self.launcher.stopped is not None
+
+
+def _me() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
