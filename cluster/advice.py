@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster import destination
+from cluster import destination, undecided
 from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.plain import command
 from cluster.profile import LOCAL, Profile, folders, load
@@ -48,9 +48,18 @@ def of_sweep(store: Store, look: Look) -> Step:
         return Step((command("retry", root),), stopped)
     if stopped:  # of which the policy says that nothing is done by itself
         return Step((command("retry", root, "--class", "cancelled"),), stopped)
-    failed = next(one for one in look.runs if one.state.state in UNFINISHED)
-    about = "what failed fails again until it is mended"
-    return Step((why_command(store, failed.planned.run.id),), about)
+    return _of_stuck(store, look)
+
+
+def _of_stuck(store: Store, look: Look) -> Step:
+    """What to do about a sweep of which nothing can be sent as it is."""
+    failed = next((one for one in look.runs if one.state.state in UNFINISHED), None)
+    if failed is not None:
+        about = "what failed fails again until it is mended"
+        return Step((why_command(store, failed.planned.run.id),), about)
+    hopeless = "; ".join(undecided.hopeless(store, look.sweep))  # else nobody was there to choose
+    about = f"{hopeless}; with other settings" if hopeless else ""
+    return Step((submit_command(store, look.sweep),), about)
 
 
 def of_live(store: Store) -> Step:

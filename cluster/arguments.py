@@ -226,7 +226,7 @@ def _add_only(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="only some runs, by problem, optimizer, seed, cell or run,"
+        help="only some runs, by problem, optimizer, role, seed, cell or run,"
         " e.g. --only seed=42..44 --only optimizer=SGD; may be repeated",
     )
 

@@ -53,7 +53,7 @@ def script_of_chunk(
 def script_of_feeder(
     store: Store, submission: Submission, profile: Profile, content: Mapping[str, Any]
 ) -> str:
-    """The batch script of the job that sends what is left once `content["after"]` is over."""
+    """The batch script of the job that goes on once the arrays `content["after"]` are over."""
     asked = Resources.from_json(content["resources"])
     resources = replace(
         FEEDER_RESOURCES,
@@ -67,7 +67,7 @@ def script_of_feeder(
     return _make_sbatch_string(
         command=_command(store, profile, "cluster.feeder", submission.number),
         folder=submission.submitit.resolve(),
-        dependency=f"afterany:{content['after']}",
+        dependency=":".join(["afterany", *map(str, content["after"])]),
         setup=list(profile.setup) or None,
         **_common(store, plain, resources, content["token"], _logs(submission, "%j")),
     )

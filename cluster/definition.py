@@ -52,7 +52,7 @@ def admitted(sweep: Sweep, store: Store, queue: Queue) -> Sweep:
     lines = []
     if is_taken_over(before, sweep):
         lines.append(f"it was made by {before.file}, and this is {sweep.file}")
-    dropped = _dropped(before, sweep, store, queue)
+    dropped = _dropped(before, store.with_choices(sweep), store, queue)
     if dropped:
         done = sum(one.state.state in _RECORDED for one in dropped)
         counts = {"that have a record": done, "that wait or run": len(dropped) - done}
@@ -97,7 +97,7 @@ def _is_same_file(one: str, other: str) -> bool:
 
 
 def _asked(sweep: Sweep) -> tuple[object, ...]:
-    return sweep.runs, sweep.problems, sweep.optimizers, sweep.targets, sweep.data
+    return sweep.asked, sweep.problems, sweep.optimizers, sweep.targets, sweep.data
 
 
 def _texts(file: str) -> list[str] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import array, feeder, price, queue, slurm, sweeps
+from cluster import array, price, queue, room, slurm, sweeps
 from cluster.plain import PlainConsole, plain
 from cluster.profile import Profile
 from cluster.submit import plan, sort_runs, usable_lanes
@@ -43,21 +43,24 @@ def dry_run(
         lanes = usable_lanes(content, None) if missing else 0
         cut, how = _Arrays(), f"run on this machine, {lanes} at a time"
     else:
-        cut = _cut(profile, content["groups"])
-        later = f" now, {cut.waiting} tasks when there is room" if cut.waiting else ""
-        how = f"sent in {_count(cut.arrays, 'array')}{later}"
+        cut = _cut(profile, content["groups"], after=1 if sweep.undecided else 0)
+        rest = f" now, {cut.waiting} tasks when there is room" if cut.waiting else ""
+        how = f"sent in {_count(cut.arrays, 'array')}{rest}"
     scripts = [_tried(store, profile, chunk) for chunk in cut.shown]
     _show(console, scripts, cut.notes)
     unchosen = len(others) - len(missing)
     parts = [f"{len(done)} done", f"{len(running)} under way", f"{len(missing)} to be {how}"]
     parts += [f"{unchosen} not chosen"] if unchosen else []
-    total = _count(len(sweep.runs), "run")
-    console.print(f"{total}: {', '.join(parts)}; nothing was written or sent")
-    cost = price.expected(missing, profile.resources, sweeps.beside(store)) if scripts else None
+    total, later = _count(len(sweep.runs), "run"), sweep.to_follow
+    then = f"; {len(later)} more follow from what is chosen" if later else ""
+    console.print(f"{total}: {', '.join(parts)}{then}; nothing was written or sent")
+    runs, before = [*missing, *later], sweeps.beside(store)
+    cost = price.expected(runs, profile.resources, before) if scripts else None
     if cost is not None:
         console.print(str(cost))
     if as_json:
         counts = {"runs": len(missing), "done": len(done), "running": len(running)}
+        counts |= {"runs_to_follow": len(later)}
         how_many = {"arrays": cut.arrays, "waiting": cut.waiting}
         report = {"schema": 1, **counts, **how_many, "notes": cut.notes, "scripts": scripts}
         report |= cost.to_json() if cost else {}
@@ -75,21 +78,24 @@ def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Seque
         console.print(plain(note, style="yellow"))
 
 
-def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> _Arrays:
-    """The arrays that the feeder would send now; if none fits, the first all the same."""
-    room, free, notes = _room(profile, groups)
+def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]], after: int) -> _Arrays:
+    """The arrays that the feeder would send now; if none fits, the first all the same.
+
+    `after`: as of `room.next_size`.
+    """
+    found, free, notes = _room(profile, groups)
     tasks = [(number, task) for number, group in enumerate(groups) for task in group["tasks"]]
     kinds = [number for number, _ in tasks]
     sizes: list[int] = []
     while left := kinds[sum(sizes) :]:
-        size = feeder.next_size(left, room, free - sum(sizes))
+        size = room.next_size(left, found, free - sum(sizes), after)
         if size < 1:
             break
         sizes.append(size)
     arrays, waiting = len(sizes), len(left)
     if tasks and not sizes:
         notes.append("the queue has no room now; shown is the first array as it would be with room")
-        sizes = [feeder.next_size(kinds, room, sys.maxsize)]
+        sizes = [room.next_size(kinds, found, sys.maxsize)]
     shown = []
     for index, size in enumerate(sizes):
         first = sum(sizes[:index])
@@ -100,15 +106,15 @@ def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> _Arrays:
 
 def _room(
     profile: Profile, groups: Sequence[Mapping[str, Any]]
-) -> tuple[feeder.Room, int, list[str]]:
+) -> tuple[room.Room, int, list[str]]:
     """How much fits, and how much of it is free; where Slurm does not say, anything, and a note."""
     try:
-        room = feeder.room(profile, groups)
-        return room, feeder.free_places(room, slurm.queue()), []
+        found = room.room_of(profile, groups)
+        return found, room.free_places(found, slurm.queue()), []
     except slurm.SlurmError as error:
         note = f"how much Slurm takes is not known ({error}): shown as if all of it fits"
         per_array = profile.limits.max_array or sys.maxsize
-        return feeder.Room(per_array=per_array, caps=(), is_certain=False), sys.maxsize, [note]
+        return room.Room(per_array=per_array, caps=(), is_certain=False), sys.maxsize, [note]
 
 
 def _tried(store: Store, profile: Profile, chunk: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,26 @@
-"""Send as much of a submission as fits into the queue; what is left is sent by a job of its own.
+"""Send as much of a submission as fits into the queue; what comes next is sent by a job of its own.
 
     python -m cluster.feeder ROOT SUBMISSION        that job: it starts when an array is over
 
 No process stays on the login node: the job sends the next arrays and the next such job, and ends.
+Where settings are to be chosen, such a job waits behind all arrays, chooses, and sends what follows.
 """
 
 import logging
+import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cluster import array, queue, slurm
 from cluster.profile import Profile
-from cluster.slurm import Cap
+from cluster.room import free_places, next_size, room_of
+from jobs import choosing
+from jobs.choosing import Undecided
 from jobs.store import Store
 from jobs.submissions import PartKind, Submission
 
@@ -31,9 +35,40 @@ class Fed:
     """What one call has sent."""
 
     chunks: list[tuple[int, int, list[str]]] = field(default_factory=list)  # job, elements, runs
-    feeder: int | None = None  # the job that will send the rest
+    feeder: int | None = None  # the job that will send the rest, or what follows from a choice
     waiting: int = 0  # tasks that are left
-    problem: str | None = None  # why nobody will send them
+    choices: int = 0  # settings that are to be chosen, once the runs in the queue are over
+    problem: str | None = None  # why nobody will do that
+
+    def lines(self) -> list[str]:
+        """What was sent, and what sends the rest, for people."""
+        found = [
+            f"job {job}: array of {count} ({len(runs)} runs)" for job, count, runs in self.chunks
+        ]
+        if self.feeder is not None and self.waiting:
+            rest = f"sends the other {self.waiting} tasks when there is room"
+            found.append(f"job {self.feeder}: {rest}")
+        elif self.feeder is not None:
+            noun = "setting" if self.choices == 1 else "settings"
+            then = f"chooses {self.choices} {noun} when the runs are over, and sends what follows"
+            found.append(f"job {self.feeder}: {then}")
+        return found
+
+    @property
+    def lacks(self) -> str | None:
+        """What nobody will do, and why, for people."""
+        if self.problem is None:
+            return None
+        what = f"{self.waiting} tasks are not sent" if self.waiting else "nobody will choose"
+        how = "sends them" if self.waiting else "does"
+        return f"{what} ({self.problem}); the same command later {how}"
+
+    def add(self, other: "Fed") -> None:
+        """Count what was sent of a submission that follows."""
+        self.chunks += other.chunks
+        self.feeder = self.feeder or other.feeder
+        self.waiting += other.waiting
+        self.problem = self.problem or other.problem
 
 
 @dataclass(frozen=True)
@@ -43,15 +78,6 @@ class _Task:
     position: int  # in the submission
     group: int
     runs: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Room:
-    """How much the cluster takes."""
-
-    per_array: int
-    caps: tuple[Cap, ...]  # on my jobs in the queue; the tightest counts
-    is_certain: bool  # whether no other limit can be met
 
 
 def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fed:
@@ -65,36 +91,55 @@ def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fe
     Raises:
         slurm.SlurmError: Slurm takes nothing at all, or does not answer.
     """
-    return _Feeding(store, submission, hold).go()
+    found = queue.repair(store)
+    made = choosing.choose(store, store.sweep())  # after looking: of no run the end is missed
+    fed = _Feeding(store, submission, hold, found, made.undecided).go()
+    for following in choosing.follow_up(store, made.sweep, submission.number):
+        fed.add(feed(store, following, hold=hold))
+    return fed
 
 
 class _Feeding:
-    """One call of `feed`."""
+    """One submission's part of `feed`."""
 
-    def __init__(self, store: Store, submission: Submission, hold: int | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        submission: Submission,
+        hold: int | None,
+        found: queue.Queue,
+        undecided: Sequence[Undecided],
+    ) -> None:
         self.store, self.submission, self.hold = store, submission, hold
         content = submission.content()
         self.profile = Profile.from_json(content["profile"])
         self.groups = content["groups"]
-        found = queue.repair(store)
-        self.room = room(self.profile, self.groups)
+        self.room = room_of(self.profile, self.groups)
         self.free = free_places(self.room, slurm.queue())
         jobs = [element for element in found.jobs.values() if not element.is_over]
         self.live = sorted({job.job_id for job in jobs if job.task is not None})  # arrays
-        self.feeders = {job.job_id for job in jobs if job.task is None}
+        self.feeders = {job.job_id for job in jobs if job.task is None} - {_own_job()}
         self.left = self._unsent()
-        self.fed = Fed()
+        coming = {run["id"] for task in self.left for run in task.runs}
+        self.fed = Fed(
+            choices=sum(
+                bool(one.missing)
+                and all(run.id in coming or found.is_live(run.id) for run in one.missing)
+                for one in undecided
+            )
+        )
 
     def go(self) -> Fed:
         """Send what fits."""
         while self.left:
-            size = next_size([task.group for task in self.left], self.room, self.free)
+            after = 1 if self.fed.choices else 0
+            size = next_size([task.group for task in self.left], self.room, self.free, after)
             if size < 1 or not self._send(size):
                 break
             if self.left and not self.room.is_certain and self.fed.feeder is None:
                 self._send_feeder()  # while there certainly is room for it
         self.fed.waiting = len(self.left)
-        if self.left and self.fed.feeder is None:
+        if (self.left or self.fed.choices) and self.fed.feeder is None:
             self._send_feeder()
         return self.fed
 
@@ -153,25 +198,26 @@ class _Feeding:
             return True
 
     def _send_feeder(self) -> None:
-        """Send the job that goes on when the oldest of the arrays is over."""
+        """Send the job that goes on when the oldest of the arrays is over; to choose, when all are."""
         if not self.live:
             self.fed.problem = "the queue has no room, and nothing of this sweep is in it"
             return
-        first = self.left[0]
-        before = self.submission.part("feeder", first.position)
+        position = self.left[0].position if self.left else sum(len(g["tasks"]) for g in self.groups)
+        group = self.left[0].group if self.left else -1
+        before = self.submission.part("feeder", position)
         if before.file.exists():  # this feeder was interrupted, and is run again
             job = before.job_id()
             if job in self.feeders:
                 self.fed.feeder = job
                 return
-            before.withdraw("it is over, and the tasks are still to be sent")
+            before.withdraw("it is over, and there still is something to be sent")
         content = {
             "token": _token(),
-            "after": self.live[0],
-            "resources": self.groups[first.group]["resources"],
+            "after": self.live[:1] if self.left else self.live,
+            "resources": self.groups[group]["resources"],
         }
         try:
-            self.fed.feeder = self._sbatch("feeder", first.position, content)
+            self.fed.feeder = self._sbatch("feeder", position, content)
         except slurm.UnreachableError:
             raise
         except slurm.SlurmError as error:
@@ -198,46 +244,9 @@ class _Feeding:
         return job
 
 
-def room(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
-    """How much fits: by the profile, else by what Slurm says of its limits."""
-    config = slurm.config()
-    per_array = min(
-        slurm.number_of(config, "MaxArraySize", 1001), profile.limits.max_array or sys.maxsize
-    )
-    enforced = "limits" in config.get("AccountingStorageEnforce", "")
-    capacity = slurm.number_of(config, "MaxJobCount", 10_000) // 2  # of the whole cluster
-    caps: set[Cap] = set()
-    if profile.limits.max_submit is not None:
-        caps = {Cap(jobs=profile.limits.max_submit)}
-    elif enforced:
-        asked = [group["resources"] for group in groups]
-        for account, qos in {(one.get("account"), one.get("qos")) for one in asked}:
-            caps.update(slurm.submit_caps(account, qos, config.get("ClusterName")))
-    return Room(
-        per_array=max(1, per_array),
-        caps=(Cap(jobs=capacity), *caps),
-        is_certain=bool(caps) or not enforced,
-    )
-
-
-def free_places(room: Room, queue: Iterable[slurm.Element]) -> int:
-    """How many more jobs fit into the queue, beside mine that are there."""
-    mine = [element for element in queue if not element.is_over]
-    return min(
-        cap.jobs - sum(cap.qos in {None, element.qos} for element in mine) for cap in room.caps
-    )
-
-
-def next_size(groups: Sequence[int], room: Room, free: int) -> int:
-    """How many of the tasks that are left are the next array; less than 1: it does not fit now.
-
-    Args:
-        groups: of each task, in their order: an array has one request for resources.
-        room: how much the cluster takes.
-        free: places in the queue; one of them is kept for a feeder if not everything fits.
-    """
-    same = next((n for n, group in enumerate(groups) if group != groups[0]), len(groups))
-    return min(same, room.per_array, free if len(groups) <= free else free - 1)
+def _own_job() -> int | None:
+    """The job that this is: it will not be there later to send anything."""
+    return int(os.environ["SLURM_JOB_ID"]) if "SLURM_JOB_ID" in os.environ else None
 
 
 def _token() -> str:

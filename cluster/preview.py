@@ -48,15 +48,19 @@ def check(
         missing_data.require(plan.sweep, profile, plan.sweep.runs, plan)
     runs, cells = len(plan.sweep.runs), len(set(plan.cells))
     base = profile.resources if profile and profile.engine == "slurm" else None
-    cost = price.asked(plan.sweep.runs, base)
+    follow = plan.sweep.to_follow
+    cost = price.asked([*plan.sweep.runs, *follow], base)
     lacking = missing_data.notes(plan) if profile is None else []
     if as_json:
         counts |= {"runs": runs, "cells": cells, "array_tasks": _array_tasks(plan)}
+        counts |= {"runs_to_follow": len(follow)}
         bound = {"hours_at_most": cost.at_most if cost else None}
         noted = {"missing_data": lacking, **asdict(construction)}
         return _print_json({**counts, **bound, **noted, "errors": []})
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
+    if follow:
+        console.print(_then(plan, len(follow)))
     if plan.sweep.description:
         console.print(plan.sweep.description)
     tables = [_grid(plan), _problems(plan), _optimizers(plan), *_resources(plan), _first_runs(plan)]
@@ -111,6 +115,15 @@ def _headline(plan: specs.Plan, runs: int, cells: int) -> str:
         _count(len(sweep.optimizers), "optimizer"),
     )
     return f"{sweep.name}: {_count(runs, 'run')} in {', '.join(counted)}"
+
+
+def _then(plan: specs.Plan, follow: int) -> str:
+    """What follows from the tunings."""
+    tunings = plan.sweep.tunings
+    criteria = ", ".join(dict.fromkeys(str(one.criterion) for one in tunings))
+    seeds = ranges({seed for one in tunings for seed in one.seeds})
+    chosen = f"{_count(len(tunings), 'setting')} chosen by {criteria} on seed {seeds}"
+    return f"then {_count(follow, 'run')} more: {chosen}"
 
 
 def _grid(plan: specs.Plan) -> Table:

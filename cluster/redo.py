@@ -36,6 +36,9 @@ from jobs.errors import InputError
 from jobs.resources import Resources
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
+from jobs.tuning import Tuning
+
+_ANEW = "set aside, and chosen anew when its tuning runs are over"
 
 
 def redo(
@@ -58,6 +61,7 @@ def redo(
     chosen = selection(sweep, only)
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
+    upset = _upset(sweep, store, wanted)
     sealing.require_as_before(sweep, place, [planned.run for planned in wanted], store)
     missing_data.require(sweep, place, wanted)
     with contextlib.nullcontext() if dry_run else store.submitting():
@@ -65,13 +69,46 @@ def redo(
         again = _idle(sweep, store, known, {planned.run.id for planned in wanted})
         old = [planned for planned in again if _has_left(store, planned)]
         if not dry_run:
+            for tuning in upset:
+                store.set_choice_aside(tuning.key)
             _set_aside(store, old, " ".join(["redo", *(f"--only {text}" for text in only)]))
     receipt = None if dry_run else _send(sweep, store, place, again)
-    _show(PlainConsole(stderr=as_json, soft_wrap=True), store, again, old, receipt)
+    console = PlainConsole(stderr=as_json, soft_wrap=True)
+    for tuning in upset:
+        would = "would be" if dry_run else "is"
+        console.print(
+            plain(f"what was chosen of {tuning.problem} {tuning.optimizer} {would} {_ANEW}")
+        )
+    _show(console, store, again, old, receipt)
     if as_json:
         content = _to_json(again, old, receipt) | {"slurm_calls": slurm.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return 1 if receipt is not None and receipt.fed is not None and receipt.fed.problem else 0
+
+
+def _upset(sweep: Sweep, store: Store, wanted: Sequence[PlannedRun]) -> list[Tuning]:
+    """The tunings that are decided anew: some of the runs that decided them are wanted.
+
+    Raises:
+        InputError: not all runs that follow from such a choice are wanted, too.
+    """
+    ids, found, left = {planned.run.id for planned in wanted}, [], []
+    for tuning in (one for one in sweep.tunings if one.chosen is not None):
+        if any(tuning.has(planned) for planned in wanted):
+            found.append(tuning)
+            left += [
+                one
+                for one in sweep.runs
+                if one.role == "evaluation"
+                and one.run.cell == tuning.chosen
+                and one.run.id not in ids
+            ]
+    if left:
+        lines = definition.summary(left)
+        head = f"{len(left)} runs follow from a choice that rests on these; nothing was set aside:"
+        todo = f"choose both: {command('redo', store.root, '--only', f'optimizer={left[0].optimizer}')}"
+        raise InputError("\n".join([head, *lines, todo]))
+    return found
 
 
 def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[PlannedRun]:

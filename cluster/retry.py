@@ -278,12 +278,7 @@ def sent_lines(receipt: Receipt) -> list[str]:
     fed = receipt.fed
     if fed is None:
         return [f"{len(receipt.submitted)} runs on {len(receipt.workers)} workers of this machine"]
-    lines = [f"job {job}: array of {count} ({len(runs)} runs)" for job, count, runs in fed.chunks]
-    if fed.feeder is not None:
-        lines.append(f"job {fed.feeder}: sends the other {fed.waiting} tasks when there is room")
-    if fed.problem is not None:
-        lines.append(f"{fed.waiting} tasks are not sent ({fed.problem}); the same command later")
-    return lines
+    return [*fed.lines(), *([fed.lacks] if fed.lacks else [])]
 
 
 def _why_nothing(store: Store, look: Look, choice: _Choice) -> Text:

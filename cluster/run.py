@@ -23,6 +23,7 @@ from cluster import (
     status,
     sweeps,
     syntax,
+    undecided,
     watch,
 )
 from cluster.plain import PlainConsole, plain, to_copy
@@ -65,16 +66,19 @@ def run(request: Request) -> int:
         _tell_jobs(receipt, console)
         return status.status(store, watch=True, as_json=request.as_json)
     try:
-        found = watch.follow(sweep, receipt, console)
+        found = watch.follow(receipt, console)
     except KeyboardInterrupt:
         receipt.cancel()
         console.print("stopped; the same command continues with the runs that have no record")
         raise
+    sweep = store.sweep()
     console.print(status.table(sweep, found))
     for line in status.troubles(found):
         console.print(line)
+    for line in undecided.lines(store, sweep, found, len(sweep.tunings)):
+        console.print(line)
     counts = status.count(found)
-    is_complete = counts["completed"] + counts["diverged"] == len(found)
+    is_complete = not sweep.undecided and counts["completed"] + counts["diverged"] == len(found)
     if receipt.running and not is_complete:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")
     step = advice.of_ended(store, is_complete=is_complete, is_live=bool(receipt.running))
@@ -129,7 +133,8 @@ def dry_run(request: Request) -> int:
 def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[PlannedRun], bool]]:
     sweeps.require_no_sweep(request.spec, request.root)
     plan = spec.make_plan(request.spec, request.overrides)
-    sweep = plan.sweep
+    store = Store(request.root / plan.sweep.name)
+    sweep = store.with_choices(plan.sweep)
     chosen = selection(sweep, request.only)
     place = destination.chosen(request.on, request.words)
     if request.threads is not None:
@@ -137,7 +142,6 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     connect.use(place.name)
     if folder := os.environ.get(datasets.VARIABLE):
         os.environ[datasets.VARIABLE] = str(Path(folder).resolve())  # the runs stand elsewhere
-    store = Store(request.root / sweep.name)
     syntax.require(store.root, place)
     wanted = [one for one in sweep.runs if chosen(one)]
     missing = [one for one in wanted if not store.run(one.run.id).record_file.exists()]
@@ -177,12 +181,14 @@ def _submit(
         may_replace=request.replace,
         on_wait=lambda: console.print(f"{store.root} is being submitted by somebody else; waiting"),
     )
+    sweep = receipt.sweep
     left = len(sweep.runs) - len(receipt.submitted) - len(receipt.done) - len(receipt.running)
     parts = [
         f"{len(receipt.submitted)} submitted",
         f"{len(receipt.done)} done already",
         *([f"{len(receipt.running)} waiting or running already"] if receipt.running else []),
         *([f"{left} not chosen"] if left else []),
+        *_to_follow(sweep),
     ]
     console.print(f"{store.root}: {len(sweep.runs)} runs, {', '.join(parts)}")
     if "@" in sweep.name:
@@ -191,22 +197,21 @@ def _submit(
     return receipt
 
 
+def _to_follow(sweep: Sweep) -> list[str]:
+    """How many runs there will be beside those that are known now."""
+    runs, choices = len(sweep.to_follow), len(sweep.undecided)
+    noun = "setting is" if choices == 1 else "settings are"
+    return [f"{runs} more follow when {choices} {noun} chosen"] if choices else []
+
+
 def _tell_jobs(receipt: Receipt, console: Console) -> None:
     """The jobs, what waits, and what to type next."""
     fed = receipt.fed
     if fed is not None:
-        for job, count, runs in fed.chunks:
-            console.print(f"  job {job}: array of {count} ({len(runs)} runs)")
-        if fed.feeder is not None:
-            console.print(
-                f"  job {fed.feeder}: sends the other {fed.waiting} tasks when there is room"
-            )
-        if fed.problem is not None:
-            console.print(
-                f"  {fed.waiting} tasks are not sent ({fed.problem});"
-                " the same command later sends them",
-                style="bold yellow",
-            )
+        for line in fed.lines():
+            console.print(f"  {line}")
+        if fed.lacks is not None:
+            console.print(f"  {fed.lacks}", style="bold yellow")
     console.print(to_copy(str(advice.of_sent(receipt.store)), "dim"))
 
 

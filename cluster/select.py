@@ -8,6 +8,7 @@ from jobs.sweep import PlannedRun, Sweep
 _KEYS: Mapping[str, Callable[[PlannedRun], str]] = {
     "problem": lambda planned: planned.problem,
     "optimizer": lambda planned: planned.optimizer,
+    "role": lambda planned: planned.role,
     "seed": lambda planned: str(planned.run.seed),
     "cell": lambda planned: planned.run.cell,
     "run": lambda planned: planned.run.id,
@@ -20,7 +21,8 @@ def selection(sweep: Sweep, only: Sequence[str]) -> Callable[[PlannedRun], bool]
 
     Args:
         sweep: whose runs.
-        only: `key=value`, with problem, optimizer, seed, cell or run; the last two by a beginning.
+        only: `key=value`, with problem, optimizer, role (tuning or evaluation), seed, cell or run;
+            the last two by a beginning.
             A value may be a list with commas, seeds a range: `seed=42..44`.
 
     Raises:

@@ -76,14 +76,16 @@ class Look:
     @property
     def is_over(self) -> bool:
         """Whether nothing waits or runs any more, as far as can be known."""
-        return not any(
+        return not self.queue.fed and not any(
             standing.is_live or standing.state.state == "unknown" for standing in self.runs
         )
 
     @property
     def is_complete(self) -> bool:
-        """Whether every run has a record."""
-        return all(standing.state.state in {"completed", "diverged"} for standing in self.runs)
+        """Whether every run has a record, those that follow from what is to be chosen included."""
+        return not self.sweep.undecided and all(
+            standing.state.state in {"completed", "diverged"} for standing in self.runs
+        )
 
 
 def look(

@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, nodes, progress, standing
+from cluster import advice, nodes, progress, standing, undecided
 from cluster.plain import PlainConsole, plain, to_copy
 from cluster.queue import Queue
 from cluster.standing import Look, Standing
@@ -57,7 +57,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     else:
         look = standing.look(store)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(look), indent=1) + "\n")
+        sys.stdout.write(json.dumps(to_json(look, store), indent=1) + "\n")
     else:
         console = PlainConsole()
         lines = screen(look, store, width=console.width, fit=console.is_terminal)
@@ -94,6 +94,7 @@ def screen(
         below.append(plain(str(progress.eta(look.runs))))
     below += jobs_lines(look.queue, most)
     below += _waiting(look.runs, most)
+    below += undecided.lines(store, look.sweep, look.runs, most)
     below += troubles(look.runs, most, partial(advice.of_class, store, look=look))
     below += _bad_nodes(look, store)
     below.append(to_copy(str(advice.of_sweep(store, look)), style="dim"))
@@ -252,7 +253,7 @@ def _bad_nodes(look: Look, store: Store) -> list[Text]:
     return lines if again is None else [*lines, to_copy(f"  {again}")]
 
 
-def to_json(look: Look) -> dict[str, Any]:
+def to_json(look: Look, store: Store) -> dict[str, Any]:
     """What `--json` prints."""
     eta = progress.eta(look.runs)
     return {
@@ -269,6 +270,7 @@ def to_json(look: Look) -> dict[str, Any]:
         "eta_s": eta.seconds,
         "eta_basis": eta.basis,
         "nodes": [node.to_json() for node in nodes.judge(look.runs)],
+        "tunings": undecided.to_json(store, look.sweep, look.runs),
         "runs": [run_json(one) for one in look.runs],
     }
 

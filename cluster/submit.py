@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster import definition, feeder, local, queue, sealing, slurm, standing
 from cluster.profile import Profile, usable_cpus, visible_gpus
-from jobs import files, provenance, snapshot
+from jobs import choosing, files, provenance, snapshot
 from jobs.attempts import RunFolder
 from jobs.how import Entry
 from jobs.resources import Resources
@@ -31,6 +31,7 @@ class Receipt:
     """What a submission came to."""
 
     store: Store
+    sweep: Sweep  # with the evaluation runs of what has been chosen
     submitted: Mapping[str, int]  # ids of the runs sent off, and their last fence before
     done: tuple[str, ...]  # ids of the runs that have a record
     running: tuple[str, ...]  # ids of the runs that wait or run somewhere already
@@ -116,10 +117,11 @@ def submit(
         if not may_replace:
             sweep = definition.admitted(sweep, store, known)
         store.save(sweep, keep_former=may_replace)
+        sweep = choosing.choose(store, sweep).sweep
         done, running, missing = sort_runs(sweep, store, known)
         wanted = [one.planned for one in missing if chosen(one.planned)]
         if not wanted:
-            return Receipt(store=store, submitted={}, done=done, running=running)
+            return Receipt(store=store, sweep=sweep, submitted={}, done=done, running=running)
         for one in missing:
             if one.state.failure == "bad_record":
                 _set_aside(store.run(one.planned.run.id), one.state.message)
@@ -131,18 +133,11 @@ def submit(
             for task in group["tasks"]
             for entry in task
         }
+        receipt = Receipt(store=store, sweep=sweep, submitted=submitted, done=done, running=running)
         if profile.engine == "slurm":
-            fed = feeder.feed(store, submission, hold=lock)
-            return Receipt(store=store, submitted=submitted, done=done, running=running, fed=fed)
+            return replace(receipt, fed=feeder.feed(store, submission, hold=lock))
         started = local.start(store, submission, usable_lanes(content, workers))
-    return Receipt(
-        store=store,
-        submitted=submitted,
-        done=done,
-        running=running,
-        workers=started,
-        submission=submission,
-    )
+    return replace(receipt, workers=started, submission=submission)
 
 
 def plan(

@@ -15,7 +15,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cluster import progress, standing, status
+from cluster import progress, standing, status, undecided
 from cluster.plain import command, plain
 from cluster.progress import duration
 from cluster.standing import Look, Standing
@@ -32,10 +32,16 @@ _SURE = 3  # looks in a row that find nothing alive: a worker may be between two
 class Watch:
     """Knows the runs of a sweep; asks again only after those that may still change."""
 
-    def __init__(self, sweep: Sweep, receipt: Receipt) -> None:
-        self.sweep = sweep
+    def __init__(self, receipt: Receipt) -> None:
         self.receipt = receipt
+        self._sweep = _CurrentSweep(receipt.store)
+        self._at_first = {planned.run.id for planned in receipt.sweep.runs}
         self._final: dict[str, State] = {}
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep, with what has been chosen by now."""
+        return self._sweep.read()
 
     def look(self) -> list[Standing]:
         """The state of every run now."""
@@ -58,8 +64,12 @@ class Watch:
 
     def waiting(self, found: list[Standing]) -> set[str]:
         """The ids of the runs that the workers will come to."""
-        pending = (one.planned.run.id for one in found if one.state.state == "pending")
-        return {run_id for run_id in pending if run_id in self.receipt.submitted}
+        pending = {one.planned.run.id for one in found if one.state.state == "pending"}
+        return {
+            run_id
+            for run_id in pending
+            if run_id in self.receipt.submitted or run_id not in self._at_first  # chosen since
+        }
 
     def is_busy(self, found: list[Standing]) -> bool:
         """Whether the workers still have something to do."""
@@ -71,9 +81,24 @@ class Watch:
         return progress.eta(found, self.waiting(found), lanes)
 
 
-def follow(sweep: Sweep, receipt: Receipt, console: Console) -> list[Standing]:
+class _CurrentSweep:
+    """A sweep, read again when it was submitted again or something was chosen."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._version = store, store.version()
+        self._sweep = store.sweep()
+
+    def read(self) -> Sweep:
+        """The sweep as it is now."""
+        version = self._store.version()
+        if version != self._version:
+            self._sweep, self._version = self._store.sweep(), version
+        return self._sweep
+
+
+def follow(receipt: Receipt, console: Console) -> list[Standing]:
     """Show how the submission goes until its workers have ended; returns the last look."""
-    watch = Watch(sweep, receipt)
+    watch = Watch(receipt)
     if console.is_terminal:
         return _live(watch, console)
     return _lines(watch, console)
@@ -89,17 +114,17 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
         console=console,
         auto_refresh=False,
     )
-    total = sum(planned.run.epochs for planned in watch.sweep.runs)
-    task = bar.add_task("", total=total, eta="")
+    task = bar.add_task("", eta="")
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def show(found: list[Standing]) -> None:
             completed = sum(_epochs_done(one) for one in found)
             eta = watch.eta(found).short if watch.is_busy(found) else ""
-            bar.update(task, completed=completed, eta=eta)
+            bar.update(task, completed=completed, total=progress.wanted(found), eta=eta)
             room = console.height - 11
             rows = status.table(watch.sweep, found, width=console.width, height=room)
-            lines: list[RenderableType] = [rows, *status.troubles(found, most=3), bar]
+            open_ = undecided.lines(watch.receipt.store, watch.sweep, found, 3)
+            lines: list[RenderableType] = [rows, *open_, *status.troubles(found, most=3), bar]
             hint = plain("Ctrl-C stops; the same command continues", style="dim")
             live.update(Group(*lines, hint), refresh=True)
 
@@ -118,9 +143,11 @@ class _Lines:
         self._reported = set(watch.receipt.done)
         self._pace, self._epochs = Pace(5.0, 300.0), 0
         self._next = time.monotonic() + self._pace.next(changed=True)
+        self._told = {one.key for one in watch.receipt.sweep.tunings if one.chosen}
 
     def show(self, found: list[Standing]) -> None:
         """Print what is new."""
+        self._tell_choices()
         epochs = sum(map(progress.done, found))
         far = f"{epochs} of {progress.wanted(found)} epochs"
         if self._watch.is_busy(found):
@@ -139,6 +166,14 @@ class _Lines:
         if is_due or ended:
             self._epochs = epochs
             self._next = time.monotonic() + self._pace.next(changed=False)
+
+    def _tell_choices(self) -> None:
+        new = [one for one in self._watch.sweep.tunings if one.chosen and one.key not in self._told]
+        for tuning in new:
+            self._told.add(tuning.key)
+            choice = self._watch.receipt.store.choice(tuning.key)
+            if choice is not None:
+                self._print(f"chosen: {undecided.told(choice)}")
 
     def _has_ended(self, one: Standing) -> bool:
         is_open = one.state.state in {"pending", "running", "lost"}
@@ -239,7 +274,7 @@ class _Watching:
     def __init__(self, store: Store, files: Pace, slurm: Pace) -> None:
         self.store, self.files, self.slurm = store, files, slurm
         self.memory = Memory(store)
-        self.sweep, self._version = store.sweep(), store.sweep_file.stat().st_mtime_ns
+        self._sweep = _CurrentSweep(store)
         self.quiet = 0  # fresh looks in a row that found nothing alive
         self._last: Look | None = None
         self._ask_at = 0.0
@@ -251,11 +286,13 @@ class _Watching:
 
     def look(self) -> tuple[Look, float]:
         """How it stands, and how long to wait."""
-        self._read_sweep()
         before, start = self._last, time.monotonic()
         is_asking = before is None or self.quiet > 0 or start >= self._ask_at
         found = standing.look(
-            self.store, self.sweep, memory=self.memory, earlier=None if is_asking else before
+            self.store,
+            self._sweep.read(),
+            memory=self.memory,
+            earlier=None if is_asking else before,
         )
         took = time.monotonic() - start
         changed = before is None or _essence(before) != _essence(found)
@@ -266,11 +303,6 @@ class _Watching:
         self.quiet = self.quiet + 1 if found.is_over else 0
         self._last = found
         return found, self.files.next(changed=changed or self.quiet > 0, took=took)
-
-    def _read_sweep(self) -> None:
-        version = self.store.sweep_file.stat().st_mtime_ns
-        if version != self._version:  # submitted again, perhaps with more runs
-            self.sweep, self._version = self.store.sweep(), version
 
 
 def _essence(look: Look) -> list[tuple[str, int | None, int]]:

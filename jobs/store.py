@@ -4,6 +4,7 @@ sweeps/NAME/
   sweep.json                 what was asked for: every run, in order (`Sweep.to_json`)
   replaced/0001.json         what had been asked for before `--replace`
   choices/KEY.json           what was chosen of a tuning's settings, from what; published once
+  choices/KEY.set-aside-0001.json   what had been chosen before `redo` of the runs that it rests on
   code/SHA.zip               the code that the runs use, as it was when they were submitted
   manifests/SHA.json         each data set, byte for byte, as it was when runs were submitted
   submissions/
@@ -115,6 +116,12 @@ class Store:
         found = (self.choice(tuning.key) for tuning in sweep.tunings)
         return sweep.with_choices(filter(None, found)) if sweep.tunings else sweep
 
+    def version(self) -> tuple[int, int]:
+        """Numbers that differ once `sweep` may return something else; OSError if it is gone."""
+        choices = self.root / "choices"
+        chosen = choices.stat().st_mtime_ns if choices.exists() else 0
+        return self.sweep_file.stat().st_mtime_ns, chosen
+
     def choice_file(self, key: str) -> Path:
         """What was chosen of the tuning of that key."""
         return self.root / "choices" / f"{key}.json"
@@ -134,6 +141,12 @@ class Store:
         path = self.choice_file(choice.key)
         path.parent.mkdir(exist_ok=True)
         files.publish(path, files.to_json(choice.to_json(), indent=1))
+
+    def set_choice_aside(self, key: str) -> None:
+        """Give a choice another name: it counts no more, and another one can be made."""
+        path = self.choice_file(key)
+        former = len(list(path.parent.glob(f"{key}.set-aside-*.json")))
+        path.rename(path.with_name(f"{key}.set-aside-{former + 1:04d}.json"))
 
     def size(self) -> int:
         """Bytes of all files in the folder, but for what cannot be looked into."""

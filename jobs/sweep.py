@@ -174,6 +174,12 @@ class Sweep:
         """The tunings that nothing has been chosen for yet."""
         return [tuning for tuning in self.tunings if tuning.chosen is None]
 
+    @property
+    def to_follow(self) -> list[PlannedRun]:
+        """What will follow from choices, as if the first setting of each tuning were chosen."""
+        firsts = {one.key: next(filter(one.has, self.runs)) for one in self.undecided}
+        return [planned for one in self.undecided for planned in evaluations(one, firsts[one.key])]
+
     def with_choices(self, choices: Iterable[Choice]) -> Self:
         """The sweep with the evaluation runs of what was chosen, each behind its tuning runs."""
         cells = {choice.key: choice.cell for choice in choices}

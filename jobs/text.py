@@ -43,6 +43,11 @@ def spelled(value: object, *, exact: bool = False) -> str:
     return f"{name}({inner})" if inner else name
 
 
+def described(setting: Mapping[str, object], *, exact: bool = False) -> str:
+    """A setting for a person: `lr=0.1, batch_size=32`; `exact`: with all digits."""
+    return ", ".join(f"{key}={spelled(value, exact=exact)}" for key, value in setting.items())
+
+
 def _without_torch(path: str) -> str:
     """The name of a class of torch's; others keep their path: two modules may have one of a name."""
     package, _, name = path.rpartition(".")

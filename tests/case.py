@@ -51,14 +51,16 @@ def make_spec(
     problem: str = "digits_mlp",
     name: str = "small",
     more: str = "",
+    optimizers: Mapping[str, str] = OPTIMIZERS,
+    seeds: str | None = None,
 ) -> Path:
     """A spec of so many runs (a multiple of 3: SGD, Adam and PreconditionedSGD)."""
     assert runs % len(OPTIMIZERS) == 0
-    listed = "\n".join(f"  {label}: {settings}" for label, settings in OPTIMIZERS.items())
+    listed = "\n".join(f"  {label}: {settings}" for label, settings in optimizers.items())
+    seeds = seeds or f"42..{41 + runs // len(OPTIMIZERS)}"
     path = folder / f"{name}.yaml"
     path.write_text(
-        f"problems: [{problem}]\noptimizers:\n{listed}\n"
-        f"seeds: 42..{41 + runs // len(OPTIMIZERS)}\nepochs: {epochs}\n{more}"
+        f"problems: [{problem}]\noptimizers:\n{listed}\nseeds: {seeds}\nepochs: {epochs}\n{more}"
     )
     return path
 

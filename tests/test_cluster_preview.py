@@ -69,6 +69,7 @@ def test_check_as_json_is_one_object(spec: Path, capsys: pytest.CaptureFixture[s
         "runs": 22,
         "cells": 22,
         "array_tasks": 22,
+        "runs_to_follow": 0,
         "hours_at_most": None,
         "constructed": 2,
         "notes": [

@@ -430,14 +430,19 @@ def test_what_keeps_runs_from_being_begun_is_said(tmp_path):
     full.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "probprec", full], check=True)
     try:
+        Store(full / "small").save(sweep)
         with (full / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
         ids = [planned.run.id for planned in sweep.runs]
         receipt = Receipt(
-            store=Store(full / "small"), submitted=dict.fromkeys(ids, 0), done=(), running=()
+            store=Store(full / "small"),
+            sweep=sweep,
+            submitted=dict.fromkeys(ids, 0),
+            done=(),
+            running=(),
         )
-        found = Watch(sweep, receipt).look()
+        found = Watch(receipt).look()
         console = Console(file=io.StringIO(), width=200)
         with pytest.raises(OSError, match="No space left") as told:
             run._require_begun(receipt, found, console)

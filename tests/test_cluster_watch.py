@@ -40,6 +40,7 @@ def watched(tmp_path):
         store.run(each.run.id).create(each.run)
     receipt = SimpleNamespace(
         store=store,
+        sweep=sweep,
         submitted={each.run.id: 0 for each in sweep.runs},
         done=(),
         running=(),
@@ -75,7 +76,7 @@ def test_the_screen_fits_the_terminal(watched, width, height):
     fail(store, sweep, 0, "RuntimeError: " + "a long story " * 30)
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=width, height=height)
-    found = watch.follow(sweep, receipt, console)
+    found = watch.follow(receipt, console)
     lines = [line for line in output.getvalue().splitlines() if "small" in line]
 
     assert status.count(found) == {"failed": 1, "pending": 3}
@@ -86,7 +87,7 @@ def test_a_line_per_finished_run(watched):
     sweep, store, receipt = watched
     fail(store, sweep, 1)
     output = io.StringIO()
-    watch.follow(sweep, receipt, Console(file=output, width=200))
+    watch.follow(receipt, Console(file=output, width=200))
 
     assert output.getvalue() == (
         f"[1/4] failed: {sweep.runs[1].run.id} digits SGD seed 2: RuntimeError: no;"
@@ -98,7 +99,8 @@ def test_a_line_says_setting_progress_and_time_to_go(watched, monkeypatch):
     """Of what runs, where nothing has ended for a while; nothing in it moves a cursor."""
     sweep, store, receipt = watched
     labelled = dataclasses.replace(sweep.runs[0], varied={"lr": 0.1}, optimizer="SGD [ours]\x1b[2J")
-    looking = Watch(dataclasses.replace(sweep, runs=(labelled, *sweep.runs[1:])), receipt)
+    store.save(dataclasses.replace(sweep, runs=(labelled, *sweep.runs[1:])))
+    looking = Watch(receipt)
     clock = iter([0.0, 1.0, 60.0, 60.0, 61.0, 300.0])
     monkeypatch.setattr(watch.time, "monotonic", lambda: next(clock))
     screen, output = console()
@@ -120,7 +122,7 @@ def test_the_failure_of_an_earlier_submission_is_pending_now(watched):
     sweep, store, receipt = watched
     fail(store, sweep, 0)
     receipt.submitted[sweep.runs[0].run.id] = 1
-    found = Watch(sweep, receipt).look()
+    found = Watch(receipt).look()
 
     assert found[0].state.state == "pending"
     assert found[0].state.evidence == "submitted again"
@@ -129,7 +131,7 @@ def test_the_failure_of_an_earlier_submission_is_pending_now(watched):
 def test_the_time_to_go_counts_runs_that_wait_and_their_start(watched):
     """8 epochs of 10 s of the one that runs; 3 others of 10 epochs, with 20 s before each."""
     sweep, store, receipt = watched
-    looking = Watch(sweep, receipt)
+    looking = Watch(receipt)
     assert str(looking.eta(looking.look())) == (
         "time to go: unknown (no epoch has been measured yet)"
     )
@@ -152,7 +154,7 @@ def test_many_failures_are_not_all_printed(watched):
     for index in range(4):
         fail(store, sweep, index, f"RuntimeError: {index}")
     receipt.submitted = {}
-    lines = status.troubles(Watch(sweep, receipt).look(), most=2)
+    lines = status.troubles(Watch(receipt).look(), most=2)
 
     assert len(lines) == 2 * 2 + 1
     assert "log: " in str(lines[1])

@@ -1,0 +1,62 @@
+"""How much a cluster takes: arrays of which size, and how many jobs in the queue."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import slurm
+from cluster.profile import Profile
+from cluster.slurm import Cap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """How much the cluster takes."""
+
+    per_array: int
+    caps: tuple[Cap, ...]  # on my jobs in the queue; the tightest counts
+    is_certain: bool  # whether no other limit can be met
+
+
+def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
+    """How much fits: by the profile, else by what Slurm says of its limits."""
+    config = slurm.config()
+    per_array = min(
+        slurm.number_of(config, "MaxArraySize", 1001), profile.limits.max_array or sys.maxsize
+    )
+    enforced = "limits" in config.get("AccountingStorageEnforce", "")
+    capacity = slurm.number_of(config, "MaxJobCount", 10_000) // 2  # of the whole cluster
+    caps: set[Cap] = set()
+    if profile.limits.max_submit is not None:
+        caps = {Cap(jobs=profile.limits.max_submit)}
+    elif enforced:
+        asked = [group["resources"] for group in groups]
+        for account, qos in {(one.get("account"), one.get("qos")) for one in asked}:
+            caps.update(slurm.submit_caps(account, qos, config.get("ClusterName")))
+    return Room(
+        per_array=max(1, per_array),
+        caps=(Cap(jobs=capacity), *caps),
+        is_certain=bool(caps) or not enforced,
+    )
+
+
+def free_places(room: Room, queue: Iterable[slurm.Element]) -> int:
+    """How many more jobs fit into the queue, beside mine that are there."""
+    mine = [element for element in queue if not element.is_over]
+    return min(
+        cap.jobs - sum(cap.qos in {None, element.qos} for element in mine) for cap in room.caps
+    )
+
+
+def next_size(groups: Sequence[int], room: Room, free: int, after: int = 0) -> int:
+    """How many of the tasks that are left are the next array; less than 1: it does not fit now.
+
+    Args:
+        groups: of each task, in their order: an array has one request for resources.
+        room: how much the cluster takes.
+        free: places in the queue; one of them is kept for a feeder if not everything fits.
+        after: 1, if a feeder comes in any case: it will choose.
+    """
+    same = next((n for n, group in enumerate(groups) if group != groups[0]), len(groups))
+    return min(same, room.per_array, free if len(groups) + after <= free else free - 1)

@@ -1,0 +1,81 @@
+"""What the screens say of tunings: what waits for a choice, and on what that waits."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from cluster.plain import plain
+from cluster.standing import Standing
+from jobs.store import Store
+from jobs.sweep import Sweep
+from jobs.text import described, spelled
+from jobs.tuning import Choice, Tuning
+
+_RECORDED = ("completed", "diverged")
+
+
+def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> list[Text]:
+    """A line per tuning that nothing has been chosen for yet."""
+    told = []
+    for tuning in sweep.undecided[:most]:
+        follow = f"{tuning.problem} {tuning.optimizer}: {_count(len(tuning.evaluation))} follow"
+        when = f"when one of {len(tuning.cells)} settings is chosen"
+        told.append(plain(f"{follow} {when}: {why(store, sweep, tuning, found)}"))
+    rest = len(sweep.undecided) - len(told)
+    return [*told, *([plain(f"... and {rest} more choices", style="dim")] if rest else [])]
+
+
+def why(store: Store, sweep: Sweep, tuning: Tuning, found: Sequence[Standing]) -> str:
+    """What a choice waits for, or why it cannot be made."""
+    runs = [one for one in found if tuning.has(one.planned)]
+    done = sum(one.state.state in _RECORDED for one in runs)
+    if done < len(runs):
+        return f"{done} of {len(runs)} tuning runs have a record"
+    return _reason(store, sweep, tuning) or "it can be made now"
+
+
+def told(choice: Choice) -> str:
+    """What was chosen, and by what."""
+    setting = described(choice.winner.setting)
+    return (
+        f"{choice.problem} {choice.optimizer} {setting}, of {len(choice.candidates)} settings"
+        f" by {choice.criterion} ({spelled(choice.winner.value)})"
+    )
+
+
+def hopeless(store: Store, sweep: Sweep) -> Iterator[str]:
+    """Why, of each tuning with all its records, nothing can be chosen."""
+    for tuning in sweep.undecided:
+        reason = _reason(store, sweep, tuning)
+        if reason is not None:
+            yield f"{tuning.problem} {tuning.optimizer}: {reason}"
+
+
+def to_json(store: Store, sweep: Sweep, found: Sequence[Standing]) -> list[dict[str, Any]]:
+    """What `status --json` says of each tuning."""
+    return [
+        {
+            "problem": tuning.problem,
+            "optimizer": tuning.optimizer,
+            "choose": str(tuning.criterion),
+            "settings": len(tuning.cells),
+            "seeds": list(tuning.seeds),
+            "evaluation_seeds": list(tuning.evaluation),
+            "chosen": tuning.chosen,
+            "why": None if tuning.chosen else why(store, sweep, tuning, found),
+        }
+        for tuning in sweep.tunings
+    ]
+
+
+def _reason(store: Store, sweep: Sweep, tuning: Tuning) -> str | None:
+    """Why no record decides; None: they do, or some are not there."""
+    from jobs import choosing  # most sweeps need none of it
+
+    verdict = choosing.judged(store, sweep, tuning)
+    return verdict.why if isinstance(verdict, choosing.Undecided) and not verdict.missing else None
+
+
+def _count(runs: int) -> str:
+    return f"{runs} evaluation run{'' if runs == 1 else 's'}"
