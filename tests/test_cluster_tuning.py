@@ -264,6 +264,19 @@ def test_check_counts_and_prices_what_follows(tuned):
     assert lines[1] == "then 3 runs more: 1 setting chosen by valid_accuracy final on seed 1..2"
 
 
+def test_explain_knows_what_may_follow(tuned):
+    tuned.submit()
+    tuned.record()
+    tuned.submit()
+    run = next(one.run for one in tuned.store.sweep().runs if one.run.seed == 43)
+    fields = {one["name"]: one for one in tuned.call("explain", "t.yaml", run.id)["fields"]}
+
+    assert fields["seed"]["source"] == "t.yaml:3:8"
+    run = next(one.run for one in tuned.store.sweep().runs if one.run.seed == 2)
+    fields = {one["name"]: one for one in tuned.call("explain", "t.yaml", run.id)["fields"]}
+    assert fields["seed"]["source"] == "t.yaml:7:19"
+
+
 def test_run_tells_what_is_chosen(tmp_path, monkeypatch, capsys):
     """On this machine the workers choose, and go on."""
     monkeypatch.chdir(tmp_path)

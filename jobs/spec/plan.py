@@ -40,6 +40,12 @@ class Plan:
     protocol: str  # where the protocol comes from
     resources: tuple[Said, ...]  # what the spec says for all runs
     data: Place | None  # where `data:` stands
+    may_follow: tuple[tuple[PlannedRun, Cell], ...]  # one setting's of each tuning will, if chosen
+
+    @property
+    def every(self) -> list[tuple[PlannedRun, Cell]]:
+        """Every run that there may be, those of the sweep first."""
+        return [*zip(self.sweep.runs, self.cells, strict=True), *self.may_follow]
 
 
 def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -69,12 +75,7 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     _check_runs(context, kept)
     tunings = tuple(candidates.tunings(context, kept))
     _stop_if_wrong(context)
-    asked = [
-        (planned, cell)
-        for planned, cell in kept
-        if cell.optimizer.tune is None or planned.role == "tuning"
-    ]
-    return _plan(context, tree, name, asked, seeds, tunings)
+    return _plan(context, tree, name, kept, seeds, tunings)
 
 
 def name_of(path: Path) -> str:
@@ -278,13 +279,18 @@ def _plan(
     seeds: Mapping[int, Place],
     tunings: tuple[Tuning, ...],
 ) -> Plan:
+    asked: list[tuple[PlannedRun, Cell]] = []
+    may_follow: list[tuple[PlannedRun, Cell]] = []
+    for planned, cell in runs:
+        is_asked = cell.optimizer.tune is None or planned.role == "tuning"
+        (asked if is_asked else may_follow).append((planned, cell))
     problems = {cell.problem.label: cell.problem for _, cell in runs}
     optimizers = {cell.optimizer.label: cell.optimizer for _, cell in runs}
     data = tree.root.entries.get("data")
     sweep = Sweep(
         name=name,
         description=context.spec.description or "",
-        runs=tuple(planned for planned, _ in runs),
+        runs=tuple(planned for planned, _ in asked),
         problems=tuple(label for label in context.labels("problems") if label in problems),
         optimizers=tuple(label for label in context.labels("optimizers") if label in optimizers),
         targets={label: found.target for label, found in problems.items() if found.target},
@@ -297,9 +303,10 @@ def _plan(
     protocol = tree.root.entries.get("protocol")
     return Plan(
         sweep,
-        tuple(cell for _, cell in runs),
+        tuple(cell for _, cell in asked),
         seeds,
         str(protocol.node.place) if protocol else "default",
         read_resources(context.spec.resources, context.root),
         data.node.place if data else None,
+        tuple(may_follow),
     )
