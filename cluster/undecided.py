@@ -19,9 +19,10 @@ def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> l
     """A line per tuning that nothing has been chosen for yet."""
     told = []
     for tuning in sweep.undecided[:most]:
-        follow = f"{tuning.problem} {tuning.optimizer}: {_count(len(tuning.evaluation))} follow"
-        when = f"when one of {len(tuning.cells)} settings is chosen"
-        told.append(plain(f"{follow} {when}: {why(store, sweep, tuning, found)}"))
+        head = f"{tuning.problem} {tuning.optimizer}: {why(store, sweep, tuning, found)}"
+        runs = len(tuning.evaluation)
+        then = f"then {runs} run{'' if runs == 1 else 's'} of the best of {len(tuning.cells)}"
+        told.append(plain(f"{head}; {then}"))
     rest = len(sweep.undecided) - len(told)
     return [*told, *([plain(f"... and {rest} more choices", style="dim")] if rest else [])]
 
@@ -31,8 +32,8 @@ def why(store: Store, sweep: Sweep, tuning: Tuning, found: Sequence[Standing]) -
     runs = [one for one in found if tuning.has(one.planned)]
     done = sum(one.state.state in _RECORDED for one in runs)
     if done < len(runs):
-        return f"{done} of {len(runs)} tuning runs have a record"
-    return _reason(store, sweep, tuning) or "it can be made now"
+        return f"{done} of {len(runs)} tuning runs done"
+    return _reason(store, sweep, tuning) or f"all {len(runs)} tuning runs done"
 
 
 def told(choice: Choice) -> str:
@@ -75,7 +76,3 @@ def _reason(store: Store, sweep: Sweep, tuning: Tuning) -> str | None:
 
     verdict = choosing.judged(store, sweep, tuning)
     return verdict.why if isinstance(verdict, choosing.Undecided) and not verdict.missing else None
-
-
-def _count(runs: int) -> str:
-    return f"{runs} evaluation run{'' if runs == 1 else 's'}"

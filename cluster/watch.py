@@ -37,6 +37,7 @@ class Watch:
         self._sweep = _CurrentSweep(receipt.store)
         self._at_first = {planned.run.id for planned in receipt.sweep.runs}
         self._final: dict[str, State] = {}
+        self._told = {one.key for one in receipt.sweep.tunings if one.chosen}
 
     @property
     def sweep(self) -> Sweep:
@@ -61,6 +62,15 @@ class Watch:
         elif found.state in {"failed", "stopped"}:
             self._final[run_id] = found
         return found
+
+    def new_choices(self) -> Iterator[str]:
+        """What was chosen since this was asked last, for people."""
+        for tuning in self.sweep.tunings:
+            if tuning.chosen and tuning.key not in self._told:
+                self._told.add(tuning.key)
+                choice = self.receipt.store.choice(tuning.key)
+                if choice is not None:
+                    yield f"chosen: {undecided.told(choice)}"
 
     def waiting(self, found: list[Standing]) -> set[str]:
         """The ids of the runs that the workers will come to."""
@@ -118,6 +128,8 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def show(found: list[Standing]) -> None:
+            for line in watch.new_choices():
+                console.print(plain(line), soft_wrap=True)
             completed = sum(_epochs_done(one) for one in found)
             eta = watch.eta(found).short if watch.is_busy(found) else ""
             bar.update(task, completed=completed, total=progress.wanted(found), eta=eta)
@@ -143,11 +155,11 @@ class _Lines:
         self._reported = set(watch.receipt.done)
         self._pace, self._epochs = Pace(5.0, 300.0), 0
         self._next = time.monotonic() + self._pace.next(changed=True)
-        self._told = {one.key for one in watch.receipt.sweep.tunings if one.chosen}
 
     def show(self, found: list[Standing]) -> None:
         """Print what is new."""
-        self._tell_choices()
+        for line in self._watch.new_choices():
+            self._print(line)
         epochs = sum(map(progress.done, found))
         far = f"{epochs} of {progress.wanted(found)} epochs"
         if self._watch.is_busy(found):
@@ -166,14 +178,6 @@ class _Lines:
         if is_due or ended:
             self._epochs = epochs
             self._next = time.monotonic() + self._pace.next(changed=False)
-
-    def _tell_choices(self) -> None:
-        new = [one for one in self._watch.sweep.tunings if one.chosen and one.key not in self._told]
-        for tuning in new:
-            self._told.add(tuning.key)
-            choice = self._watch.receipt.store.choice(tuning.key)
-            if choice is not None:
-                self._print(f"chosen: {undecided.told(choice)}")
 
     def _has_ended(self, one: Standing) -> bool:
         is_open = one.state.state in {"pending", "running", "lost"}

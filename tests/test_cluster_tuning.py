@@ -184,12 +184,11 @@ def test_status_says_what_waits_for_a_choice(tuned):
             "seeds": [1, 2],
             "evaluation_seeds": [42, 43, 44],
             "chosen": None,
-            "why": "3 of 6 tuning runs have a record",
+            "why": "3 of 6 tuning runs done",
         }
     ]
     said = " ".join(tuned.said("status", "t", code=1).split())
-    follow = "digits_mlp SGD: 3 evaluation runs follow when one of 3 settings is chosen"
-    assert f"{follow}: 3 of 6 tuning runs have a record" in said
+    assert "digits_mlp SGD: 3 of 6 tuning runs done; then 3 runs of the best of 3" in said
 
 
 def test_where_every_setting_diverged_that_is_said(tuned):
