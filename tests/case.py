@@ -417,7 +417,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 def make_case(tmp_path_factory: pytest.TempPathFactory, reference: Reference) -> MakeCase:
     """Of a site and a name: a sweep there; `spec` and `profile` as `make_spec`, `make_profile`.
 
-    With `torch`, and always where all is tested, it is real training.
+    With `torch`, by default where all is tested, it is real training.
     """
 
     def make(
@@ -427,11 +427,11 @@ def make_case(tmp_path_factory: pytest.TempPathFactory, reference: Reference) ->
         spec: Mapping[str, Any] | None = None,
         profile: Mapping[str, Any] | None = None,
         root: Path | None = None,
-        torch: bool = False,
+        torch: bool = ALL,
     ) -> Case:
         folder = tmp_path_factory.mktemp(name)
         path = make_spec(folder, name=name, **(spec or {}))
-        trained_by: Trainer = "torch" if torch or ALL else "light"
+        trained_by: Trainer = "torch" if torch else "light"
         more = {"trained_by": trained_by, "nodes": (1, 2), **(profile or {})}
         expected: Expected = trainer.expected
         if trained_by == "torch":

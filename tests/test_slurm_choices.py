@@ -83,7 +83,7 @@ class Row:
 def tuned(stage: Stage, name: str, **profile: object) -> Case:
     """A sweep of two tunings and an optimizer that is not tuned."""
     spec = {"optimizers": OPTIMIZERS, "seeds": SEEDS}
-    case: Case = stage.make_case(stage.site, name, spec=spec, profile=profile)
+    case: Case = stage.make_case(stage.site, name, spec=spec, profile=profile, torch=False)
     return case
 
 
