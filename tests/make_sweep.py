@@ -78,7 +78,8 @@ def make_sweep(
         for planned in store.sweep().runs:
             record = make_record(planned, diverges(planned)) if is_recorded(planned) else None
             write(store, planned, record, series)
-        choosing.choose(store, store.sweep(), by="a test")
+        if tuned:
+            choosing.choose(store, store.sweep(), by="a test")
     return store
 
 

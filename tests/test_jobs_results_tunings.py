@@ -194,8 +194,12 @@ def test_sensitivity_shows_the_tuning_with_a_ring_around_what_was_chosen(store, 
     np.testing.assert_allclose(line.get_ydata(orig=False)[:3], list(expected.values()))
     assert [ring.get_xdata()[0] for ring in rings] == [best_lr(store)]
     assert rings[0].get_ydata()[0] == pytest.approx(max(expected.values()))
-    assert "ring: chosen" in figure.get_supxlabel()
-    assert legend(collection, "sensitivity") == ["SGD (n=2)", "Adam (n=3)", "Momentum (n=3)"]
+    assert "ring: the chosen setting" in figure.get_supxlabel()
+    assert legend(collection, "sensitivity") == [
+        "SGD (n=2, tuning)",
+        "Adam (n=3)",
+        "Momentum (n=3)",
+    ]
 
 
 def test_sensitivity_without_a_choice_has_no_ring(undecided):

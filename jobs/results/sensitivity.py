@@ -47,7 +47,7 @@ def draw(collection: Collection, metric: str | None) -> Figure:
         style.add_legend(figure, panel, handles)
     remark = "mean and sd over seeds · cross: a run diverged · shaded: no run completed"
     if any(cell.chosen for cell in cells):
-        remark += "\nring: chosen, on the tuning seeds that are shown"
+        remark += "\nring: the chosen setting"
     style.add_footer(figure, collection, every, remark)
     return figure
 
@@ -109,9 +109,10 @@ def _draw_panel(
 
 
 def _counts(line: Sequence[Cell], axis: str) -> str:
-    """How many runs there are per value; of a level also how many diverged."""
+    """How many runs there are per value, and of which role; of a level also how many diverged."""
     counts = sorted({len(cell.results) for cell in line})
     n = f"n={counts[0]}" if len(counts) == 1 else f"n={counts[0]} to {counts[-1]}"
+    n += ", tuning" if line[0].role == "tuning" else ""
     diverged = len(line[0].diverged)
     is_level = _number(line[0], axis) is None
     return f"{n}, {diverged} diverged" if is_level and diverged else n
