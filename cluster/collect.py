@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cluster import advice, summary
 from cluster.plain import PlainConsole, plain, to_copy
+from cluster.summary import MANY
 from jobs import files
 from jobs.results import ledger, tables
 from jobs.results.cells import name_of
@@ -24,12 +25,9 @@ from jobs.sweep import PlannedRun
 WIDTH = 130
 """Where the output is no terminal: wide enough for a row of the table."""
 
-MANY = 12
-"""Of more findings or runs than this, a person is shown the first ones."""
-
 
 def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: bool) -> int:
-    """Write the tables; 1 while a run is missing, failed or contradicts its copy.
+    """Write the tables; 1 while a run is missing, failed or contradicts its copy, or a choice is.
 
     With `strict` also if there is any finding. They go to `out`; default: the sweep's own folder.
     """
@@ -75,6 +73,8 @@ def plot(
     console = PlainConsole(soft_wrap=True)
     if not collection.ledger.is_whole:
         number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
+        if collection.ledger.undecided:
+            number += ", and not all that is tuned is chosen yet"
         todo = advice.collect_command(store)
         console.print(to_copy(f"{number}; {todo} says what the others lack", style="yellow"))
     for path in written:
@@ -119,10 +119,13 @@ def _report(
     lines = [_failure(entry) for entry in failed[:MANY]]
     if len(failed) > MANY:
         lines.append(plain(f"x and {len(failed) - MANY} more in ledger.json"))
-    lines += [plain(f"! {finding}", style="yellow") for finding in found.findings[:MANY]]
-    if len(found.findings) > MANY:
-        lines.append(plain(f"! and {len(found.findings) - MANY} more in ledger.json", "yellow"))
-    is_complete = len(collection.found) == found.expected  # copies that differ are named above
+    undecided = {one.finding for one in found.tunings if one.why is not None}  # named above
+    findings = [finding for finding in found.findings if finding not in undecided]
+    lines += [plain(f"! {finding}", style="yellow") for finding in findings[:MANY]]
+    if len(findings) > MANY:
+        lines.append(plain(f"! and {len(findings) - MANY} more in ledger.json", "yellow"))
+    is_all = len(collection.found) == found.expected  # copies that differ are named above
+    is_complete = is_all and not found.undecided
     step = advice.of_tables(store, is_complete=is_complete)
     for line in [*lines, *map(plain, written), to_copy(str(step))]:
         console.print(line, soft_wrap=True)

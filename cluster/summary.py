@@ -1,5 +1,6 @@
 """The table of `probprec collect` for people: a block per problem, as wide as there is room for."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
@@ -14,8 +15,12 @@ from jobs.results import tables
 from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
 from jobs.results.reading import Result, is_better_high
+from jobs.results.tunings import TuningResult
 from jobs.sweep import Target
-from jobs.text import spelled
+from jobs.text import printable, spelled
+
+MANY = 12
+"""Of more findings, runs or tunings than this, a person is shown the first ones."""
 
 _GAP = 2  # columns between two columns
 _NAMES = 36  # columns that names get at least, before a number is left out for them
@@ -34,14 +39,14 @@ Columns = Mapping[str, Sequence[str]]
 
 
 def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
-    """The sweep's cells by problem, and what the columns mean.
+    """The sweep's results by problem, what the columns mean, and what was chosen.
 
     Args:
         collection: what was found.
         width: columns of the terminal.
     """
     by_problem: dict[str, list[Cell]] = {}
-    for cell in collection.cells:
+    for cell in collection.reported:
         by_problem.setdefault(cell.problem, []).append(cell)
     shown: dict[str, None] = {}
     for problem, cells in by_problem.items():
@@ -52,6 +57,20 @@ def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
         yield _heading(problem, metric, target)
         yield _block(cells, numbers, width)
     yield plain("; ".join(text for name, text in _LEGEND.items() if name in shown), style="dim")
+    if collection.ledger.tunings:
+        yield _tunings(collection.ledger.tunings, width)
+
+
+def _tunings(found: Sequence[TuningResult], width: int) -> Text:
+    """A line per tuning, undecided ones first; what does not fit into a line is indented below."""
+    lines: list[Text] = []
+    for one in sorted(found, key=lambda one: one.why is None)[:MANY]:
+        sign, style = ("", "") if one.why is None else ("! ", "yellow")
+        parts = textwrap.wrap(sign + printable(str(one)), width, subsequent_indent="  ")
+        lines += [plain(part, style) for part in parts]
+    if len(found) > MANY:
+        lines.append(plain(f"and {len(found) - MANY} more in ledger.json"))
+    return Text("\n").join(lines)
 
 
 def _metric(cells: Sequence[Cell]) -> str:
@@ -103,7 +122,7 @@ def _block(cells: Sequence[Cell], numbers: Columns, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     names: Columns = {
         "optimizer": [cell.optimizer for cell in cells],
-        "setting": [cell.setting for cell in cells],
+        "setting": [cell.label for cell in cells],
     }
     is_beside = any(names["setting"]) and _taken(names) <= width - _taken(numbers)
     for name in names if is_beside else ("optimizer",):
@@ -115,13 +134,13 @@ def _block(cells: Sequence[Cell], numbers: Columns, width: int) -> Table:
         first = cell.optimizer if cell.optimizer != above else ""
         entries = [plain(numbers[name][row], _STYLES.get(name, "")) for name in numbers]
         if is_beside:
-            table.add_row(plain(first), plain(cell.setting), *entries)
+            table.add_row(plain(first), plain(cell.label), *entries)
         elif sum(one.optimizer == cell.optimizer for one in cells) == 1:
-            table.add_row(plain(f"{cell.optimizer} {cell.setting}".strip()), *entries)
+            table.add_row(plain(f"{cell.optimizer} {cell.label}".strip()), *entries)
         else:
             if first:
                 table.add_row(plain(first))
-            table.add_row(Padding(plain(cell.setting), (0, 0, 0, 2)), *entries)
+            table.add_row(Padding(plain(cell.label), (0, 0, 0, 2)), *entries)
         above = cell.optimizer
     return table
 

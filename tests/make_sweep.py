@@ -1,16 +1,18 @@
 """Makes a sweep's folder with invented but realistic records, for tests and benchmarks."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jobs import choosing
 from jobs.problems.catalog import PROBLEMS
 from jobs.record import PHASES
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Run, Sweep, Value
+from jobs.sweep import PlannedRun, Role, Run, Sweep, Value
+from jobs.tuning import Criterion, Tuning
 
 Setting = Mapping[str, Value]
 RUN_FIELDS = ("batch_size", "init")
@@ -30,20 +32,32 @@ def make_sweep(
     diverges: Callable[[PlannedRun], int | None] = lambda _: None,
     is_recorded: Callable[[PlannedRun], bool] = lambda _: True,
     minibatch_losses: int = 0,
+    tuned: Mapping[str, Sequence[int]] | None = None,
 ) -> Store:
     """A sweep with a record per run; `diverges` gives the epoch in which a run ends early.
 
     `optimizers` maps a label to its settings; of a setting, `batch_size` and `init` belong to the
-    run, the rest are hyperparameters.
+    run, the rest are hyperparameters. `tuned` maps a label to the seeds on which its settings are
+    compared, for each batch size; what can be chosen is chosen by the final validation metric, and
+    evaluated on `seeds`.
     """
     settings = optimizers or {"SGD": [{"lr": 0.1}], "Adam": [{"lr": 0.001}]}
     seeds = tuple(seeds)
+    tuned = tuned or {}
     runs = tuple(
-        plan(problem, optimizer, setting, seed, epochs, varied=len(of_optimizer) > 1)
+        plan(
+            problem,
+            optimizer,
+            setting,
+            seed,
+            epochs,
+            varied=len(of_optimizer) > 1,
+            role="tuning" if optimizer in tuned else "evaluation",
+        )
         for problem in problems
         for optimizer, of_optimizer in settings.items()
         for setting in of_optimizer
-        for seed in seeds
+        for seed in tuned.get(optimizer, seeds)
     )
     sweep = Sweep(
         name=root.name,
@@ -55,14 +69,36 @@ def make_sweep(
         data=None,
         code=(),
         sources={f"{root.name}.yaml": ""},
+        tunings=tuple(_tunings(runs, seeds)),
     )
     store = Store(root)
     store.save(sweep)
     series = minibatch_series(minibatch_losses)
-    for planned in runs:
-        record = make_record(planned, diverges(planned)) if is_recorded(planned) else None
-        write(store, planned, record, series)
+    for _ in range(2 if tuned else 1):  # what follows from a choice comes after it
+        for planned in store.sweep().runs:
+            record = make_record(planned, diverges(planned)) if is_recorded(planned) else None
+            write(store, planned, record, series)
+        if tuned:
+            choosing.choose(store, store.sweep(), by="a test")
     return store
+
+
+def _tunings(runs: Sequence[PlannedRun], evaluation: tuple[int, ...]) -> Iterator[Tuning]:
+    groups: dict[tuple[str, str, int], list[Run]] = {}
+    for planned in runs:
+        if planned.role == "tuning":
+            key = (planned.problem, planned.optimizer, planned.run.batch_size)
+            groups.setdefault(key, []).append(planned.run)
+    for (problem, optimizer, _), own in groups.items():
+        metric = "valid_loss" if problem in _NO_ACCURACY else "valid_accuracy"
+        yield Tuning(
+            problem=problem,
+            optimizer=optimizer,
+            cells=tuple(dict.fromkeys(run.cell for run in own)),
+            seeds=tuple(dict.fromkeys(run.seed for run in own)),
+            evaluation=evaluation,
+            criterion=Criterion(metric=metric, at="final"),
+        )
 
 
 def write(store: Store, planned: PlannedRun, record: dict[str, Any] | None, series: str) -> None:
@@ -74,7 +110,14 @@ def write(store: Store, planned: PlannedRun, record: dict[str, Any] | None, seri
 
 
 def plan(
-    problem: str, optimizer: str, setting: Setting, seed: int, epochs: int, *, varied: bool
+    problem: str,
+    optimizer: str,
+    setting: Setting,
+    seed: int,
+    epochs: int,
+    *,
+    varied: bool,
+    role: Role = "evaluation",
 ) -> PlannedRun:
     fields: dict[str, Any] = {key: setting[key] for key in RUN_FIELDS if key in setting}
     run = Run(
@@ -86,7 +129,11 @@ def plan(
         **{"batch_size": 128} | fields,
     )
     return PlannedRun(
-        run=run, problem=problem, optimizer=optimizer, varied=setting if varied else {}
+        run=run,
+        problem=problem,
+        optimizer=optimizer,
+        varied=setting if varied else {},
+        role=role,
     )
 
 

@@ -1,4 +1,4 @@
-"""All seeds of one setting, taken together."""
+"""All seeds of one setting and one role, taken together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.results.reading import Floats, Result, Unsettled, is_better_high
-from jobs.sweep import PlannedRun, Sweep, Value
+from jobs.sweep import PlannedRun, Role, Sweep, Value
 from jobs.text import spelled
+from jobs.tuning import Tuning
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """The planned runs of one setting, and what became of each."""
+    """The planned runs of one setting and role, and what became of each.
+
+    A setting that was tuned and chosen has two: what chose it is not averaged with what judges it.
+    """
 
     id: str
     problem: str  # label
@@ -21,6 +25,15 @@ class Cell:
     planned: tuple[PlannedRun, ...]
     results: tuple[Result, ...]
     unsettled: tuple[Unsettled, ...]
+    role: Role = "evaluation"
+    tuning: Tuning | None = None  # of which the setting is a candidate
+
+    @property
+    def chosen(self) -> bool | None:
+        """Whether the setting was chosen of those that were tuned; None: there was no choice."""
+        if self.tuning is None or self.tuning.chosen is None:
+            return None
+        return self.tuning.chosen == self.id
 
     @property
     def completed(self) -> list[Result]:
@@ -38,9 +51,14 @@ class Cell:
         return describe(self.varied)
 
     @property
+    def label(self) -> str:
+        """Its setting, and that it was tuned on: `lr=0.1`, `lr=0.1 (tuning)`."""
+        return f"{self.setting} (tuning)".strip() if self.role == "tuning" else self.setting
+
+    @property
     def name(self) -> str:
         """The cell for a person: `fmnist_2c2d SGD lr=0.1`."""
-        return f"{self.problem} {self.optimizer} {self.setting}".strip()
+        return f"{self.problem} {self.optimizer} {self.label}".strip()
 
     def measures(self, metric: str) -> bool:
         """Whether any of its runs has a value of the metric."""
@@ -60,13 +78,19 @@ class Cell:
 def group(sweep: Sweep, outcomes: Sequence[Result | Unsettled]) -> list[Cell]:
     """The cells in the order of the spec: problems, then optimizers, then settings.
 
-    `outcomes` has an entry per planned run, in the sweep's order.
+    A chosen setting's evaluation follows the settings that it was chosen of. `outcomes` has an entry
+    per planned run, in the sweep's order.
     """
-    members: dict[tuple[str, str, str], list[Result | Unsettled]] = {}
+    members: dict[tuple[str, str, str, Role], list[Result | Unsettled]] = {}
     for outcome in outcomes:
         planned = outcome.planned
-        key = (planned.problem, planned.optimizer, planned.run.cell)
+        key = (planned.problem, planned.optimizer, planned.run.cell, planned.role)
         members.setdefault(key, []).append(outcome)
+    tunings = {
+        (tuning.problem, tuning.optimizer, cell): tuning
+        for tuning in sweep.tunings
+        for cell in tuning.cells
+    }
     cells = [
         Cell(
             id=cell,
@@ -76,8 +100,10 @@ def group(sweep: Sweep, outcomes: Sequence[Result | Unsettled]) -> list[Cell]:
             planned=tuple(outcome.planned for outcome in own),
             results=tuple(outcome for outcome in own if isinstance(outcome, Result)),
             unsettled=tuple(outcome for outcome in own if isinstance(outcome, Unsettled)),
+            role=role,
+            tuning=tunings.get((problem, optimizer, cell)),
         )
-        for (problem, optimizer, cell), own in members.items()
+        for (problem, optimizer, cell, role), own in members.items()
     ]
     return sorted(
         cells,
@@ -86,6 +112,17 @@ def group(sweep: Sweep, outcomes: Sequence[Result | Unsettled]) -> list[Cell]:
             sweep.optimizers.index(cell.optimizer),
         ),
     )
+
+
+def reported(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells whose numbers are results: of what was tuned and chosen only the evaluation."""
+    evaluated = {cell.tuning for cell in cells if cell.tuning and cell.role == "evaluation"}
+    return [cell for cell in cells if cell.role == "evaluation" or cell.tuning not in evaluated]
+
+
+def compared(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that show what a setting does: of what is tuned only the tuning."""
+    return [cell for cell in cells if cell.role == "tuning" or cell.tuning is None]
 
 
 def best(cells: Iterable[Cell]) -> Cell | None:

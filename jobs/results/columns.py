@@ -56,6 +56,7 @@ RUNS = (
     _columns("setting", TEXT, "what the spec's axes gave it: `lr=0.1, momentum=0.9`"),
     _columns("problem_class optimizer_class", TEXT, "what is behind the labels"),
     _columns("seed epochs batch_size", INTEGER, "as the spec says"),
+    _columns("role", TEXT, "what its seed is for: `evaluation`, or `tuning` (it helps to choose)"),
     _columns("init protocol", TEXT, "initial weights; whose random streams"),
     _columns("hyperparameters", TEXT, "all that were given, as JSON"),
     NUMBERS,
@@ -126,7 +127,9 @@ CURVES = (
 """The columns of curves.parquet."""
 
 SUMMARY = (
-    _columns("cell problem optimizer setting", TEXT, "as in runs.parquet; a row per cell"),
+    _columns("cell problem optimizer setting", TEXT, "as in runs.parquet; a row per cell and role"),
+    _columns("role", TEXT, "as in runs.parquet; results are reported on `evaluation`"),
+    _columns("chosen", BOOLEAN, "whether the setting was chosen of those tuned; empty: no choice"),
     _columns("varied.NAME", TEXT, "what the spec's axes gave it, one by one"),
     _columns("n_expected", INTEGER, "planned runs = n + n_diverged + n_failed + n_missing"),
     _columns("n", INTEGER, "completed runs: only these are averaged"),

@@ -21,6 +21,9 @@ FIGURES: Mapping[str, Callable[[Collection, str | None], Figure]] = {
 
 _WITH_METRIC = ("final", "sensitivity")
 
+_OF_TUNING = ("sensitivity",)
+"""Of what is tuned they show the tuning; the others show the evaluation, once it is chosen."""
+
 
 def draw(collection: Collection, name: str, metric: str | None = None) -> Figure:
     """The figure of that name.
@@ -36,6 +39,11 @@ def draw(collection: Collection, name: str, metric: str | None = None) -> Figure
         raise FigureError(f"there is no metric {metric!r}; there are: {', '.join(EPOCH_METRICS)}")
     if not collection.found:
         raise FigureError(f"sweep {collection.sweep.name!r} has no records yet: nothing to draw")
+    if name not in _OF_TUNING and not any(cell.results for cell in collection.reported):
+        raise FigureError(
+            "nothing to draw yet: no run on evaluation seeds has a record; "
+            f"{' and '.join(_OF_TUNING)} shows the tuning"
+        )
     with style.style():
         return FIGURES[name](collection, metric)
 

@@ -12,11 +12,11 @@ from jobs.results.ledger import Collection
 def draw(collection: Collection, metric: str | None) -> Figure:
     """A panel per problem, a box per optimizer, or per cell where an optimizer has several.
 
-    `metric` is the test accuracy (where a problem has none: the test loss) unless given. Diverged
+    Of what was tuned and chosen only the evaluation is shown. `metric` is the test accuracy (where a problem has none: the test loss) unless given. Diverged
     runs are counted beside their cell.
     """
     columns: dict[str, list[Cell]] = {}
-    for cell in collection.cells:
+    for cell in collection.reported:
         if cell.results:
             columns.setdefault(cell.problem, []).append(cell)
     tallest = max(map(len, columns.values()))
@@ -30,7 +30,7 @@ def draw(collection: Collection, metric: str | None) -> Figure:
         for row, cell in enumerate(cells):
             _draw_cell(panel, row, cell, shown, style.color(collection, cell.optimizer))
             style.note_row(panel, row, len(cell.completed), len(cell.diverged))
-    style.add_footer(figure, collection)
+    style.add_footer(figure, collection, collection.reported)
     return figure
 
 

@@ -17,8 +17,9 @@ def of(cells: Sequence[Cell]) -> list[str]:
 
 
 def _unequal_seeds(cells: Sequence[Cell]) -> Iterator[str]:
+    """What was chosen, was chosen on seeds that all settings have: only what evaluates is compared."""
     for problem in dict.fromkeys(cell.problem for cell in cells):
-        members = [cell for cell in cells if cell.problem == problem]
+        members = [one for one in cells if one.problem == problem and one.role == "evaluation"]
         by_seeds: dict[tuple[int, ...], list[Cell]] = {}
         for cell in members:
             seeds = tuple(sorted(result.planned.run.seed for result in cell.results))

@@ -22,8 +22,8 @@ _REMARK = "line: mean over seeds · band: one standard deviation · cross: a run
 def draw(collection: Collection, _: str | None) -> Figure:
     """Mean and band of one standard deviation over the completed seeds of each optimizer.
 
-    Of an optimizer with several cells the best one is drawn, and the legend says which. A
-    diverged run is drawn up to its last evaluation, with a cross there, and is in no mean.
+    Of an optimizer with several cells the best one is drawn, and the legend says which; of one that
+    was tuned that is the evaluation of the chosen one. A diverged run is drawn up to its last evaluation, with a cross there, and is in no mean.
     """
     columns = {
         problem: column
@@ -51,19 +51,22 @@ def draw(collection: Collection, _: str | None) -> Figure:
     for metric, panel in zip(rows, (row[0] for row in axes), strict=True):
         panel.set_ylabel(style.words(metric))
     figure.align_ylabels()
-    style.add_footer(figure, collection, _REMARK)
+    style.add_footer(figure, collection, collection.reported, _REMARK)
     return figure
 
 
 def _choose(collection: Collection, problem: str) -> dict[Cell, int]:
     """Each optimizer's best cell, and of how many, in the order of the spec."""
-    cells = collection.cells
+    cells = collection.reported
     column = {}
     for optimizer in collection.sweep.optimizers:
         own = [cell for cell in cells if (cell.problem, cell.optimizer) == (problem, optimizer)]
-        chosen = best(own)
-        if chosen is not None:
-            column[chosen] = len(own)
+        evaluated = [cell for cell in own if cell.role == "evaluation"]
+        if any(cell.results for cell in evaluated):
+            own = evaluated
+        drawn = best(own)
+        if drawn is not None:
+            column[drawn] = len(own)
     return column
 
 
@@ -159,7 +162,10 @@ def _handles(collection: Collection, column: dict[Cell, int]) -> list[Line2D]:
 
 def _label(cell: Cell, of: int) -> str:
     """`SGD lr=0.1, best of 20 (n=9, 1 of 10 diverged)`."""
-    name = f"{cell.optimizer} {cell.setting}".strip() + (f", best of {of}" if of > 1 else "")
+    name = f"{cell.optimizer} {cell.label}".strip()
+    if cell.tuning is not None and cell.role == "evaluation":
+        name += f", chosen of {len(cell.tuning.cells)}"
+    name += f", best of {of}" if of > 1 else ""
     n = f"n={len(cell.completed)}" if cell.completed else ""
     diverged = f"{len(cell.diverged)} of {len(cell.results)} diverged" if cell.diverged else ""
     return style.plain(f"{name} ({', '.join(filter(None, (n, diverged)))})")

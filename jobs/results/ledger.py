@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 
 from jobs import attempts, files, history, record, state
 from jobs.attempts import RunFolder
-from jobs.results import extra, findings
-from jobs.results.cells import Cell, group, name_of
+from jobs.results import extra, findings, tunings
+from jobs.results.cells import Cell, group, name_of, reported
 from jobs.results.extra import ExtraRun
 from jobs.results.reading import Result, Unsettled
+from jobs.results.tunings import TuningResult
 from jobs.state import State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
@@ -36,6 +37,7 @@ class Ledger:
     extra: int  # runs that the spec does not ask for; not counted
     unsettled: tuple[Unsettled, ...]
     findings: tuple[str, ...]
+    tunings: tuple[TuningResult, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -44,8 +46,14 @@ class Ledger:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every expected run has one outcome, and no two copies disagree."""
-        return not self.missing and not self.states.get("failed") and not self.conflicts
+        """Whether every expected run has one outcome, no two copies disagree, and all is chosen."""
+        has_all = not self.missing and not self.states.get("failed") and not self.undecided
+        return has_all and not self.conflicts
+
+    @property
+    def undecided(self) -> int:
+        """Tunings that nothing is chosen of yet: runs will follow that are not expected so far."""
+        return sum(one.why is not None for one in self.tunings)
 
     def to_json(self) -> dict[str, Any]:
         """What `ledger.json` holds."""
@@ -61,6 +69,7 @@ class Ledger:
             "duplicate": self.duplicate,
             "extra": self.extra,
             "findings": list(self.findings),
+            "tunings": [one.to_json() for one in self.tunings],
             "unsettled": [entry.to_json() for entry in self.unsettled],
         }
 
@@ -83,6 +92,11 @@ class Collection:
         """The cells in the order of the spec."""
         return group(self.sweep, self.outcomes)
 
+    @cached_property
+    def reported(self) -> list[Cell]:
+        """Those of them whose numbers are results: the evaluation, where there is one."""
+        return reported(self.cells)
+
 
 Track = Callable[[Sequence[PlannedRun]], Iterable[PlannedRun]]
 """Passes the planned runs through while it shows how far they are."""
@@ -102,14 +116,12 @@ def collect(store: Store, track: Track = iter) -> Collection:
     found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     around = _Surroundings(store, {result.planned.run.id for result in found}, sweep)
     around.look()
-    bad = [
-        f"run {one.planned.run.id} {why} ({name_of(one.planned)}): {one.state.message}"
-        for one in unsettled
-        if (why := _BAD.get(one.state.failure or ""))
-    ]
     states = Counter(entry.state.state for entry in unsettled) + Counter(
         "diverged" if result.diverged else "completed" for result in found
     )
+    cells = group(sweep, outcomes)
+    tuned = tunings.of(store, sweep, cells)
+    told = filter(None, (one.finding for one in tuned))
     ledger = Ledger(
         sweep=sweep.name,
         expected=len(sweep.runs),
@@ -118,9 +130,17 @@ def collect(store: Store, track: Track = iter) -> Collection:
         conflicts=around.conflicts,
         extra=len(around.extra),
         unsettled=unsettled,
-        findings=(*bad, *around.findings, *findings.of(group(sweep, outcomes))),
+        findings=(*_bad(unsettled), *around.findings, *told, *findings.of(cells)),
+        tunings=tuned,
     )
     return Collection(sweep=sweep, ledger=ledger, outcomes=outcomes)
+
+
+def _bad(unsettled: Iterable[Unsettled]) -> Iterator[str]:
+    """The runs of which something lies there that is not counted."""
+    for one in unsettled:
+        if why := _BAD.get(one.state.failure or ""):
+            yield f"run {one.planned.run.id} {why} ({name_of(one.planned)}): {one.state.message}"
 
 
 def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:

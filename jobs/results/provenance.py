@@ -104,7 +104,7 @@ def _unverified(cells: Sequence[Cell]) -> Iterator[str]:
             seeds = [one.planned.run.seed for one in cell.results if _is_unverified(one)]
             count += len(seeds)
             if seeds:
-                name = f"{cell.optimizer} {cell.setting}".strip()
+                name = f"{cell.optimizer} {cell.label}".strip()
                 parts.append(f"{name} ({spell_seeds(seeds)})")
         if parts:
             is_all = count == sum(len(cell.results) for cell in of_problem)

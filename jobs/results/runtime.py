@@ -55,7 +55,8 @@ def draw(collection: Collection, _: str | None) -> Figure:
         loc="outside upper right",
         ncols=2,
     )
-    style.add_footer(figure, collection, _where(collection, list(chain(*columns.values()))))
+    remark = _where(collection.reported, list(chain(*columns.values())))
+    style.add_footer(figure, collection, collection.reported, remark)
     return figure
 
 
@@ -68,16 +69,17 @@ def baseline(collection: Collection) -> str:
 def compare(collection: Collection) -> list[Ratios]:
     """Every other cell against the baseline, paired by problem, seed, batch size and init.
 
+    Of what was tuned and chosen only the evaluation is compared.
     Where the baseline has several settings, their mean stands for it.
     """
     base = baseline(collection)
     reference: dict[tuple[object, ...], list[Result]] = {}
-    for result in collection.found:
-        if result.planned.optimizer == base and not result.diverged:
+    for cell in collection.reported:
+        for result in cell.completed if cell.optimizer == base else ():
             reference.setdefault(_conditions(result), []).append(result)
     if not reference:
         raise FigureError(f"there is no baseline: no run of {base} has completed")
-    found = [_ratios(cell, reference) for cell in collection.cells if cell.optimizer != base]
+    found = [_ratios(cell, reference) for cell in collection.reported if cell.optimizer != base]
     found = [ratios for ratios in found if len(ratios.by_clock["wall_s"])]
     if not found:
         raise FigureError(
@@ -129,8 +131,9 @@ def _draw_row(panel: Axes, row: int, ratios: Ratios, color: str) -> None:
     style.note_row(panel, row, len(ratios.by_clock["wall_s"]))
 
 
-def _where(collection: Collection, ratios: Sequence[Ratios]) -> str:
-    hosts = sorted({str(result.provenance.get("host", "unknown")) for result in collection.found})
+def _where(cells: Sequence[Cell], ratios: Sequence[Ratios]) -> str:
+    found = chain(*(cell.results for cell in cells))
+    hosts = sorted({str(result.provenance.get("host", "unknown")) for result in found})
     apart = sum(ratio.apart for ratio in ratios)
     remark = f"; {apart} pairs compare different hosts" if apart else ""
     return f"mean and sd over pairs of equal seed · hosts: {style.plain(name_some(hosts))}{remark}"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jobs.results import style
-from jobs.results.cells import Cell, describe
+from jobs.results.cells import Cell, compared, describe
 from jobs.results.ledger import Collection
 from jobs.results.reading import is_better_high
 from jobs.results.style import FigureError
@@ -21,13 +21,16 @@ _MOST = 0.4  # of the panel's height, for all of them
 def draw(collection: Collection, metric: str | None) -> Figure:
     """A line per optimizer (and per value of what else it varies), mean and sd over seeds.
 
-    Crosses mark values at which a run diverged, at the bad end of the panel and beyond all data: a
-    row per line that has any. Where no run completed, the line's region is shaded. An optimizer that does not vary the hyperparameter is a dashed level.
+    Of what is tuned the tuning runs are shown, and what was chosen has a ring. Crosses mark values at
+    which a run diverged, at the bad end of the panel and beyond all data: a row per line that has
+    any. Where no run completed, the line's region is shaded. An optimizer that does not vary the
+    hyperparameter is a dashed level.
 
     Raises:
         FigureError: no hyperparameter has two numbers in the sweep.
     """
-    cells = [cell for cell in collection.cells if cell.results]
+    every = compared(collection.cells)
+    cells = [cell for cell in every if cell.results]
     axis = varied_axis(cells)
     problems = list(dict.fromkeys(cell.problem for cell in cells))
     figure, axes = style.panels(
@@ -43,7 +46,9 @@ def draw(collection: Collection, metric: str | None) -> Figure:
         handles = _draw_panel(panel, collection, own, axis, shown)
         style.add_legend(figure, panel, handles)
     remark = "mean and sd over seeds · cross: a run diverged · shaded: no run completed"
-    style.add_footer(figure, collection, remark)
+    if any(cell.chosen for cell in cells):
+        remark += "\nring: the chosen setting"
+    style.add_footer(figure, collection, every, remark)
     return figure
 
 
@@ -93,6 +98,7 @@ def _draw_panel(
         else:
             _draw_line(panel, line, axis, metric, color=color, dash=dash)
             _shade(panel, line, axis, color)
+            _ring(panel, line, axis, metric, color)
             if diverged := [cell for cell in line if cell.diverged]:
                 crosses.append((diverged, color))
             handles.append(
@@ -103,9 +109,10 @@ def _draw_panel(
 
 
 def _counts(line: Sequence[Cell], axis: str) -> str:
-    """How many runs there are per value; of a level also how many diverged."""
+    """How many runs there are per value, and of which role; of a level also how many diverged."""
     counts = sorted({len(cell.results) for cell in line})
     n = f"n={counts[0]}" if len(counts) == 1 else f"n={counts[0]} to {counts[-1]}"
+    n += ", tuning" if line[0].role == "tuning" else ""
     diverged = len(line[0].diverged)
     is_level = _number(line[0], axis) is None
     return f"{n}, {diverged} diverged" if is_level and diverged else n
@@ -128,6 +135,22 @@ def _draw_line(
         markersize=3,
         elinewidth=0.7,
     )
+
+
+def _ring(panel: Axes, line: Sequence[Cell], axis: str, metric: str, color: str) -> None:
+    """A ring around the value that was chosen."""
+    for cell in line:
+        finals = cell.finals(metric)
+        if cell.chosen and len(finals):
+            panel.plot(
+                _at(cell, axis),
+                finals.mean(),
+                "o",
+                color=color,
+                fillstyle="none",
+                markersize=8,
+                markeredgewidth=0.9,
+            )
 
 
 def _draw_level(panel: Axes, cell: Cell, metric: str, color: str) -> None:

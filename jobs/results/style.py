@@ -121,9 +121,10 @@ def note_row(panel: Axes, row: int, n: int, diverged: int = 0) -> None:
 
 
 def _row_name(cell: Cell, cells: Sequence[Cell]) -> str:
-    if sum(other.optimizer == cell.optimizer for other in cells) == 1:
+    is_alone = sum(other.optimizer == cell.optimizer for other in cells) == 1
+    if not cell.label or (is_alone and cell.tuning is None):
         return plain(cell.optimizer)
-    return f"{plain(cell.optimizer)}\n{plain(cell.setting)}"
+    return f"{plain(cell.optimizer)}\n{plain(cell.label)}"
 
 
 def add_legend(figure: Figure, panel: Axes, handles: Sequence[Artist]) -> Legend:
@@ -138,11 +139,14 @@ def add_legend(figure: Figure, panel: Axes, handles: Sequence[Artist]) -> Legend
     )
 
 
-def add_footer(figure: Figure, collection: Collection, *remarks: str) -> None:
-    """Say below the figure what it is drawn from."""
-    found = collection.found
+def add_footer(
+    figure: Figure, collection: Collection, cells: Sequence[Cell], *remarks: str
+) -> None:
+    """Say below the figure what it is drawn from: these cells, those without a result included."""
+    found = [result for cell in cells for result in cell.results]
+    expected = sum(len(cell.planned) for cell in cells)
     codes = sorted({str(result.provenance.get("code", "unknown")) for result in found})
-    origin = f"{collection.sweep.name} · {len(found)} of {collection.ledger.expected} runs · code "
+    origin = f"{collection.sweep.name} · {len(found)} of {expected} runs · code "
     text = "\n".join((*remarks, plain(origin + name_some(codes))))
     figure.supxlabel(text, x=0.995, ha="right", fontsize=6, color="#555555")
 

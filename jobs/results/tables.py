@@ -1,4 +1,4 @@
-"""The tables of a sweep: a row per run, a row per value, a row per cell."""
+"""The tables of a sweep: a row per run, a row per value, a row per cell and role."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,6 +91,7 @@ def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, An
         "problem_class": run.problem,
         "optimizer_class": run.optimizer,
         "seed": run.seed,
+        "role": planned.role,
         "epochs": run.epochs,
         "batch_size": run.batch_size,
         "init": run.init,
@@ -158,6 +159,8 @@ def _cell_row(cell: Cell, axes: Iterable[str], target: Target | None) -> dict[st
         "problem": cell.problem,
         "optimizer": cell.optimizer,
         "setting": cell.setting,
+        "role": cell.role,
+        "chosen": cell.chosen,
         **{f"varied.{name}": cell.varied.get(name) for name in axes},
         "n_expected": len(cell.planned),
         "n": len(completed),

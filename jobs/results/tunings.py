@@ -1,0 +1,215 @@
+"""What came of each tuning: what was chosen from what, or why nothing is chosen yet."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jobs import choosing, files
+from jobs.choosing import Undecided
+from jobs.results.cells import Cell, describe, name_of, name_some, spell_seeds
+from jobs.results.reading import Result
+from jobs.store import Store
+from jobs.sweep import Sweep
+from jobs.text import spelled
+from jobs.tuning import Candidate, Choice, Criterion, Tuning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How one setting did on the tuning seeds."""
+
+    cell: str
+    setting: Mapping[str, Any]  # what the spec's axes gave it
+    value: float | None  # mean of the criterion's number; None: not all of its runs have one
+    diverged: int  # runs that did
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningResult:
+    """A tuning, and what came of it."""
+
+    tuning: Tuning
+    candidates: tuple[Score, ...]  # in the spec's order
+    why: str | None  # nothing is chosen yet; None: one is
+    vanished: tuple[str, ...] = ()  # runs whose records are not those that it was chosen from
+
+    @property
+    def chosen(self) -> Score | None:
+        """The setting that was chosen."""
+        return next((one for one in self.candidates if one.cell == self.tuning.chosen), None)
+
+    @property
+    def next_best(self) -> Score | None:
+        """The one that would have been chosen without it."""
+        others = [one for one in self.candidates if one.cell != self.tuning.chosen]
+        return min(
+            (one for one in others if one.value is not None),
+            key=lambda one: _cost(one, self.tuning.criterion),
+            default=None,
+        )
+
+    def __str__(self) -> str:
+        """The choice in a line; what is undecided is told by `finding`."""
+        tuning, chosen = self.tuning, self.chosen
+        if chosen is None:
+            return self.finding or ""
+        setting, value = self._name(chosen) or "its only setting", _spell(chosen.value)
+        line = (
+            f"{self.name}: {setting} chosen of {_count(len(self.candidates))} by {tuning.criterion} "
+            f"on {spell_seeds(tuning.seeds)}: {value}"
+        )
+        if (second := self.next_best) is not None:
+            line += f" (next: {self._name(second)}, {_spell(second.value)})"
+        diverged = sum(one.diverged > 0 for one in self.candidates)
+        return f"{line}; {diverged} diverged" if diverged else line
+
+    @property
+    def finding(self) -> str | None:
+        """What a reader must know: nothing is chosen, or from records that are gone; None: nothing."""
+        if self.why is not None:
+            number = len(self.tuning.evaluation)
+            plural = "evaluation run is" if number == 1 else "evaluation runs are"
+            why = f"nothing chosen yet: {self.why}; {number} {plural} not planned yet"
+            return f"{self.name}: {why}"
+        if not self.vanished or self.chosen is None:
+            return None
+        many = len(self.vanished)
+        records = "a record that is" if many == 1 else f"{many} records that are"
+        setting = self._name(self.chosen) or "its only setting"
+        which = name_some(self.vanished)
+        return f"{self.name}: {setting} was chosen from {records} not there any more: {which}"
+
+    @property
+    def name(self) -> str:
+        """The tuning for a person: problem, optimizer, and what all its settings have in common."""
+        common = describe(self._common)
+        return f"{self.tuning.problem} {self.tuning.optimizer} {common}".strip()
+
+    @cached_property
+    def _common(self) -> Mapping[str, Any]:
+        settings = [one.setting for one in self.candidates]
+        if len(settings) < 2:
+            return {}
+        return {
+            key: value
+            for key, value in settings[0].items()
+            if all(key in other and other[key] == value for other in settings)
+        }
+
+    @cached_property
+    def _apart(self) -> Sequence[Mapping[str, Any]]:
+        """Of each setting what others have otherwise."""
+        return [
+            {key: value for key, value in one.setting.items() if key not in self._common}
+            for one in self.candidates
+        ]
+
+    def _name(self, score: Score) -> str:
+        """What sets a setting apart from the others, with all digits where it needs them."""
+        own = self._apart[self.candidates.index(score)]
+        is_alone = [describe(one) for one in self._apart].count(describe(own)) == 1
+        return describe(own, exact=not is_alone)
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `ledger.json`."""
+        return {
+            "problem": self.tuning.problem,
+            "optimizer": self.tuning.optimizer,
+            "criterion": str(self.tuning.criterion),
+            "seeds": list(self.tuning.seeds),
+            "chosen": dict(self.chosen.setting) if self.chosen else None,
+            "why": self.why,
+            "candidates": [
+                {
+                    "cell": one.cell,
+                    "setting": dict(one.setting),
+                    "value": one.value,
+                    "diverged": one.diverged,
+                }
+                for one in self.candidates
+            ],
+        }
+
+
+def of(store: Store, sweep: Sweep, cells: Sequence[Cell]) -> tuple[TuningResult, ...]:
+    """What came of each tuning of the sweep, in the spec's order.
+
+    Args:
+        store: the sweep's folder.
+        sweep: what it asks for, with what was chosen.
+        cells: the sweep's cells, with their results.
+    """
+    return tuple(_result(store, sweep, tuning, cells) for tuning in sweep.tunings)
+
+
+def _result(store: Store, sweep: Sweep, tuning: Tuning, cells: Sequence[Cell]) -> TuningResult:
+    choice = store.choice(tuning.key) if tuning.chosen is not None else None
+    if choice is not None:
+        names = {one.run.id: name_of(one) for one in sweep.runs if tuning.has(one)}
+        return TuningResult(
+            tuning=tuning,
+            candidates=tuple(_as_chosen_from(one) for one in choice.candidates),
+            why=None,
+            vanished=tuple(_vanished(store, choice, names)),
+        )
+    own = [one for one in cells if one.tuning == tuning and one.role == "tuning"]
+    candidates = tuple(_so_far(cell, tuning.criterion) for cell in own)
+    return TuningResult(tuning=tuning, candidates=candidates, why=_why(store, sweep, tuning))
+
+
+def _why(store: Store, sweep: Sweep, tuning: Tuning) -> str:
+    try:
+        found = choosing.judged(store, sweep, tuning)
+    except (OSError, LookupError, TypeError, ValueError) as error:  # files that hold garbage
+        return str(error)
+    if isinstance(found, Undecided):
+        return found.why
+    return "all tuning runs have a record, and the next submission chooses"
+
+
+def _vanished(store: Store, choice: Choice, names: Mapping[str, str]) -> Iterator[str]:
+    """The runs of the choice whose records are gone, or are others now."""
+    for candidate in choice.candidates:
+        for run, sha256 in candidate.records.items():
+            if _sha256(store, run) != sha256:
+                yield f"run {run} ({names[run]})" if run in names else f"run {run}"
+
+
+def _sha256(store: Store, run: str) -> str | None:
+    try:
+        return hashlib.sha256(files.read(store.run(run).record_file)).hexdigest()
+    except OSError:
+        return None
+
+
+def _as_chosen_from(one: Candidate) -> Score:
+    return Score(cell=one.cell, setting=one.setting, value=one.value, diverged=one.diverged)
+
+
+def _so_far(cell: Cell, criterion: Criterion) -> Score:
+    """How a setting does by the records there are; it has no value before it has all of them."""
+    of = Result.final if criterion.at == "final" else Result.best
+    values = [of(result, criterion.metric) for result in cell.completed]
+    is_whole = len(values) == len(cell.planned) and all(map(math.isfinite, values))
+    return Score(
+        cell=cell.id,
+        setting=cell.varied,
+        value=math.fsum(values) / len(values) if is_whole else None,
+        diverged=len(cell.diverged),
+    )
+
+
+def _cost(one: Score, criterion: Criterion) -> float:
+    value = math.nan if one.value is None else one.value
+    return -value if criterion.is_better_high else value
+
+
+def _spell(value: float | None) -> str:
+    return "unknown" if value is None else spelled(value)
+
+
+def _count(settings: int) -> str:
+    return "1 setting" if settings == 1 else f"{settings} settings"
