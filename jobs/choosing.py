@@ -7,6 +7,8 @@ from the same records everybody chooses the same.
 
 import hashlib
 import math
+import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from jobs.attempts import RunFolder
 from jobs.how import Entry
 from jobs.store import Store
 from jobs.submissions import Submission
-from jobs.sweep import PlannedRun, Sweep
+from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.tuning import Candidate, Choice, Criterion, Tuning
 
 _RECORDED = {"completed", "diverged"}
@@ -31,26 +33,30 @@ class Undecided:
     """Why nothing can be chosen now."""
 
     why: str
-    missing: tuple[PlannedRun, ...] = ()  # the tuning runs that have no record
+    missing: tuple[Run, ...] = ()  # the tuning runs that have no record
 
 
-def choose(store: Store, sweep: Sweep, *, by: str) -> Sweep:
-    """Make every choice that can be made; the sweep with the runs that follow from all there are.
+@dataclass(frozen=True)
+class Decisions:
+    """What has been chosen by now, and what has not."""
 
-    Args:
-        store: the sweep's folder, held by the caller.
-        sweep: what is asked for.
-        by: who chooses, for people.
-    """
-    sweep = store.with_choices(sweep)
+    sweep: Sweep  # with the runs that follow from what has been
+    undecided: tuple[Undecided, ...]
+
+
+def choose(store: Store, sweep: Sweep) -> Decisions:
+    """Make every choice that can be made."""
+    sweep, undecided = store.with_choices(sweep), []
     for tuning in sweep.undecided:
-        found = judged(store, sweep, tuning, by=by)
+        found = judged(store, sweep, tuning)
         if isinstance(found, Choice):
             store.choose(found)
-    return store.with_choices(sweep)
+        else:
+            undecided.append(found)
+    return Decisions(store.with_choices(sweep), tuple(undecided))
 
 
-def judged(store: Store, sweep: Sweep, tuning: Tuning, *, by: str = "") -> Choice | Undecided:
+def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
     """What is to be chosen, by the records: the best mean; of equal ones the smaller step size.
 
     A setting of which a run diverged is never chosen.
@@ -59,7 +65,7 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning, *, by: str = "") -> Choic
     lacking = missing(store, runs)
     if lacking:
         done = f"{len(runs) - len(lacking)} of {len(runs)} tuning runs have a record"
-        return Undecided(done, tuple(lacking))
+        return Undecided(done, tuple(planned.run for planned in lacking))
     of_cell: dict[str, list[PlannedRun]] = {cell: [] for cell in tuning.cells}
     for planned in runs:
         of_cell[planned.run.cell].append(planned)
@@ -75,7 +81,7 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning, *, by: str = "") -> Choic
         seeds=tuning.seeds,
         cell=min(able, key=lambda one: _rank(one, tuning.criterion)).cell,
         time=time.time(),
-        by=by,
+        by=_me(),
         candidates=candidates,
     )
 
@@ -113,6 +119,11 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
             content = {"time": time.time(), "follows": number, "groups": alike}
             store.new_submission({**contents[source], **content})
     return [one for one in store.submissions() if one.content().get("follows") == number]
+
+
+def _me() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"{f'job {job}' if job else f'process {os.getpid()}'} on {socket.gethostname()}"
 
 
 def _candidate(store: Store, runs: Sequence[PlannedRun], criterion: Criterion) -> Candidate:

@@ -1,7 +1,5 @@
 """A worker on a person's own machine: it goes through a submission, and through what follows from it."""
 
-import os
-import socket
 from collections.abc import Container
 from pathlib import Path
 
@@ -68,8 +66,8 @@ class _Worker:
         while not self._is_stopped() and self.store.sweep().tunings:
             waiting = self._waiting(self.store.sweep())  # before it is chosen: none ends unseen
             with self.store.submitting():
-                sweep = choosing.choose(self.store, self.store.sweep(), by=_me())
-                following = choosing.follow_up(self.store, sweep, number)
+                made = choosing.choose(self.store, self.store.sweep())
+                following = choosing.follow_up(self.store, made.sweep, number)
             todo = [one for one in following if one.number not in gone_through]
             if todo or not waiting:
                 return todo
@@ -92,7 +90,3 @@ class _Worker:
 
     def _is_stopped(self) -> bool:
         return self.launcher is None or self.launcher.stopped is not None
-
-
-def _me() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}"

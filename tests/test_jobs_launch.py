@@ -17,9 +17,10 @@ from jobs.allocation import Allocation
 from jobs.budget import out_of_budget
 from jobs.failure import Failure
 from jobs.how import Entry, How
-from jobs.launch import Launcher, work
+from jobs.launch import Launcher
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run
+from jobs.worker import work
 from tests.helpers import make_run, make_sweep_of
 
 RUN = make_run()
