@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from jobs.resources import Resources
-from jobs.tuning import Choice, Tuning, evaluations
+from jobs.tuning import Choice, Tuning, with_evaluations
 
 OVERRIDES = "--set"
 """Where a sweep's sources hold the overrides of the command line, a line each."""
@@ -178,13 +178,7 @@ class Sweep:
         """The sweep with the evaluation runs of what was chosen, each behind its tuning runs."""
         cells = {choice.key: choice.cell for choice in choices}
         tunings = tuple(replace(one, chosen=cells.get(one.key)) for one in self.tunings)
-        runs = list(self.asked)
-        for tuning in tunings:
-            own = [index for index, planned in enumerate(runs) if tuning.has(planned)]
-            chosen = [runs[index] for index in own if runs[index].run.cell == tuning.chosen]
-            if chosen:
-                runs[own[-1] + 1 : own[-1] + 1] = evaluations(tuning, chosen[0])
-        return replace(self, runs=tuple(runs), tunings=tunings)
+        return replace(self, runs=tuple(with_evaluations(tunings, self.asked)), tunings=tunings)
 
     @property
     def asked(self) -> tuple[PlannedRun, ...]:

@@ -3,7 +3,7 @@
 Plain values: which settings there are to choose from, by what, and what was chosen from what.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -64,7 +64,16 @@ class Tuning:
 
     def has(self, planned: "PlannedRun") -> bool:
         """Whether the run is one of those that are compared."""
-        return planned.role == "tuning" and planned.run.cell in self._cells
+        return (
+            planned.role == "tuning"
+            and (planned.problem, planned.optimizer) == (self.problem, self.optimizer)
+            and planned.run.cell in self._cells
+        )
+
+    def has_chosen(self, planned: "PlannedRun") -> bool:
+        """Whether it is a run of the setting that was chosen, on whichever seed."""
+        labels = (planned.problem, planned.optimizer)
+        return labels == (self.problem, self.optimizer) and planned.run.cell == self.chosen
 
     @cached_property
     def _cells(self) -> frozenset[str]:
@@ -126,8 +135,8 @@ class Choice:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        return cls(
+        """Inverse of `to_json`; ValueError if what was chosen is none of the candidates."""
+        choice = cls(
             key=content["key"],
             problem=content["problem"],
             optimizer=content["optimizer"],
@@ -138,9 +147,37 @@ class Choice:
             by=content["by"],
             candidates=tuple(Candidate(**one) for one in content["candidates"]),
         )
+        if choice.cell not in {one.cell for one in choice.candidates}:
+            raise ValueError(f"it chooses {choice.cell}, which is none of its candidates")
+        return choice
 
 
-def evaluations(tuning: Tuning, planned: "PlannedRun") -> "list[PlannedRun]":
+def with_evaluations(
+    tunings: Iterable[Tuning], runs: "Sequence[PlannedRun]"
+) -> "Iterator[PlannedRun]":
+    """The runs; behind the tuning runs of each tuning the evaluation runs of what was chosen."""
+    decided = {
+        (one.problem, one.optimizer, cell): one
+        for one in tunings
+        if one.chosen is not None
+        for cell in one.cells
+    }
+    last: dict[str, int] = {}  # of each tuning, by its key: the index of its last run
+    chosen: dict[str, tuple[Tuning, PlannedRun]] = {}
+    for index, planned in enumerate(runs if decided else ()):
+        labels = (planned.problem, planned.optimizer)
+        tuning = decided.get((*labels, planned.run.cell)) if planned.role == "tuning" else None
+        if tuning is not None:
+            last[tuning.key] = index
+            if tuning.has_chosen(planned):
+                chosen[tuning.key] = (tuning, planned)
+    behind = {last[key]: _evaluations(*found) for key, found in chosen.items()}
+    for index, planned in enumerate(runs):
+        yield planned
+        yield from behind.get(index, ())
+
+
+def _evaluations(tuning: Tuning, planned: "PlannedRun") -> "list[PlannedRun]":
     """The runs on the evaluation seeds of the setting that `planned` is a tuning run of."""
     return [
         replace(planned, run=replace(planned.run, seed=seed), role="evaluation")
