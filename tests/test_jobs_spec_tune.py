@@ -124,7 +124,10 @@ def test_every_problem_is_tuned_by_itself(tmp_path: Path) -> None:
         ("lr: {random: {loguniform: [0.001, 1]}}, samples: 3", 3),
         ("lr: {values: [1, 2]}, momentum: {values: [0, 0.9]}, zip: [lr, momentum]", 2),
         ("lr: {values: [1, 2]}, momentum: {values: [0, 0.9]}", 4),
-        ("lr: 1, momentum: {values: [0, 0.9]}, nesterov: {values: [true], when: {momentum: 0.9}}", 2),
+        (
+            "lr: 1, momentum: {values: [0, 0.9]}, nesterov: {values: [true], when: {momentum: 0.9}}",
+            2,
+        ),
         ("lr: 1, clip_norm: {values: [1, 2, 3]}", 3),
     ],
 )
@@ -218,7 +221,10 @@ def test_a_seed_that_is_excluded_for_all_settings(tmp_path: Path) -> None:
     ("exclude", "said"),
     [
         ("{lr: 0.1, seed: 1}", "the settings of 'SGD' on 'digits_mlp' different seeds: they could"),
-        ("{lr: 0.1, seed: 42}", "the settings of 'SGD' on 'digits_mlp' different seeds: they could"),
+        (
+            "{lr: 0.1, seed: 42}",
+            "the settings of 'SGD' on 'digits_mlp' different seeds: they could",
+        ),
         ("{lr: 0.1, seed: 1..2}", "the settings of 'SGD' on 'digits_mlp' different seeds"),
         ("{seed: 1..2}", "'SGD' on 'digits_mlp' no seed for tuning"),
         ("{seed: 42..43}", "'SGD' on 'digits_mlp' no seed for evaluation"),

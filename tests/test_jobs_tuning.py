@@ -151,7 +151,12 @@ def test_several_tunings_each_by_itself():
     one = both.with_choices([stranger, choice(second, 4)])
     two = one.with_choices([choice(second, 4), choice(tuning(), 1)])
 
-    assert told(one)[4:] == [(3, "tuning", 1), (4, "tuning", 1), (4, "evaluation", 42), told(both)[-1]]
+    assert told(one)[4:] == [
+        (3, "tuning", 1),
+        (4, "tuning", 1),
+        (4, "evaluation", 42),
+        told(both)[-1],
+    ]
     assert one.undecided == [tuning()]
     assert told(two)[4:6] == [(1, "evaluation", 42), (1, "evaluation", 43)]
     assert told(two)[6:] == told(one)[4:]
@@ -199,6 +204,7 @@ def test_a_choice_is_written_once(tmp_path):
         lambda text: text.replace('"by"', '"who"'),
         lambda text: text.replace(f'"cell": "{cell(2)}"', '"cell": "0123456789ab"', 1),
     ],
+    ids=["torn", "a list", "without a key", "of no candidate"],
 )
 def test_a_choice_that_cannot_be_read_is_no_choice(tmp_path, spoil):
     """Nor one of a setting that was not there to choose from: nothing would ever follow from it."""
