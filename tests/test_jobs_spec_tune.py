@@ -181,8 +181,10 @@ def test_what_is_overridden(tmp_path: Path) -> None:
             ("evaluation", 43),
         ]
     assert mistakes_of(tmp_path, own, "optimizers.SGD.tune.seeds=42") == [
-        f"--set optimizers.SGD.tune.seeds: optimizers.SGD.tune.seeds: the seed 42 is among those"
-        f" that evaluate, too ({tmp_path / 'x.yaml'}:2:8); what a seed chose, it cannot judge"
+        (
+            f"--set optimizers.SGD.tune.seeds: optimizers.SGD.tune.seeds: the seed 42 is among those"
+            f" that evaluate, too ({tmp_path / 'x.yaml'}:2:8); what a seed chose, it cannot judge"
+        )
     ]
 
 
@@ -194,8 +196,10 @@ def test_what_is_extended(tmp_path: Path) -> None:
     assert sweep_of(tmp_path, text).tunings[0].seeds == (5,)
     assert is_valid(text)
     assert mistakes_of(tmp_path, "extends: base.yaml\nseeds: [9, 2]\n") == [
-        f"{tmp_path / 'base.yaml'}:4:15: tune.seeds: the seed 2 is among those that evaluate, too"
-        f" ({tmp_path / 'x.yaml'}:2:12); what a seed chose, it cannot judge"
+        (
+            f"{tmp_path / 'base.yaml'}:4:15: tune.seeds: the seed 2 is among those that evaluate, too"
+            f" ({tmp_path / 'x.yaml'}:2:12); what a seed chose, it cannot judge"
+        )
     ]
 
 
@@ -321,8 +325,10 @@ def test_nothing_to_choose_from(tmp_path: Path) -> None:
     for lr in ("0.1", "{values: [0.1]}"):
         text = f"{OWN}  SGD: {{lr: {lr}, tune: {TUNE}}}\n"
         assert mistakes_of(tmp_path, text) == [
-            f"5:{18 + len(lr) - 3}: optimizers.SGD.tune: there is nothing to choose from: "
-            "no key here has several values"
+            (
+                f"5:{18 + len(lr) - 3}: optimizers.SGD.tune: there is nothing to choose from: "
+                "no key here has several values"
+            )
         ]
 
 

@@ -68,7 +68,11 @@ def check_seeds(
     for tune in filter(None, tunes):
         both = sorted(tune.seeds.keys() & evaluation.keys())
         if both:
-            what = f"seed {both[0]} is" if len(both) == 1 else f"seeds {listed([*map(str, both)], 5)} are"
+            what = (
+                f"seed {both[0]} is"
+                if len(both) == 1
+                else f"seeds {listed([*map(str, both)], 5)} are"
+            )
             message = (
                 f"the {what} among those that evaluate, too ({evaluation[both[0]]});"
                 " what a seed chose, it cannot judge"

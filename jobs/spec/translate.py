@@ -151,7 +151,11 @@ def _worded(
         return 1, node.place, str(error["ctx"]["error"])
     if error["type"] == "missing" and isinstance(node, MapNode):
         name = str(error["loc"][-1])
-        return 0, node.place, f"the key {name!r} is missing; expected {words.expected((*path, name))}"
+        return (
+            0,
+            node.place,
+            f"the key {name!r} is missing; expected {words.expected((*path, name))}",
+        )
     value = to_data(node)
     near = did_you_mean(value, _literals(error)) if isinstance(value, str) else ""
     expected = f"expected {words.expected(path)}, found {show(node)}"
