@@ -12,11 +12,12 @@ from cluster import standing
 from cluster.queue import Queue
 from cluster.select import ranges
 from cluster.standing import Standing
+from jobs.canonical import Value
 from jobs.errors import InputError
 from jobs.spec.mistakes import SpecError
 from jobs.spec.sources import read_tree
 from jobs.store import Store, StoreError
-from jobs.sweep import PlannedRun, Sweep, Value
+from jobs.sweep import PlannedRun, Sweep
 from jobs.text import spelled
 
 FIRST = 10

@@ -84,7 +84,7 @@ def explain(spec: Path, run: str, overrides: Sequence[str], *, as_json: bool = F
         index = specs.find_run(plan, run)
     except specs.SpecError as error:
         return _refuse(error, {"schema": 1}, as_json=as_json)
-    planned, _ = plan.every[index]
+    planned, _ = plan.everything()[index]
     origins = specs.explain_run(plan, index)
     if as_json:
         fields = [asdict(origin) for origin in origins]

@@ -94,7 +94,7 @@ def _upset(sweep: Sweep, store: Store, wanted: Sequence[PlannedRun]) -> list[Tun
     """
     ids, found, left = {planned.run.id for planned in wanted}, [], []
     for tuning in (one for one in sweep.tunings if one.chosen is not None):
-        if any(tuning.has(planned) for planned in wanted):
+        if any(planned.competes_in(tuning) for planned in wanted):
             found.append(tuning)
             left += [
                 one

@@ -29,7 +29,7 @@ def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> l
 
 def why(store: Store, sweep: Sweep, tuning: Tuning, found: Sequence[Standing]) -> str:
     """What a choice waits for, or why it cannot be made."""
-    runs = [one for one in found if tuning.has(one.planned)]
+    runs = [one for one in found if one.planned.competes_in(tuning)]
     done = sum(one.state.state in _RECORDED for one in runs)
     if done < len(runs):
         return f"{done} of {len(runs)} tuning runs done"

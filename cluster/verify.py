@@ -57,7 +57,8 @@ def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_jso
     """
     plan = specs.make_plan(spec_file, overrides)
     sweep = plan.sweep
-    chosen = _one_per_pair(sweep) if run is None else [plan.every[specs.find_run(plan, run)][0]]
+    everything = plan.everything()
+    chosen = _one_per_pair(sweep) if run is None else [everything[specs.find_run(plan, run)][0]]
     data = Path(sweep.data) if sweep.data else None
     datasets.require({planned.run.problem for planned in chosen}, spec_data=data)
     console = PlainConsole(stderr=as_json, soft_wrap=True)

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ def choose(store: Store, sweep: Sweep) -> Decisions:
     for tuning in sweep.undecided:
         found = judged(store, sweep, tuning)
         if isinstance(found, Choice):
-            store.choose(found)
+            with suppress(FileExistsError):  # of somebody who does not see our lock; it stands
+                store.choose(found)
         else:
             undecided.append(found)
     return Decisions(store.with_choices(sweep), tuple(undecided))
@@ -61,7 +63,7 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
 
     A setting of which a run diverged is never chosen.
     """
-    runs = [planned for planned in sweep.runs if tuning.has(planned)]
+    runs = [planned for planned in sweep.runs if planned.competes_in(tuning)]
     lacking = missing(store, runs)
     if lacking:
         done = f"{len(runs) - len(lacking)} of {len(runs)} tuning runs have a record"
@@ -103,7 +105,7 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
     newest = _newest(contents)
     new: dict[_Group, list[Entry]] = {}  # the runs to send as those of that group were
     for tuning in sweep.tunings:
-        cell = [one for one in sweep.runs if one.run.cell == tuning.chosen]
+        cell = [one for one in sweep.runs if one.is_chosen_in(tuning)]
         groups = {newest[one.run.id] for one in cell if one.run.id in newest}
         unsent = [one for one in cell if _is_unsent(store.run(one.run.id), newest)]
         if groups and unsent:
@@ -111,7 +113,7 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
                 Entry(run=one.run, fence=store.run(one.run.id).last_fence()) for one in unsent
             )
     engine = contents[number]["profile"]["engine"]
-    for source in {group[0] for group in new}:
+    for source in sorted({group[0] for group in new}):
         if contents[source]["profile"]["engine"] == engine:
             alike = [
                 _like(contents[source], i, own) for (of, i), own in new.items() if of == source
@@ -119,6 +121,27 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
             content = {"time": time.time(), "follows": number, "groups": alike}
             store.new_submission({**contents[source], **content})
     return [one for one in store.submissions() if one.content().get("follows") == number]
+
+
+def under_way(store: Store, sweep: Sweep, number: int) -> list[RunFolder]:
+    """The tuning runs that others train now, where a choice waits for nothing else.
+
+    They are of those that were sent to where submission `number` was: to this machine, not a
+    cluster. What follows from the others is not for whoever goes through that submission.
+    """
+    contents = {one.number: one.content() for one in store.submissions()}
+    newest, engine = _newest(contents), contents[number]["profile"]["engine"]
+    found: list[RunFolder] = []
+    for tuning in sweep.undecided:
+        runs = [planned for planned in sweep.runs if planned.competes_in(tuning)]
+        # Asked first: one that ends in between has a record, or is waited for in vain but once.
+        locked = {one.run.id for one in runs if store.run(one.run.id).is_locked()}
+        lacking = {one.run.id for one in missing(store, runs)}
+        sources = {newest[run_id][0] for run_id in lacking if run_id in newest}
+        is_here = {contents[source]["profile"]["engine"] for source in sources} == {engine}
+        if lacking <= locked and is_here:
+            found += [store.run(run_id) for run_id in sorted(lacking)]
+    return found
 
 
 def _me() -> str:

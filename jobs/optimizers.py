@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from jobs.canonical import Value
 from jobs.errors import InputError
 from jobs.importing import load_class
 from jobs.regime.references import Numbers, all_resolved
 from jobs.regime.settings import Settings
 from jobs.regime.values import CLASS
-from jobs.sweep import Run, Value
+from jobs.sweep import Run
 
 if TYPE_CHECKING:
     import torch

@@ -105,11 +105,12 @@ class Store:
             StoreError: there is none, or it or a choice cannot be read.
         """
         try:
-            return self.with_choices(Sweep.from_json(json.loads(files.read(self.sweep_file))))
+            asked = Sweep.from_json(json.loads(files.read(self.sweep_file)))
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{self.root} is no sweep: it has no {self.sweep_file.name}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.sweep_file} cannot be read: {error}") from None
+        return self.with_choices(asked)
 
     def with_choices(self, sweep: Sweep) -> Sweep:
         """The sweep with the evaluation runs of what has been chosen here; StoreError as `sweep`."""
@@ -244,7 +245,7 @@ class Store:
     def strangers(self) -> Iterator[Path]:
         """What this layout does not know in the folder and beside the runs, by name."""
         yield from files.others(self.root, _SWEEP_PARTS)
-        for folder in (self.collected, self.figures):
+        for folder in (self.root / "choices", self.collected, self.figures):
             yield from filter(files.is_leftover, files.others(folder, set()))
         names = {folder.id for folder in self.folders()}
         yield from files.others(self.runs, names)

@@ -3,15 +3,14 @@
 Plain frozen values without dependencies: the login node, the node and the image all read them.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from jobs.canonical import Value, digest
 from jobs.resources import Resources
-from jobs.tuning import Choice, Tuning, evaluations
+from jobs.tuning import Choice, Tuning
 
 OVERRIDES = "--set"
 """Where a sweep's sources hold the overrides of the command line, a line each."""
@@ -21,32 +20,6 @@ PROTOCOL_VERSION = 1
 
 Role = Literal["tuning", "evaluation"]
 """Of a run's seed: settings are chosen on tuning seeds, results are reported on evaluation seeds."""
-
-Value = bool | int | float | str | None | list["Value"] | dict[str, "Value"]
-"""A hyperparameter's value: what JSON can say, without NaN and infinities."""
-
-
-def canonical(value: Value) -> Value:
-    """The one spelling of a value: 1.0 is 1, -0.0 is 0, mappings are sorted by key.
-
-    A fraction has 12 significant digits: numpy's powers, and so the values of a `log_grid`, differ
-    in the last bit between machines, and a run must have the same id on all of them.
-    """
-    if isinstance(value, float):
-        rounded = value if value.is_integer() else float(f"{value:.12g}")
-        return int(rounded) if rounded.is_integer() else rounded
-    if isinstance(value, list):
-        return [canonical(item) for item in value]
-    if isinstance(value, dict):
-        return {key: canonical(value[key]) for key in sorted(value)}
-    return value
-
-
-def digest(content: Mapping[str, Any]) -> str:
-    """First 12 hex digits of the sha256 of `content` as canonical JSON: 1.0 and 1 are the same."""
-    content = {key: canonical(value) for key, value in content.items()}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +112,22 @@ class PlannedRun:
             role=content.get("role", "evaluation"),
         )
 
+    def competes_in(self, tuning: Tuning) -> bool:
+        """Whether it is one of the runs that are compared there."""
+        labels = (self.problem, self.optimizer)
+        is_of = labels == (tuning.problem, tuning.optimizer) and self.run.cell in tuning.members
+        return is_of and self.role == "tuning"
+
+    def is_chosen_in(self, tuning: Tuning) -> bool:
+        """Whether it is a run of the setting that was chosen there, on whichever seed."""
+        labels = (self.problem, self.optimizer)
+        return labels == (tuning.problem, tuning.optimizer) and self.run.cell == tuning.chosen
+
+    def evaluated(self, seeds: Iterable[int]) -> "list[PlannedRun]":
+        """The runs of the same setting that judge it, on these seeds."""
+        runs = (replace(self.run, seed=seed) for seed in seeds)
+        return [replace(self, run=run, role="evaluation") for run in runs]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -177,20 +166,17 @@ class Sweep:
     @property
     def to_follow(self) -> list[PlannedRun]:
         """What will follow from choices, as if the first setting of each tuning were chosen."""
-        firsts = {one.key: next(filter(one.has, self.runs)) for one in self.undecided}
-        return [planned for one in self.undecided for planned in evaluations(one, firsts[one.key])]
+        firsts = [
+            (next(planned for planned in self.runs if planned.competes_in(tuning)), tuning)
+            for tuning in self.undecided
+        ]
+        return [one for first, tuning in firsts for one in first.evaluated(tuning.evaluation)]
 
     def with_choices(self, choices: Iterable[Choice]) -> Self:
         """The sweep with the evaluation runs of what was chosen, each behind its tuning runs."""
         cells = {choice.key: choice.cell for choice in choices}
         tunings = tuple(replace(one, chosen=cells.get(one.key)) for one in self.tunings)
-        runs = list(self.asked)
-        for tuning in tunings:
-            own = [index for index, planned in enumerate(runs) if tuning.has(planned)]
-            chosen = [runs[index] for index in own if runs[index].run.cell == tuning.chosen]
-            if chosen:
-                runs[own[-1] + 1 : own[-1] + 1] = evaluations(tuning, chosen[0])
-        return replace(self, runs=tuple(runs), tunings=tunings)
+        return replace(self, runs=tuple(_with_evaluations(tunings, self.asked)), tunings=tunings)
 
     @property
     def asked(self) -> tuple[PlannedRun, ...]:
@@ -236,3 +222,18 @@ class Sweep:
             file=content.get("file"),
             tunings=tuple(map(Tuning.from_json, content.get("tunings", ()))),
         )
+
+
+def _with_evaluations(
+    tunings: Iterable[Tuning], runs: Sequence[PlannedRun]
+) -> Iterator[PlannedRun]:
+    """The runs; behind the tuning runs of each tuning the evaluation runs of what was chosen."""
+    behind: dict[int, list[PlannedRun]] = {}
+    for tuning in (one for one in tunings if one.chosen is not None):
+        own = [index for index, planned in enumerate(runs) if planned.competes_in(tuning)]
+        chosen = [runs[index] for index in own if runs[index].is_chosen_in(tuning)]
+        if chosen:
+            behind[own[-1]] = chosen[0].evaluated(tuning.evaluation)
+    for index, planned in enumerate(runs):
+        yield planned
+        yield from behind.get(index, ())

@@ -4,12 +4,11 @@ Plain values: which settings there are to choose from, by what, and what was cho
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
-if TYPE_CHECKING:  # at run time it is the other way round
-    from jobs.sweep import PlannedRun
+from jobs.canonical import digest
 
 At = Literal["final", "best"]
 
@@ -52,8 +51,6 @@ class Tuning:
     @cached_property
     def key(self) -> str:
         """12 hex digits that name what is chosen from, and how: another one is another choice."""
-        from jobs.sweep import digest
-
         return digest(
             {
                 "cells": sorted(self.cells),
@@ -62,12 +59,9 @@ class Tuning:
             }
         )
 
-    def has(self, planned: "PlannedRun") -> bool:
-        """Whether the run is one of those that are compared."""
-        return planned.role == "tuning" and planned.run.cell in self._cells
-
     @cached_property
-    def _cells(self) -> frozenset[str]:
+    def members(self) -> frozenset[str]:
+        """The cells, to ask whether one is among them."""
         return frozenset(self.cells)
 
     def to_json(self) -> dict[str, Any]:
@@ -126,8 +120,8 @@ class Choice:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        return cls(
+        """Inverse of `to_json`; ValueError if what was chosen is none of the candidates."""
+        choice = cls(
             key=content["key"],
             problem=content["problem"],
             optimizer=content["optimizer"],
@@ -138,11 +132,6 @@ class Choice:
             by=content["by"],
             candidates=tuple(Candidate(**one) for one in content["candidates"]),
         )
-
-
-def evaluations(tuning: Tuning, planned: "PlannedRun") -> "list[PlannedRun]":
-    """The runs on the evaluation seeds of the setting that `planned` is a tuning run of."""
-    return [
-        replace(planned, run=replace(planned.run, seed=seed), role="evaluation")
-        for seed in tuning.evaluation
-    ]
+        if choice.cell not in {one.cell for one in choice.candidates}:
+            raise ValueError(f"it chooses {choice.cell}, which is none of its candidates")
+        return choice

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from jobs import choosing
 from jobs.allocation import Allocation
-from jobs.attempts import RunFolder
 from jobs.how import Entry, How, how
 from jobs.launch import Launcher
 from jobs.store import Store
 from jobs.submissions import Submission
-from jobs.sweep import Sweep
 from jobs.workers import AtWork, at_work
 
 _PAUSE = 0.5
@@ -64,7 +62,7 @@ class _Worker:
     def _following(self, number: int, gone_through: Container[int]) -> list[Submission]:
         """What else follows from the submission; waits for tuning runs that others are training."""
         while not self._is_stopped() and self.store.sweep().tunings:
-            waiting = self._waiting(self.store.sweep())  # before it is chosen: none ends unseen
+            waiting = choosing.under_way(self.store, self.store.sweep(), number)
             with self.store.submitting():
                 made = choosing.choose(self.store, self.store.sweep())
                 following = choosing.follow_up(self.store, made.sweep, number)
@@ -74,15 +72,6 @@ class _Worker:
             while all(folder.is_locked() for folder in waiting) and not self._is_stopped():
                 self._rest()
         return []
-
-    def _waiting(self, sweep: Sweep) -> list[RunFolder]:
-        """The tuning runs of others, where those under way are all that a choice still waits for."""
-        found = []
-        for tuning in sweep.undecided:
-            runs = choosing.missing(self.store, [one for one in sweep.runs if tuning.has(one)])
-            folders = [self.store.run(planned.run.id) for planned in runs]
-            found += folders if all(folder.is_locked() for folder in folders) else []
-        return found
 
     def _rest(self) -> None:
         if self.launcher is not None:

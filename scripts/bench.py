@@ -79,7 +79,7 @@ def child(*arguments: str) -> float:
 def expand() -> Row:
     """Validate a spec and expand it to 10,000 runs."""
     from jobs import spec
-    from jobs.sweep import digest
+    from jobs.canonical import digest
 
     text = """\
 problems: [fmnist_2c2d, digits_mlp]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from jobs import choosing
+from jobs.canonical import Value
 from jobs.problems.catalog import PROBLEMS
 from jobs.record import PHASES
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Role, Run, Sweep, Value
+from jobs.sweep import PlannedRun, Role, Run, Sweep
 from jobs.tuning import Criterion, Tuning
 
 Setting = Mapping[str, Value]

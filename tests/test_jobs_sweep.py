@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from jobs.sweep import PlannedRun, Run, Sweep, Target, canonical
+from jobs.canonical import canonical
+from jobs.sweep import PlannedRun, Run, Sweep, Target
 
 RUN = Run(
     problem="digits_mlp",

@@ -20,6 +20,7 @@ class ProblemInfo:
     batch_size: int
     inits: tuple[str, ...] = ("deepobs",)  # the first is the default
     target: Target | None = None
+    has_accuracy: bool = True
 
 
 def _accuracy(value: float) -> Target:
@@ -81,6 +82,7 @@ _ALL = (
         epochs=100,
         batch_size=128,
         target=Target(metric="test_loss", value=87.703),
+        has_accuracy=False,
     ),
     ProblemInfo(
         name="text_gpt",
@@ -89,6 +91,7 @@ _ALL = (
         epochs=5,
         batch_size=32,
         inits=("gpt2",),
+        has_accuracy=False,
     ),
 )
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from jobs.sweep import Run, Value
+from jobs.canonical import Value
+from jobs.sweep import Run
 
 _FORM = re.compile(r"\$\{(.*)\}", re.DOTALL)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
+from jobs.canonical import Value
 from jobs.regime.values import CLASS, SettingError, below, keys_of, number, text
-from jobs.sweep import Value
 
 Name = Literal["constant", "linear", "cosine", "step", "polynomial", "wsd"]
 NAMES: tuple[Name, ...] = get_args(Name)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
+from jobs.canonical import Value
 from jobs.regime.schedule_settings import CONSTANT, Schedule
 from jobs.regime.values import CLASS, SettingError, below, flag, keys_of, number, text, whole
-from jobs.sweep import Value
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jobs.canonical import Value
 from jobs.results.reading import Floats, Result, Unsettled, is_better_high
-from jobs.sweep import PlannedRun, Role, Sweep, Value
+from jobs.sweep import PlannedRun, Role, Sweep
 from jobs.text import spelled
 from jobs.tuning import Tuning
 

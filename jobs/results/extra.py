@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs.canonical import Value
 from jobs.results.cells import describe, name_some, spell_seeds
-from jobs.sweep import PlannedRun, Run, Sweep, Value
+from jobs.sweep import PlannedRun, Run, Sweep
 
 _MANY_LABELS = 3  # of one class: then the class tells more
 

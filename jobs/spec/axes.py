@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from jobs.canonical import Value
 from jobs.spec.conditions import Condition, read_condition, spelling
 from jobs.spec.mistakes import Place
 from jobs.spec.model import Axis
 from jobs.spec.streams import draw, uniform
 from jobs.spec.yaml12 import ListNode, MapNode, Node
-from jobs.sweep import Value
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jobs.canonical import Value
 from jobs.optimizers import OPTIMIZERS
 from jobs.regime.values import CLASS
 from jobs.spec import hyperparameters
@@ -11,7 +12,6 @@ from jobs.spec.mistakes import Place
 from jobs.spec.model import Axis, OfClass
 from jobs.spec.signature import NoSuchClassError, Parameter, Signature, signature_of
 from jobs.spec.yaml12 import MapNode, Node
-from jobs.sweep import Value
 
 
 def plain(value: Axis | OfClass | Value) -> Axis | Value:

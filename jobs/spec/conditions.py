@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jobs.canonical import Value, canonical
 from jobs.spec.mistakes import Place
 from jobs.spec.yaml12 import ListNode, MapNode, Node
-from jobs.sweep import Value, canonical
 
 
 @dataclass(frozen=True)

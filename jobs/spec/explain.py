@@ -25,12 +25,12 @@ class Origin:
 
 
 def find_run(plan: Plan, prefix: str) -> int:
-    """The index in `plan.every` of the run whose id begins with `prefix`.
+    """The index, in `plan.everything()`, of the run whose id begins with `prefix`.
 
     Raises:
         SpecError: no run or more than one does.
     """
-    ids = [planned.run.id for planned, _ in plan.every]
+    ids = [planned.run.id for planned, _ in plan.everything()]
     matching = [index for index, found in enumerate(ids) if prefix and found.startswith(prefix)]
     if len(matching) == 1:
         return matching[0]
@@ -44,7 +44,7 @@ def find_run(plan: Plan, prefix: str) -> int:
 
 def explain_run(plan: Plan, index: int) -> list[Origin]:
     """Every value that defines the run, the defaults of its optimizer, then its resources."""
-    planned, cell = plan.every[index]
+    planned, cell = plan.everything()[index]
     _, said = cell.resources(plan.resources)
     resources = [
         Origin(f"resources.{name}", written(name, one.value), str(one.place))

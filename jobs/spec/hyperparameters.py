@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterator
 
+from jobs.canonical import Value
 from jobs.regime import references
 from jobs.spec.mistakes import did_you_mean, listed
 from jobs.spec.signature import Parameter, Signature
-from jobs.sweep import Value
 
 _EXPECTED = {
     "bool": "true or false",

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from jobs.regime import schedule_settings
+from jobs.spec.mistakes import did_you_mean
 from jobs.spec.resources import PathText, Resources
 from jobs.spec.seeds import parse_seeds
 from jobs.spec.strict import Strict
@@ -208,7 +209,8 @@ class Tune(Strict):
         if value not in CRITERIA:
             is_test = value.startswith("test_")
             why = "; what test data chose, they cannot judge" if is_test else ""
-            raise ValueError(f"expected {CHOOSE}, found {value!r}{why}")
+            near = why or did_you_mean(value, CRITERIA)
+            raise ValueError(f"expected {CHOOSE}, found {value!r}{near}")
         return value
 
 

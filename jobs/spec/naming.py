@@ -11,10 +11,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from jobs.canonical import canonical
 from jobs.spec.mistakes import Place
 from jobs.spec.sources import OVERRIDDEN_BELOW, RESOURCES
 from jobs.spec.yaml12 import parse_yaml, to_data
-from jobs.sweep import canonical
 
 LONGEST = 48
 """Characters that the overrides may add to a name; more are cut, and a hash stands for them."""

@@ -6,25 +6,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.canonical import Value
 from jobs.regime.settings import READERS, Settings
 from jobs.regime.values import SettingError
 from jobs.spec import candidates
 from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
-from jobs.spec.expand import MAX_RUNS, Cell, cells, count
+from jobs.spec.expand import MAX_RUNS, Cell, cells
 from jobs.spec.file_kind import require_kind
 from jobs.spec.hyperparameters import of_setting
 from jobs.spec.mistakes import Place, SpecError, in_reading_order
 from jobs.spec.naming import named_with
-from jobs.spec.optimizers import OptimizerEntry, read_optimizers
-from jobs.spec.problems import BASIC, ProblemEntry, read_problems
+from jobs.spec.optimizers import read_optimizers
+from jobs.spec.problems import BASIC, read_problems
 from jobs.spec.references import check_conditions, read_exclusions
 from jobs.spec.resources import Said, read_resources
 from jobs.spec.roles import check_seeds, read_seeds
 from jobs.spec.shape import read_shape
 from jobs.spec.sources import Tree, read_tree, real_path
 from jobs.spec.yaml12 import ListNode, to_data
-from jobs.sweep import PlannedRun, Role, Run, Sweep, Value
+from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.tuning import Tuning
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -36,16 +37,15 @@ class Plan:
 
     sweep: Sweep
     cells: tuple[Cell, ...]  # of each run
+    possible: tuple[tuple[PlannedRun, Cell], ...]  # runs that follow if their setting is chosen
     seeds: Mapping[int, Place]  # those that evaluate, and where each is written
     protocol: str  # where the protocol comes from
     resources: tuple[Said, ...]  # what the spec says for all runs
     data: Place | None  # where `data:` stands
-    may_follow: tuple[tuple[PlannedRun, Cell], ...]  # one setting's of each tuning will, if chosen
 
-    @property
-    def every(self) -> list[tuple[PlannedRun, Cell]]:
-        """Every run that there may be, those of the sweep first."""
-        return [*zip(self.sweep.runs, self.cells, strict=True), *self.may_follow]
+    def everything(self) -> list[tuple[PlannedRun, Cell]]:
+        """The runs of the sweep, each with its cell, and behind them those that are possible."""
+        return [*zip(self.sweep.runs, self.cells, strict=True), *self.possible]
 
 
 def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -69,7 +69,7 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     name = _name(context, path, overrides)
     _check_folders(context)
     _stop_if_wrong(context)
-    _check_size(context, sum(_most_runs(problems, one, seeds) for one in optimizers))
+    _check_size(context, sum(candidates.most_runs(problems, one, seeds) for one in optimizers))
     expanded = _planned(context, cells(context, problems, optimizers), seeds)
     kept = _less_excluded(context, _each_draw_once(expanded), exclusions)
     _check_runs(context, kept)
@@ -123,14 +123,6 @@ def _name(context: Context, path: Path, overrides: Sequence[str]) -> str:
     return ""
 
 
-def _most_runs(
-    problems: Sequence[ProblemEntry], optimizer: OptimizerEntry, seeds: Mapping[int, Place]
-) -> int:
-    """How many runs an optimizer has at most, those of every setting that could be chosen included."""
-    tuning = len(optimizer.tune.seeds) if optimizer.tune else 0
-    return count(problems, [optimizer]) * (tuning + len(seeds))
-
-
 def _check_size(context: Context, runs: int) -> None:
     if runs > MAX_RUNS:
         message = f"{runs:,} runs before conditions; a sweep holds at most {MAX_RUNS:,}"
@@ -155,7 +147,7 @@ def _planned(
             if setting.kind != "constant" and setting.name in cell.choices
         }
         resources, _ = cell.resources(of_all)
-        for seed, role in _seeds(cell, seeds):
+        for seed, role in candidates.seeds_of(cell, seeds):
             run = Run(
                 problem=cell.problem.name,
                 optimizer=cell.optimizer.path,
@@ -176,14 +168,6 @@ def _planned(
                 role=role,
             )
             yield planned, cell
-
-
-def _seeds(cell: Cell, seeds: Iterable[int]) -> Iterator[tuple[int, Role]]:
-    """The seeds of a cell's runs, and what each is for."""
-    yield from (
-        (seed, "tuning") for seed in (cell.optimizer.tune.seeds if cell.optimizer.tune else ())
-    )
-    yield from ((seed, "evaluation") for seed in seeds)
 
 
 def _regime(context: Context, cell: Cell) -> dict[str, Value]:
@@ -268,6 +252,10 @@ def _same_run(first: Cell, second: Cell, planned: PlannedRun) -> tuple[str, Plac
         where, entry = "problems", second.problem.label
         place = second.problem.place
     message = f"{names} ask for the same {run}; remove one, or let a value differ"
+    tuned = [one for one in (first, second) if candidates.follows_from_choice(planned, one)]
+    if tuned:
+        label = tuned[0].optimizer.label
+        message += f" ({label!r} asks for it if that setting is chosen)"
     return f"{where}.{entry}", place, message
 
 
@@ -275,22 +263,19 @@ def _plan(
     context: Context,
     tree: Tree,
     name: str,
-    runs: Sequence[tuple[PlannedRun, Cell]],
+    kept: Sequence[tuple[PlannedRun, Cell]],
     seeds: Mapping[int, Place],
     tunings: tuple[Tuning, ...],
 ) -> Plan:
-    asked: list[tuple[PlannedRun, Cell]] = []
-    may_follow: list[tuple[PlannedRun, Cell]] = []
-    for planned, cell in runs:
-        is_asked = cell.optimizer.tune is None or planned.role == "tuning"
-        (asked if is_asked else may_follow).append((planned, cell))
+    possible = tuple(one for one in kept if candidates.follows_from_choice(*one))
+    runs = [one for one in kept if not candidates.follows_from_choice(*one)]
     problems = {cell.problem.label: cell.problem for _, cell in runs}
     optimizers = {cell.optimizer.label: cell.optimizer for _, cell in runs}
     data = tree.root.entries.get("data")
     sweep = Sweep(
         name=name,
         description=context.spec.description or "",
-        runs=tuple(planned for planned, _ in asked),
+        runs=tuple(planned for planned, _ in runs),
         problems=tuple(label for label in context.labels("problems") if label in problems),
         optimizers=tuple(label for label in context.labels("optimizers") if label in optimizers),
         targets={label: found.target for label, found in problems.items() if found.target},
@@ -303,10 +288,10 @@ def _plan(
     protocol = tree.root.entries.get("protocol")
     return Plan(
         sweep,
-        tuple(cell for _, cell in asked),
+        tuple(cell for _, cell in runs),
+        possible,
         seeds,
         str(protocol.node.place) if protocol else "default",
         read_resources(context.spec.resources, context.root),
         data.node.place if data else None,
-        tuple(may_follow),
     )

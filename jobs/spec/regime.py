@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jobs.canonical import Value
 from jobs.optimizers import OptimizerInfo
 from jobs.regime.schedule_settings import Schedule
 from jobs.regime.settings import MATCHING, READERS
@@ -15,7 +16,6 @@ from jobs.spec.context import Context
 from jobs.spec.mistakes import Place
 from jobs.spec.signature import Signature
 from jobs.spec.yaml12 import Entry, ListNode, MapNode, Node
-from jobs.sweep import Value
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jobs.spec import model
 from jobs.spec.axes import Setting
 from jobs.spec.context import Context
-from jobs.spec.mistakes import Place
+from jobs.spec.mistakes import Place, listed
 from jobs.spec.seeds import parse_seeds
 from jobs.spec.yaml12 import Entry, ListNode, MapNode, Node, to_data
 from jobs.tuning import Criterion
@@ -20,6 +20,7 @@ class Tune:
     criterion: Criterion
     path: str
     place: Place
+    choose: Place  # of what the criterion is written by
 
 
 def read_seeds(context: Context, entry: Entry | None, path: str) -> dict[int, Place]:
@@ -44,11 +45,13 @@ def read_tune(
 
     What stands at the top is for the optimizers that have several settings.
     """
-    has_several = any(setting.kind != "constant" for setting in settings)
+    has_several = any(len(setting.choices) > 1 for setting in settings)
     own = node.entries.get("tune")
     if given.tune is not None and own is not None:
         path = f"{path}.tune"
-        if not has_several and not context.narrowed:
+        if not has_several and context.narrowed:
+            return None
+        if not has_several:
             message = "there is nothing to choose from: no key here has several values"
             context.add(own.key, path, message)
         return _read(context, own, given.tune, path)
@@ -63,16 +66,24 @@ def check_seeds(
 ) -> None:
     """Note the seeds that would choose a setting and judge it, too."""
     for tune in filter(None, tunes):
-        for seed in tune.seeds.keys() & evaluation.keys():
-            message = (
-                f"the seed {seed} is one of those that evaluate, too ({evaluation[seed]});"
-                " what it chose, it cannot judge"
+        both = sorted(tune.seeds.keys() & evaluation.keys())
+        if both:
+            what = (
+                f"seed {both[0]} is"
+                if len(both) == 1
+                else f"seeds {listed([*map(str, both)], 5)} are"
             )
-            context.add_once(tune.seeds[seed], f"{tune.path}.seeds", message)
+            message = (
+                f"the {what} among those that evaluate, too ({evaluation[both[0]]});"
+                " what a seed chose, it cannot judge"
+            )
+            context.add_once(tune.seeds[both[0]], f"{tune.path}.seeds", message)
 
 
 def _read(context: Context, entry: Entry, given: model.Tune, path: str) -> Tune:
     node = entry.node if isinstance(entry.node, MapNode) else MapNode({}, entry.key)
     seeds = read_seeds(context, node.entries.get("seeds"), f"{path}.seeds")
+    choose = node.entries["choose"].node.place
     metric, at = given.choose.split()
-    return Tune(seeds, Criterion(metric=metric, at=at), path, entry.key)  # type: ignore[arg-type]  # the model saw to it
+    criterion = Criterion(metric=metric, at=at)  # type: ignore[arg-type]  # the model saw to it
+    return Tune(seeds, criterion, path, entry.key, choose)

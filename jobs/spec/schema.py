@@ -14,12 +14,17 @@ def json_schema() -> dict[str, Any]:
     schema: dict[str, Any] = _without_nulls(Spec.model_json_schema())
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "A sweep of probprec"
+    definitions = schema["$defs"]
     # A key that is inherited through `extends` need not be in the file.
+    tune = {"tune": {"required": definitions["Tune"].pop("required")}}
+    of_optimizers = {"additionalProperties": {"properties": tune}}
     schema["anyOf"] = [
-        {"required": ["problems", "optimizers", "seeds"]},
+        {
+            "required": ["problems", "optimizers", "seeds"],
+            "properties": {**tune, "optimizers": of_optimizers},
+        },
         {"required": ["extends"]},
     ]
-    definitions = schema["$defs"]
     for section, key, names in (
         ("problems", "problem", list(PROBLEMS)),
         ("optimizers", "optimizer", list(OPTIMIZERS)),

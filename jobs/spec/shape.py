@@ -42,7 +42,7 @@ def _known_keys(path: Path) -> list[str]:
         return list(Resources.model_fields)
     if len(path) == 3 and path[0] == "problems":
         return list(Problem.model_fields)
-    if path[-2] == "tune":
+    if path[:-1] == ("tune",) or (len(path) == 4 and path[0::2] == ("optimizers", "tune")):
         return list(Tune.model_fields)
     return list((Draw if path[-2] == "random" else Axis).model_fields)
 

@@ -8,8 +8,8 @@ share a stream.
 import hashlib
 import math
 
+from jobs.canonical import Value
 from jobs.spec.model import Draw
-from jobs.sweep import Value
 
 DIGITS = 12
 """Draws are rounded to this many significant digits, so that `exp` and `log` of another machine's C

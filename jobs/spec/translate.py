@@ -149,6 +149,13 @@ def _worded(
         return 0, key, f"expected {words.expected(path)}, found the key {path[-1]!r}"
     if error["type"] == "value_error":
         return 1, node.place, str(error["ctx"]["error"])
+    if error["type"] == "missing" and isinstance(node, MapNode):
+        name = str(error["loc"][-1])
+        return (
+            0,
+            node.place,
+            f"the key {name!r} is missing; expected {words.expected((*path, name))}",
+        )
     value = to_data(node)
     near = did_you_mean(value, _literals(error)) if isinstance(value, str) else ""
     expected = f"expected {words.expected(path)}, found {show(node)}"
