@@ -8,7 +8,7 @@ import numpy as np
 from jobs.canonical import Value
 from jobs.results.reading import Floats, Result, Unsettled, is_better_high
 from jobs.sweep import PlannedRun, Role, Sweep
-from jobs.text import spelled
+from jobs.text import described
 from jobs.tuning import Tuning
 
 
@@ -49,7 +49,7 @@ class Cell:
     @property
     def setting(self) -> str:
         """What its axes gave it, for a person: `lr=0.1, batch_size=32`."""
-        return describe(self.varied)
+        return described(self.varied)
 
     @property
     def label(self) -> str:
@@ -136,14 +136,9 @@ def best(cells: Iterable[Cell]) -> Cell | None:
     return min(candidates, key=_rank, default=None)
 
 
-def describe(setting: Mapping[str, Value], *, exact: bool = False) -> str:
-    """A setting for a person: `lr=0.1, batch_size=32`; `exact`: with all digits."""
-    return ", ".join(f"{key}={spelled(value, exact=exact)}" for key, value in setting.items())
-
-
 def name_of(planned: PlannedRun) -> str:
     """A run for a person: `fmnist_2c2d SGD lr=0.1 seed 42`."""
-    words = (planned.problem, planned.optimizer, describe(planned.varied))
+    words = (planned.problem, planned.optimizer, described(planned.varied))
     return " ".join([*filter(None, words), f"seed {planned.run.seed}"])
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.canonical import Value
-from jobs.results.cells import describe, name_some, spell_seeds
+from jobs.results.cells import name_some, spell_seeds
 from jobs.sweep import PlannedRun, Run, Sweep
+from jobs.text import described
 
 _MANY_LABELS = 3  # of one class: then the class tells more
 
@@ -45,7 +46,7 @@ def _name(sweep: Sweep, run: Run) -> str:
         one for one in sweep.runs if one.run.optimizer == run.optimizer
     ]
     optimizer = _labels(run.optimizer, [one.optimizer for one in same])
-    return f"{problem} {optimizer} {describe(_setting(run, alike))}".strip()
+    return f"{problem} {optimizer} {described(_setting(run, alike))}".strip()
 
 
 def _labels(path: str, labels: Sequence[str]) -> str:

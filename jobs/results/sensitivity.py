@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jobs.results import style
-from jobs.results.cells import Cell, compared, describe
+from jobs.results.cells import Cell, compared
 from jobs.results.ledger import Collection
 from jobs.results.reading import is_better_high
 from jobs.results.style import FigureError
+from jobs.text import described
 
 _ROW = 0.05  # of the panel's height, for a line's crosses
 _MOST = 0.4  # of the panel's height, for all of them
@@ -208,8 +209,8 @@ def _lines(cells: Sequence[Cell], axis: str) -> Mapping[tuple[str, str], list[Ce
     exact: dict[tuple[str, str], tuple[str, list[Cell]]] = {}
     for cell in cells:
         others = {name: value for name, value in cell.varied.items() if name != axis}
-        key = cell.optimizer, describe(others, exact=True)
-        exact.setdefault(key, (describe(others), []))[1].append(cell)
+        key = cell.optimizer, described(others, exact=True)
+        exact.setdefault(key, (described(others), []))[1].append(cell)
     labels = Counter((optimizer, label) for (optimizer, _), (label, _) in exact.items())
     lines: dict[tuple[str, str], list[Cell]] = {}
     for (optimizer, setting), (label, line) in exact.items():

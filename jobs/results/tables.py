@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 
 from jobs.record import EPOCH_METRICS
 from jobs.results import columns
-from jobs.results.cells import Cell, describe
+from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
 from jobs.results.reading import Result, Unsettled
 from jobs.state import UNFINISHED
 from jobs.sweep import Target
+from jobs.text import described
 
 
 def runs(collection: Collection) -> pa.Table:
@@ -87,7 +88,7 @@ def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, An
         "cell": run.cell,
         "problem": planned.problem,
         "optimizer": planned.optimizer,
-        "setting": describe(planned.varied),
+        "setting": described(planned.varied),
         "problem_class": run.problem,
         "optimizer_class": run.optimizer,
         "seed": run.seed,

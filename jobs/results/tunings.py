@@ -9,11 +9,11 @@ from typing import Any
 
 from jobs import choosing, files
 from jobs.choosing import Undecided
-from jobs.results.cells import Cell, describe, name_of, name_some, spell_seeds
+from jobs.results.cells import Cell, name_of, name_some, spell_seeds
 from jobs.results.reading import Result
 from jobs.store import Store
 from jobs.sweep import Sweep
-from jobs.text import spelled
+from jobs.text import described, spelled
 from jobs.tuning import Candidate, Choice, Criterion, Tuning
 
 
@@ -85,7 +85,7 @@ class TuningResult:
     @property
     def name(self) -> str:
         """The tuning for a person: problem, optimizer, and what all its settings have in common."""
-        common = describe(self._common)
+        common = described(self._common)
         return f"{self.tuning.problem} {self.tuning.optimizer} {common}".strip()
 
     @cached_property
@@ -110,8 +110,8 @@ class TuningResult:
     def _name(self, score: Score) -> str:
         """What sets a setting apart from the others, with all digits where it needs them."""
         own = self._apart[self.candidates.index(score)]
-        is_alone = [describe(one) for one in self._apart].count(describe(own)) == 1
-        return describe(own, exact=not is_alone)
+        is_alone = [described(one) for one in self._apart].count(described(own)) == 1
+        return described(own, exact=not is_alone)
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `ledger.json`."""
