@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -61,7 +61,7 @@ def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
         yield _tunings(collection.ledger.tunings, width)
 
 
-def _tunings(found: Sequence[TuningResult], width: int) -> Text:
+def _tunings(found: Sequence[TuningResult], width: int) -> Group:
     """A line per tuning, undecided ones first; what does not fit into a line is indented below."""
     lines: list[Text] = []
     for one in sorted(found, key=lambda one: one.why is None)[:MANY]:
@@ -70,7 +70,7 @@ def _tunings(found: Sequence[TuningResult], width: int) -> Text:
         lines += [plain(part, style) for part in parts]
     if len(found) > MANY:
         lines.append(plain(f"and {len(found) - MANY} more in ledger.json"))
-    return Text("\n").join(lines)
+    return Group(*lines)
 
 
 def _metric(cells: Sequence[Cell]) -> str:

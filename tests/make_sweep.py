@@ -80,7 +80,7 @@ def make_sweep(
             record = make_record(planned, diverges(planned)) if is_recorded(planned) else None
             write(store, planned, record, series)
         if tuned:
-            choosing.choose(store, store.sweep(), by="a test")
+            choosing.choose(store, store.sweep())
     return store
 
 

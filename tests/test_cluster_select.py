@@ -44,7 +44,7 @@ def test_runs_and_cells_are_named_by_a_beginning(sweep):
 @pytest.mark.parametrize(
     ("only", "message"),
     [
-        (["seeds=42"], "expected one of problem, optimizer, seed, cell, run"),
+        (["seeds=42"], "expected one of problem, optimizer, role, seed, cell, run"),
         (["42"], "expected one of"),
         (["seed=45"], "no run of some has it"),
         (["problem=mnist_2c2d"], "no run of some has it"),
