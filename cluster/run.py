@@ -15,6 +15,7 @@ from cluster import (
     definition,
     destination,
     dry,
+    follow,
     missing_data,
     partitions,
     queue,
@@ -24,7 +25,6 @@ from cluster import (
     sweeps,
     syntax,
     undecided,
-    watch,
 )
 from cluster.plain import PlainConsole, plain, to_copy
 from cluster.profile import Profile
@@ -66,7 +66,7 @@ def run(request: Request) -> int:
         _tell_jobs(receipt, console)
         return status.status(store, watch=True, as_json=request.as_json)
     try:
-        found = watch.follow(receipt, console)
+        found = follow.follow(receipt, console)
     except KeyboardInterrupt:
         receipt.cancel()
         console.print("stopped; the same command continues with the runs that have no record")

@@ -1,7 +1,6 @@
-"""Watch a sweep until it is over: a live table, or lines where there is no terminal.
+"""Watch a sweep until it is over, wherever it runs: a live table, or lines where there is no terminal.
 
-`follow` is for runs on this machine that this command has started. `until_over` is for a sweep
-that runs wherever it may; it looks at files often and asks Slurm seldom.
+Files are looked at often, and Slurm is asked seldom.
 """
 
 import random
@@ -11,87 +10,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cluster import progress, standing, status, undecided
+from cluster import progress, standing, status
 from cluster.plain import command, plain
 from cluster.progress import duration
-from cluster.standing import Look, Standing
-from cluster.submit import Receipt
-from jobs import state
-from jobs.state import UNFINISHED, Memory, State
+from cluster.standing import Look
+from jobs.state import Memory
 from jobs.store import Store
-from jobs.sweep import PlannedRun, Sweep
+from jobs.sweep import Sweep
 
-_MOST = 4  # runs under way that a line names
 _SURE = 3  # looks in a row that find nothing alive: a worker may be between two runs
 
 
-class Watch:
-    """Knows the runs of a sweep; asks again only after those that may still change."""
-
-    def __init__(self, receipt: Receipt) -> None:
-        self.receipt = receipt
-        self._sweep = _CurrentSweep(receipt.store)
-        self._at_first = {planned.run.id for planned in receipt.sweep.runs}
-        self._final: dict[str, State] = {}
-        self._told = {one.key for one in receipt.sweep.tunings if one.chosen}
-
-    @property
-    def sweep(self) -> Sweep:
-        """The sweep, with what has been chosen by now."""
-        return self._sweep.read()
-
-    def look(self) -> list[Standing]:
-        """The state of every run now."""
-        states = ((planned, self._state(planned)) for planned in self.sweep.runs)
-        return [Standing(one, of, is_live=of.state == "running") for one, of in states]
-
-    def _state(self, planned: PlannedRun) -> State:
-        run_id = planned.run.id
-        if run_id in self._final:
-            return self._final[run_id]
-        found = state.of(self.receipt.store.run(run_id))
-        is_old = found.attempts <= self.receipt.submitted.get(run_id, -1)
-        if found.state in {"completed", "diverged"}:
-            self._final[run_id] = found
-        elif found.state in UNFINISHED and is_old:  # of an earlier submission
-            return State(state="pending", evidence="submitted again", attempts=found.attempts)
-        elif found.state in {"failed", "stopped"}:
-            self._final[run_id] = found
-        return found
-
-    def new_choices(self) -> Iterator[str]:
-        """What was chosen since this was asked last, for people."""
-        for tuning in self.sweep.tunings:
-            if tuning.chosen and tuning.key not in self._told:
-                self._told.add(tuning.key)
-                choice = self.receipt.store.choice(tuning.key)
-                if choice is not None:
-                    yield f"chosen: {undecided.told(choice)}"
-
-    def waiting(self, found: list[Standing]) -> set[str]:
-        """The ids of the runs that the workers will come to."""
-        pending = {one.planned.run.id for one in found if one.state.state == "pending"}
-        return {
-            run_id
-            for run_id in pending
-            if run_id in self.receipt.submitted or run_id not in self._at_first  # chosen since
-        }
-
-    def is_busy(self, found: list[Standing]) -> bool:
-        """Whether the workers still have something to do."""
-        return any(one.is_live for one in found) or bool(self.waiting(found))
-
-    def eta(self, found: list[Standing]) -> progress.Eta:
-        """How long the workers still need for the runs of this submission."""
-        lanes = sum(not worker.done() for worker in self.receipt.workers)
-        return progress.eta(found, self.waiting(found), lanes)
-
-
-class _CurrentSweep:
+class CurrentSweep:
     """A sweep, read again when it was submitted again or something was chosen."""
 
     def __init__(self, store: Store) -> None:
@@ -104,116 +37,6 @@ class _CurrentSweep:
         if version != self._version:
             self._sweep, self._version = self._store.sweep(), version
         return self._sweep
-
-
-def follow(receipt: Receipt, console: Console) -> list[Standing]:
-    """Show how the submission goes until its workers have ended; returns the last look."""
-    watch = Watch(receipt)
-    if console.is_terminal:
-        return _live(watch, console)
-    return _lines(watch, console)
-
-
-def _live(watch: Watch, console: Console) -> list[Standing]:
-    bar = Progress(
-        TextColumn("epochs"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[eta]}", markup=False),
-        console=console,
-        auto_refresh=False,
-    )
-    task = bar.add_task("", eta="")
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-
-        def show(found: list[Standing]) -> None:
-            for line in watch.new_choices():
-                console.print(plain(line), soft_wrap=True)
-            completed = sum(_epochs_done(one) for one in found)
-            eta = watch.eta(found).short if watch.is_busy(found) else ""
-            bar.update(task, completed=completed, total=progress.wanted(found), eta=eta)
-            room = console.height - 11
-            rows = status.table(watch.sweep, found, width=console.width, height=room)
-            open_ = undecided.lines(watch.receipt.store, watch.sweep, found, 3)
-            lines: list[RenderableType] = [rows, *open_, *status.troubles(found, most=3), bar]
-            hint = plain("Ctrl-C stops; the same command continues", style="dim")
-            live.update(Group(*lines, hint), refresh=True)
-
-        return _until_over(watch, show)
-
-
-def _lines(watch: Watch, console: Console) -> list[Standing]:
-    return _until_over(watch, _Lines(watch, console).show)
-
-
-class _Lines:
-    """A line per run that has ended; and, ever more seldom, one on how far the others are."""
-
-    def __init__(self, watch: Watch, console: Console) -> None:
-        self._watch, self._console = watch, console
-        self._reported = set(watch.receipt.done)
-        self._pace, self._epochs = Pace(5.0, 300.0), 0
-        self._next = time.monotonic() + self._pace.next(changed=True)
-
-    def show(self, found: list[Standing]) -> None:
-        """Print what is new."""
-        for line in self._watch.new_choices():
-            self._print(line)
-        epochs = sum(map(progress.done, found))
-        far = f"{epochs} of {progress.wanted(found)} epochs"
-        if self._watch.is_busy(found):
-            far += f"; {self._watch.eta(found)}"
-        ended = [one for one in found if self._has_ended(one)]
-        for one in ended:
-            self._reported.add(one.planned.run.id)
-            head = f"[{len(self._reported)}/{len(found)}] {one.state.state}: {one.planned.run.id}"
-            reason = f": {one.state.message}" if one.state.message else ""
-            line = f"{head} {_name(one.planned)}{reason}; {far}"
-            self._print(line, status.STYLES[one.state.state])
-        is_due = epochs != self._epochs and time.monotonic() >= self._next
-        if is_due and not ended:
-            running = [_at(one) for one in found if one.state.state == "running"]
-            self._print("; ".join([far, *running[:_MOST]]))
-        if is_due or ended:
-            self._epochs = epochs
-            self._next = time.monotonic() + self._pace.next(changed=False)
-
-    def _has_ended(self, one: Standing) -> bool:
-        is_open = one.state.state in {"pending", "running", "lost"}
-        return not is_open and one.planned.run.id not in self._reported
-
-    def _print(self, line: str, style: str = "") -> None:
-        self._console.print(plain(line, style), soft_wrap=True)
-
-
-def _name(planned: PlannedRun) -> str:
-    """A run by its setting."""
-    varied = "".join(f" {name}={value}" for name, value in planned.varied.items())
-    return f"{planned.problem} {planned.optimizer}{varied} seed {planned.run.seed}"
-
-
-def _at(one: Standing) -> str:
-    return f"{_name(one.planned)} at epoch {one.state.epoch or 0} of {one.planned.run.epochs}"
-
-
-def _until_over(watch: Watch, show: Callable[[list[Standing]], None]) -> list[Standing]:
-    """Look and show, at least every half second, but never for more than a tenth of the time."""
-    while True:
-        over = watch.receipt.is_over()  # asked first, so that the last look misses nothing
-        start = time.monotonic()
-        found = watch.look()
-        show(found)
-        if over:
-            return found
-        time.sleep(max(0.5, 9 * (time.monotonic() - start)))
-
-
-def _epochs_done(one: Standing) -> int:
-    """Epochs that need no more work: all of them once the run has ended, however it ended."""
-    if one.state.state in {"completed", "diverged", "failed", "stopped"}:
-        return one.planned.run.epochs
-    return one.state.epoch or 0
 
 
 @dataclass
@@ -278,7 +101,7 @@ class _Watching:
     def __init__(self, store: Store, files: Pace, slurm: Pace) -> None:
         self.store, self.files, self.slurm = store, files, slurm
         self.memory = Memory(store)
-        self._sweep = _CurrentSweep(store)
+        self._sweep = CurrentSweep(store)
         self.quiet = 0  # fresh looks in a row that found nothing alive
         self._last: Look | None = None
         self._ask_at = 0.0

@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 
 from cluster import run
+from cluster.follow import Watch
 from cluster.submit import Receipt
-from cluster.watch import Watch
 from jobs.datasets import find
 from jobs.store import Store
 from tests import trainer

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from cluster import status, watch
-from cluster.watch import Pace, Watch
+from cluster import follow, status, watch
+from cluster.follow import Watch
+from cluster.watch import Pace
 from jobs import files
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
@@ -76,7 +77,7 @@ def test_the_screen_fits_the_terminal(watched, width, height):
     fail(store, sweep, 0, "RuntimeError: " + "a long story " * 30)
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=width, height=height)
-    found = watch.follow(receipt, console)
+    found = follow.follow(receipt, console)
     lines = [line for line in output.getvalue().splitlines() if "small" in line]
 
     assert status.count(found) == {"failed": 1, "pending": 3}
@@ -87,7 +88,7 @@ def test_a_line_per_finished_run(watched):
     sweep, store, receipt = watched
     fail(store, sweep, 1)
     output = io.StringIO()
-    watch.follow(receipt, Console(file=output, width=200))
+    follow.follow(receipt, Console(file=output, width=200))
 
     assert output.getvalue() == (
         f"[1/4] failed: {sweep.runs[1].run.id} digits SGD seed 2: RuntimeError: no;"
@@ -102,9 +103,9 @@ def test_a_line_says_setting_progress_and_time_to_go(watched, monkeypatch):
     store.save(dataclasses.replace(sweep, runs=(labelled, *sweep.runs[1:])))
     looking = Watch(receipt)
     clock = iter([0.0, 1.0, 60.0, 60.0, 61.0, 300.0])
-    monkeypatch.setattr(watch.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(follow.time, "monotonic", lambda: next(clock))
     screen, output = console()
-    lines = watch._Lines(looking, screen)
+    lines = follow._Lines(looking, screen)
     attempt = begin(store, sweep, 0, start=20.0)
     for epochs in (1, 2):  # too soon after the beginning; then it is time
         evaluate(attempt, epochs, epoch_s=10.0)
