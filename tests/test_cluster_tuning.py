@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, feeder, room
+from cluster import cli, feeder, preview, room
+from cluster.construction import Construction
 from cluster.room import Room
 from cluster.slurm import Cap
 from jobs import record
@@ -254,7 +255,8 @@ def test_redo_of_what_was_evaluated_leaves_the_choice(tuned):
     assert tuned.store.sweep().undecided == []
 
 
-def test_check_counts_and_prices_what_follows(tuned):
+def test_check_counts_and_prices_what_follows(tuned, monkeypatch):
+    monkeypatch.setattr(preview, "construct", lambda _: Construction(0, ()))  # not asked about here
     tuned.spec.write_text(SPEC + "resources: {time: 01:00:00, cpus: 1}\n")
     report = tuned.call("check", "t.yaml")
     assert (report["runs"], report["runs_to_follow"]) == (RUNS, FOLLOW)
