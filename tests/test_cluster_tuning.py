@@ -256,7 +256,9 @@ def test_redo_of_what_was_evaluated_leaves_the_choice(tuned):
 
 
 def test_check_counts_and_prices_what_follows(tuned, monkeypatch):
-    monkeypatch.setattr(preview, "construct", lambda _: Construction(0, ()))  # not asked about here
+    monkeypatch.setattr(
+        preview, "construct", lambda _: Construction(constructed=0, notes=())
+    )  # not asked about here
     tuned.spec.write_text(SPEC + "resources: {time: 01:00:00, cpus: 1}\n")
     report = tuned.call("check", "t.yaml")
     assert (report["runs"], report["runs_to_follow"]) == (RUNS, FOLLOW)
