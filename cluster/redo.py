@@ -94,15 +94,12 @@ def _upset(sweep: Sweep, store: Store, wanted: Sequence[PlannedRun]) -> list[Tun
     """
     ids, found, left = {planned.run.id for planned in wanted}, [], []
     for tuning in (one for one in sweep.tunings if one.chosen is not None):
-        if any(planned.competes_in(tuning) for planned in wanted):
+        competing = sweep.competing[tuning.key]
+        if any(planned.run.id in ids for planned in competing):
             found.append(tuning)
-            left += [
-                one
-                for one in sweep.runs
-                if one.role == "evaluation"
-                and one.run.cell == tuning.chosen
-                and one.run.id not in ids
-            ]
+            chosen = next(one for one in competing if one.run.cell == tuning.chosen)
+            follow = chosen.evaluated(tuning.evaluation)
+            left += [planned for planned in follow if planned.run.id not in ids]
     if left:
         lines = definition.summary(left)
         head = f"{len(left)} runs follow from a choice that rests on these; nothing was set aside:"

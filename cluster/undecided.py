@@ -1,6 +1,6 @@
 """What the screens say of tunings: what waits for a choice, and on what that waits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -17,9 +17,9 @@ _RECORDED = ("completed", "diverged")
 
 def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> list[Text]:
     """A line per tuning that nothing has been chosen for yet."""
-    told = []
+    told, recorded = [], _recorded(found)
     for tuning in sweep.undecided[:most]:
-        head = f"{tuning.problem} {tuning.optimizer}: {why(store, sweep, tuning, found)}"
+        head = f"{tuning.problem} {tuning.optimizer}: {_why(store, sweep, tuning, recorded)}"
         runs = len(tuning.evaluation)
         then = f"then {runs} run{'' if runs == 1 else 's'} of the best of {len(tuning.cells)}"
         told.append(plain(f"{head}; {then}"))
@@ -27,10 +27,15 @@ def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> l
     return [*told, *([plain(f"... and {rest} more choices", style="dim")] if rest else [])]
 
 
-def why(store: Store, sweep: Sweep, tuning: Tuning, found: Sequence[Standing]) -> str:
+def _recorded(found: Sequence[Standing]) -> set[str]:
+    """The ids of the runs that have a record."""
+    return {one.planned.run.id for one in found if one.state.state in _RECORDED}
+
+
+def _why(store: Store, sweep: Sweep, tuning: Tuning, recorded: Container[str]) -> str:
     """What a choice waits for, or why it cannot be made."""
-    runs = [one for one in found if one.planned.competes_in(tuning)]
-    done = sum(one.state.state in _RECORDED for one in runs)
+    runs = sweep.competing[tuning.key]
+    done = sum(planned.run.id in recorded for planned in runs)
     if done < len(runs):
         return f"{done} of {len(runs)} tuning runs done"
     return _reason(store, sweep, tuning) or f"all {len(runs)} tuning runs done"
@@ -55,6 +60,7 @@ def hopeless(store: Store, sweep: Sweep) -> Iterator[str]:
 
 def to_json(store: Store, sweep: Sweep, found: Sequence[Standing]) -> list[dict[str, Any]]:
     """What `status --json` says of each tuning."""
+    recorded = _recorded(found)
     return [
         {
             "problem": tuning.problem,
@@ -64,7 +70,7 @@ def to_json(store: Store, sweep: Sweep, found: Sequence[Standing]) -> list[dict[
             "seeds": list(tuning.seeds),
             "evaluation_seeds": list(tuning.evaluation),
             "chosen": tuning.chosen,
-            "why": None if tuning.chosen else why(store, sweep, tuning, found),
+            "why": None if tuning.chosen else _why(store, sweep, tuning, recorded),
         }
         for tuning in sweep.tunings
     ]

@@ -63,7 +63,7 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
 
     A setting of which a run diverged is never chosen.
     """
-    runs = [planned for planned in sweep.runs if planned.competes_in(tuning)]
+    runs = sweep.competing[tuning.key]
     lacking = missing(store, runs)
     if lacking:
         done = f"{len(runs) - len(lacking)} of {len(runs)} tuning runs have a record"
@@ -101,13 +101,16 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
     with the same code, image, data and resources. What was tuned elsewhere (here, or on a cluster)
     is left to the next submission.
     """
+    if not sweep.tunings:
+        return []
     contents = {one.number: one.content() for one in store.submissions()}
     newest = _newest(contents)
     new: dict[_Group, list[Entry]] = {}  # the runs to send as those of that group were
     for tuning in sweep.tunings:
-        cell = [one for one in sweep.runs if one.is_chosen_in(tuning)]
-        groups = {newest[one.run.id] for one in cell if one.run.id in newest}
-        unsent = [one for one in cell if _is_unsent(store.run(one.run.id), newest)]
+        tuned = [one for one in sweep.competing[tuning.key] if one.run.cell == tuning.chosen]
+        groups = {newest[one.run.id] for one in tuned if one.run.id in newest}
+        wanted = tuned[0].evaluated(tuning.evaluation) if tuned else []
+        unsent = [one for one in wanted if _is_unsent(store.run(one.run.id), newest)]
         if groups and unsent:
             new.setdefault(max(groups), []).extend(
                 Entry(run=one.run, fence=store.run(one.run.id).last_fence()) for one in unsent
@@ -133,7 +136,7 @@ def under_way(store: Store, sweep: Sweep, number: int) -> list[RunFolder]:
     newest, engine = _newest(contents), contents[number]["profile"]["engine"]
     found: list[RunFolder] = []
     for tuning in sweep.undecided:
-        runs = [planned for planned in sweep.runs if planned.competes_in(tuning)]
+        runs = sweep.competing[tuning.key]
         # Asked first: one that ends in between has a record, or is waited for in vain but once.
         locked = {one.run.id for one in runs if store.run(one.run.id).is_locked()}
         lacking = {one.run.id for one in missing(store, runs)}

@@ -3,7 +3,7 @@
 Plain frozen values without dependencies: the login node, the node and the image all read them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -112,17 +112,6 @@ class PlannedRun:
             role=content.get("role", "evaluation"),
         )
 
-    def competes_in(self, tuning: Tuning) -> bool:
-        """Whether it is one of the runs that are compared there."""
-        labels = (self.problem, self.optimizer)
-        is_of = labels == (tuning.problem, tuning.optimizer) and self.run.cell in tuning.members
-        return is_of and self.role == "tuning"
-
-    def is_chosen_in(self, tuning: Tuning) -> bool:
-        """Whether it is a run of the setting that was chosen there, on whichever seed."""
-        labels = (self.problem, self.optimizer)
-        return labels == (tuning.problem, tuning.optimizer) and self.run.cell == tuning.chosen
-
     def evaluated(self, seeds: Iterable[int]) -> "list[PlannedRun]":
         """The runs of the same setting that judge it, on these seeds."""
         runs = (replace(self.run, seed=seed) for seed in seeds)
@@ -163,20 +152,41 @@ class Sweep:
         """The tunings that nothing has been chosen for yet."""
         return [tuning for tuning in self.tunings if tuning.chosen is None]
 
+    @cached_property
+    def competing(self) -> Mapping[str, tuple[PlannedRun, ...]]:
+        """Of each tuning, by its key, the runs that are compared, in the order of the sweep."""
+        tunings = {
+            (tuning.problem, tuning.optimizer, cell): tuning
+            for tuning in self.tunings
+            for cell in tuning.cells
+        }
+        found: dict[str, list[PlannedRun]] = {tuning.key: [] for tuning in self.tunings}
+        for planned in self.runs if tunings else ():
+            if planned.role == "tuning":
+                labels = (planned.problem, planned.optimizer)
+                tuning = tunings.get((*labels, planned.run.cell))
+                if tuning is not None:
+                    found[tuning.key].append(planned)
+        return {key: tuple(runs) for key, runs in found.items()}
+
     @property
     def to_follow(self) -> list[PlannedRun]:
         """What will follow from choices, as if the first setting of each tuning were chosen."""
-        firsts = [
-            (next(planned for planned in self.runs if planned.competes_in(tuning)), tuning)
-            for tuning in self.undecided
-        ]
+        firsts = [(self.competing[tuning.key][0], tuning) for tuning in self.undecided]
         return [one for first, tuning in firsts for one in first.evaluated(tuning.evaluation)]
 
     def with_choices(self, choices: Iterable[Choice]) -> Self:
         """The sweep with the evaluation runs of what was chosen, each behind its tuning runs."""
         cells = {choice.key: choice.cell for choice in choices}
         tunings = tuple(replace(one, chosen=cells.get(one.key)) for one in self.tunings)
-        return replace(self, runs=tuple(_with_evaluations(tunings, self.asked)), tunings=tunings)
+        behind: dict[str, list[PlannedRun]] = {}  # by the id of the last tuning run
+        for tuning in tunings:
+            own = self.competing[tuning.key]
+            chosen = next((one for one in own if one.run.cell == tuning.chosen), None)
+            if chosen is not None:
+                behind[own[-1].run.id] = chosen.evaluated(tuning.evaluation)
+        runs = [one for planned in self.asked for one in (planned, *behind.get(planned.run.id, ()))]
+        return replace(self, runs=tuple(runs), tunings=tunings)
 
     @property
     def asked(self) -> tuple[PlannedRun, ...]:
@@ -222,18 +232,3 @@ class Sweep:
             file=content.get("file"),
             tunings=tuple(map(Tuning.from_json, content.get("tunings", ()))),
         )
-
-
-def _with_evaluations(
-    tunings: Iterable[Tuning], runs: Sequence[PlannedRun]
-) -> Iterator[PlannedRun]:
-    """The runs; behind the tuning runs of each tuning the evaluation runs of what was chosen."""
-    behind: dict[int, list[PlannedRun]] = {}
-    for tuning in (one for one in tunings if one.chosen is not None):
-        own = [index for index, planned in enumerate(runs) if planned.competes_in(tuning)]
-        chosen = [runs[index] for index in own if runs[index].is_chosen_in(tuning)]
-        if chosen:
-            behind[own[-1]] = chosen[0].evaluated(tuning.evaluation)
-    for index, planned in enumerate(runs):
-        yield planned
-        yield from behind.get(index, ())

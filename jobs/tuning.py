@@ -59,11 +59,6 @@ class Tuning:
             }
         )
 
-    @cached_property
-    def members(self) -> frozenset[str]:
-        """The cells, to ask whether one is among them."""
-        return frozenset(self.cells)
-
     def to_json(self) -> dict[str, Any]:
         """An entry of `sweep.json`."""
         content = asdict(self)

@@ -102,7 +102,7 @@ def test_the_axes_of_a_problem_are_axes_still(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, text + SGD)
 
     assert len(sweep.tunings) == 4
-    runs = [[one.run for one in sweep.runs if one.competes_in(tuning)] for tuning in sweep.tunings]
+    runs = [[one.run for one in sweep.competing[tuning.key]] for tuning in sweep.tunings]
     assert [len(own) for own in runs] == [4] * 4
     axes = [{(run.epochs, run.batch_size) for run in own} for own in runs]
     assert all(len(found) == 1 for found in axes)

@@ -166,11 +166,11 @@ def test_equal_settings_under_two_names_are_not_mixed():
     """Of the other label, on seeds of its own, is the other's tuning run."""
     other = planned(1, 9, optimizer="other")
 
-    assert not other.competes_in(tuning())
-    assert planned(1, 1).competes_in(tuning())
-    assert not planned(1, 1, "evaluation").competes_in(tuning())
-    assert not other.is_chosen_in(replace(tuning(), chosen=cell(1)))
-    assert planned(1, 1).is_chosen_in(replace(tuning(), chosen=cell(1)))
+    both = sweep(other, planned(1, 8, "evaluation", optimizer="third"))
+    assert other.run.cell == cell(1)
+    assert [one.run.seed for one in both.competing[tuning().key]] == [1, 2, 1, 2]
+    chosen = both.with_choices([choice(tuning(), 1)])
+    assert told(chosen)[4:] == [(1, "evaluation", 42), (1, "evaluation", 43), *told(both)[4:]]
 
 
 def test_a_choice_is_read_where_the_sweep_is(tmp_path):

@@ -148,7 +148,7 @@ def of(store: Store, sweep: Sweep, cells: Sequence[Cell]) -> tuple[TuningResult,
 def _result(store: Store, sweep: Sweep, tuning: Tuning, cells: Sequence[Cell]) -> TuningResult:
     choice = store.choice(tuning.key) if tuning.chosen is not None else None
     if choice is not None:
-        names = {one.run.id: name_of(one) for one in sweep.runs if one.competes_in(tuning)}
+        names = {one.run.id: name_of(one) for one in sweep.competing[tuning.key]}
         return TuningResult(
             tuning=tuning,
             candidates=tuple(_as_chosen_from(one) for one in choice.candidates),
