@@ -95,7 +95,8 @@ def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fe
     made = choosing.choose(store, store.sweep())  # after looking: of no run the end is missed
     fed = _Feeding(store, submission, hold, found, made.undecided).go()
     for following in choosing.follow_up(store, made.sweep, submission.number):
-        fed.add(feed(store, following, hold=hold))
+        # One job that chooses what is left is enough: that of the submission itself.
+        fed.add(_Feeding(store, following, hold, queue.repair(store), undecided=()).go())
     return fed
 
 

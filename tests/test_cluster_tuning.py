@@ -148,6 +148,23 @@ def test_it_chooses_and_sends_what_follows_once(tuned):
     assert len(tuned.store.submissions()) == 2
 
 
+def test_of_two_tunings_one_waits_for_one_job_more(tuned):
+    """What follows from the first is sent at once; a single job waits for the other one."""
+    more = "  AdamW: {lr: {values: [1e-3, 1e-2]}, tune: {seeds: 1, choose: valid_loss final}}\n"
+    tuned.spec.write_text(SPEC + more)
+    tuned.submit()
+    tuned.record(only=lambda planned: planned.optimizer == "SGD")
+    arrays = [(f"{job}_{index}", "RUNNING") for job in (102, 103) for index in range(4)]
+    tuned.queue(*arrays)
+    assert feeder.main([str(tuned.store.root), "1"]) == 0
+
+    first, second = tuned.store.submissions()
+    assert len(second.parts("chunk")) == 1
+    assert second.parts("feeder") == []
+    [part] = first.parts("feeder")
+    assert part.content()["after"] == [102, 103]
+
+
 def test_whoever_submits_again_chooses_too(tuned):
     """Where the job that was to choose is gone."""
     tuned.submit()
