@@ -59,6 +59,9 @@ def admitted(sweep: Sweep, store: Store, queue: Queue) -> Sweep:
         counts = {"that have a record": done, "that wait or run": len(dropped) - done}
         said = " and ".join(f"{number} runs {what}" for what, number in counts.items() if number)
         lines += [f"it would lose {said}:", *summary([one.planned for one in dropped], sweep.runs)]
+        known = {tuning.key for tuning in sweep.tunings}
+        if any(tuning.chosen and tuning.key not in known for tuning in before.tunings):
+            lines.append("other settings, tuning seeds or another rule are another choice")
     if lines:
         head = f"{store.root} would become another sweep; nothing was written"
         raise InputError("\n".join([head, *lines, _WAYS_OUT]))

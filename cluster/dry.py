@@ -40,7 +40,7 @@ def dry_run(
     missing = [one.planned for one in others if chosen(one.planned)]
     content = plan(sweep, store, profile, missing, keep=False)
     if profile.engine == "local":
-        lanes = usable_lanes(content, None) if missing else 0
+        lanes = usable_lanes(content, None, len(sweep.to_follow)) if missing else 0
         cut, how = _Arrays(), f"run on this machine, {lanes} at a time"
     else:
         cut = _cut(profile, content["groups"], after=1 if sweep.undecided else 0)

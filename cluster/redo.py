@@ -61,10 +61,13 @@ def redo(
     chosen = selection(sweep, only)
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
-    upset = _upset(sweep, store, wanted)
+    _upset(sweep, store, wanted)
     sealing.require_as_before(sweep, place, [planned.run for planned in wanted], store)
     missing_data.require(sweep, place, wanted)
     with contextlib.nullcontext() if dry_run else store.submitting():
+        sweep = store.sweep()  # a worker may have chosen meanwhile
+        wanted = [planned for planned in sweep.runs if chosen(planned)]
+        upset = _upset(sweep, store, wanted)
         known = queue.look(store) if dry_run else queue.repair(store)
         again = _idle(sweep, store, known, {planned.run.id for planned in wanted})
         old = [planned for planned in again if _has_left(store, planned)]
@@ -103,9 +106,18 @@ def _upset(sweep: Sweep, store: Store, wanted: Sequence[PlannedRun]) -> list[Tun
     if left:
         lines = definition.summary(left)
         head = f"{len(left)} runs follow from a choice that rests on these; nothing was set aside:"
-        todo = f"choose both: {command('redo', store.root, '--only', f'optimizer={left[0].optimizer}')}"
+        todo = f"choose both: {command('redo', store.root, *_both(sweep, left))}"
         raise InputError("\n".join([head, *lines, todo]))
     return found
+
+
+def _both(sweep: Sweep, left: Sequence[PlannedRun]) -> list[str]:
+    """The options that name these runs, and those that they follow from."""
+    optimizers = dict.fromkeys(planned.optimizer for planned in left)
+    problems = dict.fromkeys(planned.problem for planned in left)
+    words = ["--only", f"optimizer={','.join(optimizers)}"]
+    is_all = len(problems) == len(sweep.problems)
+    return words if is_all else [*words, "--only", f"problem={','.join(problems)}"]
 
 
 def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[PlannedRun]:

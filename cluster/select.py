@@ -33,12 +33,17 @@ def selection(sweep: Sweep, only: Sequence[str]) -> Callable[[PlannedRun], bool]
         key, equals, values = text.partition("=")
         if key not in _KEYS or not equals:
             raise InputError(f"--only {text}: expected one of {', '.join(_KEYS)}, as in seed=42")
-        for value in values.split(","):
+        is_one = any(
+            _has(planned, key, values) for planned in sweep.runs
+        )  # a label may have commas
+        for value in [values] if is_one else values.split(","):
             wanted.setdefault(key, set()).update(_spread(key, value))
     for key, named in wanted.items():
         for value in sorted(named):
             if not any(_has(planned, key, value) for planned in sweep.runs):
-                raise InputError(f"--only {key}={value}: no run of {sweep.name} has it")
+                later = "; what follows from a choice is known once it is made"
+                hint = later if sweep.undecided and key in {"role", "seed"} else ""
+                raise InputError(f"--only {key}={value}: no run of {sweep.name} has it{hint}")
 
     def is_chosen(planned: PlannedRun) -> bool:
         return all(

@@ -136,7 +136,8 @@ def submit(
         receipt = Receipt(store=store, sweep=sweep, submitted=submitted, done=done, running=running)
         if profile.engine == "slurm":
             return replace(receipt, fed=feeder.feed(store, submission, hold=lock))
-        started = local.start(store, submission, usable_lanes(content, workers))
+        lanes = usable_lanes(content, workers, len(sweep.to_follow))
+        started = local.start(store, submission, lanes)
     return replace(receipt, workers=started, submission=submission)
 
 
@@ -209,9 +210,9 @@ def _groups(
     return groups
 
 
-def usable_lanes(content: Mapping[str, Any], workers: int | None) -> int:
-    """How many workers go through a submission on this machine."""
-    tasks = sum(len(group["tasks"]) for group in content["groups"])
+def usable_lanes(content: Mapping[str, Any], workers: int | None, to_follow: int) -> int:
+    """How many workers go through a submission on this machine, and through the runs that follow."""
+    tasks = sum(len(group["tasks"]) for group in content["groups"]) + to_follow
     threads = max(group["threads"] * max(map(len, group["tasks"])) for group in content["groups"])
     return min(workers or max(1, usable_cpus() // threads), tasks)
 

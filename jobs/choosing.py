@@ -21,7 +21,7 @@ from jobs.how import Entry
 from jobs.store import Store
 from jobs.submissions import Submission
 from jobs.sweep import PlannedRun, Run, Sweep
-from jobs.tuning import Candidate, Choice, Criterion, Tuning
+from jobs.tuning import Candidate, Choice, Criterion, Tuning, best
 
 _RECORDED = {"completed", "diverged"}
 
@@ -72,8 +72,8 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
     for planned in runs:
         of_cell[planned.run.cell].append(planned)
     candidates = tuple(_candidate(store, own, tuning.criterion) for own in of_cell.values())
-    able = [one for one in candidates if one.value is not None]
-    if not able:
+    winner = best(candidates, tuning.criterion)
+    if winner is None:
         return Undecided(_why_none(candidates, tuning.criterion))
     return Choice(
         key=tuning.key,
@@ -81,7 +81,7 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
         optimizer=tuning.optimizer,
         criterion=tuning.criterion,
         seeds=tuning.seeds,
-        cell=min(able, key=lambda one: _rank(one, tuning.criterion)).cell,
+        cell=winner.cell,
         time=time.time(),
         by=_me(),
         candidates=candidates,
@@ -179,11 +179,6 @@ def _value(curve: Sequence[float | None], criterion: Criterion) -> float | None:
         return curve[-1] if curve else None
     known = [value for value in curve if value is not None]
     return (max if criterion.is_better_high else min)(known, default=None)
-
-
-def _rank(one: Candidate, criterion: Criterion) -> tuple[float, float]:
-    value = one.value if one.value is not None else math.nan
-    return (-value if criterion.is_better_high else value), (math.inf if one.lr is None else one.lr)
 
 
 def _why_none(candidates: Sequence[Candidate], criterion: Criterion) -> str:

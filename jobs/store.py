@@ -114,8 +114,12 @@ class Store:
 
     def with_choices(self, sweep: Sweep) -> Sweep:
         """The sweep with the evaluation runs of what has been chosen here; StoreError as `sweep`."""
-        found = (self.choice(tuning.key) for tuning in sweep.tunings)
-        return sweep.with_choices(filter(None, found)) if sweep.tunings else sweep
+        found = [(tuning, self.choice(tuning.key)) for tuning in sweep.tunings]
+        for tuning, choice in found:
+            if choice is not None and {one.cell for one in choice.candidates} != {*tuning.cells}:
+                raise self._unusable(tuning.key, "it is of other settings")
+        choices = (choice for _, choice in found if choice is not None)
+        return sweep.with_choices(choices) if found else sweep
 
     def version(self) -> tuple[int, int]:
         """Numbers that differ once `sweep` may return something else; OSError if it is gone."""
@@ -128,14 +132,18 @@ class Store:
         return self.root / "choices" / f"{key}.json"
 
     def choice(self, key: str) -> Choice | None:
-        """What was chosen of a tuning; None: nothing yet."""
-        path = self.choice_file(key)
+        """What was chosen of a tuning; None: nothing yet; StoreError as `sweep`."""
         try:
-            return Choice.from_json(json.loads(files.read(path)))
+            return Choice.from_json(json.loads(files.read(self.choice_file(key))))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path} cannot be read: {error}") from None
+            raise self._unusable(key, error) from None
+
+    def _unusable(self, key: str, why: object) -> StoreError:
+        """What is wrong with a choice: torn, or changed since it was written down."""
+        todo = "move it away, and the next submission chooses again, by the records"
+        return StoreError(f"{self.choice_file(key)} cannot be used: {why}; {todo}")
 
     def choose(self, choice: Choice) -> None:
         """Write down what was chosen, once; FileExistsError: there is a choice already."""

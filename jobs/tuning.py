@@ -3,7 +3,8 @@
 Plain values: which settings there are to choose from, by what, and what was chosen from what.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -90,6 +91,17 @@ class Candidate:
     records: Mapping[str, str]  # id of each of its runs -> sha256 of the record
 
 
+def best(candidates: Sequence[Candidate], criterion: Criterion) -> Candidate | None:
+    """The candidate of the best value, of equal ones that of the smallest step size; None: none is."""
+
+    def rank(one: Candidate) -> tuple[float, float]:
+        value = math.nan if one.value is None else one.value
+        step_size = math.inf if one.lr is None else one.lr
+        return -value if criterion.is_better_high else value, step_size
+
+    return min((one for one in candidates if one.value is not None), key=rank, default=None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """What was chosen, from what, and by whom: written once."""
@@ -115,7 +127,7 @@ class Choice:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`; ValueError if what was chosen is none of the candidates."""
+        """Inverse of `to_json`; ValueError if what was chosen is not the best of the candidates."""
         choice = cls(
             key=content["key"],
             problem=content["problem"],
@@ -127,6 +139,7 @@ class Choice:
             by=content["by"],
             candidates=tuple(Candidate(**one) for one in content["candidates"]),
         )
-        if choice.cell not in {one.cell for one in choice.candidates}:
-            raise ValueError(f"it chooses {choice.cell}, which is none of its candidates")
+        found = best(choice.candidates, choice.criterion)
+        if found is None or choice.cell != found.cell:
+            raise ValueError(f"it chooses {choice.cell}, which is not the best of its candidates")
         return choice

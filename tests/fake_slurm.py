@@ -78,7 +78,7 @@ class FakeSlurm:
     def feed(self, submission, *, job, first):
         """A feeder that will send what comes from task `first` on."""
         part = submission.part("feeder", first)
-        part.intend({"token": f"t-{job}", "after": 100, "resources": {}})
+        part.intend({"token": f"t-{job}", "after": [100], "resources": {}})
         part.settle(job)
 
     def _entry(self, index):

@@ -22,7 +22,8 @@ NOBODY = 65534
 
 # Runs commands one by one in a process of its own, as another user if that is wanted.
 WALK = """
-import contextlib, io, json, os, sys, tempfile, traceback
+import contextlib, importlib, io, json, os, pkgutil, sys, tempfile, traceback
+import cluster
 from cluster.cli import main
 
 def run(words):
@@ -42,6 +43,8 @@ def run(words):
     return code, *said
 
 asked = json.load(sys.stdin)
+for module in pkgutil.walk_packages(cluster.__path__, "cluster."):
+    importlib.import_module(module.name)  # while it can be read: others may not see this Python
 os.umask(0)  # so that others may write over the tables and figures of --out
 before = [run(words) for words in asked["before"]]
 if asked["user"]:

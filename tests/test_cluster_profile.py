@@ -579,7 +579,7 @@ def test_the_comment_of_the_site_stands_beside_ours(tmp_path: Path) -> None:
     profile = load(str(write(tmp_path / "x.yaml", text)))
     store = Store(tmp_path / "sweep")
     asked = profile.resources.to_json()
-    chunk = {"token": "probprec-1", "first": 0, "resources": asked, "tasks": [[]], "after": 7}
+    chunk = {"token": "probprec-1", "first": 0, "resources": asked, "tasks": [[]], "after": [7]}
 
     sent = options_of(array.script_of_chunk(store, store.submission(1), profile, chunk))
     assert sent["comment"] == r"project=x \\\\ it's probprec-1"  # of two, sbatch makes one

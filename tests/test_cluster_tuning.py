@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, feeder, preview, room
+from cluster import cli, feeder, preview, room, submit
 from cluster.construction import Construction
 from cluster.room import Room
 from cluster.slurm import Cap
@@ -228,9 +228,9 @@ def test_more_settings_are_another_choice(tuned):
     tuned.submit()
     tuned.record()
     tuned.spec.write_text(SPEC.replace("1.0]", "1.0, 3.0]"))
-    assert "it would lose 3 runs that have a record" in tuned.said(
-        "submit", "t.yaml", "--on", "./site.yaml", code=2
-    )
+    refused = tuned.said("submit", "t.yaml", "--on", "./site.yaml", code=2)
+    assert "it would lose 3 runs that have a record" in refused
+    assert "other settings, tuning seeds or another rule are another choice" in refused
     tuned.spec.write_text(SPEC.replace("42..44", "42..46"))
     assert tuned.submit()["submitted"] == 2 + 2  # of the chosen setting, and of Adam
 
@@ -270,6 +270,60 @@ def test_redo_of_what_was_evaluated_leaves_the_choice(tuned):
 
     assert len(report["runs"]) == 3
     assert tuned.store.sweep().undecided == []
+
+
+def test_what_redo_proposes_names_all_that_it_needs(tuned):
+    """Both optimizers, and of two problems only the one that is meant; a label may have a comma."""
+    more = '  "A, B": {optimizer: AdamW, lr: {values: [1e-3, 1e-2]}, tune: {seeds: 1, choose: valid_loss final}}\n'
+    tuned.spec.write_text(SPEC.replace("[digits_mlp]", "[digits_mlp, digits_2c2d]") + more)
+    tuned.submit()
+    tuned.record()
+    tuned.submit()
+    tuned.record()
+    words = ("redo", "t", "--only", "role=tuning", "--only", "problem=digits_mlp")
+    refused = tuned.said(*words, code=2)
+    assert refused.rstrip().endswith("--only 'optimizer=SGD,A, B' --only problem=digits_mlp")
+    refused = tuned.said(*words, "--only", "optimizer=A, B", code=2)
+    assert refused.rstrip().endswith("--only 'optimizer=A, B' --only problem=digits_mlp")
+    report = tuned.call("redo", "t", "--only", "optimizer=A, B", "--only", "problem=digits_mlp")
+    assert len(report["runs"]) == 2 + 3
+
+
+def test_what_is_not_chosen_yet_cannot_be_selected(tuned):
+    tuned.submit()
+    refused = tuned.said("submit", "t.yaml", "--on", "./site.yaml", "--only", "seed=50", code=2)
+    assert "no run of t has it; what follows from a choice is known once it is made" in refused
+
+
+@pytest.mark.parametrize("damage", ["torn", "worse", "other"])
+def test_a_choice_that_was_changed_is_none(tuned, damage):
+    """What to do is said, and does what it says."""
+    tuned.submit()
+    tuned.record()
+    tuned.submit()
+    [tuning] = tuned.store.sweep().tunings
+    file = tuned.store.choice_file(tuning.key)
+    content = json.loads(file.read_bytes())
+    if damage == "worse":
+        content["cell"] = next(cell for cell in tuning.cells if cell != content["cell"])
+    if damage == "other":
+        content["candidates"][-1]["cell"] = "0" * 12
+    text = json.dumps(content)
+    file.write_text(text[:100] if damage == "torn" else text)
+    refused = tuned.said("status", "t", code=2)
+    assert f"{file.name} cannot be used: " in refused
+    assert "move it away, and the next submission chooses again, by the records" in refused
+    file.unlink()
+    tuned.submit()
+    assert tuned.store.choice(tuning.key).winner.setting == {"lr": 0.1}
+
+
+def test_there_are_workers_for_what_follows():
+    """One tuning run is left; then come three runs at once."""
+    content = {"groups": [{"threads": 1, "tasks": [[{}]]}]}
+
+    assert submit.usable_lanes(content, 4, 0) == 1
+    assert submit.usable_lanes(content, 4, 3) == 4
 
 
 def test_check_counts_and_prices_what_follows(tuned, monkeypatch):

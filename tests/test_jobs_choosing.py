@@ -278,7 +278,7 @@ def test_of_two_who_choose_at_a_time_one_is_heard(tmp_path, monkeypatch):
     store = tuned(tmp_path)
     finish_all(store, {0.1: [0.9, 0.9], 0.01: [0.5, 0.5]})
     mine = verdict(store)
-    other = replace(mine, cell=mine.candidates[1].cell)
+    other = replace(mine, by="somebody else")
     judge = choosing.judged
 
     def slowly(*arguments):
@@ -288,7 +288,9 @@ def test_of_two_who_choose_at_a_time_one_is_heard(tmp_path, monkeypatch):
 
     monkeypatch.setattr(choosing, "judged", slowly)
 
-    assert choose(store, store.sweep()).sweep.tunings[0].chosen == other.cell
+    [tuning] = choose(store, store.sweep()).sweep.tunings
+
+    assert store.choice(tuning.key) == other
 
 
 CHOOSES = """

@@ -36,7 +36,12 @@ def tuning(lrs=(1, 2), seeds=(1, 2), evaluation=(42, 43), criterion=LAST, **chan
 def choice(of, lr, **changes):
     candidates = tuple(
         Candidate(
-            cell=one, setting={"lr": 1}, lr=None, value=0.5, diverged=0, records={"a": "b" * 64}
+            cell=one,
+            setting={"lr": 1},
+            lr=None,
+            value=0.9 if one == cell(lr, **changes) else 0.5,
+            diverged=0,
+            records={"a": "b" * 64},
         )
         for one in of.cells
     )
@@ -217,7 +222,7 @@ def test_a_choice_that_cannot_be_read_is_no_choice(tmp_path, spoil):
     with pytest.raises(StoreError) as caught:
         store.sweep()
 
-    assert str(caught.value).startswith(f"{path} cannot be read: ")
+    assert str(caught.value).startswith(f"{path} cannot be used: ")
 
 
 def test_what_a_killed_writer_left_is_a_stranger(tmp_path):
