@@ -160,6 +160,9 @@ class Matrix:
     def __init__(self, site: Site, folder: Path) -> None:
         self.site, self.lab, self.folder = site, site.lab, folder
         self.first_node: dict[str, str] = {}
+        self.keepers: list[
+            subprocess.Popen[bytes]
+        ] = []  # each ends with the launcher that it stops
         self.begun = folder / "begun"
         self.begun.mkdir(parents=True)
         shutil.copy(Path(__file__).with_name("faulty.py"), folder)
@@ -236,6 +239,8 @@ class Matrix:
         for fault in FAULTS:
             if fault.do == "kill_node":
                 self.lab.restart(f"slurmd:{self.first_node[fault.name]}")
+        for keeper in self.keepers:
+            keeper.wait(LONGEST)
         return found
 
     def _act(self, todo: list[Fault]) -> None:
@@ -282,7 +287,8 @@ class Matrix:
 
     def keep_launcher_stopped(self, fault: Fault) -> None:
         """Slurm wakes what it is about to end."""
-        subprocess.Popen([sys.executable, "-c", KEEP_STOPPED, str(self.claim(fault)["pid"])])
+        words = [sys.executable, "-c", KEEP_STOPPED, str(self.claim(fault)["pid"])]
+        self.keepers.append(subprocess.Popen(words))
 
     def kill_launcher(self, fault: Fault) -> None:
         os.kill(self.claim(fault)["pid"], signal.SIGKILL)
