@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster import destination, undecided
+from cluster import choices, destination
 from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.plain import command
 from cluster.profile import LOCAL, Profile, folders, load
 from cluster.standing import Look, Standing
 from jobs.errors import InputError
-from jobs.state import UNFINISHED
+from jobs.state import RECORDED, UNFINISHED
 from jobs.store import Store
 from jobs.sweep import OVERRIDES, Sweep
 
@@ -57,7 +57,7 @@ def _of_stuck(store: Store, look: Look) -> Step:
     if failed is not None:
         about = "what failed fails again until it is mended"
         return Step((why_command(store, failed.planned.run.id),), about)
-    hopeless = "; ".join(undecided.hopeless(store, look.sweep))  # else nobody was there to choose
+    hopeless = "; ".join(choices.hopeless(store, look.sweep))  # else nobody was there to choose
     about = f"{hopeless}; with other settings" if hopeless else ""
     return Step((submit_command(store, look.sweep),), about)
 
@@ -109,7 +109,7 @@ def retried(store: Store, look: Look) -> list[Standing]:
 def of_run(store: Store, look: Look, one: Standing, *, on_bad_node: bool = False) -> list[str]:
     """What to do about one run."""
     root, run_id = store.root, one.planned.run.id
-    if one.state.state in {"completed", "diverged"}:
+    if one.state.state in RECORDED:
         return [collect_command(store)]
     logs = command("logs", run_id, "--of", root)
     if one.state.state in UNFINISHED:

@@ -27,7 +27,7 @@ WIDTH = 130
 
 
 def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: bool) -> int:
-    """Write the tables; 1 while a run is missing, failed or contradicts its copy, or a choice is.
+    """Write the tables; 1 while a run or a choice is missing, or a run failed or contradicts its copy.
 
     With `strict` also if there is any finding. They go to `out`; default: the sweep's own folder.
     """

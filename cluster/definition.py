@@ -16,6 +16,7 @@ from jobs.canonical import Value
 from jobs.errors import InputError
 from jobs.spec.mistakes import SpecError
 from jobs.spec.sources import read_tree
+from jobs.state import RECORDED
 from jobs.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
 from jobs.text import spelled
@@ -23,7 +24,6 @@ from jobs.text import spelled
 FIRST = 10
 """Of more settings than these, a person is told only how many runs the others are."""
 
-_RECORDED = ("completed", "diverged")
 
 _WAYS_OUT = """\
 to leave it alone: --name OTHER, or another `name:` in the spec, makes a sweep of its own
@@ -55,7 +55,7 @@ def admitted(sweep: Sweep, store: Store, queue: Queue) -> Sweep:
         lines.append(f"it was made by {before.file}, and this is {sweep.file}")
     dropped = _dropped(before, store.with_choices(sweep), store, queue)
     if dropped:
-        done = sum(one.state.state in _RECORDED for one in dropped)
+        done = sum(one.state.state in RECORDED for one in dropped)
         counts = {"that have a record": done, "that wait or run": len(dropped) - done}
         said = " and ".join(f"{number} runs {what}" for what, number in counts.items() if number)
         lines += [f"it would lose {said}:", *summary([one.planned for one in dropped], sweep.runs)]
@@ -121,7 +121,7 @@ def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[Stan
         one
         for one in found
         if (run_id := one.planned.run.id) not in kept
-        and (one.state.state in {*_RECORDED, "unknown"} or one.is_live or queue.is_live(run_id))
+        and (one.state.state in RECORDED | {"unknown"} or one.is_live or queue.is_live(run_id))
     ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import array, price, queue, room, slurm, sweeps
+from cluster import array, price, queue, queue_room, slurm, sweeps
 from cluster.plain import PlainConsole, plain
 from cluster.profile import Profile
 from cluster.submit import plan, sort_runs, usable_lanes
@@ -50,7 +50,7 @@ def dry_run(
     _show(console, scripts, cut.notes)
     unchosen = len(others) - len(missing)
     parts = [f"{len(done)} done", f"{len(running)} under way", f"{len(missing)} to be {how}"]
-    parts += [f"{unchosen} not chosen"] if unchosen else []
+    parts += [f"{unchosen} not selected"] if unchosen else []
     total, later = _count(len(sweep.runs), "run"), sweep.to_follow
     then = f"; {len(later)} more follow from what is chosen" if later else ""
     console.print(f"{total}: {', '.join(parts)}{then}; nothing was written or sent")
@@ -81,21 +81,21 @@ def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Seque
 def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]], after: int) -> _Arrays:
     """The arrays that the feeder would send now; if none fits, the first all the same.
 
-    `after`: as of `room.next_size`.
+    `after`: as of `queue_room.next_size`.
     """
     found, free, notes = _room(profile, groups)
     tasks = [(number, task) for number, group in enumerate(groups) for task in group["tasks"]]
     kinds = [number for number, _ in tasks]
     sizes: list[int] = []
     while left := kinds[sum(sizes) :]:
-        size = room.next_size(left, found, free - sum(sizes), after)
+        size = queue_room.next_size(left, found, free - sum(sizes), after)
         if size < 1:
             break
         sizes.append(size)
     arrays, waiting = len(sizes), len(left)
     if tasks and not sizes:
         notes.append("the queue has no room now; shown is the first array as it would be with room")
-        sizes = [room.next_size(kinds, found, sys.maxsize)]
+        sizes = [queue_room.next_size(kinds, found, sys.maxsize)]
     shown = []
     for index, size in enumerate(sizes):
         first = sum(sizes[:index])
@@ -106,15 +106,19 @@ def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]], after: int) -> _
 
 def _room(
     profile: Profile, groups: Sequence[Mapping[str, Any]]
-) -> tuple[room.Room, int, list[str]]:
+) -> tuple[queue_room.QueueRoom, int, list[str]]:
     """How much fits, and how much of it is free; where Slurm does not say, anything, and a note."""
     try:
-        found = room.room_of(profile, groups)
-        return found, room.free_places(found, slurm.queue()), []
+        found = queue_room.room_of(profile, groups)
+        return found, queue_room.free_places(found, slurm.queue()), []
     except slurm.SlurmError as error:
         note = f"how much Slurm takes is not known ({error}): shown as if all of it fits"
         per_array = profile.limits.max_array or sys.maxsize
-        return room.Room(per_array=per_array, caps=(), is_certain=False), sys.maxsize, [note]
+        return (
+            queue_room.QueueRoom(per_array=per_array, caps=(), is_certain=False),
+            sys.maxsize,
+            [note],
+        )
 
 
 def _tried(store: Store, profile: Profile, chunk: Mapping[str, Any]) -> dict[str, Any]:

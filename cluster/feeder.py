@@ -18,7 +18,7 @@ from typing import Any
 
 from cluster import array, queue, slurm
 from cluster.profile import Profile
-from cluster.room import free_places, next_size, room_of
+from cluster.queue_room import free_places, next_size, room_of
 from jobs import choosing
 from jobs.choosing import Undecided
 from jobs.store import Store

@@ -4,19 +4,19 @@ On a terminal it is a live table; elsewhere a line per run that ends, and what w
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cluster import progress, status, undecided
+from cluster import choices, progress, status
 from cluster.plain import plain
 from cluster.standing import Standing
 from cluster.submit import Receipt
 from cluster.watch import CurrentSweep, Pace
 from jobs import state
-from jobs.state import UNFINISHED, State
+from jobs.state import RECORDED, UNFINISHED, State
 from jobs.sweep import PlannedRun, Sweep
 
 _MOST = 4  # runs under way that a line names
@@ -30,7 +30,7 @@ class Watch:
         self._sweep = CurrentSweep(receipt.store)
         self._at_first = {planned.run.id for planned in receipt.sweep.runs}
         self._final: dict[str, State] = {}
-        self._told = {one.key for one in receipt.sweep.tunings if one.chosen}
+        self._told = receipt.sweep
 
     @property
     def sweep(self) -> Sweep:
@@ -48,7 +48,7 @@ class Watch:
             return self._final[run_id]
         found = state.of(self.receipt.store.run(run_id))
         is_old = found.attempts <= self.receipt.submitted.get(run_id, -1)
-        if found.state in {"completed", "diverged"}:
+        if found.state in RECORDED:
             self._final[run_id] = found
         elif found.state in UNFINISHED and is_old:  # of an earlier submission
             return State(state="pending", evidence="submitted again", attempts=found.attempts)
@@ -56,14 +56,10 @@ class Watch:
             self._final[run_id] = found
         return found
 
-    def new_choices(self) -> Iterator[str]:
+    def new_choices(self) -> list[str]:
         """What was chosen since this was asked last, for people."""
-        for tuning in self.sweep.tunings:
-            if tuning.chosen and tuning.key not in self._told:
-                self._told.add(tuning.key)
-                choice = self.receipt.store.choice(tuning.key)
-                if choice is not None:
-                    yield f"chosen: {undecided.told(choice)}"
+        before, self._told = self._told, self.sweep
+        return choices.new(self.receipt.store, before, self._told)
 
     def waiting(self, found: list[Standing]) -> set[str]:
         """The ids of the runs that the workers will come to."""
@@ -113,7 +109,7 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
             bar.update(task, completed=completed, total=progress.wanted(found), eta=eta)
             room = console.height - 11
             rows = status.table(watch.sweep, found, width=console.width, height=room)
-            open_ = undecided.lines(watch.receipt.store, watch.sweep, found, 3)
+            open_ = choices.lines(watch.receipt.store, watch.sweep, found, 3)
             lines: list[RenderableType] = [rows, *open_, *status.troubles(found, most=3), bar]
             hint = plain("Ctrl-C stops; the same command continues", style="dim")
             live.update(Group(*lines, hint), refresh=True)
@@ -189,6 +185,6 @@ def _until_over(watch: Watch, show: Callable[[list[Standing]], None]) -> list[St
 
 def _epochs_done(one: Standing) -> int:
     """Epochs that need no more work: all of them once the run has ended, however it ended."""
-    if one.state.state in {"completed", "diverged", "failed", "stopped"}:
+    if one.state.state in RECORDED | {"failed", "stopped"}:
         return one.planned.run.epochs
     return one.state.epoch or 0

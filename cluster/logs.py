@@ -11,7 +11,7 @@ from cluster.standing import Standing
 from cluster.watch import Pace
 from jobs import history
 from jobs.attempts import RunFolder
-from jobs.state import UNFINISHED, Memory
+from jobs.state import RECORDED, UNFINISHED, Memory
 from jobs.store import Store
 from jobs.sweep import PlannedRun
 from jobs.text import printable_lines
@@ -134,7 +134,7 @@ class _Following:
 
     def _end(self, one: Standing) -> int:
         state = one.state
-        if state.state in {"completed", "diverged"}:
+        if state.state in RECORDED:
             _say(f"{self.folder.id} has its record")
             return 0
         if state.state == "pending":

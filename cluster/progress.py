@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster.standing import Standing
+from jobs.state import RECORDED
 from jobs.sweep import PlannedRun
 
 
@@ -30,7 +31,7 @@ class Eta:
 
 def done(standing: Standing) -> int:
     """Epochs that need no more work."""
-    if standing.state.state in {"completed", "diverged"}:
+    if standing.state.state in RECORDED:
         return standing.planned.run.epochs
     return standing.state.epoch or 0
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cluster import (
     advice,
+    choices,
     connect,
     definition,
     destination,
@@ -24,7 +25,6 @@ from cluster import (
     status,
     sweeps,
     syntax,
-    undecided,
 )
 from cluster.plain import PlainConsole, plain, to_copy
 from cluster.profile import Profile
@@ -75,7 +75,7 @@ def run(request: Request) -> int:
     console.print(status.table(sweep, found))
     for line in status.troubles(found):
         console.print(line)
-    for line in undecided.lines(store, sweep, found, len(sweep.tunings)):
+    for line in choices.lines(store, sweep, found, len(sweep.tunings)):
         console.print(line)
     counts = status.count(found)
     is_complete = not sweep.undecided and counts["completed"] + counts["diverged"] == len(found)
@@ -181,13 +181,15 @@ def _submit(
         may_replace=request.replace,
         on_wait=lambda: console.print(f"{store.root} is being submitted by somebody else; waiting"),
     )
+    for line in choices.new(store, sweep, receipt.sweep):
+        console.print(plain(line))
     sweep = receipt.sweep
     left = len(sweep.runs) - len(receipt.submitted) - len(receipt.done) - len(receipt.running)
     parts = [
         f"{len(receipt.submitted)} submitted",
         f"{len(receipt.done)} done already",
         *([f"{len(receipt.running)} waiting or running already"] if receipt.running else []),
-        *([f"{left} not chosen"] if left else []),
+        *([f"{left} not selected"] if left else []),
         *_to_follow(sweep),
     ]
     console.print(f"{store.root}: {len(sweep.runs)} runs, {', '.join(parts)}")
@@ -199,9 +201,9 @@ def _submit(
 
 def _to_follow(sweep: Sweep) -> list[str]:
     """How many runs there will be beside those that are known now."""
-    runs, choices = len(sweep.to_follow), len(sweep.undecided)
-    noun = "setting is" if choices == 1 else "settings are"
-    return [f"{runs} more follow when {choices} {noun} chosen"] if choices else []
+    runs, settings = len(sweep.to_follow), len(sweep.undecided)
+    noun = "setting is" if settings == 1 else "settings are"
+    return [f"{runs} more follow when {settings} {noun} chosen"] if settings else []
 
 
 def _tell_jobs(receipt: Receipt, console: Console) -> None:

@@ -16,7 +16,7 @@ from cluster.reasons import Reason
 from jobs import workers
 from jobs.attempts import RunFolder
 from jobs.errors import InputError
-from jobs.state import Memory, State
+from jobs.state import RECORDED, Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
 from jobs.text import printable
@@ -84,7 +84,7 @@ class Look:
     def is_complete(self) -> bool:
         """Whether every run has a record, those that follow from what is to be chosen included."""
         return not self.sweep.undecided and all(
-            standing.state.state in {"completed", "diverged"} for standing in self.runs
+            standing.state.state in RECORDED for standing in self.runs
         )
 
 
@@ -120,8 +120,7 @@ def _is_settled(store: Store, sweep: Sweep, memory: Memory) -> bool:
     """Whether every run has a record: Slurm knows nothing that could change that."""
     folders = (store.run(planned.run.id) for planned in sweep.runs)
     return all(
-        folder.record_file.exists() and memory.of(folder).state in {"completed", "diverged"}
-        for folder in folders
+        folder.record_file.exists() and memory.of(folder).state in RECORDED for folder in folders
     )
 
 
@@ -197,7 +196,7 @@ class _Looking:
         folder = self.folders.get(run_id)
         known = self.memory.of(folder) if folder is not None else _NOT_STARTED
         sent = self.queue.runs.get(run_id)
-        if known.state in {"completed", "diverged"}:
+        if known.state in RECORDED:
             return Standing(planned, known, sent)
         if known.state == "running":
             why = self._why_orphan(known)

@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, nodes, progress, standing, undecided
+from cluster import advice, choices, nodes, progress, standing
 from cluster.plain import PlainConsole, plain, to_copy
 from cluster.queue import Queue
 from cluster.standing import Look, Standing
@@ -94,7 +94,7 @@ def screen(
         below.append(plain(str(progress.eta(look.runs))))
     below += jobs_lines(look.queue, most)
     below += _waiting(look.runs, most)
-    below += undecided.lines(store, look.sweep, look.runs, most)
+    below += choices.lines(store, look.sweep, look.runs, most)
     below += troubles(look.runs, most, partial(advice.of_class, store, look=look))
     below += _bad_nodes(look, store)
     below.append(to_copy(str(advice.of_sweep(store, look)), style="dim"))
@@ -270,7 +270,7 @@ def to_json(look: Look, store: Store) -> dict[str, Any]:
         "eta_s": eta.seconds,
         "eta_basis": eta.basis,
         "nodes": [node.to_json() for node in nodes.judge(look.runs)],
-        "tunings": undecided.to_json(store, look.sweep, look.runs),
+        "tunings": choices.to_json(store, look.sweep, look.runs),
         "runs": [run_json(one) for one in look.runs],
     }
 

@@ -17,6 +17,7 @@ from jobs import choosing, files, provenance, snapshot
 from jobs.attempts import RunFolder
 from jobs.how import Entry
 from jobs.resources import Resources
+from jobs.state import RECORDED
 from jobs.store import Store
 from jobs.submissions import Submission
 from jobs.sweep import PlannedRun, Sweep
@@ -228,7 +229,7 @@ def sort_runs(
     done, running, missing = [], [], []
     for one in standing.of_runs(store, sweep, known):
         run_id = one.planned.run.id
-        if one.state.state in {"completed", "diverged"}:
+        if one.state.state in RECORDED:
             done.append(run_id)
         elif one.is_live or known.is_live(run_id):  # of those that failed, others of their task run
             running.append(run_id)

@@ -21,7 +21,7 @@ from cluster.standing import Look, Standing
 from jobs import history, record
 from jobs.history import Past
 from jobs.resources import Resources, slurm_time
-from jobs.state import UNFINISHED
+from jobs.state import RECORDED, UNFINISHED
 from jobs.store import Store
 
 _LINES = 12  # of the log
@@ -140,7 +140,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
         _show(found, PlainConsole())
-    return 0 if one.state.state in {"completed", "diverged"} else 1
+    return 0 if one.state.state in RECORDED else 1
 
 
 def _show(found: _PostMortem, console: Console) -> None:
@@ -150,7 +150,7 @@ def _show(found: _PostMortem, console: Console) -> None:
         console.print(_attempts(found))
     for fact in _facts(found):
         console.print(plain(fact))
-    if found.log is not None and found.state.state not in {"completed", "diverged"}:
+    if found.log is not None and found.state.state not in RECORDED:
         console.print(plain(f"log: {found.log}", style="dim"))
         for logged in found.log_lines:
             console.print(plain(f"  {logged}", "dim"), no_wrap=True, overflow="ellipsis")

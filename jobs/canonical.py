@@ -1,4 +1,4 @@
-"""Values that a spec can give, their one spelling, and ids made of them: equal ones are equal everywhere."""
+"""A value has one spelling, and ids are made of it: equal settings have equal ids on all machines."""
 
 import hashlib
 import json

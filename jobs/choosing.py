@@ -23,15 +23,13 @@ from jobs.submissions import Submission
 from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.tuning import Candidate, Choice, Criterion, Tuning, best
 
-_RECORDED = {"completed", "diverged"}
-
 _Group = tuple[int, int]
 """A submission's number, and one of its groups."""
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """Why nothing can be chosen now."""
+    """A tuning of which nothing can be chosen now, and why."""
 
     why: str
     missing: tuple[Run, ...] = ()  # the tuning runs that have no record
@@ -66,7 +64,7 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
     runs = sweep.competing[tuning.key]
     lacking = missing(store, runs)
     if lacking:
-        done = f"{len(runs) - len(lacking)} of {len(runs)} tuning runs have a record"
+        done = f"{len(runs) - len(lacking)} of {len(runs)} tuning runs done"
         return Undecided(done, tuple(planned.run for planned in lacking))
     of_cell: dict[str, list[PlannedRun]] = {cell: [] for cell in tuning.cells}
     for planned in runs:
@@ -91,7 +89,9 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
 def missing(store: Store, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     """The runs that have no record, or none that can be trusted."""
     absent = [one for one in runs if not store.run(one.run.id).record_file.exists()]
-    return absent or [one for one in runs if state.of(store.run(one.run.id)).state not in _RECORDED]
+    return absent or [
+        one for one in runs if state.of(store.run(one.run.id)).state not in state.RECORDED
+    ]
 
 
 def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:

@@ -29,6 +29,9 @@ STATES: tuple[StateName, ...] = (
 )
 """`unknown` is never said from files alone: only where Slurm would have to be asked and cannot be."""
 
+RECORDED: frozenset[StateName] = frozenset({"completed", "diverged"})
+"""Those of a run that has a record."""
+
 UNFINISHED: frozenset[StateName] = frozenset({"stopped", "failed", "lost"})
 """Those of a run that neither waits nor runs, although it was sent, and has no record."""
 
@@ -84,7 +87,7 @@ class Memory:
             fields = {**known["state"], "evidence": str(folder.record_file), "tried": tried}
             return State(**fields)
         found = of(folder)
-        if found.state in {"completed", "diverged"} and signature is not None:
+        if found.state in RECORDED and signature is not None:
             names = ["state", "attempts", "epoch", "step", "steps", "node", "element"]
             names += ["epoch_s", "start_s"]
             self._known[folder.id] = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, feeder, preview, room, submit
+from cluster import cli, feeder, preview, queue_room, submit
 from cluster.construction import Construction
-from cluster.room import Room
+from cluster.queue_room import QueueRoom
 from cluster.slurm import Cap
 from jobs import record
 from jobs.store import Store
@@ -110,8 +110,8 @@ def test_a_place_in_the_queue_is_kept_for_it(tmp_path, monkeypatch, capsys, plac
 @pytest.mark.parametrize("free", [0, 1, 2, 3, 9])
 def test_what_fits_beside_a_job_that_comes_after(free, after):
     """All of two, if there is room for them and for what comes after; else one place is kept."""
-    found = room.next_size(
-        [0, 0], Room(per_array=9, caps=(Cap(jobs=9),), is_certain=True), free, after
+    found = queue_room.next_size(
+        [0, 0], QueueRoom(per_array=9, caps=(Cap(jobs=9),), is_certain=True), free, after
     )
 
     assert found == (2 if free >= 2 + after else free - 1)
@@ -173,6 +173,15 @@ def test_whoever_submits_again_chooses_too(tuned):
 
     assert (report["submitted"], report["already"]) == (FOLLOW, RUNS)
     assert len(tuned.store.sweep().runs) == RUNS + FOLLOW
+
+
+def test_what_a_submission_chooses_is_said(tuned):
+    words = ("submit", "t.yaml", "--on", "./site.yaml")
+    assert "chosen: " not in tuned.said(*words)
+    tuned.record()
+    chosen = "chosen: digits_mlp SGD lr=0.1, of 3 settings by valid_accuracy final ("
+    assert chosen in tuned.said(*words)
+    assert "chosen: " not in tuned.said(*words)
 
 
 def test_a_feeder_does_not_take_itself_for_the_next_one(tuned, monkeypatch):

@@ -217,7 +217,7 @@ def test_what_lacks_a_record_is_said(tmp_path):
     for one in runs[:3]:
         finish(store, one)
 
-    assert verdict(store) == Undecided("3 of 4 tuning runs have a record", (runs[3].run,))
+    assert verdict(store) == Undecided("3 of 4 tuning runs done", (runs[3].run,))
     assert choose(store, store.sweep()).undecided == (verdict(store),)
 
 

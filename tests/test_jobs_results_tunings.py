@@ -281,7 +281,7 @@ def test_the_ledger_has_the_tunings(store, collection, capsys):
 
 def test_what_is_undecided_is_a_finding_and_is_not_complete(undecided, monkeypatch, capsys):
     finding = (
-        "digits_mlp SGD: nothing chosen yet: 4 of 8 tuning runs have a record; "
+        "digits_mlp SGD: nothing chosen yet: 4 of 8 tuning runs done; "
         "3 evaluation runs are not planned yet"
     )
     assert collect(undecided, strict=False, as_json=True) == 1
@@ -289,7 +289,7 @@ def test_what_is_undecided_is_a_finding_and_is_not_complete(undecided, monkeypat
 
     assert out["findings"] == [finding]
     (one,) = out["tunings"]
-    assert (one["chosen"], one["why"]) == (None, "4 of 8 tuning runs have a record")
+    assert (one["chosen"], one["why"]) == (None, "4 of 8 tuning runs done")
     assert [entry["value"] for entry in one["candidates"]] == [None] * 4
     text = "\n".join(screen(undecided, 130, monkeypatch, capsys, code=1))
     assert text.count(finding) == 1
@@ -307,7 +307,7 @@ def test_what_could_be_chosen_and_is_not_is_incomplete_although_nothing_is_missi
         path.write_bytes(content)
 
     assert (found.missing, found.is_whole, found.undecided) == (0, False, 1)
-    assert any("nothing chosen yet: all tuning runs have a record" in f for f in found.findings)
+    assert any("nothing chosen yet: all tuning runs are done" in f for f in found.findings)
     assert [one.value is None for one in found.tunings[0].candidates] == [False, False, False, True]
     assert "not all that is tuned is chosen yet" in capsys.readouterr().out
 

@@ -12,8 +12,8 @@ from jobs.results.ledger import Collection
 def draw(collection: Collection, metric: str | None) -> Figure:
     """A panel per problem, a box per optimizer, or per cell where an optimizer has several.
 
-    Of what was tuned and chosen only the evaluation is shown. `metric` is the test accuracy (where a problem has none: the test loss) unless given. Diverged
-    runs are counted beside their cell.
+    Of what was tuned and chosen only the evaluation is shown. `metric` is the test accuracy (where a
+    problem has none: the test loss) unless given. Diverged runs are counted beside their cell.
     """
     columns: dict[str, list[Cell]] = {}
     for cell in collection.reported:

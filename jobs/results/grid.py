@@ -23,7 +23,8 @@ def draw(collection: Collection, _: str | None) -> Figure:
     """Mean and band of one standard deviation over the completed seeds of each optimizer.
 
     Of an optimizer with several cells the best one is drawn, and the legend says which; of one that
-    was tuned that is the evaluation of the chosen one. A diverged run is drawn up to its last evaluation, with a cross there, and is in no mean.
+    was tuned that is the evaluation of the chosen one. A diverged run is drawn up to its last
+    evaluation, with a cross there, and is in no mean.
     """
     columns = {
         problem: column

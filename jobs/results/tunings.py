@@ -14,17 +14,7 @@ from jobs.results.reading import Result
 from jobs.store import Store
 from jobs.sweep import Sweep
 from jobs.text import described, spelled
-from jobs.tuning import Candidate, Choice, Criterion, Tuning
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """How one setting did on the tuning seeds."""
-
-    cell: str
-    setting: Mapping[str, Any]  # what the spec's axes gave it
-    value: float | None  # mean of the criterion's number; None: not all of its runs have one
-    diverged: int  # runs that did
+from jobs.tuning import Candidate, Choice, Criterion, Tuning, best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +22,20 @@ class TuningResult:
     """A tuning, and what came of it."""
 
     tuning: Tuning
-    candidates: tuple[Score, ...]  # in the spec's order
+    candidates: tuple[Candidate, ...]  # of the choice, or else by the records that there are
     why: str | None  # nothing is chosen yet; None: one is
     vanished: tuple[str, ...] = ()  # runs whose records are not those that it was chosen from
 
     @property
-    def chosen(self) -> Score | None:
+    def chosen(self) -> Candidate | None:
         """The setting that was chosen."""
         return next((one for one in self.candidates if one.cell == self.tuning.chosen), None)
 
     @property
-    def next_best(self) -> Score | None:
+    def next_best(self) -> Candidate | None:
         """The one that would have been chosen without it."""
         others = [one for one in self.candidates if one.cell != self.tuning.chosen]
-        return min(
-            (one for one in others if one.value is not None),
-            key=lambda one: _cost(one, self.tuning.criterion),
-            default=None,
-        )
+        return best(others, self.tuning.criterion)
 
     def __str__(self) -> str:
         """The choice in a line; what is undecided is told by `finding`."""
@@ -107,9 +93,9 @@ class TuningResult:
             for one in self.candidates
         ]
 
-    def _name(self, score: Score) -> str:
+    def _name(self, candidate: Candidate) -> str:
         """What sets a setting apart from the others, with all digits where it needs them."""
-        own = self._apart[self.candidates.index(score)]
+        own = self._apart[self.candidates.index(candidate)]
         is_alone = [described(one) for one in self._apart].count(described(own)) == 1
         return described(own, exact=not is_alone)
 
@@ -151,7 +137,7 @@ def _result(store: Store, sweep: Sweep, tuning: Tuning, cells: Sequence[Cell]) -
         names = {one.run.id: name_of(one) for one in sweep.competing[tuning.key]}
         return TuningResult(
             tuning=tuning,
-            candidates=tuple(_as_chosen_from(one) for one in choice.candidates),
+            candidates=choice.candidates,
             why=None,
             vanished=tuple(_vanished(store, choice, names)),
         )
@@ -167,7 +153,7 @@ def _why(store: Store, sweep: Sweep, tuning: Tuning) -> str:
         return str(error)
     if isinstance(found, Undecided):
         return found.why
-    return "all tuning runs have a record, and the next submission chooses"
+    return "all tuning runs are done, and the next submission chooses"
 
 
 def _vanished(store: Store, choice: Choice, names: Mapping[str, str]) -> Iterator[str]:
@@ -185,26 +171,19 @@ def _sha256(store: Store, run: str) -> str | None:
         return None
 
 
-def _as_chosen_from(one: Candidate) -> Score:
-    return Score(cell=one.cell, setting=one.setting, value=one.value, diverged=one.diverged)
-
-
-def _so_far(cell: Cell, criterion: Criterion) -> Score:
+def _so_far(cell: Cell, criterion: Criterion) -> Candidate:
     """How a setting does by the records there are; it has no value before it has all of them."""
     of = Result.final if criterion.at == "final" else Result.best
     values = [of(result, criterion.metric) for result in cell.completed]
     is_whole = len(values) == len(cell.planned) and all(map(math.isfinite, values))
-    return Score(
+    return Candidate(
         cell=cell.id,
         setting=cell.varied,
+        lr=None,
+        records={},
         value=math.fsum(values) / len(values) if is_whole else None,
         diverged=len(cell.diverged),
     )
-
-
-def _cost(one: Score, criterion: Criterion) -> float:
-    value = math.nan if one.value is None else one.value
-    return -value if criterion.is_better_high else value
 
 
 def _spell(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What the screens say of tunings: what waits for a choice, and on what that waits."""
+"""What the screens say of tunings: what was chosen, and what a choice waits for."""
 
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
@@ -7,12 +7,11 @@ from rich.text import Text
 
 from cluster.plain import plain
 from cluster.standing import Standing
+from jobs.state import RECORDED
 from jobs.store import Store
 from jobs.sweep import Sweep
 from jobs.text import described, spelled
 from jobs.tuning import Choice, Tuning
-
-_RECORDED = ("completed", "diverged")
 
 
 def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> list[Text]:
@@ -29,7 +28,7 @@ def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> l
 
 def _recorded(found: Sequence[Standing]) -> set[str]:
     """The ids of the runs that have a record."""
-    return {one.planned.run.id for one in found if one.state.state in _RECORDED}
+    return {one.planned.run.id for one in found if one.state.state in RECORDED}
 
 
 def _why(store: Store, sweep: Sweep, tuning: Tuning, recorded: Container[str]) -> str:
@@ -48,6 +47,14 @@ def told(choice: Choice) -> str:
         f"{choice.problem} {choice.optimizer} {setting}, of {len(choice.candidates)} settings"
         f" by {choice.criterion} ({spelled(choice.winner.value)})"
     )
+
+
+def new(store: Store, before: Sweep, now: Sweep) -> list[str]:
+    """What was chosen between two looks at a sweep, a line each."""
+    known = {tuning.key for tuning in before.tunings if tuning.chosen}
+    found = (one for one in now.tunings if one.chosen and one.key not in known)
+    made = (store.choice(tuning.key) for tuning in found)
+    return [f"chosen: {told(choice)}" for choice in made if choice is not None]
 
 
 def hopeless(store: Store, sweep: Sweep) -> Iterator[str]:

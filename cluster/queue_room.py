@@ -11,7 +11,7 @@ from cluster.slurm import Cap
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class QueueRoom:
     """How much the cluster takes."""
 
     per_array: int
@@ -19,7 +19,7 @@ class Room:
     is_certain: bool  # whether no other limit can be met
 
 
-def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
+def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> QueueRoom:
     """How much fits: by the profile, else by what Slurm says of its limits."""
     config = slurm.config()
     per_array = min(
@@ -34,14 +34,14 @@ def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> Room:
         asked = [group["resources"] for group in groups]
         for account, qos in {(one.get("account"), one.get("qos")) for one in asked}:
             caps.update(slurm.submit_caps(account, qos, config.get("ClusterName")))
-    return Room(
+    return QueueRoom(
         per_array=max(1, per_array),
         caps=(Cap(jobs=capacity), *caps),
         is_certain=bool(caps) or not enforced,
     )
 
 
-def free_places(room: Room, queue: Iterable[slurm.Element]) -> int:
+def free_places(room: QueueRoom, queue: Iterable[slurm.Element]) -> int:
     """How many more jobs fit into the queue, beside mine that are there."""
     mine = [element for element in queue if not element.is_over]
     return min(
@@ -49,7 +49,7 @@ def free_places(room: Room, queue: Iterable[slurm.Element]) -> int:
     )
 
 
-def next_size(groups: Sequence[int], room: Room, free: int, after: int = 0) -> int:
+def next_size(groups: Sequence[int], room: QueueRoom, free: int, after: int = 0) -> int:
     """How many of the tasks that are left are the next array; less than 1: it does not fit now.
 
     Args:
