@@ -5,15 +5,15 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import choices, destination
+from cluster.find_profile import folders
 from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.plain import command
-from cluster.profile import LOCAL, Profile, folders, load
+from cluster.profile import LOCAL, Profile
 from cluster.standing import Look, Standing
-from jobs.errors import InputError
 from jobs.state import RECORDED, UNFINISHED
 from jobs.store import Store
 from jobs.sweep import OVERRIDES, Sweep
@@ -193,59 +193,27 @@ def on_again(store: Store, failures: Collection[str | None]) -> str:
     Empty where none of the classes is mended there, or the last profile has no file.
     """
     profile = last_profile(store) if MENDED_IN_PROFILE.intersection(failures) else LOCAL
-    if not _has_file(profile):
+    if not has_file(profile):
         return ""
-    return f" --on {shlex.quote(_name_or_file(profile))}"
+    return f" --on {shlex.quote(name_or_file(profile))}"
 
 
-def _has_file(profile: Profile) -> bool:
+def has_file(profile: Profile) -> bool:
     """Whether the profile's file is there, and not in somebody's private folder."""
     return profile.source is not None and os.access(profile.source, os.R_OK)
 
 
-def _name_or_file(profile: Profile) -> str:
+def name_or_file(profile: Profile) -> str:
     """What `--on` takes: the profile's name where that finds its very file, else the file."""
     files = (folder / f"{profile.name}.yaml" for folder in folders())
     found = next((file.resolve() for file in files if file.is_file()), None)
     return profile.name if profile.source in {None, found} else str(profile.source)
 
 
-def changed_since(stored: Profile) -> list[str]:
-    """A line if the profile's file, or the image of its recipe, is not as it was stored."""
-    if not _has_file(stored):
-        return []
-    file = stored.source
-    use = f"to use it: --on {shlex.quote(_name_or_file(stored))}"
-    try:
-        now = load(str(file))
-        image = _image_now(now, stored)
-    except InputError as error:
-        said = "; ".join(str(error).splitlines())
-        return [f"the profile {file} has changed since: {said}; then {use}"]
-    now = replace(now, threads=stored.threads)  # which may be those of the command line
-    if replace(now, image=stored.image) != stored:
-        return [f"the profile {file} has changed since; {use}"]
-    if image != stored.image:
-        return [f"the profile {file} names another image since, {image or 'none'}; {use}"]
-    return []
-
-
-def _image_now(now: Profile, stored: Profile) -> Path | None:
-    """The file of the profile's image; looked for first where that of the submission lies."""
-    from cluster import sealing  # to show how a sweep stands it is not needed
-
-    if stored.image is not None:
-        try:
-            return sealing.image_of(now, stored.image.parent)
-        except InputError:
-            pass  # the one of a mended recipe may be in another folder of images
-    return sealing.image_of(now)
-
-
 def submit_command(store: Store, sweep: Sweep) -> str:
     """The command that sends what was never sent."""
     words = ["probprec", "submit", _spec_of(sweep)]
-    if (on := _name_or_file(last_profile(store))) != destination.default():
+    if (on := name_or_file(last_profile(store))) != destination.default():
         words += ["--on", on]
     for override in _overrides(sweep):
         is_name = override.partition("=")[0].strip() == "name"

@@ -19,6 +19,7 @@ from cluster import syntax
 from cluster.profile import Option, Profile, sbatch_parameters
 from jobs import files
 from jobs.resources import Resources
+from jobs.snapshot import ROOT
 from jobs.store import Store
 from jobs.submissions import Part, Submission
 
@@ -128,7 +129,7 @@ def launch(environment: Mapping[str, str], module: str, words: Iterable[str]) ->
     """
     variables = {
         **environment,
-        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONPATH": str(ROOT),
         "PYTHONSAFEPATH": "1",
     }
     return [

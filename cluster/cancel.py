@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import advice, slurm, standing
+from cluster import advice, select, slurm
 from cluster import queue as queues
 from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.queue import Queue
@@ -60,7 +60,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
         slurm.SlurmError: scancel failed.
     """
     sweep = store.sweep()
-    named = {planned.run.id for planned in standing.resolve(sweep, runs)}
+    named = {planned.run.id for planned in select.resolve(sweep, runs)}
     wanted = named or {folder.id for folder in store.folders()}  # also what was replaced
     calls = slurm.asked.total
     work = _Work()

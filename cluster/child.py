@@ -1,7 +1,8 @@
 """The environment of a process that has torch, started by a command that has not."""
 
 import os
-from pathlib import Path
+
+from jobs.snapshot import ROOT
 
 
 def environment() -> dict[str, str]:
@@ -9,7 +10,7 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
     return {
         **kept,
-        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONPATH": str(ROOT),
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",

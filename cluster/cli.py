@@ -116,9 +116,9 @@ def _start(command: str, options: argparse.Namespace) -> int:
 
 
 def _on_run(command: str, options: argparse.Namespace) -> int:
-    from cluster import connect, logs, why
+    from cluster import connect, logs, select, why
 
-    store = _store(options) if options.sweep else connect.find_sweep(options.root, options.run)
+    store = _store(options) if options.sweep else select.find_sweep(options.root, options.run)
     connect.use_that_of(store)
     if command == "logs":
         return logs.logs(store, options.run, follow=options.follow)
@@ -144,9 +144,9 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
 
 
 def _again(command: str, store: "Store", options: argparse.Namespace) -> int:
-    from cluster import profile
+    from cluster import find_profile
 
-    place = profile.load(options.on) if options.on else None
+    place = find_profile.load(options.on) if options.on else None
     if command == "redo":
         from cluster.redo import redo
 

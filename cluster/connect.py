@@ -1,12 +1,11 @@
 """Which Slurm the commands talk to: the machine's own, or the lab's."""
 
 import os
-from pathlib import Path
 
 from cluster.lab import Lab
 from cluster.lab.base import VARIABLE
 from jobs.errors import InputError
-from jobs.store import Store, StoreError
+from jobs.store import Store
 
 LAB = "lab"
 
@@ -31,30 +30,3 @@ def use_that_of(store: Store) -> None:
     if submissions and submissions[-1].content()["profile"]["name"] == LAB:
         lab = Lab()
         os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}
-
-
-def find_sweep(root: Path, run: str) -> Store:
-    """The sweep below `root` that has a run whose id begins like that.
-
-    Raises:
-        InputError: none has, or several have.
-    """
-    found, closed = [], []
-    for store in map(Store, sorted(root.iterdir()) if root.is_dir() else ()):
-        try:
-            is_of = store.exists() and any(one.run.id.startswith(run) for one in store.sweep().runs)
-        except (
-            OSError,
-            StoreError,
-        ):  # somebody's private one, or damaged: no matter for the others
-            closed.append(store.root.name)
-            continue
-        if is_of:
-            found.append(store)
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(store.root.name for store in found)
-    if found:
-        raise InputError(f"run {run!r} is in several sweeps ({names}); name one: --of SWEEP")
-    unread = f" (these cannot be read: {', '.join(closed)})" if closed else ""
-    raise InputError(f"no sweep below {root} has a run {run!r}{unread}; name the sweep: --of SWEEP")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cluster import standing
 from cluster.queue import Queue
-from cluster.select import ranges
 from cluster.standing import Standing
 from jobs.canonical import Value
 from jobs.errors import InputError
@@ -19,7 +18,7 @@ from jobs.spec.sources import read_tree
 from jobs.state import RECORDED
 from jobs.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
-from jobs.text import spelled
+from jobs.text import ranges, spelled
 
 FIRST = 10
 """Of more settings than these, a person is told only how many runs the others are."""

@@ -4,8 +4,9 @@ import os
 import shutil
 from collections.abc import Sequence
 
+from cluster.find_profile import load
 from cluster.plain import command
-from cluster.profile import LOCAL, Profile, load
+from cluster.profile import LOCAL, Profile
 from jobs.errors import InputError
 
 VARIABLE = "PROBPREC_ON"

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cluster import choices, progress, status
+from cluster import choices, progress, sweep_screen
 from cluster.plain import plain
 from cluster.standing import Standing
 from cluster.submit import Receipt
@@ -108,9 +108,9 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
             eta = watch.eta(found).short if watch.is_busy(found) else ""
             bar.update(task, completed=completed, total=progress.wanted(found), eta=eta)
             room = console.height - 11
-            rows = status.table(watch.sweep, found, width=console.width, height=room)
+            rows = sweep_screen.table(watch.sweep, found, width=console.width, height=room)
             open_ = choices.lines(watch.receipt.store, watch.sweep, found, 3)
-            lines: list[RenderableType] = [rows, *open_, *status.troubles(found, most=3), bar]
+            lines: list[RenderableType] = [rows, *open_, *sweep_screen.troubles(found, most=3), bar]
             hint = plain("Ctrl-C stops; the same command continues", style="dim")
             live.update(Group(*lines, hint), refresh=True)
 
@@ -144,7 +144,7 @@ class _Lines:
             head = f"[{len(self._reported)}/{len(found)}] {one.state.state}: {one.planned.run.id}"
             reason = f": {one.state.message}" if one.state.message else ""
             line = f"{head} {_name(one.planned)}{reason}; {far}"
-            self._print(line, status.STYLES[one.state.state])
+            self._print(line, sweep_screen.STYLES[one.state.state])
         is_due = epochs != self._epochs and time.monotonic() >= self._next
         if is_due and not ended:
             running = [_at(one) for one in found if one.state.state == "running"]

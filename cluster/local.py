@@ -10,6 +10,7 @@ import submitit
 
 from jobs import worker
 from jobs.errors import naming
+from jobs.snapshot import ROOT
 from jobs.store import Store
 from jobs.submissions import Submission
 
@@ -56,7 +57,7 @@ def _detached() -> Iterator[None]:
     try:
         for name in shell:
             del os.environ[name]
-        os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
+        os.environ["PYTHONPATH"] = str(ROOT)
         for number in range(3):
             os.dup2(null, number)
         yield
@@ -69,3 +70,17 @@ def _detached() -> Iterator[None]:
         os.close(null)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def usable_cpus() -> int:
+    """The CPUs that this process may use (its affinity, so also a job's allocation)."""
+    return len(os.sched_getaffinity(0))
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name]
+    devices = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia*"))
+    return sorted((number for number in devices if number.isdecimal()), key=int)

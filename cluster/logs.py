@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import advice, standing, words
+from cluster import advice, select, standing, words
 from cluster.standing import Standing
 from cluster.watch import Pace
 from jobs import history
@@ -31,7 +31,7 @@ def logs(
     Raises:
         InputError: no such run.
     """
-    planned = standing.resolve(store.sweep(), [run])[0]
+    planned = select.resolve(store.sweep(), [run])[0]
     following = _Following(store, planned)
     if follow:
         return following.go(sleep)

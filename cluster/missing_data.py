@@ -7,10 +7,10 @@ from pathlib import Path
 
 from cluster import sealing
 from cluster.profile import LOCAL, Profile
-from jobs import provenance
 from jobs.datasets import find as datasets
 from jobs.datasets import registry
 from jobs.errors import InputError
+from jobs.problems import catalog
 from jobs.spec import Plan
 from jobs.sweep import PlannedRun, Sweep
 
@@ -70,7 +70,7 @@ class _Look:
         named = sealing.named_data(self.sweep, self.profile)
         if not self.wanted or named is None or _is_there(named):
             return
-        own = [one.problem for one in self.wanted if provenance.is_own(one.run)]
+        own = [one.problem for one in self.wanted if catalog.is_own(one.run)]
         is_of_cluster = self.sweep.data is None and self.profile.engine != "local"
         if is_of_cluster and (not own or sealing.is_left_to_nodes(self.sweep, self.profile)):
             return
@@ -107,7 +107,7 @@ class _Look:
 
     def _readers(self, dataset: str) -> list[str]:
         """The problems that read a data set of the catalog, with their places in the spec."""
-        readers = [one for one in self.wanted if provenance.dataset_of(one.run) == dataset]
+        readers = [one for one in self.wanted if catalog.dataset_of(one.run) == dataset]
         return self._with_places(one.problem for one in readers)
 
     def _with_places(self, labels: Iterable[str]) -> list[str]:

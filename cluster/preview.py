@@ -16,13 +16,12 @@ from rich.table import Table
 
 from cluster import missing_data, price
 from cluster.construction import construct
+from cluster.find_profile import load
 from cluster.plain import PlainConsole
-from cluster.profile import load
-from cluster.select import ranges
 from jobs import spec as specs
 from jobs.resources import Resources, written
 from jobs.sweep import PlannedRun
-from jobs.text import spelled
+from jobs.text import ranges, spelled
 
 DONE, WRONG_INPUT = 0, 2
 FIRST_RUNS = 8

@@ -1,15 +1,13 @@
 """What differs between clusters: a name, an engine, and what runs get there; read from YAML."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-from jobs.errors import InputError
 from jobs.failure import FailureClass
-from jobs.how import Unstaged
+from jobs.plan import Unstaged
 from jobs.resources import Resources, slurm_mem, slurm_time
 
 Engine = Literal["local", "slurm"]
@@ -132,51 +130,6 @@ LOCAL = Profile(name="local", engine="local", threads=1)
 """The default: submitit's local executor, this Python, this machine."""
 
 
-def folders() -> list[Path]:
-    """Where profiles are looked for, the first one wins: here, the user's, this checkout's."""
-    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    found = [
-        Path("configs", "clusters"),
-        Path(home, "probprec", "clusters").expanduser(),
-        Path(__file__).parent.parent / "configs" / "clusters",
-    ]
-    readable = [folder for folder in found if os.access(folder, os.R_OK | os.X_OK)]  # never raises
-    there = {folder.resolve(): folder for folder in reversed(readable) if folder.is_dir()}
-    return [folder for folder in found if folder in there.values()]
-
-
-def load(name_or_path: str) -> Profile:
-    """The profile of a name, or in a file: a path ends in .yaml or has a slash.
-
-    Raises:
-        InputError: no such profile, or mistakes in its file: all of them, with their positions.
-    """
-    from cluster.profile_file import read_profile  # pydantic: half of what --help costs
-
-    if name_or_path.endswith(".yaml") or "/" in name_or_path:
-        return read_profile(Path(os.path.expanduser(name_or_path)))  # noqa: PTH111  # never raises
-    files = [folder / f"{name_or_path}.yaml" for folder in folders()]
-    file = next((file for file in files if file.is_file()), None)
-    if file is not None:
-        return read_profile(file)
-    if name_or_path == LOCAL.name:
-        return LOCAL
-    raise InputError(_unknown(name_or_path))
-
-
-def _unknown(name: str) -> str:
-    from jobs.spec.mistakes import did_you_mean, listed
-
-    places = folders()
-    known = {file.stem: None for folder in places for file in sorted(folder.glob("*.yaml"))}
-    names = list({LOCAL.name: None, **known})
-    return (
-        f"no cluster {name!r}{did_you_mean(name, names)} (known: {listed(names)}; "
-        f"looked in: {listed([str(folder) for folder in places]) or 'no folder'}; "
-        "or the path of a .yaml file)"
-    )
-
-
 def sbatch_parameters(profile: Profile, resources: Resources) -> dict[str, Option]:
     """The options of sbatch for tasks that get `resources`; True stands for a flag without value.
 
@@ -210,17 +163,3 @@ def sbatch_parameters(profile: Profile, resources: Resources) -> dict[str, Optio
         "open-mode": "append",
     }
     return {name: value for name, value in (wanted | dict(profile.options)).items() if value}
-
-
-def usable_cpus() -> int:
-    """The CPUs that this process may use (its affinity, so also a job's allocation)."""
-    return len(os.sched_getaffinity(0))
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name]
-    devices = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia*"))
-    return sorted((number for number in devices if number.isdecimal()), key=int)

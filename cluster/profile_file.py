@@ -12,7 +12,7 @@ from cluster.sbatch_options import sbatch_options, wrong_option
 from containers import command
 from jobs import places
 from jobs.failure import FailureClass
-from jobs.how import Unstaged
+from jobs.plan import Unstaged
 from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
 from jobs.spec.file_kind import require_kind

@@ -18,11 +18,13 @@ from cluster import (
     nodes,
     partitions,
     sealing,
+    select,
     slurm,
     standing,
     submit,
     syntax,
 )
+from cluster.changes import changed_since
 from cluster.escalate import Change
 from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
@@ -91,7 +93,7 @@ def retry(
     _check_classes(classes)
     calls, look = slurm.asked.total, standing.look(store)
     place = profile or advice.last_profile(store)
-    changed = [] if profile else advice.changed_since(place)
+    changed = [] if profile else changed_since(place)
     if place.engine == "local" and (mem or time or exclude_bad_nodes):
         raise InputError("on this machine there are no limits: --mem, --time, ... change nothing")
     choice = _choose(look, place, failed=failed, classes=classes, runs=runs)
@@ -134,7 +136,7 @@ def _choose(
     look: Look, place: Profile, *, failed: bool, classes: Sequence[str], runs: Sequence[str]
 ) -> _Choice:
     """The runs that failed and are wanted; of the others that were asked for, why not."""
-    named = {planned.run.id for planned in standing.resolve(look.sweep, runs)}
+    named = {planned.run.id for planned in select.resolve(look.sweep, runs)}
     found = _Choice()
     for one in look.runs:
         state, run_id = one.state, one.planned.run.id

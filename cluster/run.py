@@ -23,6 +23,7 @@ from cluster import (
     sealing,
     slurm,
     status,
+    sweep_screen,
     sweeps,
     syntax,
 )
@@ -72,12 +73,12 @@ def run(request: Request) -> int:
         console.print("stopped; the same command continues with the runs that have no record")
         raise
     sweep = store.sweep()
-    console.print(status.table(sweep, found))
-    for line in status.troubles(found):
+    console.print(sweep_screen.table(sweep, found))
+    for line in sweep_screen.troubles(found):
         console.print(line)
     for line in choices.lines(store, sweep, found, len(sweep.tunings)):
         console.print(line)
-    counts = status.count(found)
+    counts = sweep_screen.count(found)
     is_complete = not sweep.undecided and counts["completed"] + counts["diverged"] == len(found)
     if receipt.running and not is_complete:
         console.print(f"{len(receipt.running)} runs were left to whoever is running them already")

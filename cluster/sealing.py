@@ -11,14 +11,16 @@ from typing import Any
 
 from cluster.profile import Profile
 from containers.runtime import ContainerError, is_bindable
-from jobs import files, provenance, seal, stage
+from jobs import files, hashes, stage
 from jobs.datasets import find as datasets
 from jobs.datasets import own as own_data
 from jobs.datasets import registry
 from jobs.datasets.catalog import DATASETS
 from jobs.errors import InputError
-from jobs.how import Sealed
 from jobs.manifest import Manifest, ManifestError
+from jobs.plan import Sealed
+from jobs.problems import catalog
+from jobs.problems.catalog import datasets_of
 from jobs.store import Store
 from jobs.submissions import Submission
 from jobs.sweep import Run, Sweep
@@ -67,7 +69,7 @@ def sealed_image(profile: Profile) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        return Sealed(path=path, sha256=seal.known_sha256(path)).to_json()
+        return Sealed(path=path, sha256=hashes.known_sha256(path)).to_json()
     except OSError as error:
         raise InputError(
             f"the profile's image {path} cannot be read: {error.strerror or error};"
@@ -97,12 +99,12 @@ def sealed_data(
         if DATASETS[name].package is None
     }
     own, unverified = _own(added.values(), named, runs), None
-    if own is None and named is not None and any(provenance.is_own(run) for run in runs):
+    if own is None and named is not None and any(catalog.is_own(run) for run in runs):
         try:
             own, found[_OWN_DATA] = _OWN_DATA, (named.resolve(), _described(sweep, profile, named))
         except own_data.UnverifiedError as error:
             unverified = str(error)
-    used = {provenance.dataset_of(run) for run in runs} | {own}
+    used = {catalog.dataset_of(run) for run in runs} | {own}
     for one in added.values():
         if one.name in used:
             _require_unchanged(one, alone=one.name == own)
@@ -139,9 +141,11 @@ def find_data(sweep: Sweep, profile: Profile, runs: Sequence[Run]) -> dict[str, 
     if is_left_to_nodes(sweep, profile):
         return {}
     added = {one.name for one in registry.all_(registry_folder())}
-    problems = {run.problem for run in runs if provenance.dataset_of(run) not in {None, *added}}
+    problems = {run.problem for run in runs if catalog.dataset_of(run) not in {None, *added}}
     is_ours = profile.image is None and profile.python is None  # else the packages are others
-    return datasets.require(problems, named_data(sweep, profile), inside_packages=is_ours)
+    return datasets.require(
+        datasets_of(problems), named_data(sweep, profile), inside_packages=is_ours
+    )
 
 
 def is_left_to_nodes(sweep: Sweep, profile: Profile) -> bool:
@@ -159,8 +163,8 @@ def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store
     """
     added = {one.name: one for one in registry.all_(registry_folder())}
     named = named_data(sweep, profile)
-    absent = {provenance.dataset_of(run) for run in runs} - {None, *added}
-    is_own = named is not None and any(provenance.is_own(run) for run in runs)
+    absent = {catalog.dataset_of(run) for run in runs} - {None, *added}
+    is_own = named is not None and any(catalog.is_own(run) for run in runs)
     is_bare = is_own and _own(added.values(), named, runs) is None
     lost: dict[str, str] = {}
     for submission in reversed(store.submissions() if absent or is_bare else []):
@@ -224,7 +228,7 @@ def _own(
 
     It was added from the folder, or the archive, that the spec or the profile names as `data:`.
     """
-    if named is None or not any(provenance.is_own(run) for run in runs):
+    if named is None or not any(catalog.is_own(run) for run in runs):
         return None
     return next((one.name for one in added if one.source == named.resolve()), None)
 

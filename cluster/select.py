@@ -1,9 +1,12 @@
 """Choosing some of a sweep's runs on the command line: `--only seed=42 --only optimizer=SGD`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from jobs.errors import InputError
+from jobs.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
+from jobs.text import printable
 
 _KEYS: Mapping[str, Callable[[PlannedRun], str]] = {
     "problem": lambda planned: planned.problem,
@@ -55,20 +58,6 @@ def selection(sweep: Sweep, only: Sequence[str]) -> Callable[[PlannedRun], bool]
     return is_chosen
 
 
-def ranges(seeds: Iterable[int]) -> str:
-    """Seeds as `seed=` takes them: `42..44, 50`."""
-    return ", ".join(_runs_of(sorted(seeds)))
-
-
-def _runs_of(numbers: Sequence[int]) -> Iterator[str]:
-    first = 0
-    for index in range(1, len(numbers) + 1):
-        if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
-            start, stop = numbers[first], numbers[index - 1]
-            yield str(start) if start == stop else f"{start}..{stop}"
-            first = index
-
-
 def _spread(key: str, value: str) -> list[str]:
     first, dots, last = value.partition("..")
     if key == "seed" and dots and first.isdecimal() and last.isdecimal():
@@ -79,3 +68,58 @@ def _spread(key: str, value: str) -> list[str]:
 def _has(planned: PlannedRun, key: str, value: str) -> bool:
     found = _KEYS[key](planned)
     return found.startswith(value) if key in _BY_BEGINNING else found == value
+
+
+def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:
+    """The runs of these ids, or beginnings of ids.
+
+    Raises:
+        InputError: no run begins so, or several do.
+    """
+    found = []
+    for name in names:
+        matching = [planned for planned in sweep.runs if planned.run.id.startswith(name)]
+        if len(matching) != 1 or not name:
+            raise InputError(_not_one(sweep, name, matching))
+        found += matching
+    return found
+
+
+def _not_one(sweep: Sweep, name: str, matching: Sequence[PlannedRun]) -> str:
+    shown = [
+        f"  {planned.run.id} {printable(planned.problem)} {printable(planned.optimizer)}"
+        f" seed {planned.run.seed}"
+        for planned in (matching or sweep.runs)[:10]
+    ]
+    if matching:
+        head = f"{len(matching)} runs of {sweep.name} begin with {name!r}; which of them?"
+    else:
+        head = f"no run of {sweep.name} begins with {name!r}; there are, for example:"
+    return "\n".join([head, *shown])
+
+
+def find_sweep(root: Path, run: str) -> Store:
+    """The sweep below `root` that has a run whose id begins like that.
+
+    Raises:
+        InputError: none has, or several have.
+    """
+    found, closed = [], []
+    for store in map(Store, sorted(root.iterdir()) if root.is_dir() else ()):
+        try:
+            is_of = store.exists() and any(one.run.id.startswith(run) for one in store.sweep().runs)
+        except (
+            OSError,
+            StoreError,
+        ):  # somebody's private one, or damaged: no matter for the others
+            closed.append(store.root.name)
+            continue
+        if is_of:
+            found.append(store)
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(store.root.name for store in found)
+    if found:
+        raise InputError(f"run {run!r} is in several sweeps ({names}); name one: --of SWEEP")
+    unread = f" (these cannot be read: {', '.join(closed)})" if closed else ""
+    raise InputError(f"no sweep below {root} has a run {run!r}{unread}; name the sweep: --of SWEEP")

@@ -4,7 +4,6 @@ A record decides. Else the files say what was, and the queue says what still may
 knows stays unknown; a run that Slurm has forgotten is not completed.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from cluster.queue import Queue, Sent
 from cluster.reasons import Reason
 from jobs import workers
 from jobs.attempts import RunFolder
-from jobs.errors import InputError
 from jobs.state import RECORDED, Memory, State
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Sweep
-from jobs.text import printable
 from jobs.workers import Crew
 
 _PATIENCE = 15.0
@@ -129,34 +126,6 @@ def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
     return _Looking(store, sweep, queue, Memory(store)).runs()
 
 
-def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:
-    """The runs of these ids, or beginnings of ids.
-
-    Raises:
-        InputError: no run begins so, or several do.
-    """
-    found = []
-    for name in names:
-        matching = [planned for planned in sweep.runs if planned.run.id.startswith(name)]
-        if len(matching) != 1 or not name:
-            raise InputError(_not_one(sweep, name, matching))
-        found += matching
-    return found
-
-
-def _not_one(sweep: Sweep, name: str, matching: Sequence[PlannedRun]) -> str:
-    shown = [
-        f"  {planned.run.id} {printable(planned.problem)} {printable(planned.optimizer)}"
-        f" seed {planned.run.seed}"
-        for planned in (matching or sweep.runs)[:10]
-    ]
-    if matching:
-        head = f"{len(matching)} runs of {sweep.name} begin with {name!r}; which of them?"
-    else:
-        head = f"no run of {sweep.name} begins with {name!r}; there are, for example:"
-    return "\n".join([head, *shown])
-
-
 class _Looking:
     """One look."""
 
@@ -185,7 +154,12 @@ class _Looking:
             lost = [one for one in runs if one.state.state == "lost"]
             if about is not None:
                 lost = [one for one in lost if one.planned is about]
-            rows, notes = words.ask_accounting(self.store, self.memory, lost)
+            elements = {
+                one.element: one.sent.submission if one.sent else 1
+                for one in lost
+                if one.element is not None
+            }
+            rows, notes = words.ask_accounting(self.store, self.memory, elements)
             again = {id(one): self._standing(one.planned) for one in lost}
             runs = [again.get(id(one), one) for one in runs]
         self.memory.save()

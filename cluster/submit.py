@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import definition, feeder, local, queue, sealing, slurm, standing
-from cluster.profile import Profile, usable_cpus, visible_gpus
-from jobs import choosing, files, provenance, snapshot
+from cluster import definition, feed, local, queue, sealing, slurm, standing
+from cluster.local import usable_cpus, visible_gpus
+from cluster.profile import Profile
+from jobs import choosing, files, snapshot
 from jobs.attempts import RunFolder
-from jobs.how import Entry
+from jobs.optimizers import uses_own_code
+from jobs.plan import Entry
 from jobs.resources import Resources
 from jobs.state import RECORDED
 from jobs.store import Store
@@ -38,7 +40,7 @@ class Receipt:
     running: tuple[str, ...]  # ids of the runs that wait or run somewhere already
     workers: tuple[local.Worker, ...] = field(default=())
     submission: Submission | None = None  # that the workers go through
-    fed: feeder.Fed | None = None  # on Slurm: what was sent
+    fed: feed.Fed | None = None  # on Slurm: what was sent
 
     def cancel(self) -> None:
         """Stop the workers; their runs are noted as cancelled and can be submitted again."""
@@ -67,7 +69,7 @@ class Receipt:
 
 def jobs_json(receipt: Receipt | None) -> dict[str, Any]:
     """What `--json` says of jobs: those sent, who sends what waits, and why nobody does."""
-    fed = (receipt.fed if receipt is not None else None) or feeder.Fed()
+    fed = (receipt.fed if receipt is not None else None) or feed.Fed()
     workers = receipt.workers if receipt is not None else ()
     runs = list(receipt.submitted) if receipt is not None else []
     return {
@@ -136,7 +138,7 @@ def submit(
         }
         receipt = Receipt(store=store, sweep=sweep, submitted=submitted, done=done, running=running)
         if profile.engine == "slurm":
-            return replace(receipt, fed=feeder.feed(store, submission, hold=lock))
+            return replace(receipt, fed=feed.feed(store, submission, hold=lock))
         lanes = usable_lanes(content, workers, len(sweep.to_follow))
         started = local.start(store, submission, lanes)
     return replace(receipt, workers=started, submission=submission)
@@ -161,7 +163,8 @@ def plan(
     """
     runs = [planned.run for planned in wanted]
     sealing.require_as_before(sweep, profile, runs, store)
-    code = snapshot.take(store.code, sweep.code, runs, keep=keep)
+    own = sweep.code if uses_own_code(runs) else ()
+    code = snapshot.take(store.code, own, keep=keep)
     image = sealing.sealed_image(profile)
     return {
         "schema": 1,
@@ -179,7 +182,7 @@ def plan(
             "file": code.file.name,
             "sha256": code.sha256,
             "own": list(code.own),
-            **provenance.of_submission(),
+            **snapshot.of_submission(),
         },
         "groups": _groups(store, profile, wanted, more),
     }

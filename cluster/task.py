@@ -20,8 +20,9 @@ from jobs import signals
 from jobs.allocation import Allocation, timeout
 from jobs.attempts import ClaimedError
 from jobs.failure import Failure
-from jobs.how import Entry, how
+from jobs.how import how
 from jobs.launch import Launcher
+from jobs.plan import Entry
 from jobs.snapshot import ROOT, found_sha256
 from jobs.store import Store
 

@@ -28,6 +28,7 @@ from jobs import spec as specs
 from jobs.attempts import AttemptFiles
 from jobs.datasets import find as datasets
 from jobs.failure import EXIT_INTERRUPTED
+from jobs.problems.catalog import datasets_of
 from jobs.sweep import PlannedRun, Run, Sweep
 
 EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3
@@ -60,7 +61,7 @@ def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_jso
     everything = plan.everything()
     chosen = _one_per_pair(sweep) if run is None else [everything[specs.find_run(plan, run)][0]]
     data = Path(sweep.data) if sweep.data else None
-    datasets.require({planned.run.problem for planned in chosen}, spec_data=data)
+    datasets.require(datasets_of(planned.run.problem for planned in chosen), spec_data=data)
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     console.print(
         f"{sweep.name}: {len(chosen)} runs, each shortened to {EPOCHS} epochs of at most {STEPS} steps"

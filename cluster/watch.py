@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rich.console import Console, Group
 from rich.live import Live
 
-from cluster import progress, standing, status
+from cluster import progress, standing, sweep_screen
 from cluster.plain import command, plain
 from cluster.progress import duration
 from cluster.standing import Look
@@ -151,7 +151,7 @@ def _shown(store: Store, console: Console) -> Iterator[_Show]:
             hint = "Ctrl-C stops watching, not the jobs"
             if look.queue.runs:
                 hint += f"; Slurm is asked again in about {duration(until_slurm)}"
-            lines = status.screen(look, store, width=console.width, height=console.height - 2)
+            lines = sweep_screen.screen(look, store, width=console.width, height=console.height - 2)
             live.update(Group(*lines[:-1], plain(hint, style="dim")), refresh=True)
 
         yield show
@@ -162,7 +162,7 @@ def _line_by_line(console: Console) -> _Show:
 
     def show(look: Look, _: float) -> None:
         nonlocal last
-        counts: Counter[str] = status.count(look.runs)
+        counts: Counter[str] = sweep_screen.count(look.runs)
         said = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         done, wanted = sum(map(progress.done, look.runs)), progress.wanted(look.runs)
         line = f"{said}; {done} of {wanted} epochs"

@@ -13,7 +13,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, escalate, meaning, nodes, progress, slurm, standing, status
+from cluster import (
+    advice,
+    escalate,
+    meaning,
+    nodes,
+    progress,
+    select,
+    slurm,
+    standing,
+    status,
+    sweep_screen,
+)
 from cluster.logs import last_lines, newest_log
 from cluster.nodes import Node
 from cluster.plain import PlainConsole, plain, to_copy
@@ -131,7 +142,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
     """
     calls = slurm.asked.total
     sweep = store.sweep()
-    planned = standing.resolve(sweep, [run])[0]
+    planned = select.resolve(sweep, [run])[0]
     look = standing.look(store, sweep, about=planned)
     one = next(one for one in look.runs if one.planned is planned)
     found = _PostMortem(store, look, one)
@@ -165,7 +176,7 @@ def _headlines(found: _PostMortem) -> list[Text]:
     run = one.planned.run
     title = plain(f"{run.id}  {one.planned.problem} {one.planned.optimizer} seed {run.seed}")
     varied = ", ".join(f"{name}={value}" for name, value in one.planned.varied.items())
-    headline = plain(state.state, style=status.STYLES[state.state])
+    headline = plain(state.state, style=sweep_screen.STYLES[state.state])
     if state.state in UNFINISHED:
         name = f" ({state.failure})" if state.failure != state.state else ""
         headline.append(plain(f"{name}: {state.message}"))

@@ -6,11 +6,10 @@ began) Slurm is believed, and its word is written down, because it forgets withi
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cluster import slurm
 from cluster.queue import Sent
@@ -18,9 +17,6 @@ from jobs.attempts import RunFolder
 from jobs.failure import FailureClass
 from jobs.state import Memory, State, ended
 from jobs.store import Store
-
-if TYPE_CHECKING:
-    from cluster.standing import Standing
 
 _CLASS: Mapping[str, tuple[FailureClass, str]] = {
     "OUT_OF_MEMORY": ("oom", "killed with its launcher: over the memory limit"),
@@ -112,18 +108,14 @@ Row = Mapping[str, str]
 
 
 def ask_accounting(
-    store: Store, memory: Memory, lost: Sequence["Standing"]
+    store: Store, memory: Memory, lost: Mapping[str, int]
 ) -> tuple[list[Row], list[str]]:
-    """Ask sacct once for all that are lost and keep its words.
+    """Ask sacct once for the elements that are lost, of these submissions, and keep its words.
 
     Returns:
         What sacct said, and what could not be known, in words.
     """
-    names = {
-        standing.element: standing.sent.submission if standing.sent else 1
-        for standing in lost
-        if standing.element is not None and standing.element not in memory.asked
-    }
+    names = {name: number for name, number in lost.items() if name not in memory.asked}
     if not names:
         return [], []
     memory.asked.update(names)

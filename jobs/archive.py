@@ -23,7 +23,8 @@ from jobs.archive_formats import (
     why_not_zip,
 )
 from jobs.errors import naming
-from jobs.manifest import BLOCK, File, Manifest, ManifestError, Names
+from jobs.hashes import BLOCK
+from jobs.manifest import File, Manifest, ManifestError, Names
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
-from jobs.manifest import BLOCK
+from jobs.hashes import BLOCK
 
 _HEADERS = {b"x", b"g", b"X", b"L", b"K"}  # members of a tar that describe others: pax and GNU
 _LONGEST_HEADER = 1 << 20  # bytes; such a header is read into memory

@@ -17,7 +17,7 @@ from typing import Any
 
 from jobs import files, record, state
 from jobs.attempts import RunFolder
-from jobs.how import Entry
+from jobs.plan import Entry
 from jobs.store import Store
 from jobs.submissions import Submission
 from jobs.sweep import PlannedRun, Run, Sweep

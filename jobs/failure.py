@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from jobs import limits
-from jobs.datasets import DataError
-from jobs.errors import DriftedError
+from jobs.errors import DataError, DriftedError
 
 FailureClass = Literal[
     "oom",

@@ -25,10 +25,11 @@ from jobs.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError
 from jobs.budget import out_of_budget
 from jobs.errors import DriftedError
 from jobs.failure import Failure
-from jobs.how import Entry, How
+from jobs.how import How
 from jobs.live import Live
 from jobs.manifest import ManifestError
 from jobs.node import Node, Told, UnusableDataError, why_not
+from jobs.plan import Entry
 from jobs.store import Store
 from jobs.sweep import Run
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import files, provenance, record, signals
+from jobs import files, record, signals
 from jobs.attempts import Attempt
 from jobs.failure import Failure
 from jobs.how import How
@@ -70,10 +70,31 @@ class Live:
         outcome["cost"]["total"] = self.total
         outcome["provenance"] |= {
             **how.code,
-            **provenance.of_launch(),
+            **of_launch(),
             "image": how.image.to_json() if how.image else None,
             "staging": self.staging,
             "attempts": attempt.fence - attempt.folder.life(),
             "co_tenants": sorted(self.others),
         }
         return outcome
+
+
+_SLURM = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_PARTITION",
+    "SLURMD_NODENAME",
+)
+
+
+def of_launch() -> dict[str, Any]:
+    """What the launcher knows: its Slurm job, if any."""
+    slurm = {
+        name.removeprefix("SLURM_").lower(): os.environ[name]
+        for name in _SLURM
+        if name in os.environ
+    }
+    return {"slurm": slurm}

@@ -15,10 +15,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jobs.errors import InputError, naming
-
-BLOCK = 1 << 20
-"""Bytes that are read at once."""
+from jobs.errors import InputError
+from jobs.hashes import blocks_of
 
 _LONGEST_NAME, _LONGEST_PATH = (
     255,
@@ -180,26 +178,6 @@ def _raise(error: OSError) -> None:
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def blocks_of(path: Path) -> Iterator[bytes]:
-    """The content of a file, in blocks; an OSError names the file."""
-    with path.open("rb") as file:
-        while True:
-            with naming(path):
-                block = file.read(BLOCK)
-            if not block:
-                return
-            yield block
-
-
-def sha256_of(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> str:
-    """The sha256 of a file's content, in hex; `on_bytes` is told of every block."""
-    digest = hashlib.sha256()
-    for block in blocks_of(path):
-        digest.update(block)
-        on_bytes(len(block))
-    return digest.hexdigest()
 
 
 def differences(manifest: Manifest, found: Manifest, where: Path) -> list[str]:

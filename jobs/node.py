@@ -13,11 +13,13 @@ from typing import Any, Self
 from containers import runtime
 from containers.command import Container
 from containers.runtime import ContainerError
-from jobs import provenance, scratch, seal, snapshot, stage
+from jobs import hashes, scratch, snapshot, stage
 from jobs.errors import DriftedError
 from jobs.failure import Failure, is_disk_full
-from jobs.how import How, Sealed
+from jobs.how import How
 from jobs.manifest import File, Manifest, ManifestError
+from jobs.plan import Sealed
+from jobs.problems import catalog
 from jobs.store import Store
 from jobs.sweep import Run
 
@@ -86,7 +88,7 @@ class Node:
         found = runtime.find()
         path = self._staged_image(image, told) if self._how.stage_image else None
         if path is None:
-            seal.check(image.path, image.sha256, told.pulse)
+            hashes.check(image.path, image.sha256, told.pulse)
             path = image.path
         return Container(
             runtime=found,
@@ -109,7 +111,7 @@ class Node:
             DriftedError: it is another one; names both hashes.
         """
         if self._how.code:
-            seal.check(self._how.code_file, self._how.code["snapshot"])
+            hashes.check(self._how.code_file, self._how.code["snapshot"])
 
     def own_code(self) -> tuple[Path, ...]:
         """The folders of the user's own code, unpacked once from the snapshot, which was checked."""
@@ -136,8 +138,8 @@ class Node:
                 `unstaged: fail`.
             UnusableDataError: it cannot be read.
         """
-        name = provenance.dataset_of(run)
-        if name is None and provenance.is_own(run):
+        name = catalog.dataset_of(run)
+        if name is None and catalog.is_own(run):
             name = self._how.own_data
             if self._how.unverified is not None:
                 told.note("unverified data", message=self._how.unverified)
@@ -149,7 +151,7 @@ class Node:
         folder, report = self._stage(name, manifest, sealed.path, told)
         if folder is None:
             folder = sealed.path
-            self._verify(manifest, folder, told, alone=provenance.is_own(run))
+            self._verify(manifest, folder, told, alone=catalog.is_own(run))
         return folder, {"dataset": name, "manifest": manifest.sha256, **report}
 
     def _manifest(self, sealed: Sealed) -> Manifest:

@@ -5,7 +5,7 @@ The tuned values are the DeepOBS baselines (20-point grids, best final validatio
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from jobs.importing import load_class
 from jobs.regime.references import Numbers, all_resolved
 from jobs.regime.settings import Settings
 from jobs.regime.values import CLASS
+from jobs.snapshot import PACKAGES
 from jobs.sweep import Run
 
 if TYPE_CHECKING:
@@ -163,3 +164,15 @@ def _resolved(value: Value) -> Any:
     settings = {name: found for name, found in value.items() if name != CLASS}
     kind = load_class(str(value[CLASS]))
     return partial(kind, **settings) if settings else kind
+
+
+def uses_own_code(runs: Sequence[Run]) -> bool:
+    """Whether a run's problem, or a class that it is trained with, comes from elsewhere than torch and this toolkit."""
+    roots = {path.replace(":", ".").partition(".")[0] for run in runs for path in _paths(run)}
+    return bool(roots - {"torch", *PACKAGES})
+
+
+def _paths(run: Run) -> Iterator[str]:
+    yield from (path for _, path in classes(run))
+    if "." in run.problem or ":" in run.problem:  # else it is a name of the catalog
+        yield run.problem

@@ -5,9 +5,7 @@ import json
 import os
 import platform
 import socket
-import subprocess
 from collections.abc import Mapping
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,23 +13,15 @@ from typing import TYPE_CHECKING, Any
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
 from jobs.datasets.watched_path import is_used
+from jobs.machine import cpu_model, output_of
 from jobs.origin import Origin
-from jobs.problems.catalog import PROBLEMS
-from jobs.snapshot import PACKAGES, ROOT, toolkit
+from jobs.problems.catalog import dataset_of, is_own
+from jobs.snapshot import code_digest, toolkit
 from jobs.sweep import Run
 
 if TYPE_CHECKING:
     import torch
 
-_SLURM = (
-    "SLURM_JOB_ID",
-    "SLURM_ARRAY_JOB_ID",
-    "SLURM_ARRAY_TASK_ID",
-    "SLURM_RESTART_COUNT",
-    "SLURM_CLUSTER_NAME",
-    "SLURM_JOB_PARTITION",
-    "SLURMD_NODENAME",
-)
 
 _OF_THE_JOB = {
     "CUDA_VISIBLE_DEVICES",
@@ -68,32 +58,6 @@ def of_training(
     }
 
 
-def dataset_of(run: Run) -> str | None:
-    """The name of the data set that a run reads; None: none that is known here."""
-    info = PROBLEMS.get(run.problem)
-    return info.dataset if info is not None else None
-
-
-def is_own(run: Run) -> bool:
-    """Whether the run's problem is a class of the user's, which is none of the catalog's."""
-    return run.problem not in PROBLEMS
-
-
-def of_submission() -> dict[str, Any]:
-    """The commit of the code that is about to be submitted."""
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": _is_dirty()}
-
-
-def of_launch() -> dict[str, Any]:
-    """What the launcher knows: its Slurm job, if any."""
-    slurm = {
-        name.removeprefix("SLURM_").lower(): os.environ[name]
-        for name in _SLURM
-        if name in os.environ
-    }
-    return {"slurm": slurm}
-
-
 def environment_digest(variables: Mapping[str, str]) -> str:
     """First 12 hex digits of the sha256 over the variables, without those that name this very job.
 
@@ -105,15 +69,6 @@ def environment_digest(variables: Mapping[str, str]) -> str:
         if not name.startswith(_OF_THE_PLACE) and name not in _OF_THE_JOB
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
-
-
-@cache
-def code_digest() -> str:
-    """First 12 hex digits of the sha256 over every module of this toolkit, names and contents."""
-    total = hashlib.sha256()
-    for name, text in toolkit():
-        total.update(f"{name}\0{hashlib.sha256(text).hexdigest()}\n".encode())
-    return total.hexdigest()[:12]
 
 
 _OF_SOME = ("probprec/", "jobs/problems/", "jobs/datasets/")
@@ -131,16 +86,6 @@ def training_code(origin: Origin) -> str:
             module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             modules[module] = hashlib.sha256(text).hexdigest()
     return hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def cpu_model() -> str:
-    """The processor's name (Linux's /proc/cpuinfo)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def _data(run: Run, folder: Path | None, manifest: str | None) -> dict[str, Any] | None:
@@ -176,23 +121,4 @@ def _torch(device: "torch.device") -> dict[str, Any]:
 
 
 def _driver() -> str | None:
-    return _output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
-
-
-@cache
-def _git(*arguments: str) -> str | None:
-    return _output(["git", "-C", str(ROOT), *arguments])
-
-
-def _is_dirty() -> bool | None:
-    changes = _git("status", "--porcelain", "--", *PACKAGES)
-    return None if changes is None else bool(changes)
-
-
-def _output(command: list[str]) -> str | None:
-    """What the command prints, or None where it is not there or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return output_of(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])

@@ -21,11 +21,13 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from jobs import files, optimizers
+from jobs import files
 from jobs.errors import DriftedError, InputError
-from jobs.sweep import Run
+from jobs.machine import output_of
 
 PACKAGES = ("probprec", "cluster", "containers", "jobs")
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,8 +55,8 @@ class Snapshot:
     own: tuple[str, ...]  # folders inside it that hold the user's own code
 
 
-def take(folder: Path, code: Sequence[str], runs: Sequence[Run], *, keep: bool = True) -> Snapshot:
-    """Keep the toolkit, and the spec's own code if the runs use any, in `folder`.
+def take(folder: Path, code: Sequence[str] = (), *, keep: bool = True) -> Snapshot:
+    """Keep the toolkit, and the user's own folders of code, in `folder`.
 
     Without `keep` nothing is written, nor compiled: what is returned is as for the sources alone.
 
@@ -63,8 +65,8 @@ def take(folder: Path, code: Sequence[str], runs: Sequence[Run], *, keep: bool =
     """
     ours = dict(toolkit())
     theirs: dict[str, bytes] = {}
-    own = tuple(f"own/{number}" for number in range(len(code))) if uses_own_code(runs) else ()
-    for prefix, place in zip(own, code, strict=False):
+    own = tuple(f"own/{number}" for number in range(len(code)))
+    for prefix, place in zip(own, code, strict=True):
         theirs |= {f"{prefix}/{name}": text for name, text in _own_files(Path(place))}
     packed = _pack(ours | theirs | (_bytecode(ours) if keep else {}))
     digest = hashlib.sha256(packed).hexdigest()
@@ -91,12 +93,6 @@ def require_imported_from(file: Path) -> None:
         raise DriftedError(f"{ROOT}: imported from there, and not from the snapshot {file}")
 
 
-def uses_own_code(runs: Sequence[Run]) -> bool:
-    """Whether a run's problem, or a class that it is trained with, comes from elsewhere than torch and this toolkit."""
-    roots = {path.replace(":", ".").partition(".")[0] for run in runs for path in _paths(run)}
-    return bool(roots - {"torch", *PACKAGES})
-
-
 def toolkit() -> Iterator[tuple[str, bytes]]:
     """Every module of this toolkit as it is being used, by name: from files or from a zip."""
     if ROOT.is_file():
@@ -116,12 +112,6 @@ def found_sha256(file: Path) -> str | None:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return None
-
-
-def _paths(run: Run) -> Iterator[str]:
-    yield from (path for _, path in optimizers.classes(run))
-    if "." in run.problem or ":" in run.problem:  # else it is a name of the catalog
-        yield run.problem
 
 
 def _own_files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -212,3 +202,27 @@ def _pack(content: dict[str, bytes]) -> bytes:
         for name, text in sorted(content.items()):
             archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), text)
     return buffer.getvalue()
+
+
+def of_submission() -> dict[str, Any]:
+    """The commit of the code that is about to be submitted."""
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": _is_dirty()}
+
+
+@cache
+def code_digest() -> str:
+    """First 12 hex digits of the sha256 over every module of this toolkit, names and contents."""
+    total = hashlib.sha256()
+    for name, text in toolkit():
+        total.update(f"{name}\0{hashlib.sha256(text).hexdigest()}\n".encode())
+    return total.hexdigest()[:12]
+
+
+@cache
+def _git(*arguments: str) -> str | None:
+    return output_of(["git", "-C", str(ROOT), *arguments])
+
+
+def _is_dirty() -> bool | None:
+    changes = _git("status", "--porcelain", "--", *PACKAGES)
+    return None if changes is None else bool(changes)

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jobs import seal, stage_store
+from jobs import hashes, stage_store
 from jobs.errors import naming
-from jobs.manifest import Manifest, ManifestError, plain_files, sha256_of
+from jobs.hashes import sha256_of
+from jobs.manifest import Manifest, ManifestError, plain_files
 from jobs.stage_store import ForeignStoreError, locked, nothing
 from jobs.stage_task import NoRoomError, Task
 
@@ -129,7 +130,7 @@ def in_place(
         known = {folder / file.path for file in manifest.files}
         more = (path for path in plain_files(folder, pulse) if path not in known)
         wrong += [f"{path}: is not in its manifest" for path in more]
-    most = seal.MOST_REMEMBERED  # of a larger set, one hash is remembered for so many of them
+    most = hashes.MOST_REMEMBERED  # of a larger set, one hash is remembered for so many of them
     for start in range(0, len(manifest.files), most):
         part = Manifest(manifest.files[start : start + most])
         try:
@@ -143,11 +144,11 @@ def in_place(
 def _look(manifest: Manifest, folder: Path, pulse: OnWait, *, one_by_one: bool) -> None:
     """As `in_place`; what was found is remembered for each file, or for all of them."""
     if one_by_one:
-        _compare(manifest, folder, lambda path: seal.known_sha256(path, pulse))
+        _compare(manifest, folder, lambda path: hashes.known_sha256(path, pulse))
         return
     paths = [folder / file.path for file in manifest.files]
     compare = partial(_compare, manifest, folder, lambda path: sha256_of(path, lambda _: pulse()))
-    seal.once_for_all(paths, manifest.sha256, compare, pulse)
+    hashes.once_for_all(paths, manifest.sha256, compare, pulse)
 
 
 def _compare(manifest: Manifest, folder: Path, sha256: Callable[[Path], str]) -> None:

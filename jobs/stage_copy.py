@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING
 
 from jobs.archive import Archive, Member
 from jobs.errors import naming
-from jobs.manifest import BLOCK, File, Manifest, ManifestError, blocks_of, sha256_of
+from jobs.hashes import BLOCK, blocks_of, sha256_of
+from jobs.manifest import File, Manifest, ManifestError
 
 if TYPE_CHECKING:
     from hashlib import _Hash

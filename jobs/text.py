@@ -1,6 +1,6 @@
 """Text that others wrote: labels, paths, messages; and values as they are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _NAMED = ("class", "name")  # what a setting with settings of its own is called by
 
@@ -52,3 +52,17 @@ def _without_torch(path: str) -> str:
     """The name of a class of torch's; others keep their path: two modules may have one of a name."""
     package, _, name = path.rpartition(".")
     return name if package in ("torch.optim", "torch.optim.lr_scheduler") else path
+
+
+def ranges(seeds: Iterable[int]) -> str:
+    """Seeds as `seed=` takes them: `42..44, 50`."""
+    return ", ".join(_runs_of(sorted(seeds)))
+
+
+def _runs_of(numbers: Sequence[int]) -> Iterator[str]:
+    first = 0
+    for index in range(1, len(numbers) + 1):
+        if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
+            start, stop = numbers[first], numbers[index - 1]
+            yield str(start) if start == stop else f"{start}..{stop}"
+            first = index

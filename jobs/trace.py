@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs import checkpoint, failure, files, own_code, train
+from jobs import checkpoint, execute, failure, files, own_code
 from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint
 from jobs.interrupt import InterruptionError, Stop
@@ -203,10 +203,10 @@ def _trace(run: Run, options: argparse.Namespace, out: AttemptFiles) -> dict[str
         stop_after = options.stop_after
 
     make = partial(
-        train.build, Traced, run, torch.device("cpu"), data=options.data, out=out, stop=Stop()
+        execute.build, Traced, run, torch.device("cpu"), data=options.data, out=out, stop=Stop()
     )
     resume = [options.resume] if options.resume else []
-    training = train.begin(run, make, out=out, resume=resume, every=float("inf"))
+    training = execute.begin(run, make, out=out, resume=resume, every=float("inf"))
     return {"stop": training.go(), "curves": training.curves.to_json()}
 
 

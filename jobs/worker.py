@@ -5,8 +5,9 @@ from pathlib import Path
 
 from jobs import choosing
 from jobs.allocation import Allocation
-from jobs.how import Entry, How, how
+from jobs.how import How, how
 from jobs.launch import Launcher
+from jobs.plan import Entry
 from jobs.store import Store
 from jobs.submissions import Submission
 from jobs.workers import AtWork, at_work

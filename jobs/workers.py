@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs import files
 from jobs.errors import naming
-from jobs.how import Entry
+from jobs.plan import Entry
 from jobs.store import Store
 from jobs.submissions import Submission
 

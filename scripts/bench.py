@@ -138,7 +138,7 @@ def epoch() -> Row:
     """One epoch of training with the preconditioner against one with SGD."""
     import torch
 
-    from jobs import train
+    from jobs import execute
     from jobs.attempts import AttemptFiles
     from jobs.sweep import Run
 
@@ -155,7 +155,7 @@ def epoch() -> Row:
             batch_size=128,
         )
         with tempfile.TemporaryDirectory() as folder:
-            cost = train.execute(run, data=None, out=AttemptFiles(Path(folder)))["cost"]
+            cost = execute.execute(run, data=None, out=AttemptFiles(Path(folder)))["cost"]
         return float(sum(cost[phase]["wall_s"] for phase in ("train", "estimate", "apply")))
 
     timed = pairs(
@@ -198,8 +198,8 @@ def tasks(code: str, arguments: Iterable[list[str]], copied: list[int]) -> float
 
 def stage() -> Row:
     """Eight tasks of a node stage one data set, against eight plain copies."""
-    from jobs.datasets import DataError
     from jobs.datasets.find import find
+    from jobs.errors import DataError
     from jobs.manifest import of_folder
 
     with tempfile.TemporaryDirectory() as name:

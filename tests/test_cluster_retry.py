@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster import advice, cli, escalate, sealing
-from cluster.profile import Limits, Profile, load
+from cluster.find_profile import load
+from cluster.profile import Limits, Profile
 from cluster.recipe_file import read_recipe
 from cluster.retry import retry
 from containers import definition

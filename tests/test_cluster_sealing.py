@@ -13,7 +13,7 @@ from cluster import cli, sealing
 from cluster.profile import Limits, Profile
 from containers import definition
 from containers.images import SCHEMA
-from jobs import seal
+from jobs import hashes
 from jobs.datasets import find, registry
 from jobs.errors import InputError
 from jobs.store import Store
@@ -127,8 +127,8 @@ def test_the_data_of_own_problems_is_sealed_though_nobody_added_it(unadded, tmp_
 
 def test_hashes_of_many_files_are_not_remembered_one_by_one(unadded, tmp_path, monkeypatch):
     """Each would be a file on the login node."""
-    monkeypatch.setattr(seal, "MOST_REMEMBERED", 1)
-    monkeypatch.setattr(seal, "known_sha256", None)
+    monkeypatch.setattr(hashes, "MOST_REMEMBERED", 1)
+    monkeypatch.setattr(hashes, "known_sha256", None)
     (tmp_path / "own" / "y.bin").write_bytes(b"y")
     content = sealed(unadded, [planned.run for planned in unadded.runs])
 

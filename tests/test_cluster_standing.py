@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cluster import reasons, standing, words
+from cluster import reasons, select, standing, words
 from jobs.errors import InputError
 from jobs.state import Memory
 from tests.fake_slurm import FakeSlurm
@@ -340,12 +340,12 @@ def test_ten_thousand_runs_take_two_calls(tmp_path, monkeypatch):
 
 def test_runs_by_the_beginning_of_their_id(fake):
     run = fake.runs[2]
-    assert standing.resolve(fake.sweep, [run.id[:8]])[0].run == run
+    assert select.resolve(fake.sweep, [run.id[:8]])[0].run == run
     with pytest.raises(InputError, match="no run of sweep begins with 'zz'"):
-        standing.resolve(fake.sweep, ["zz"])
+        select.resolve(fake.sweep, ["zz"])
     twin = dataclasses.replace(fake.sweep, runs=fake.sweep.runs * 2)
     with pytest.raises(InputError, match="2 runs of sweep begin with"):
-        standing.resolve(twin, [run.id])
+        select.resolve(twin, [run.id])
 
 
 def test_the_last_start_of_a_requeued_element_counts():

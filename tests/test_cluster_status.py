@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, Group
 
-from cluster import cli, progress, standing, status
+from cluster import cli, progress, standing, status, sweep_screen
 from cluster.profile import LOCAL
 from cluster.why import why
 from jobs.store import Store
@@ -47,7 +47,7 @@ def text(fake, width=80, **options):
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=True, color_system=None)
     look = standing.look(fake.store)
-    console.print(Group(*status.screen(look, fake.store, width=width, **options)))
+    console.print(Group(*sweep_screen.screen(look, fake.store, width=width, **options)))
     return output.getvalue()
 
 
@@ -195,7 +195,7 @@ def test_a_table_that_does_not_fit_is_summed_up(tmp_path, height, last):
     )
     output = io.StringIO()
     look = standing.look(store)
-    table = status.table(look.sweep, look.runs, width=80, height=height)
+    table = sweep_screen.table(look.sweep, look.runs, width=80, height=height)
     Console(file=output, width=80).print(table)
 
     assert len(output.getvalue().splitlines()) <= height

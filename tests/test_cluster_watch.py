@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from cluster import follow, status, watch
+from cluster import follow, status, sweep_screen, watch
 from cluster.follow import Watch
 from cluster.watch import Pace
 from jobs import files
@@ -80,7 +80,7 @@ def test_the_screen_fits_the_terminal(watched, width, height):
     found = follow.follow(receipt, console)
     lines = [line for line in output.getvalue().splitlines() if "small" in line]
 
-    assert status.count(found) == {"failed": 1, "pending": 3}
+    assert sweep_screen.count(found) == {"failed": 1, "pending": 3}
     assert lines
 
 
@@ -155,7 +155,7 @@ def test_many_failures_are_not_all_printed(watched):
     for index in range(4):
         fail(store, sweep, index, f"RuntimeError: {index}")
     receipt.submitted = {}
-    lines = status.troubles(Watch(receipt).look(), most=2)
+    lines = sweep_screen.troubles(Watch(receipt).look(), most=2)
 
     assert len(lines) == 2 * 2 + 1
     assert "log: " in str(lines[1])
@@ -193,7 +193,7 @@ def test_watching_ends_when_nothing_is_live(fake):
         slurm=Pace(0.0, 0.0),
     )
 
-    assert status.count(look.runs) == {"completed": 3, "failed": 1}
+    assert sweep_screen.count(look.runs) == {"completed": 3, "failed": 1}
     lines = output.getvalue().splitlines()
     assert "4 pending; 0 of 40 epochs; time to go: unknown (nothing runs yet)" in lines[0]
     assert "3 completed, 1 failed; 30 of 40 epochs" in lines[-1]

@@ -9,7 +9,7 @@ import pytest
 
 from jobs import choosing
 from jobs.choosing import Undecided, choose, follow_up, judged, under_way
-from jobs.how import Entry
+from jobs.plan import Entry
 from jobs.store import Store
 from jobs.tuning import Choice, Criterion, Tuning
 from tests.helpers import make_run, make_sweep_of, wait_for

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.datasets import DataError, find
+from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS, DataFile
+from jobs.errors import DataError
+from jobs.problems.catalog import datasets_of
 
 CONTENT = {"a": b"first file", "b": b"second file"}
 
@@ -68,7 +70,7 @@ def test_everything_that_is_missing_is_said_at_once_with_what_to_do(tmp_path):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "a.gz").touch()
     with pytest.raises(DataError) as caught:
-        find.require(["fmnist_2c2d", "mnist_mlp", "fmnist_mlp", "digits_mlp"], tmp_path)
+        find.require(["fmnist", "mnist", "digits"], tmp_path)
     text = str(caught.value)
     assert text.count("Fashion-MNIST is not here") == 1
     assert text.count("\nMNIST is not here") + text.startswith("MNIST is not here") == 1
@@ -80,9 +82,9 @@ def test_everything_that_is_missing_is_said_at_once_with_what_to_do(tmp_path):
     assert "`data:` in the spec, or $PROBPREC_DATA" in text
 
 
-def test_each_data_set_is_named_once_and_problems_without_files_need_none(tmp_path):
+def test_each_data_set_is_found_once(tmp_path):
     folder = put(tmp_path / "fmnist")
-    names = ["fmnist_2c2d", "fmnist_mlp", "digits_mlp", "quadratic_deep", "my.Own"]
+    names = datasets_of(["fmnist_2c2d", "fmnist_mlp", "digits_mlp", "quadratic_deep", "my.Own"])
     found = find.require(names, None, tmp_path)
     assert list(found) == ["digits", "fmnist"]
     assert found["fmnist"] == folder

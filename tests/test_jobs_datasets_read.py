@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.datasets import DataError, cifar, find, idx
+from jobs.datasets import cifar, find, idx
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.read import read
+from jobs.errors import DataError
 
 HERE = Path("somewhere/file")
 

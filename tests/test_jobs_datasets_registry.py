@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.datasets import DataError, registry
+from jobs.datasets import registry
 from jobs.datasets.catalog import DATASETS, DataFile
 from jobs.datasets.find import find
-from jobs.errors import InputError
+from jobs.errors import DataError, InputError
 from jobs.manifest import of_folder
 
 

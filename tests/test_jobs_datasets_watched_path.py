@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import train
+from jobs import execute
 from jobs.attempts import AttemptFiles
 from jobs.datasets.watched_path import is_used, watched
 from tests.helpers import make_run
@@ -100,7 +100,7 @@ def test_a_record_calls_only_what_was_used_unverified(tmp_path, monkeypatch, lin
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "some_blobs", raising=False)
     run = make_run(problem="some_blobs.Blobs", epochs=1)
-    record = train.execute(run, data=tmp_path, out=AttemptFiles(tmp_path))
+    record = execute.execute(run, data=tmp_path, out=AttemptFiles(tmp_path))
 
     expected = {"dataset": None, "folder": str(tmp_path), "unverified": True}
     assert record["provenance"]["data"] == (expected if line else None)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from jobs import failure
-from jobs.datasets import DataError
+from jobs.errors import DataError
 
 
 class OutOfMemoryError(RuntimeError):

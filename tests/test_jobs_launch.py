@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from containers.command import Command
-from jobs import files, launch, live, provenance, signals
+from jobs import files, launch, live, signals
 from jobs.allocation import Allocation
 from jobs.budget import out_of_budget
 from jobs.failure import Failure
-from jobs.how import Entry, How
+from jobs.how import How
 from jobs.launch import Launcher
+from jobs.plan import Entry
+from jobs.snapshot import code_digest
 from jobs.store import Store
 from jobs.sweep import PlannedRun, Run
 from jobs.worker import work
@@ -444,14 +446,14 @@ def test_a_stopped_worker_starts_nothing_more(store, trains):
 
 
 def test_the_code_has_one_digest():
-    assert provenance.code_digest() == provenance.code_digest()
-    assert len(provenance.code_digest()) == 12
+    assert code_digest() == code_digest()
+    assert len(code_digest()) == 12
 
 
 def test_slurm_ids_are_part_of_the_provenance(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
 
-    assert provenance.of_launch()["slurm"] == {"job_id": "17"}
+    assert live.of_launch()["slurm"] == {"job_id": "17"}
 
 
 def test_a_torn_error_report_does_not_hide_the_exit(store, folder, trains):

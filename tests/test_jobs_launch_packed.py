@@ -9,8 +9,8 @@ import pytest
 
 from containers.command import Command
 from jobs import attempts, files, launch
-from jobs.how import Entry
 from jobs.node import Node, UnusableDataError
+from jobs.plan import Entry
 from jobs.store import Store
 from jobs.sweep import Run
 from tests.helpers import LONG, wait_for

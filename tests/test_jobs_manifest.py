@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from jobs import manifest
+from jobs import hashes, manifest
 from jobs.manifest import File, Manifest, ManifestError, of_folder
 
 NOTHING = hashlib.sha256().hexdigest()
@@ -66,7 +66,7 @@ def test_no_folder_and_an_empty_one(tmp_path):
 def test_an_error_of_reading_names_the_file(tmp_path):
     """Reading this file of the kernel's fails with an I/O error."""
     with pytest.raises(OSError, match=r"/proc/self/mem") as error:
-        manifest.sha256_of(type(tmp_path)("/proc/self/mem"))
+        hashes.sha256_of(type(tmp_path)("/proc/self/mem"))
     assert error.value.filename == "/proc/self/mem"
 
 

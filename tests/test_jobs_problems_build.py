@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from jobs.datasets import DataError, find
-from jobs.errors import InputError
+from jobs.datasets import find
+from jobs.errors import DataError, InputError
 from jobs.problems import build
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.classification import Examples
@@ -365,8 +365,8 @@ def test_a_class_that_is_no_problem_is_refused():
 
 def test_a_login_node_needs_neither_torch_nor_numpy():
     code = (
-        "import sys, jobs.problems, jobs.problems.catalog, jobs.datasets.find as f;"
-        "f.require(['digits_mlp', 'quadratic_deep', 'my.Own']);"
+        "import sys, jobs.problems, jobs.problems.catalog as c, jobs.datasets.find as f;"
+        "f.require(c.datasets_of(['digits_mlp', 'quadratic_deep', 'my.Own']));"
         "print([m for m in ('torch', 'numpy', 'sklearn', 'scipy') if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

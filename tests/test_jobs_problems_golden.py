@@ -21,8 +21,9 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from jobs.datasets import DataError, find
+from jobs.datasets import find
 from jobs.datasets.read import read
+from jobs.errors import DataError
 from jobs.problems import build, images
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.problem import Problem, Split

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from jobs.datasets import DataError, find
-from jobs.errors import InputError
+from jobs.datasets import find
+from jobs.errors import DataError, InputError
 from jobs.problems import build
 from jobs.problems.randomness import Streams
 from jobs.problems.text_gpt import TextGpt, network

@@ -20,7 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import files, train
+from jobs import execute, files
 from jobs.attempts import AttemptFiles
 from jobs.interrupt import InterruptionError, Stop
 from jobs.optimizers import OPTIMIZERS
@@ -80,8 +80,8 @@ def attempt(run, folder, *resume, leave_at=None, every=math.inf, look_every=1):
 
     folder.mkdir()
     out = AttemptFiles(folder)
-    make = partial(train.build, Leaving, run, CPU, data=None, out=out, stop=Stop())
-    training = train.begin(run, make, out=out, resume=resume, every=every)
+    make = partial(execute.build, Leaving, run, CPU, data=None, out=out, stop=Stop())
+    training = execute.begin(run, make, out=out, resume=resume, every=every)
     training._monitor._interval = look_every
     try:
         stop = training.go()
@@ -356,7 +356,7 @@ to_compare = pytest.mark.xdist_group("undisturbed")
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    return train.execute(LONG, data=None, out=AttemptFiles(tmp_path_factory.mktemp("whole")))
+    return execute.execute(LONG, data=None, out=AttemptFiles(tmp_path_factory.mktemp("whole")))
 
 
 def start(out, *resume, options=()):

@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from jobs import seal
+from jobs import hashes
 
 
 @pytest.fixture(autouse=True)
 def _own_memory(tmp_path, monkeypatch):
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(seal, "_PLACE", tmp_path / "tmp")
+    monkeypatch.setattr(hashes, "_PLACE", tmp_path / "tmp")
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def file(tmp_path):
 def hashed(monkeypatch):
     """The files that were read."""
     seen = []
-    whole = seal.sha256_of
-    monkeypatch.setattr(seal, "sha256_of", lambda path, on: seen.append(path) or whole(path, on))
+    whole = hashes.sha256_of
+    monkeypatch.setattr(hashes, "sha256_of", lambda path, on: seen.append(path) or whole(path, on))
     return seen
 
 
@@ -40,32 +40,32 @@ def digest(content):
 
 
 def test_a_file_is_hashed_once_per_state(file, hashed):
-    assert seal.known_sha256(file) == seal.known_sha256(file) == digest(b"content")
+    assert hashes.known_sha256(file) == hashes.known_sha256(file) == digest(b"content")
     assert len(hashed) == 1
     about = file.stat()
     file.write_bytes(b"CONTENT")  # of equal size, and with the time of the old one
     os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
 
-    assert seal.known_sha256(file) == digest(b"CONTENT")
+    assert hashes.known_sha256(file) == digest(b"CONTENT")
     assert len(hashed) == 2
 
 
 def test_another_file_is_refused_with_both_hashes(file):
-    seal.check(file, digest(b"content"))
+    hashes.check(file, digest(b"content"))
     file.write_bytes(b"replaced")
 
-    with pytest.raises(seal.DriftedError, match=r"image\.sif: sha256") as error:
-        seal.check(file, digest(b"content"))
+    with pytest.raises(hashes.DriftedError, match=r"image\.sif: sha256") as error:
+        hashes.check(file, digest(b"content"))
     assert digest(b"content") in str(error.value)
     assert digest(b"replaced") in str(error.value)
 
 
 def test_what_a_killed_writer_left_is_no_hash(file, tmp_path):
-    expected = seal.known_sha256(file)
+    expected = hashes.known_sha256(file)
     (memory,) = (tmp_path / "tmp").rglob("sha256-*")
     memory.write_text(expected[:30])
 
-    assert seal.known_sha256(file) == expected
+    assert hashes.known_sha256(file) == expected
     assert re.fullmatch("[0-9a-f]{64}", memory.read_text())
 
 
@@ -75,11 +75,11 @@ def test_a_memory_that_others_can_write_to_is_not_believed(file, tmp_path, hashe
     folder.mkdir()
     folder.chmod(0o777)
     for _ in range(2):
-        assert seal.known_sha256(file) == digest(b"content")
+        assert hashes.known_sha256(file) == digest(b"content")
     assert len(hashed) == 2
     folder.rmdir()
     folder.symlink_to(tmp_path)
-    assert seal.known_sha256(file) == digest(b"content")
+    assert hashes.known_sha256(file) == digest(b"content")
     assert len(hashed) == 3
 
 
@@ -118,30 +118,30 @@ def stop():
 def test_hashing_and_waiting_can_be_interrupted(file, tmp_path):
     """A task that is told to stop does not first read an image of gigabytes, or wait for who does."""
     with pytest.raises(ToldToStopError):
-        seal.known_sha256(file, stop)
+        hashes.known_sha256(file, stop)
     (memory,) = (tmp_path / "tmp").rglob("sha256-*")
     with memory.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ToldToStopError):
-            seal.check(file, digest(b"content"), stop)
-    seal.check(file, digest(b"content"))
+            hashes.check(file, digest(b"content"), stop)
+    hashes.check(file, digest(b"content"))
 
 
 def test_a_full_disk_for_hashes_ends_nothing(file, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(seal.os, "pwrite", full)
-    assert seal.known_sha256(file) == digest(b"content")
+    monkeypatch.setattr(hashes.os, "pwrite", full)
+    assert hashes.known_sha256(file) == digest(b"content")
 
 
 def test_hashes_of_long_ago_are_forgotten(file, tmp_path):
-    seal.known_sha256(file)
+    hashes.known_sha256(file)
     (memory,) = (tmp_path / "tmp").glob("probprec-*/sha256-*")
     old = memory.with_name("sha256-old")
     old.touch()
     os.utime(old, (0, 0))
-    seal._forget_old.cache_clear()
-    seal.known_sha256(file)
+    hashes._forget_old.cache_clear()
+    hashes.known_sha256(file)
 
     assert list(memory.parent.iterdir()) == [memory]

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from jobs import snapshot
+from jobs import optimizers, snapshot
 from jobs.errors import DriftedError, InputError
 from tests.helpers import make_run, python
 
@@ -42,9 +42,9 @@ def own(tmp_path):
 
 
 def test_the_same_code_is_the_same_file(tmp_path):
-    first = snapshot.take(tmp_path, (), [make_run()])
+    first = snapshot.take(tmp_path)
     before = first.file.stat().st_mtime_ns
-    again = snapshot.take(tmp_path, (), [make_run()])
+    again = snapshot.take(tmp_path)
 
     assert again == first
     assert first.file.stat().st_mtime_ns == before
@@ -52,9 +52,9 @@ def test_the_same_code_is_the_same_file(tmp_path):
     assert first.sha256.startswith(first.file.stem)
 
 
-def test_own_code_is_kept_if_a_run_uses_it(tmp_path, own):
-    without = snapshot.take(tmp_path, (str(own),), [make_run()])
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(), make_run(optimizer="my_opt:Mine")])
+def test_own_code_is_kept(tmp_path, own):
+    without = snapshot.take(tmp_path)
+    taken = snapshot.take(tmp_path, (str(own),))
     names = {name for name in names_in(taken.file) if name.startswith("own/")}
 
     assert without.own == ()
@@ -74,7 +74,7 @@ def test_what_is_no_plain_file_is_no_code(tmp_path, own):
     (own / "gone.py").symlink_to("nowhere.py")
     os.mkfifo(own / "pipe.py")
     os.mkfifo(own / "pipe")
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    taken = snapshot.take(tmp_path, (str(own),))
 
     assert not [name for name in names_in(taken.file) if "pipe" in name or "gone" in name]
 
@@ -83,12 +83,12 @@ def test_large_files_are_no_code(tmp_path, own, monkeypatch):
     """Nor is what only its owner may read; nor what lies beside a module, if it is a lot in all."""
     (own / "weights.pt").write_bytes(b"0" * 1_000_001)
     (own / "token.txt").touch(mode=0o600)
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    taken = snapshot.take(tmp_path, (str(own),))
     assert "own/0/data.csv" in names_in(taken.file)
     assert not {"own/0/weights.pt", "own/0/token.txt"} & names_in(taken.file)
 
     monkeypatch.setattr(snapshot, "_MOST_BESIDE", 3)
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    taken = snapshot.take(tmp_path, (str(own),))
     assert "own/0/package/part.py" in names_in(taken.file)
     assert not [name for name in names_in(taken.file) if name.endswith((".csv", ".txt"))]
 
@@ -97,13 +97,13 @@ def test_who_shares_nothing_has_no_secrets(tmp_path, own):
     """With umask 077 all files are one's own, and so is the snapshot."""
     for path in own.rglob("*"):
         path.chmod(0o700)
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    taken = snapshot.take(tmp_path, (str(own),))
 
     assert "own/0/data.csv" in names_in(taken.file)
 
 
 def test_own_code_is_unpacked_as_it_was(tmp_path, own):
-    taken = snapshot.take(tmp_path, (str(own),), [make_run(optimizer="my_opt:Mine")])
+    taken = snapshot.take(tmp_path, (str(own),))
     snapshot.unpack_own(taken.file, tmp_path / "there")
     there = tmp_path / "there"
 
@@ -114,7 +114,7 @@ def test_own_code_is_unpacked_as_it_was(tmp_path, own):
 
 def test_a_toolkit_from_elsewhere_is_refused(tmp_path):
     """A path that PYTHONPATH cannot hold would quietly give the installed one."""
-    taken = snapshot.take(tmp_path, (), [make_run()])
+    taken = snapshot.take(tmp_path)
     snapshot.require_imported_from(snapshot.ROOT)
     with pytest.raises(DriftedError, match="not from the snapshot"):
         snapshot.require_imported_from(taken.file)
@@ -136,21 +136,20 @@ def test_a_toolkit_from_elsewhere_is_refused(tmp_path):
     ],
 )
 def test_what_own_code_is(used, expected):
-    assert snapshot.uses_own_code([used]) is expected
+    assert optimizers.uses_own_code([used]) is expected
 
 
 def test_runs_import_from_it(tmp_path):
     """Its digest is that of the files."""
-    taken = snapshot.take(tmp_path, (), [make_run()])
-    code = "import jobs.snapshot as s, jobs.provenance as p; print(s.ROOT, p.code_digest())"
-    from jobs import provenance
+    taken = snapshot.take(tmp_path)
+    code = "import jobs.snapshot as s; print(s.ROOT, s.code_digest())"
 
-    assert python(code, taken.file).split() == [str(taken.file), provenance.code_digest()]
+    assert python(code, taken.file).split() == [str(taken.file), snapshot.code_digest()]
 
 
 def test_the_python_that_submits_compiles_for_all(tmp_path):
     """Of what launchers and trainings import of ours, nothing is compiled again."""
-    taken = snapshot.take(tmp_path, (), [make_run()])
+    taken = snapshot.take(tmp_path)
     code = f"{COUNTING}\nimport cluster.task, jobs.training\nprint(compiled)"
 
     assert python(code, taken.file).strip() == "[]"
@@ -158,7 +157,7 @@ def test_the_python_that_submits_compiles_for_all(tmp_path):
 
 def test_another_python_reads_the_sources(tmp_path):
     """Bytecode begins with a number that each version of Python changes."""
-    taken = snapshot.take(tmp_path, (), [make_run()])
+    taken = snapshot.take(tmp_path)
     other = tmp_path / "other.zip"
     with zipfile.ZipFile(taken.file) as archive, zipfile.ZipFile(other, "w") as copy:
         for name in archive.namelist():
@@ -175,8 +174,7 @@ def test_another_python_reads_the_sources(tmp_path):
 def test_whoever_submits_the_same_code_makes_the_same_file(tmp_path):
     """Whatever else was imported, in whatever order sets are, and however Python was started."""
     code = (
-        "import pathlib, jobs.snapshot as s;"
-        f"print(s.take(pathlib.Path({str(tmp_path)!r}), (), []).sha256)"
+        f"import pathlib, jobs.snapshot as s;print(s.take(pathlib.Path({str(tmp_path)!r})).sha256)"
     )
     plain = python(code, snapshot.ROOT)
     again = python(f"import cluster.run, asyncio\n{code}", snapshot.ROOT, options=["-O"])
@@ -188,7 +186,7 @@ def test_whoever_submits_the_same_code_makes_the_same_file(tmp_path):
 def test_without_keeping_nothing_is_written(tmp_path, monkeypatch):
     """Nor compiled: whoever asks for a dry run does not wait for it."""
     monkeypatch.setattr(snapshot, "_bytecode", None)
-    snapshot.take(tmp_path / "code", (), [make_run()], keep=False)
+    snapshot.take(tmp_path / "code", keep=False)
 
     assert not (tmp_path / "code").exists()
 
@@ -196,15 +194,15 @@ def test_without_keeping_nothing_is_written(tmp_path, monkeypatch):
 def test_a_home_directory_is_no_folder_of_code(tmp_path, own, monkeypatch):
     monkeypatch.setattr(snapshot, "_MOST_FILES", 1)
     with pytest.raises(InputError, match=r"code: \[FOLDER\]"):
-        snapshot.take(tmp_path / "code", (str(own),), [make_run(optimizer="my_opt:Mine")])
+        snapshot.take(tmp_path / "code", (str(own),))
 
 
 def test_what_an_editor_or_a_shell_left_is_no_code(tmp_path, own):
     """A lock of Emacs is a link to nowhere, and reading a pipe would never end."""
-    before = snapshot.take(tmp_path / "before", [str(own)], [make_run(optimizer="mine.Own")])
+    before = snapshot.take(tmp_path / "before", [str(own)])
     (own / ".#mine.py").symlink_to("somebody@host.123:456")
     os.mkfifo(own / "pipe.py")
     (own / "folder.py").mkdir()
-    after = snapshot.take(tmp_path / "after", [str(own)], [make_run(optimizer="mine.Own")])
+    after = snapshot.take(tmp_path / "after", [str(own)])
 
     assert after.sha256 == before.sha256

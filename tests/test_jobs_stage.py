@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from cluster.lab import mounts
-from jobs import seal, stage, stage_copy, stage_store, stage_task
+from jobs import hashes, stage, stage_copy, stage_store, stage_task
 from jobs.archive import of_archive
-from jobs.manifest import ManifestError, of_folder, sha256_of
+from jobs.hashes import sha256_of
+from jobs.manifest import ManifestError, of_folder
 from jobs.stage import NoRoomError, in_place, prune, staged, store_of
 from tests.helpers import wait_for
 
@@ -527,8 +528,8 @@ def test_the_original_is_verified_where_it_lies(source):
 
 def test_a_set_of_many_files_is_remembered_in_parts(tmp_path, monkeypatch):
     """A million files are not a million hashes in a folder of the node's."""
-    monkeypatch.setattr(seal, "_PLACE", tmp_path)
-    monkeypatch.setattr(seal, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(hashes, "_PLACE", tmp_path)
+    monkeypatch.setattr(hashes, "MOST_REMEMBERED", 3)
     hashed = []
     monkeypatch.setattr(
         stage, "sha256_of", lambda path, on: hashed.append(path.name) or sha256_of(path, on)

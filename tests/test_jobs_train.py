@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 import torch
 
-from jobs import checkpoint, files, interrupt, record, train, training
+from jobs import checkpoint, execute, files, interrupt, record, train, training
 from jobs.attempts import AttemptFiles
 from jobs.cost import Meter
 from jobs.curves import Curves
@@ -218,7 +218,7 @@ def test_the_same_run_twice_is_bit_equal(tmp_path):
     """Curves depend on the run alone."""
     run = make_run(optimizer="probprec.PreconditionedSGD", hyperparameters={}, epochs=2)
     first, second = (
-        train.execute(run, data=None, out=AttemptFiles(tmp_path))["curves"] for _ in range(2)
+        execute.execute(run, data=None, out=AttemptFiles(tmp_path))["curves"] for _ in range(2)
     )
 
     assert first == second
@@ -291,7 +291,7 @@ def test_there_is_time_with_a_margin(monkeypatch):
 
 def test_time_that_is_over_ends_each_attempt_after_an_epoch(tmp_path):
     """Each makes progress, so a chain of attempts comes to the end of the run."""
-    whole = train.execute(make_run(epochs=3), data=None, out=AttemptFiles(tmp_path))
+    whole = execute.execute(make_run(epochs=3), data=None, out=AttemptFiles(tmp_path))
     folders = []
     for epoch in (1, 2):
         arguments, out = write_run(tmp_path, epochs=3)

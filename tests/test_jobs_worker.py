@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.profile import load as load_profile
+from cluster.find_profile import load as load_profile
 from cluster.submit import plan
-from jobs.how import Entry
+from jobs.plan import Entry
 from jobs.spec import load
 from jobs.store import Store
 from tests import trainer

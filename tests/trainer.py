@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs import files, own_code, train
+from jobs import execute, files, own_code, train
 from jobs.attempts import AttemptFiles
 from jobs.curves import Curves
 from jobs.datasets import find
@@ -226,7 +226,7 @@ def execute(
     out: AttemptFiles,
     resume: Sequence[Path] = (),
     stop: Stop | None = None,
-    checkpoint_every: float = train.CHECKPOINT_EVERY,
+    checkpoint_every: float = execute.CHECKPOINT_EVERY,
     gpu: bool = False,
     own: Sequence[Path] = (),
     given: Given = NOTHING,
@@ -353,7 +353,7 @@ def _step_of_hold(out: AttemptFiles) -> int | None:
 
 def _hold_the_real_one() -> None:
     """`jobs.train` itself, that waits between two steps."""
-    build = train.build
+    build = execute.build
 
     def held_build(*args: Any, **kwargs: Any) -> Any:
         training = build(*args, **kwargs)
@@ -366,7 +366,7 @@ def _hold_the_real_one() -> None:
         training.boundary = wait
         return training
 
-    train.build = held_build
+    execute.build = held_build
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -377,7 +377,7 @@ def main(arguments: Sequence[str]) -> int:
     if os.environ.get("PROBPREC_TEST_TRAINER") == "torch":
         _hold_the_real_one()
     else:
-        train.execute = execute
+        execute.execute = execute
     return train.main(arguments[2:])
 
 

@@ -17,10 +17,11 @@ from cluster import connect, sealing, syntax
 from cluster.doctor import controller, disks, images, job, judge, proposal, request
 from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
+from cluster.find_profile import load
 from cluster.plain import PlainConsole, command, plain
-from cluster.profile import Profile, load
+from cluster.profile import Profile
 from cluster.slurm import SlurmError
-from jobs import seal, snapshot
+from jobs import hashes, snapshot
 from jobs.errors import InputError
 
 STYLES: Mapping[str, str] = {"ok": "green", "problem": "bold red", "note": "yellow"}
@@ -170,7 +171,7 @@ def _confirmed(check: Check, lines: Sequence[Check], *, in_image: bool) -> Check
 
 def _sha256(profile: Profile) -> str | None:
     try:
-        return seal.known_sha256(profile.image) if profile.image is not None else None
+        return hashes.known_sha256(profile.image) if profile.image is not None else None
     except OSError:
         return None
 

@@ -13,10 +13,10 @@ from cluster.profile import Profile
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError, Runtime
-from jobs import seal
-from jobs.datasets import DataError
+from jobs import hashes
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
+from jobs.errors import DataError
 
 _PROC = Path("/proc/sys")
 
@@ -127,7 +127,7 @@ def look_at_image(profile: Profile) -> Iterator[Check]:
 
 def _sha256(group: Group, image: Path) -> Check:
     """Whether it is the one that was written down when it was built."""
-    found = seal.known_sha256(image)
+    found = hashes.known_sha256(image)
     note = image.with_suffix(".json")
     try:
         written = json.loads(note.read_bytes())

@@ -18,9 +18,9 @@ from cluster.doctor.request import script
 from cluster.profile import Profile, sbatch_parameters
 from cluster.slurm import SlurmError
 from jobs import files, signals, snapshot
-from jobs.datasets import DataError
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
+from jobs.errors import DataError
 from jobs.resources import Resources
 
 LONGEST_WAIT = 600.0  # seconds in the queue
@@ -74,7 +74,7 @@ def look(
 
 def _prepare(folder: Path, profile: Profile, *, candidates: bool) -> dict[str, Any]:
     """Write down what to look at; what it is here."""
-    code = snapshot.take(folder, [], []).file
+    code = snapshot.take(folder).file
     marker = folder / MARKER
     marker.write_text(folder.name)
     in_files = [name for name, dataset in DATASETS.items() if dataset.package is None]

@@ -26,7 +26,7 @@ from cluster.profile import Profile
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError
-from jobs import files, preflight, seal
+from jobs import files, hashes, preflight
 from jobs.datasets.find import find
 from jobs.scratch import expanded
 
@@ -86,7 +86,7 @@ def _machine(folder: Path, request: Mapping[str, Any], profile: Profile) -> dict
         "scratch": scratch(profile.scratch) if profile.scratch else None,
         "candidates": _candidates() if request["candidates"] else [],
         "runtime": _or_error(_runtime),
-        "image": _or_error(lambda: {"sha256": seal.known_sha256(image)}) if image else None,
+        "image": _or_error(lambda: {"sha256": hashes.known_sha256(image)}) if image else None,
         "data": {
             name: _or_error(partial(_read, name, path, profile.data))
             for name, path in request["data"].items()

@@ -19,10 +19,9 @@ from containers import runtime
 from containers.images import Images
 from containers.runtime import ContainerError
 from jobs import files
-from jobs.datasets import DataError
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import VARIABLE, find
-from jobs.errors import InputError
+from jobs.errors import DataError, InputError
 from jobs.resources import Resources, slurm_time
 
 _MOST_CPUS = 4  # more hardly speed up a training whose net is small

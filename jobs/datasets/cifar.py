@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.datasets import DataError
+from jobs.errors import DataError
 
 _SHAPE = (3, 32, 32)
 

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedIOBase
 from pathlib import Path
 
-from jobs.datasets import DataError
 from jobs.datasets.catalog import DATASETS, DataFile, Dataset
-from jobs.problems.catalog import PROBLEMS
+from jobs.errors import DataError
 
 VARIABLE = "PROBPREC_DATA"
 
@@ -32,22 +31,21 @@ class MissingError(DataError):
 
 
 def require(
-    problems: Iterable[str],
+    names: Iterable[str],
     spec_data: Path | None = None,
     profile_data: Path | None = None,
     *,
     inside_packages: bool = True,
 ) -> dict[str, Path]:
-    """The folder of each data set that the problems read, by the data set's name.
+    """The folder of each of the data sets, by its name.
 
-    Problems that are not of the catalog (own classes) need nothing that is known here. Without
-    `inside_packages` neither do data sets that Python packages carry: an image, or another Python,
-    has its own.
+    Without `inside_packages` those that Python packages carry are left out: an image, or another
+    Python, has its own.
 
     Raises:
         MissingError: some are not there; the text names all of them at once.
     """
-    wanted = {PROBLEMS[name].dataset for name in problems if name in PROBLEMS} - {None}
+    wanted = set(names)
     found: dict[str, Path] = {}
     missing: dict[str, str] = {}
     for name in DATASETS:

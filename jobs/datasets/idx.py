@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jobs.datasets import DataError
+from jobs.errors import DataError
 
 _UNSIGNED_BYTES = 0x08
 

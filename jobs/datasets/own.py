@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs import manifest, seal
+from jobs import hashes, manifest
 from jobs.manifest import File, Manifest
 
 _MOST_FILES = 100_000
@@ -25,12 +25,12 @@ def describe(folder: Path, most_bytes: int) -> Manifest:
         files = list(_files(folder, most_bytes))
         if not files:
             raise UnverifiedError(f"{folder} has no files")
-        are_few = len(files) <= seal.MOST_REMEMBERED
+        are_few = len(files) <= hashes.MOST_REMEMBERED
         return Manifest.of(
             File(
                 path=path.relative_to(folder).as_posix(),
                 size=path.stat().st_size,
-                sha256=seal.known_sha256(path) if are_few else manifest.sha256_of(path),
+                sha256=hashes.known_sha256(path) if are_few else hashes.sha256_of(path),
             )
             for path in files
         )

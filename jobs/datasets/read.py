@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jobs.datasets import DataError, cifar, idx
+from jobs.datasets import cifar, idx
 from jobs.datasets.catalog import DATASETS, DataFile
 from jobs.datasets.find import locate, read_verified
+from jobs.errors import DataError
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs import files, manifest, seal
+from jobs import files, hashes, manifest
 from jobs.archive import Archive, of_archive
-from jobs.datasets import DataError
 from jobs.datasets.catalog import DATASETS, Dataset
 from jobs.datasets.find import locate, read_verified
-from jobs.errors import InputError, naming
+from jobs.errors import DataError, InputError, naming
 from jobs.manifest import File, Manifest, ManifestError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -197,7 +196,7 @@ def manifest_of_dataset(name: str, folder: Path) -> Manifest:
     found = []
     for path in filter(None, paths.values()):
         with naming(path):
-            sha256 = seal.known_sha256(path)
+            sha256 = hashes.known_sha256(path)
         found.append(File(path=path.name, size=path.stat().st_size, sha256=sha256))
     return Manifest.of(found)
 

@@ -4,9 +4,10 @@ Of DeepOBS' problems epochs and batch sizes are its defaults; targets are its
 `convergence_performance` values (version 1.1) where it has one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.sweep import Target
+from jobs.sweep import Run, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +97,20 @@ _ALL = (
 )
 
 PROBLEMS: dict[str, ProblemInfo] = {info.name: info for info in _ALL}
+
+
+def datasets_of(problems: Iterable[str]) -> set[str]:
+    """The names of the data sets that these problems read; own problems read none that is known here."""
+    found = {PROBLEMS[name].dataset for name in problems if name in PROBLEMS}
+    return {name for name in found if name is not None}
+
+
+def dataset_of(run: Run) -> str | None:
+    """The name of the data set that a run reads; None: none that is known here."""
+    info = PROBLEMS.get(run.problem)
+    return info.dataset if info is not None else None
+
+
+def is_own(run: Run) -> bool:
+    """Whether the run's problem is a class of the user's, which is none of the catalog's."""
+    return run.problem not in PROBLEMS

@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from jobs.errors import DriftedError
-from jobs.manifest import sha256_of
+from jobs.errors import DriftedError, naming
 
 _PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
 """Not $TMPDIR, which many sites make anew for each job: then each job would hash everything again."""
@@ -144,3 +143,27 @@ def _is_locked(memory: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+BLOCK = 1 << 20
+"""Bytes that are read at once."""
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """The content of a file, in blocks; an OSError names the file."""
+    with path.open("rb") as file:
+        while True:
+            with naming(path):
+                block = file.read(BLOCK)
+            if not block:
+                return
+            yield block
+
+
+def sha256_of(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> str:
+    """The sha256 of a file's content, in hex; `on_bytes` is told of every block."""
+    digest = hashlib.sha256()
+    for block in blocks_of(path):
+        digest.update(block)
+        on_bytes(len(block))
+    return digest.hexdigest()

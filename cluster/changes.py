@@ -1,0 +1,42 @@
+"""A submission keeps its profile: what has changed in the profile's file, or in its image, since then."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from cluster.advice import has_file, name_or_file
+from cluster.find_profile import load
+from cluster.profile import Profile
+from jobs.errors import InputError
+
+
+def changed_since(stored: Profile) -> list[str]:
+    """A line if the profile's file, or the image of its recipe, is not as it was stored."""
+    if not has_file(stored):
+        return []
+    file = stored.source
+    use = f"to use it: --on {shlex.quote(name_or_file(stored))}"
+    try:
+        now = load(str(file))
+        image = _image_now(now, stored)
+    except InputError as error:
+        said = "; ".join(str(error).splitlines())
+        return [f"the profile {file} has changed since: {said}; then {use}"]
+    now = replace(now, threads=stored.threads)  # which may be those of the command line
+    if replace(now, image=stored.image) != stored:
+        return [f"the profile {file} has changed since; {use}"]
+    if image != stored.image:
+        return [f"the profile {file} names another image since, {image or 'none'}; {use}"]
+    return []
+
+
+def _image_now(now: Profile, stored: Profile) -> Path | None:
+    """The file of the profile's image; looked for first where that of the submission lies."""
+    from cluster import sealing  # to show how a sweep stands it is not needed
+
+    if stored.image is not None:
+        try:
+            return sealing.image_of(now, stored.image.parent)
+        except InputError:
+            pass  # the one of a mended recipe may be in another folder of images
+    return sealing.image_of(now)

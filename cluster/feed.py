@@ -1,0 +1,240 @@
+"""A submission is sent: arrays as many and as large as the queue takes, then a job that goes on."""
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster import array, queue, slurm
+from cluster.profile import Profile
+from cluster.queue_room import free_places, next_size, room_of
+from jobs import choosing
+from jobs.choosing import Undecided
+from jobs.store import Store
+from jobs.submissions import PartKind, Submission
+
+
+@dataclass
+class Fed:
+    """What one call has sent."""
+
+    chunks: list[tuple[int, int, list[str]]] = field(default_factory=list)  # job, elements, runs
+    feeder: int | None = None  # the job that will send the rest, or what follows from a choice
+    waiting: int = 0  # tasks that are left
+    choices: int = 0  # settings that are to be chosen, once the runs in the queue are over
+    problem: str | None = None  # why nobody will do that
+
+    def lines(self) -> list[str]:
+        """What was sent, and what sends the rest, for people."""
+        found = [
+            f"job {job}: array of {count} ({len(runs)} runs)" for job, count, runs in self.chunks
+        ]
+        if self.feeder is not None and self.waiting:
+            rest = f"sends the other {self.waiting} tasks when there is room"
+            found.append(f"job {self.feeder}: {rest}")
+        elif self.feeder is not None:
+            noun = "setting" if self.choices == 1 else "settings"
+            then = f"chooses {self.choices} {noun} when the runs are over, and sends what follows"
+            found.append(f"job {self.feeder}: {then}")
+        return found
+
+    @property
+    def lacks(self) -> str | None:
+        """What nobody will do, and why, for people."""
+        if self.problem is None:
+            return None
+        what = f"{self.waiting} tasks are not sent" if self.waiting else "nobody will choose"
+        how = "sends them" if self.waiting else "does"
+        return f"{what} ({self.problem}); the same command later {how}"
+
+    def add(self, other: "Fed") -> None:
+        """Count what was sent of a submission that follows."""
+        self.chunks += other.chunks
+        self.feeder = self.feeder or other.feeder
+        self.waiting += other.waiting
+        self.problem = self.problem or other.problem
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An array task that is still to be sent."""
+
+    position: int  # in the submission
+    group: int
+    runs: list[dict[str, Any]]
+
+
+def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fed:
+    """Send arrays until all is sent or no more fits; then see to it that the rest will be sent.
+
+    Args:
+        store: the sweep, held by the caller (`Store.submitting`).
+        submission: what is to be sent.
+        hold: the descriptor of that lock.
+
+    Raises:
+        slurm.SlurmError: Slurm takes nothing at all, or does not answer.
+    """
+    found = queue.repair(store)
+    made = choosing.choose(store, store.sweep())  # after looking: of no run the end is missed
+    fed = _Feeding(store, submission, hold, found, made.undecided).go()
+    for following in choosing.follow_up(store, made.sweep, submission.number):
+        # One job that chooses what is left is enough: that of the submission itself.
+        fed.add(_Feeding(store, following, hold, queue.repair(store), undecided=()).go())
+    return fed
+
+
+class _Feeding:
+    """One submission's part of `feed`."""
+
+    def __init__(
+        self,
+        store: Store,
+        submission: Submission,
+        hold: int | None,
+        found: queue.Queue,
+        undecided: Sequence[Undecided],
+    ) -> None:
+        self.store, self.submission, self.hold = store, submission, hold
+        content = submission.content()
+        self.profile = Profile.from_json(content["profile"])
+        self.groups = content["groups"]
+        self.room = room_of(self.profile, self.groups)
+        self.free = free_places(self.room, slurm.queue())
+        jobs = [element for element in found.jobs.values() if not element.is_over]
+        self.live = sorted({job.job_id for job in jobs if job.task is not None})  # arrays
+        self.feeders = {job.job_id for job in jobs if job.task is None} - {_own_job()}
+        self.left = self._unsent()
+        coming = {run["id"] for task in self.left for run in task.runs}
+        self.fed = Fed(
+            choices=sum(
+                bool(one.missing)
+                and all(run.id in coming or found.is_live(run.id) for run in one.missing)
+                for one in undecided
+            )
+        )
+
+    def go(self) -> Fed:
+        """Send what fits."""
+        while self.left:
+            after = 1 if self.fed.choices else 0
+            size = next_size([task.group for task in self.left], self.room, self.free, after)
+            if size < 1 or not self._send(size):
+                break
+            if self.left and not self.room.is_certain and self.fed.feeder is None:
+                self._send_feeder()  # while there certainly is room for it
+        self.fed.waiting = len(self.left)
+        if (self.left or self.fed.choices) and self.fed.feeder is None:
+            self._send_feeder()
+        return self.fed
+
+    def _unsent(self) -> list[_Task]:
+        """The tasks that are in no array yet, without the runs that were submitted again since."""
+        ends = [content["first"] + content["count"] for content in self._chunks()]
+        begin = max(ends, default=0)
+        newer = {
+            run["id"]
+            for other in self.store.submissions()
+            if other.number > self.submission.number
+            for group in other.content()["groups"]
+            for task in group["tasks"]
+            for run in task
+        }
+        tasks = [
+            (number, task) for number, group in enumerate(self.groups) for task in group["tasks"]
+        ]
+        kept = (
+            _Task(position, group, [run for run in task if run["id"] not in newer])
+            for position, (group, task) in enumerate(tasks)
+            if position >= begin
+        )
+        return [task for task in kept if task.runs]
+
+    def _chunks(self) -> list[dict[str, Any]]:
+        return [part.content() for part in self.submission.parts("chunk")]
+
+    def _send(self, size: int) -> bool:
+        """Send the next `size` tasks, or fewer if Slurm says that these are too many."""
+        while True:
+            tasks = self.left[:size]
+            group = self.groups[tasks[0].group]
+            content = {
+                "token": _token(),
+                "first": tasks[0].position,
+                "count": tasks[-1].position + 1 - tasks[0].position,
+                **{name: value for name, value in group.items() if name != "tasks"},
+                "tasks": [task.runs for task in tasks],
+            }
+            try:
+                job = self._sbatch("chunk", tasks[0].position, content)
+            except slurm.UnreachableError:
+                raise
+            except slurm.SlurmError as error:
+                if error.is_limit and self.live:
+                    return False
+                if not error.is_limit or size == 1:
+                    raise
+                size //= 2
+                continue
+            del self.left[:size]
+            self.free -= size
+            self.live.append(job)
+            self.fed.chunks.append((job, size, [run["id"] for task in tasks for run in task.runs]))
+            return True
+
+    def _send_feeder(self) -> None:
+        """Send the job that goes on when the oldest of the arrays is over; to choose, when all are."""
+        if not self.live:
+            self.fed.problem = "the queue has no room, and nothing of this sweep is in it"
+            return
+        position = self.left[0].position if self.left else sum(len(g["tasks"]) for g in self.groups)
+        group = self.left[0].group if self.left else -1
+        before = self.submission.part("feeder", position)
+        if before.file.exists():  # this feeder was interrupted, and is run again
+            job = before.job_id()
+            if job in self.feeders:
+                self.fed.feeder = job
+                return
+            before.withdraw("it is over, and there still is something to be sent")
+        content = {
+            "token": _token(),
+            "after": self.live[:1] if self.left else self.live,
+            "resources": self.groups[group]["resources"],
+        }
+        try:
+            self.fed.feeder = self._sbatch("feeder", position, content)
+        except slurm.UnreachableError:
+            raise
+        except slurm.SlurmError as error:
+            self.fed.problem = str(error)
+
+    def _sbatch(self, kind: PartKind, first: int, content: Mapping[str, Any]) -> int:
+        """Write down, send, write down that it is sent.
+
+        A rejection is taken back. If Slurm did not answer, it may have taken the job all the same:
+        that stays written down, and the next command looks for the token.
+        """
+        part = self.submission.part(kind, first)
+        part.intend(content)
+        writer = array.script_of_chunk if kind == "chunk" else array.script_of_feeder
+        text = writer(self.store, self.submission, self.profile, content)
+        try:
+            job, _ = slurm.sbatch(array.write(self.submission, part, text), hold=self.hold)
+        except slurm.UnreachableError:
+            raise
+        except slurm.SlurmError as error:
+            part.withdraw(str(error))
+            raise
+        part.settle(job)
+        return job
+
+
+def _own_job() -> int | None:
+    """The job that this is: it will not be there later to send anything."""
+    return int(os.environ["SLURM_JOB_ID"]) if "SLURM_JOB_ID" in os.environ else None
+
+
+def _token() -> str:
+    """What the job's comment carries, to find the job by if its submitter dies."""
+    return f"probprec-{secrets.token_hex(8)}"

@@ -1,0 +1,237 @@
+"""The screen of a sweep: its runs as a table, what waits and why, what failed, and what to type next."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cluster import advice, choices, nodes, progress
+from cluster.plain import plain, to_copy
+from cluster.queue import Queue
+from cluster.standing import Look, Standing
+from jobs.state import STATES, UNFINISHED
+from jobs.store import Store
+from jobs.sweep import Sweep
+
+STYLES: Mapping[str, str] = {
+    "completed": "green",
+    "diverged": "magenta",
+    "running": "cyan",
+    "pending": "dim",
+    "stopped": "yellow",
+    "failed": "bold red",
+    "lost": "bold yellow",
+    "unknown": "yellow",
+}
+
+
+_SHORT = {
+    "completed": "done",
+    "running": "run",
+    "pending": "wait",
+    "stopped": "stop",
+    "unknown": "?",
+}
+
+
+_WIDE = 120  # columns from which on there is room for more than the states
+
+
+_COMMANDS = "probprec ", "scontrol "
+
+
+_BAR, _FRAME = 20, 7  # columns of a bar; lines of the table that are no rows
+
+
+_MOST = 5  # of more of a kind, the first ones are shown
+
+
+def _is_typed(line: RenderableType) -> bool:
+    """Whether there is a command in it."""
+    return isinstance(line, Text) and any(name in line.plain for name in _COMMANDS)
+
+
+def count(found: Sequence[Standing]) -> Counter[str]:
+    """Runs by state."""
+    return Counter(one.state.state for one in found)
+
+
+def screen(
+    look: Look, store: Store, *, width: int, height: int | None = None, fit: bool = True
+) -> list[RenderableType]:
+    """All that is to be said, most important last: that is where a person looks.
+
+    Args:
+        look: how the sweep stands.
+        store: its folder.
+        width: columns of the terminal.
+        height: lines that there are; default: any number.
+        fit: cut what is wider than the terminal.
+    """
+    most = _MOST if height is None else max(1, (height - 14) // 4)
+    below = [plain(note, style="yellow") for note in look.notes]
+    if any(one.is_live for one in look.runs):
+        below.append(plain(str(progress.eta(look.runs))))
+    below += jobs_lines(look.queue, most)
+    below += _waiting(look.runs, most)
+    below += choices.lines(store, look.sweep, look.runs, most)
+    below += troubles(look.runs, most, partial(advice.of_class, store, look=look))
+    below += _bad_nodes(look, store)
+    below.append(to_copy(str(advice.of_sweep(store, look)), style="dim"))
+    for line in below:
+        if fit and not _is_typed(line):  # who is to type something has to see all of it
+            line.no_wrap, line.overflow = True, "ellipsis"
+    taken = sum(1 if line.no_wrap else -(-len(line) // width) for line in below)
+    room = None if height is None else height - taken
+    return [table(look.sweep, look.runs, width=width, height=room), *below]
+
+
+def table(
+    sweep: Sweep, found: Sequence[Standing], *, width: int = 80, height: int | None = None
+) -> Table:
+    """A row per problem and optimizer, a column per state that occurs, and the epochs done.
+
+    Where the rows do not fit into `height` lines there is one per problem, else only their sum.
+    """
+    pairs = _grouped(found, with_optimizer=True)
+    rows = pairs
+    if height is not None and len(rows) > height - _FRAME:
+        rows = _grouped(found, with_optimizer=False)
+    if height is not None and len(rows) > height - _FRAME:
+        rows = {}
+    shown = [name for name in STATES if count(found)[name]]
+    is_wide = width >= _WIDE
+    title = plain(f"{sweep.name}: {len(found)} runs")
+    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    result.add_column("problem", overflow="fold")
+    result.add_column("optimizer", overflow="fold")
+    if is_wide:
+        result.add_column("cells", justify="right")
+    for name in shown:
+        heading = name if is_wide else _SHORT.get(name, name)
+        result.add_column(heading, justify="right", style=STYLES[name])
+    result.add_column("epochs", justify="right", no_wrap=True)
+    if is_wide:
+        result.add_column("", no_wrap=True)
+        result.add_column("s/epoch", justify="right")
+    for (problem, optimizer), members in rows.items():
+        result.add_row(
+            plain(problem), plain(optimizer), *_cells_of_row(members, shown, is_wide=is_wide)
+        )
+    if len(rows) != 1:
+        result.add_section()
+        hidden = "" if rows is pairs else f"({len(pairs)} pairs)"
+        result.add_row("all", hidden, *_cells_of_row(found, shown, is_wide=is_wide))
+    return result
+
+
+def _grouped(
+    found: Sequence[Standing], *, with_optimizer: bool
+) -> dict[tuple[str, str], list[Standing]]:
+    rows: dict[tuple[str, str], list[Standing]] = {}
+    for one in found:
+        key = (one.planned.problem, one.planned.optimizer if with_optimizer else "")
+        rows.setdefault(key, []).append(one)
+    return rows
+
+
+def _cells_of_row(members: Sequence[Standing], shown: Sequence[str], *, is_wide: bool) -> list[str]:
+    counts = count(members)
+    done, wanted = sum(map(progress.done, members)), progress.wanted(members)
+    share = done / wanted if wanted else 1.0
+    percent = 100 if done == wanted else min(99, int(100 * share))
+    states = [str(counts[name] or "") for name in shown]
+    if not is_wide:
+        return [*states, f"{percent} %"]
+    filled = int(share * _BAR)
+    seconds = progress.seconds_per_epoch(members)
+    return [
+        str(len({one.planned.run.cell for one in members})),
+        *states,
+        f"{done} of {wanted}",
+        f"{'━' * filled}{' ' * (_BAR - filled)} {percent:3d} %",
+        "" if seconds is None else f"{seconds:.3g}",
+    ]
+
+
+def jobs_lines(queue: Queue, most: int = _MOST) -> list[Text]:
+    """The sweep's jobs in the queue, by array, with the ids that Slurm's commands take."""
+    jobs: dict[int, Counter[str]] = {}
+    feeders = set()
+    for element in queue.jobs.values():
+        if not element.is_over:
+            jobs.setdefault(element.job_id, Counter())[element.state.lower()] += 1
+            if element.task is None:
+                feeders.add(element.job_id)
+    lines = []
+    for job, states in list(jobs.items())[:most]:
+        what = "sends the next ones" if job in feeders else "array"
+        said = ", ".join(f"{number} {name}" for name, number in states.most_common())
+        lines.append(plain(f"job {job}, {what}: {said}"))
+    if len(jobs) > most:
+        lines.append(plain(f"... and {len(jobs) - most} more jobs", style="dim"))
+    return lines
+
+
+def _waiting(found: Sequence[Standing], most: int = _MOST) -> list[Text]:
+    """Why runs wait, a line per reason; first where waiting is in vain."""
+    reasons = Counter(one.reason for one in found if one.reason is not None)
+    ordered = sorted(reasons.items(), key=lambda item: (not item[0].is_hopeless, -item[1]))
+    lines = []
+    for reason, number in ordered[:most]:
+        style = "bold red" if reason.is_hopeless else ""
+        lines.append(plain(f"{number} pending: {reason.words} ({reason.name})", style=style))
+    return lines
+
+
+def troubles(
+    found: Sequence[Standing],
+    most: int = _MOST,
+    advise: Callable[[str, Sequence[Standing]], str] | None = None,
+) -> list[Text]:
+    """What failed or was lost, by class and error: how many, and what to type, or the first's log.
+
+    Of what a person has stopped there is nothing to explain: how many, and why.
+    """
+    groups: dict[tuple[str, str | None], list[Standing]] = {}
+    for one in found:
+        if one.state.state in UNFINISHED:
+            key = (one.state.failure or one.state.state, one.state.message)
+            groups.setdefault(key, []).append(one)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    lines = []
+    for (name, message), members in ordered[:most]:
+        first = members[0]
+        run = first.planned.run
+        text = plain("")
+        number = f"{len(members)} " if len(members) > 1 else ""
+        is_stopped = first.state.state == "stopped"
+        what = "stopped" if is_stopped else name
+        text.append(f"{number}{what}: ", style=STYLES[first.state.state])
+        where = f"{run.id} {first.planned.problem} {first.planned.optimizer} seed {run.seed}"
+        text.append(plain(message if advise is not None else f"{where}: {message}"))
+        lines.append(text)
+        if is_stopped:
+            continue
+        if advise is not None:
+            lines.append(to_copy(f"  {advise(name, members)}"))
+        elif first.state.log is not None:
+            lines.append(plain(f"  log: {first.state.log}", style="dim"))
+    if len(ordered) > most:
+        rest = sum(len(members) for _, members in ordered[most:])
+        lines.append(plain(f"... and {rest} more (--json lists them all)", style="dim"))
+    return lines
+
+
+def _bad_nodes(look: Look, store: Store) -> list[Text]:
+    bad = nodes.suspicious(look.runs)[:2]
+    lines = []
+    for node in bad:
+        text = plain(f"{node.name} looks bad: ", style="bold yellow")
+        lines.append(text.append(plain(node.evidence, "not bold")))
+    again = advice.around_bad_nodes(store, look) if bad else None
+    return lines if again is None else [*lines, to_copy(f"  {again}")]

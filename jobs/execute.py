@@ -1,0 +1,155 @@
+"""A training from its run to its record: built, put back to a checkpoint if there is one, carried out."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import own_code, preflight
+from jobs.attempts import AttemptFiles
+from jobs.interrupt import Stop
+from jobs.origin import NOTHING, Given
+from jobs.sweep import Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from jobs.training import Training
+
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY = 600.0
+"""Seconds between two checkpoints."""
+
+
+def execute(
+    run: Run,
+    *,
+    data: Path | None,
+    out: AttemptFiles,
+    resume: Sequence[Path] = (),
+    stop: Stop | None = None,
+    checkpoint_every: float = CHECKPOINT_EVERY,
+    gpu: bool = False,
+    own: Sequence[Path] = (),
+    given: Given = NOTHING,
+) -> dict[str, Any]:
+    """Train `run` and return its record; progress and checkpoints go to `out`.
+
+    Args:
+        run: what to train.
+        data: folder of the data sets, looked into before all others.
+        out: where it writes to.
+        resume: folders of earlier attempts, newest first.
+        stop: what tells it to stop.
+        checkpoint_every: seconds between two checkpoints; 0: one after every step.
+        gpu: fail rather than train on the CPU.
+        own: folders of the user's own modules.
+        given: what the launcher knows of image and data.
+
+    Raises:
+        InterruptionError: told to stop.
+        DataError, ImportError, TypeError, ValueError, ...: whatever keeps the run from a result.
+    """
+    import torch
+
+    from jobs.training import Training
+
+    own_code.use(own)  # behind what a training always imports
+    if gpu:
+        preflight.require_gpu()
+    preflight.warn_of_small_shared_memory()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.deterministic = True  # as DeepOBS
+    stop = stop or Stop()
+    make = partial(build, Training, run, device, data=data, out=out, stop=stop, given=given)
+    training = begin(run, make, out=out, resume=resume, every=checkpoint_every)
+    stop.defer()
+    return _record(training, training.go(), data)
+
+
+def _record(training: "Training", reason: dict[str, Any], data: Path | None) -> dict[str, Any]:
+    from jobs import provenance
+    from jobs.record import SCHEMA
+
+    run, meter = training.run, training.meter
+    return {
+        "schema": SCHEMA,
+        "id": run.id,
+        "run": run.to_json(),
+        "outcome": "completed" if reason["reason"] == "completed" else "diverged",
+        "stop": reason,
+        "curves": training.curves.to_json(),
+        "cost": meter.to_json(),
+        "provenance": provenance.of_training(run, data, meter.device, training.origin())
+        | {"started": training.started, "ended": time.time(), "resumes": training.resumes},
+    }
+
+
+def begin(
+    run: Run,
+    make: "Callable[[], Training]",
+    *,
+    out: AttemptFiles,
+    resume: Sequence[Path],
+    every: float,
+) -> "Training":
+    """The training at the best checkpoint that it can go on from, else at its beginning."""
+    from jobs import checkpoint
+
+    training = make()
+    why = "no checkpoint can be read"
+    for path, saved in checkpoint.find(resume, run):
+        if changes := training.changed_since(saved):
+            why = f"not from the checkpoint after step {saved.notes['step']}: {'; '.join(changes)}"
+            log.warning("checkpoint %s skipped: %s", path, why)
+            continue
+        try:
+            training.restore(saved)
+        except Exception as error:  # a user's optimizer may refuse its own state in any way
+            refusal = f"{type(error).__name__}: {error}"
+            log.warning("checkpoint %s skipped: %s", path, refusal, exc_info=True)
+            why = f"a checkpoint cannot be restored: {refusal}"
+            training = make()
+            continue
+        log.info("goes on after step %d, from %s", training.step, path)
+        training.note_progress(resumed=str(path))
+        training.checkpoints = checkpoint.Checkpoints(out, every=every, resumed=path)
+        return training
+    if resume:
+        log.warning("starts anew: %s", why)
+        training.note_progress(anew=why)
+    training.checkpoints = checkpoint.Checkpoints(out, every=every)
+    return training
+
+
+def build(
+    kind: "type[Training]",
+    run: Run,
+    device: "torch.device",
+    *,
+    data: Path | None,
+    out: AttemptFiles,
+    stop: Stop,
+    given: Given = NOTHING,
+) -> "Training":
+    """The training of `run` at its beginning."""
+    from jobs import checkpoint, optimizers, problems
+    from jobs.cost import Meter
+    from jobs.datasets.watched_path import watched
+    from jobs.regime.references import Numbers
+
+    started = time.time()
+    checkpoint.seed_generators(run.seed)
+    meter = Meter(device)
+    with meter.phase("setup"):
+        folder = None if data is None else watched(data)
+        problem = problems.build(run, data=folder, device=device)
+        numbers = Numbers.of(run, problem.steps_per_epoch)
+        optimizer = optimizers.build(run, problem.model, numbers)
+    training = kind(run, problem, optimizer, meter, out, stop, given)
+    training.started = started
+    return training
