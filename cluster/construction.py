@@ -15,9 +15,9 @@ from jobs.construction import Answer, Finding, Question
 from jobs.problems.catalog import PROBLEMS
 from jobs.spec.expand import Cell
 from jobs.spec.hyperparameters import of_setting
-from jobs.spec.mistakes import Mistake, Place, SpecError, in_reading_order
 from jobs.spec.plan import Plan
 from jobs.sweep import Run
+from jobs.yaml.mistakes import Mistake, Place, SpecError, in_reading_order
 
 LIMIT = 120.0
 """Seconds that the child may take; torch takes some of them to be imported."""

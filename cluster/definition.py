@@ -13,12 +13,12 @@ from cluster.queue import Queue
 from cluster.standing import Standing
 from jobs.canonical import Value
 from jobs.errors import InputError
-from jobs.spec.mistakes import SpecError
 from jobs.spec.sources import read_tree
 from jobs.state import RECORDED
 from jobs.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
 from jobs.text import ranges, spelled
+from jobs.yaml.mistakes import SpecError
 
 FIRST = 10
 """Of more settings than these, a person is told only how many runs the others are."""

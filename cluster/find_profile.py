@@ -41,7 +41,7 @@ def load(name_or_path: str) -> Profile:
 
 
 def _unknown(name: str) -> str:
-    from jobs.spec.mistakes import did_you_mean, listed
+    from jobs.yaml.mistakes import did_you_mean, listed
 
     places = folders()
     known = {file.stem: None for folder in places for file in sorted(folder.glob("*.yaml"))}

@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
             self.print_help()
             self.exit(2)
         if found := _NO_CHOICE.fullmatch(message):
-            from jobs.spec.mistakes import did_you_mean
+            from jobs.yaml.mistakes import did_you_mean
 
             known = re.findall(r"[^\s',]+", found[3])
             near = did_you_mean(found[2], known)

@@ -15,12 +15,12 @@ from jobs.failure import FailureClass
 from jobs.plan import Unstaged
 from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
-from jobs.spec.file_kind import require_kind
-from jobs.spec.mistakes import Mistake, SpecError, did_you_mean, listed
 from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size, Word
-from jobs.spec.strict import Strict
-from jobs.spec.translate import Path, Words, missing, validated, without_quotes
-from jobs.spec.yaml12 import ListNode, MapNode, Node, ScalarNode, load_yaml
+from jobs.yaml.file_kind import require_kind
+from jobs.yaml.mistakes import Mistake, SpecError, did_you_mean, listed
+from jobs.yaml.strict import Strict
+from jobs.yaml.translate import Path, Words, missing, validated, without_quotes
+from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode, load_yaml
 
 MAIL_TYPES = (
     "NONE",

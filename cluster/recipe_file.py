@@ -11,10 +11,10 @@ from packaging.utils import canonicalize_name
 from cluster.recipe_keys import A_BASE, WORDS, BaseFile, RecipeFile
 from containers.recipe import Base, BaseKind, Recipe
 from jobs.snapshot import ROOT
-from jobs.spec.file_kind import require_kind
-from jobs.spec.mistakes import Mistake, Place, SpecError
-from jobs.spec.translate import dotted, missing, validated
-from jobs.spec.yaml12 import ListNode, MapNode, Node, load_yaml
+from jobs.yaml.file_kind import require_kind
+from jobs.yaml.mistakes import Mistake, Place, SpecError
+from jobs.yaml.translate import dotted, missing, validated
+from jobs.yaml.tree import ListNode, MapNode, Node, load_yaml
 
 CONSTRAINTS = ROOT / "constraints.txt"
 """The versions of this checkout."""

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from jobs.spec.mistakes import Mistake
-from jobs.spec.strict import Strict
-from jobs.spec.translate import Path, Words
-from jobs.spec.yaml12 import Node, ScalarNode
+from jobs.yaml.mistakes import Mistake
+from jobs.yaml.strict import Strict
+from jobs.yaml.translate import Path, Words
+from jobs.yaml.tree import Node, ScalarNode
 
 A_BASE = "one of {docker: NAME@sha256:...}, {debootstrap: SUITE}, {localimage: PATH}"
 

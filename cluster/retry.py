@@ -32,9 +32,9 @@ from cluster.standing import Look, Standing
 from cluster.submit import Receipt
 from jobs.errors import InputError
 from jobs.resources import Resources
-from jobs.spec.mistakes import did_you_mean, listed
 from jobs.state import UNFINISHED
 from jobs.store import Store
+from jobs.yaml.mistakes import did_you_mean, listed
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import re
 
 from cluster import slurm
-from jobs.spec.mistakes import did_you_mean
+from jobs.yaml.mistakes import did_you_mean
 
 _KNOWN_NAMES = """
     account acctg-freq array batch bb bbf begin chdir cluster-constraint clusters comment constraint

@@ -80,7 +80,7 @@ def require_no_sweep(spec: Path, root: Path) -> None:
 
 
 def _meant(root: Path, name: str, known: list[str]) -> str:
-    from jobs.spec.mistakes import did_you_mean, listed
+    from jobs.yaml.mistakes import did_you_mean, listed
 
     if not known:
         return f"; there is no sweep below {root}, where --root or $PROBPREC_ROOT says they are"
@@ -92,8 +92,8 @@ def _meant(root: Path, name: str, known: list[str]) -> str:
 
 def _not_a_sweep(root: Path, name: str, command: str) -> str:
     """What to say of a file that was given for a sweep."""
-    from jobs.spec.file_kind import described, kind_of_file
     from jobs.spec.plan import name_of
+    from jobs.yaml.file_kind import described, kind_of_file
 
     if kind_of_file(Path(name)) != "spec":
         what = described(Path(name))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.spec import load
-from jobs.spec.mistakes import SpecError
 from jobs.spec.naming import LONGEST, named_with
+from jobs.yaml.mistakes import SpecError
 
 SPEC = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..3\nepochs: 2\n"
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from jobs.spec import load
 from jobs.spec.axes import Draws, read_setting
-from jobs.spec.mistakes import Place
+from jobs.spec.draws import draw, uniform
 from jobs.spec.model import Axis, Draw
-from jobs.spec.streams import draw, uniform
-from jobs.spec.yaml12 import ScalarNode
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import ScalarNode
 
 SETTINGS = settings(max_examples=60, deadline=None)
 NUMBERS = st.floats(1e-6, 1e6).map(lambda number: float(f"{number:.6g}")) | st.integers(1, 9999)

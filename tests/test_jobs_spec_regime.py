@@ -8,9 +8,9 @@ import pytest
 from jobs.regime.settings import READERS, Settings
 from jobs.regime.values import SettingError
 from jobs.spec import load
-from jobs.spec.mistakes import SpecError
 from jobs.spec.plan import make_plan
 from jobs.sweep import PlannedRun
+from jobs.yaml.mistakes import SpecError
 
 HEAD = "problems: [digits_mlp]\nseeds: 1\nepochs: 2\noptimizers:\n"
 

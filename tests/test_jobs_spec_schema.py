@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 
 from jobs.spec import json_schema
-from jobs.spec.mistakes import Place
-from jobs.spec.yaml12 import load_yaml, parse_yaml, to_data
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import load_yaml, parse_yaml, to_data
 
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

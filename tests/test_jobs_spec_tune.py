@@ -9,9 +9,9 @@ import pytest
 
 from jobs.problems.catalog import PROBLEMS
 from jobs.spec import SpecError, explain_run, find_run, json_schema, load, make_plan
-from jobs.spec.mistakes import Place
-from jobs.spec.yaml12 import parse_yaml, to_data
 from jobs.sweep import Sweep
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import parse_yaml, to_data
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 

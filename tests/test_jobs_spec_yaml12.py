@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import Place, SpecError, load, load_yaml
-from jobs.spec.yaml12 import (
+from jobs.yaml.tree import (
     MAX_BYTES,
     MAX_DEPTH,
     ListNode,

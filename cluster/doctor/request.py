@@ -13,7 +13,7 @@ from cluster.partitions import longest, seconds_of
 from cluster.profile import Option, Profile, sbatch_parameters
 from cluster.slurm import SlurmError
 from jobs.resources import Resources, slurm_mem, slurm_time
-from jobs.spec.mistakes import did_you_mean, listed
+from jobs.yaml.mistakes import did_you_mean, listed
 
 _GROUP = Group("Profile")
 

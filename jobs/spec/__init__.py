@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.spec.explain import Origin, default_of, defaults, explain_run, find_run
-from jobs.spec.mistakes import Mistake, Place, SpecError
 from jobs.spec.plan import Plan, make_plan
 from jobs.spec.schema import json_schema
-from jobs.spec.yaml12 import load_yaml
 from jobs.sweep import Sweep
+from jobs.yaml.mistakes import Mistake, Place, SpecError
+from jobs.yaml.tree import load_yaml
 
 __all__ = [
     "Mistake",

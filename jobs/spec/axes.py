@@ -8,10 +8,10 @@ from typing import Literal
 
 from jobs.canonical import Value
 from jobs.spec.conditions import Condition, read_condition, spelling
-from jobs.spec.mistakes import Place
+from jobs.spec.draws import draw, uniform
 from jobs.spec.model import Axis
-from jobs.spec.streams import draw, uniform
-from jobs.spec.yaml12 import ListNode, MapNode, Node
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import ListNode, MapNode, Node
 
 
 @dataclass(frozen=True, eq=False)

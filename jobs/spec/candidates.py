@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from jobs.problems.catalog import PROBLEMS
 from jobs.spec.context import Context
 from jobs.spec.expand import Cell, count
-from jobs.spec.mistakes import Place
 from jobs.spec.optimizers import OptimizerEntry
 from jobs.spec.problems import BASIC, ProblemEntry
 from jobs.spec.roles import Tune
 from jobs.sweep import PlannedRun, Role
 from jobs.tuning import Tuning
+from jobs.yaml.mistakes import Place
 
 Runs = Sequence[tuple[PlannedRun, Cell]]
 

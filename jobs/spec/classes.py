@@ -8,10 +8,10 @@ from jobs.optimizers import OPTIMIZERS
 from jobs.regime.values import CLASS
 from jobs.spec import hyperparameters
 from jobs.spec.context import Context
-from jobs.spec.mistakes import Place
 from jobs.spec.model import Axis, OfClass
 from jobs.spec.signature import NoSuchClassError, Parameter, Signature, signature_of
-from jobs.spec.yaml12 import MapNode, Node
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import MapNode, Node
 
 
 def plain(value: Axis | OfClass | Value) -> Axis | Value:

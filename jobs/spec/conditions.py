@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobs.canonical import Value, canonical
-from jobs.spec.mistakes import Place
-from jobs.spec.yaml12 import ListNode, MapNode, Node
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import ListNode, MapNode, Node
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs import places
-from jobs.spec.mistakes import Mistake, Place, did_you_mean, listed
 from jobs.spec.model import Spec
 from jobs.spec.signature import NoSuchClassError, Signature, signature_of
 from jobs.spec.sources import real_path
-from jobs.spec.yaml12 import ListNode, MapNode, Node, ScalarNode
+from jobs.yaml.mistakes import Mistake, Place, did_you_mean, listed
+from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 from jobs.resources import written
 from jobs.spec.expand import Cell
 from jobs.spec.hyperparameters import of_setting
-from jobs.spec.mistakes import Mistake, Place, SpecError, listed
 from jobs.spec.plan import Plan
 from jobs.spec.problems import BASIC
 from jobs.spec.signature import Parameter
 from jobs.sweep import PlannedRun
+from jobs.yaml.mistakes import Mistake, Place, SpecError, listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 
 from jobs.canonical import Value
 from jobs.regime import references
-from jobs.spec.mistakes import did_you_mean, listed
 from jobs.spec.signature import Parameter, Signature
+from jobs.yaml.mistakes import did_you_mean, listed
 
 _EXPECTED = {
     "bool": "true or false",

@@ -19,11 +19,11 @@ from pydantic import (
 )
 
 from jobs.regime import schedule_settings
-from jobs.spec.mistakes import did_you_mean
 from jobs.spec.resources import PathText, Resources
 from jobs.spec.seeds import parse_seeds
-from jobs.spec.strict import Strict
 from jobs.tuning import METRICS, WHEN
+from jobs.yaml.mistakes import did_you_mean
+from jobs.yaml.strict import Strict
 
 MAX_COUNT = 100_000
 DRAWS = ("uniform", "loguniform", "randint", "choice")

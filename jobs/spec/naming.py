@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from jobs.canonical import canonical
-from jobs.spec.mistakes import Place
 from jobs.spec.sources import OVERRIDDEN_BELOW, RESOURCES
-from jobs.spec.yaml12 import parse_yaml, to_data
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import parse_yaml, to_data
 
 LONGEST = 48
 """Characters that the overrides may add to a name; more are cut, and a hash stands for them."""

@@ -9,13 +9,13 @@ from jobs.spec.axes import Choice, Draws, Setting, constant, read_setting, repea
 from jobs.spec.classes import ClassReader, is_class, plain
 from jobs.spec.conditions import Condition, read_condition
 from jobs.spec.context import Context
-from jobs.spec.mistakes import Place, did_you_mean, listed
 from jobs.spec.problems import BASIC, ProblemEntry
 from jobs.spec.regime import Given, RegimeReader
 from jobs.spec.resources import Said, read_resources
 from jobs.spec.roles import Tune, read_tune
 from jobs.spec.signature import Parameter, Signature
-from jobs.spec.yaml12 import MapNode
+from jobs.yaml.mistakes import Place, did_you_mean, listed
+from jobs.yaml.tree import MapNode
 
 TUNED = "tuned"
 """`lr: tuned` stands for the baseline value of the problem and the optimizer."""

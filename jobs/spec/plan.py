@@ -13,9 +13,7 @@ from jobs.spec import candidates
 from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells
-from jobs.spec.file_kind import require_kind
 from jobs.spec.hyperparameters import of_setting
-from jobs.spec.mistakes import Place, SpecError, in_reading_order
 from jobs.spec.naming import named_with
 from jobs.spec.optimizers import read_optimizers
 from jobs.spec.problems import BASIC, read_problems
@@ -24,9 +22,11 @@ from jobs.spec.resources import Said, read_resources
 from jobs.spec.roles import check_seeds, read_seeds
 from jobs.spec.shape import read_shape
 from jobs.spec.sources import Tree, read_tree, real_path
-from jobs.spec.yaml12 import ListNode, to_data
 from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.tuning import Tuning
+from jobs.yaml.file_kind import require_kind
+from jobs.yaml.mistakes import Place, SpecError, in_reading_order
+from jobs.yaml.tree import ListNode, to_data
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 

@@ -7,10 +7,10 @@ from jobs.problems.catalog import PROBLEMS, ProblemInfo
 from jobs.spec import model
 from jobs.spec.axes import Choice, Draws, Setting, read_setting, repeated
 from jobs.spec.context import Context
-from jobs.spec.mistakes import Place, did_you_mean, listed
 from jobs.spec.resources import Said, read_resources
-from jobs.spec.yaml12 import MapNode
 from jobs.sweep import Target
+from jobs.yaml.mistakes import Place, did_you_mean, listed
+from jobs.yaml.tree import MapNode
 
 BASIC = ("init", "batch_size", "epochs")
 """The settings that every run has; an optimizer's hyperparameters come on top."""

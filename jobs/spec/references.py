@@ -9,12 +9,12 @@ from jobs.spec.axes import Setting
 from jobs.spec.conditions import Clause, Condition, read_condition, spelling
 from jobs.spec.context import Context
 from jobs.spec.hyperparameters import setting_of
-from jobs.spec.mistakes import did_you_mean, listed
 from jobs.spec.model import Optimizer
 from jobs.spec.optimizers import RESERVED, OptimizerEntry
 from jobs.spec.problems import BASIC, ProblemEntry
 from jobs.spec.seeds import parse_seeds
-from jobs.spec.yaml12 import ListNode, MapNode, ScalarNode
+from jobs.yaml.mistakes import did_you_mean, listed
+from jobs.yaml.tree import ListNode, MapNode, ScalarNode
 
 LABELS = {"problem": "problems", "optimizer": "optimizers"}
 Settings = Mapping[str, Setting]

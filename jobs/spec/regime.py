@@ -13,9 +13,9 @@ from jobs.spec import model
 from jobs.spec.axes import Choice, Draws, Setting, read_setting, repeated
 from jobs.spec.classes import ClassReader
 from jobs.spec.context import Context
-from jobs.spec.mistakes import Place
 from jobs.spec.signature import Signature
-from jobs.spec.yaml12 import Entry, ListNode, MapNode, Node
+from jobs.yaml.mistakes import Place
+from jobs.yaml.tree import Entry, ListNode, MapNode, Node
 
 
 @dataclass(frozen=True)

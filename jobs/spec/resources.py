@@ -7,9 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from jobs import places, resources
-from jobs.spec.mistakes import Place
-from jobs.spec.strict import Strict
-from jobs.spec.yaml12 import MapNode
+from jobs.yaml.mistakes import Place
+from jobs.yaml.strict import Strict
+from jobs.yaml.tree import MapNode
 
 _DURATION = r"^(\d{1,4}-)?\d{1,3}:[0-5]\d:[0-5]\d$|^\d{1,4}-\d{1,2}(:[0-5]\d)?$|^(?=\S)(\d+d)?\s*(\d+h)?\s*(\d+min)?\s*(\d+s)?$"
 _NODES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}

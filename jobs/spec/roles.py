@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from jobs.spec import model
 from jobs.spec.axes import Setting
 from jobs.spec.context import Context
-from jobs.spec.mistakes import Place, listed
 from jobs.spec.seeds import parse_seeds
-from jobs.spec.yaml12 import Entry, ListNode, MapNode, Node, to_data
 from jobs.tuning import Criterion
+from jobs.yaml.mistakes import Place, listed
+from jobs.yaml.tree import Entry, ListNode, MapNode, Node, to_data
 
 
 @dataclass(frozen=True)

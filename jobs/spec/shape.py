@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from jobs.spec.mistakes import Mistake
 from jobs.spec.model import Axis, Draw, Optimizer, Problem, Spec, Tune
 from jobs.spec.resources import Resources
-from jobs.spec.translate import Path, Words, missing, validated, without_quotes
-from jobs.spec.yaml12 import ListNode, MapNode, Node, ScalarNode
+from jobs.yaml.mistakes import Mistake
+from jobs.yaml.translate import Path, Words, missing, validated, without_quotes
+from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode
 
 REQUIRED = ("problems", "optimizers", "seeds")
 SECTIONS = ("problems", "optimizers")

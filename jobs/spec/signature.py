@@ -17,7 +17,7 @@ from typing import Any
 
 from jobs.snapshot import PACKAGES
 from jobs.spec import kinds
-from jobs.spec.mistakes import did_you_mean
+from jobs.yaml.mistakes import did_you_mean
 
 MAX_STEPS = 30  # re-exports and bases followed for one class
 

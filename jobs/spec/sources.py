@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.resources import EXCLUSIVE
-from jobs.spec.mistakes import Mistake, Place, SpecError
-from jobs.spec.yaml12 import (
+from jobs.sweep import OVERRIDES
+from jobs.yaml.mistakes import Mistake, Place, SpecError
+from jobs.yaml.tree import (
     MAX_DEPTH,
     Entry,
     ListNode,
@@ -22,7 +23,6 @@ from jobs.spec.yaml12 import (
     parse_yaml,
     read_text,
 )
-from jobs.sweep import OVERRIDES
 
 MERGED_LEVELS = 3  # the spec > problems, optimizers > one of them
 SECTION_LEVEL = 2

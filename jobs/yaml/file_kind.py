@@ -4,8 +4,8 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
-from jobs.spec.mistakes import Mistake, SpecError
-from jobs.spec.yaml12 import MapNode, Node, load_yaml
+from jobs.yaml.mistakes import Mistake, SpecError
+from jobs.yaml.tree import MapNode, Node, load_yaml
 
 FileKind = Literal["spec", "profile", "recipe"]
 

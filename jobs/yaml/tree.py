@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from jobs.spec.mistakes import Mistake, Place, SpecError
+from jobs.yaml.mistakes import Mistake, Place, SpecError
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000  # counted after aliases are expanded

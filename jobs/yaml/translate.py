@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from jobs.spec.mistakes import Mistake, Place, did_you_mean, listed
-from jobs.spec.yaml12 import ListNode, MapNode, Node, ScalarNode, to_data
+from jobs.yaml.mistakes import Mistake, Place, did_you_mean, listed
+from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode, to_data
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[str | int, ...]

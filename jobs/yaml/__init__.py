@@ -1,0 +1,1 @@
+"""Strict YAML of three kinds of files: trees with positions, all mistakes at once; whoever reads a person's file may enter."""
