@@ -14,8 +14,8 @@ from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.plain import command
 from cluster.profile import LOCAL, Profile
 from cluster.standing import Look, Standing
-from jobs.state import RECORDED, UNFINISHED
-from jobs.store import Store
+from jobs.store.state import RECORDED, UNFINISHED
+from jobs.store.store import Store
 from jobs.sweep import OVERRIDES, Sweep
 
 

@@ -20,8 +20,8 @@ from cluster.profile import Option, Profile, sbatch_parameters
 from jobs import files
 from jobs.resources import Resources
 from jobs.snapshot import ROOT
-from jobs.store import Store
-from jobs.submissions import Part, Submission
+from jobs.store.store import Store
+from jobs.store.submissions import Part, Submission
 
 FEEDER_RESOURCES = Resources(time=15 * 60, cpus=1, mem=500)
 

@@ -18,9 +18,10 @@ from cluster import queue as queues
 from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.queue import Queue
 from cluster.slurm import Element
-from jobs import history, signals, workers
-from jobs.state import Memory
-from jobs.store import Store
+from jobs import signals
+from jobs.store import journal, workers
+from jobs.store.state import Memory
+from jobs.store.store import Store
 
 
 @dataclass
@@ -144,7 +145,7 @@ def _local(store: Store, wanted: set[str], work: _Work) -> None:
     for folder in store.folders():
         if folder.id not in wanted or folder.record_file.exists() or not folder.is_locked():
             continue
-        past = next((one for one in reversed(history.read(folder))), None)
+        past = next((one for one in reversed(journal.read(folder))), None)
         if past is None or past.element is not None:
             continue
         if past.host != socket.gethostname():

@@ -7,8 +7,8 @@ from rich.text import Text
 
 from cluster.plain import plain
 from cluster.standing import Standing
-from jobs.state import RECORDED
-from jobs.store import Store
+from jobs.store.state import RECORDED
+from jobs.store.store import Store
 from jobs.sweep import Sweep
 from jobs.text import described, spelled
 from jobs.tuning import Choice, Tuning
@@ -85,7 +85,7 @@ def to_json(store: Store, sweep: Sweep, found: Sequence[Standing]) -> list[dict[
 
 def _reason(store: Store, sweep: Sweep, tuning: Tuning) -> str | None:
     """Why no record decides; None: they do, or some are not there."""
-    from jobs import choosing  # most sweeps need none of it
+    from jobs.store import choosing  # most sweeps need none of it
 
     verdict = choosing.judged(store, sweep, tuning)
     return verdict.why if isinstance(verdict, choosing.Undecided) and not verdict.missing else None

@@ -15,7 +15,7 @@ from jobs.errors import ExpectedError
 from jobs.text import printable_lines
 
 if TYPE_CHECKING:
-    from jobs.store import Store
+    from jobs.store.store import Store
 
 DONE, INCOMPLETE, INTERRUPTED = 0, 1, 130
 """Exit codes; an `ExpectedError` has its own."""

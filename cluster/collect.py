@@ -19,7 +19,7 @@ from jobs.results import ledger, tables
 from jobs.results.cells import name_of
 from jobs.results.ledger import Collection, Ledger
 from jobs.results.reading import Unsettled
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
 WIDTH = 130

@@ -5,7 +5,7 @@ import os
 from cluster.lab import Lab
 from cluster.lab.base import VARIABLE
 from jobs.errors import InputError
-from jobs.store import Store
+from jobs.store.store import Store
 
 LAB = "lab"
 

@@ -14,8 +14,8 @@ from cluster.standing import Standing
 from jobs.canonical import Value
 from jobs.errors import InputError
 from jobs.spec.sources import read_tree
-from jobs.state import RECORDED
-from jobs.store import Store, StoreError
+from jobs.store.state import RECORDED
+from jobs.store.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
 from jobs.text import ranges, spelled
 from jobs.yaml.mistakes import SpecError

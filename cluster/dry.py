@@ -12,7 +12,7 @@ from cluster import array, price, queue, queue_room, slurm, sweeps
 from cluster.plain import PlainConsole, plain
 from cluster.profile import Profile
 from cluster.submit import plan, sort_runs, usable_lanes
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
 

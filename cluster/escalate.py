@@ -11,7 +11,7 @@ from cluster.profile import Profile
 from cluster.standing import Standing
 from jobs.errors import InputError
 from jobs.resources import Resources, parse_size, parse_time, written
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
 _FACTOR, _MARGIN, _LEAST = 2, 1.2, 1.5

@@ -9,10 +9,10 @@ from typing import Any
 from cluster import array, queue, slurm
 from cluster.profile import Profile
 from cluster.queue_room import free_places, next_size, room_of
-from jobs import choosing
-from jobs.choosing import Undecided
-from jobs.store import Store
-from jobs.submissions import PartKind, Submission
+from jobs.store import choosing
+from jobs.store.choosing import Undecided
+from jobs.store.store import Store
+from jobs.store.submissions import PartKind, Submission
 
 
 @dataclass

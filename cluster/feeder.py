@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cluster import slurm
 from cluster.feed import feed
-from jobs.store import Store
+from jobs.store.store import Store
 
 log = logging.getLogger(__name__)
 

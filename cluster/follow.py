@@ -15,8 +15,8 @@ from cluster.plain import plain
 from cluster.standing import Standing
 from cluster.submit import Receipt
 from cluster.watch import CurrentSweep, Pace
-from jobs import state
-from jobs.state import RECORDED, UNFINISHED, State
+from jobs.store import state
+from jobs.store.state import RECORDED, UNFINISHED, State
 from jobs.sweep import PlannedRun, Sweep
 
 _MOST = 4  # runs under way that a line names

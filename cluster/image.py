@@ -16,7 +16,7 @@ from containers import build as building
 from containers.images import Image, Images, sha256_of
 from containers.runtime import ContainerError
 from jobs.errors import InputError
-from jobs.store import Store
+from jobs.store.store import Store
 
 DONE, INCOMPLETE = 0, 1
 SCHEMA = 1

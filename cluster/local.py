@@ -11,8 +11,8 @@ import submitit
 from jobs import worker
 from jobs.errors import naming
 from jobs.snapshot import ROOT
-from jobs.store import Store
-from jobs.submissions import Submission
+from jobs.store.store import Store
+from jobs.store.submissions import Submission
 
 _A_YEAR_IN_MINUTES = 60 * 24 * 365
 """submitit's local executor insists on a time limit; on this machine there is none."""

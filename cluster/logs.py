@@ -9,10 +9,10 @@ from pathlib import Path
 from cluster import advice, select, standing, words
 from cluster.standing import Standing
 from cluster.watch import Pace
-from jobs import history
-from jobs.attempts import RunFolder
-from jobs.state import RECORDED, UNFINISHED, Memory
-from jobs.store import Store
+from jobs.store import journal
+from jobs.store.attempts import RunFolder
+from jobs.store.state import RECORDED, UNFINISHED, Memory
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 from jobs.text import printable_lines
 
@@ -109,7 +109,7 @@ class _Following:
         return shown
 
     def _announce(self, fence: int) -> None:
-        past = next((one for one in history.read(self.folder) if one.fence == fence), None)
+        past = next((one for one in journal.read(self.folder) if one.fence == fence), None)
         where = f" on {past.node}" if past and past.node else ""
         when = f", {_clock(past.start)}" if past and past.start else ""
         _say(f"==> attempt {fence}{where}{when}: {self.folder.attempt(fence).log_file}")

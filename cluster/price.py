@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.errors import ExpectedError
-from jobs.record import PHASES, Record, read
 from jobs.resources import Resources, slurm_time
-from jobs.store import Store
+from jobs.store.record import PHASES, Record, read
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run
 
 _ENOUGH = 5

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from jobs.failure import FailureClass
-from jobs.plan import Unstaged
 from jobs.resources import Resources, slurm_mem, slurm_time
+from jobs.store.plan import Unstaged
 
 Engine = Literal["local", "slurm"]
 Action = Literal["requeue", "retry", "mem", "time", "exclude", "stop"]

@@ -12,10 +12,10 @@ from cluster.sbatch_options import sbatch_options, wrong_option
 from containers import command
 from jobs import places
 from jobs.failure import FailureClass
-from jobs.plan import Unstaged
 from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
 from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size, Word
+from jobs.store.plan import Unstaged
 from jobs.yaml.file_kind import require_kind
 from jobs.yaml.mistakes import Mistake, SpecError, did_you_mean, listed
 from jobs.yaml.strict import Strict

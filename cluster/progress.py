@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster.standing import Standing
-from jobs.state import RECORDED
+from jobs.store.state import RECORDED
 from jobs.sweep import PlannedRun
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from cluster import slurm
 from cluster.slurm import Element
-from jobs.store import Store
-from jobs.submissions import Part, Submission
+from jobs.store.store import Store
+from jobs.store.submissions import Part, Submission
 
 _TOKEN = re.compile(r"[\w-]+")
 """A token stands in a job's comment, maybe beside what the profile or the site puts there."""

@@ -31,10 +31,10 @@ from cluster.queue import Queue
 from cluster.retry import sent_lines
 from cluster.select import selection
 from cluster.submit import Receipt
-from jobs.attempts import ClaimedError
 from jobs.errors import InputError
 from jobs.resources import Resources
-from jobs.store import Store
+from jobs.store.attempts import ClaimedError
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 from jobs.tuning import Tuning
 

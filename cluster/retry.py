@@ -32,8 +32,8 @@ from cluster.standing import Look, Standing
 from cluster.submit import Receipt
 from jobs.errors import InputError
 from jobs.resources import Resources
-from jobs.state import UNFINISHED
-from jobs.store import Store
+from jobs.store.state import UNFINISHED
+from jobs.store.store import Store
 from jobs.yaml.mistakes import did_you_mean, listed
 
 

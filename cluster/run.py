@@ -35,7 +35,7 @@ from cluster.submit import Receipt, jobs_json
 from cluster.submit import submit as send
 from jobs import spec
 from jobs.datasets import find as datasets
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
 

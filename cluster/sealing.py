@@ -18,11 +18,11 @@ from jobs.datasets import registry
 from jobs.datasets.catalog import DATASETS
 from jobs.errors import InputError
 from jobs.manifest import Manifest, ManifestError
-from jobs.plan import Sealed
 from jobs.problems import catalog
 from jobs.problems.catalog import datasets_of
-from jobs.store import Store
-from jobs.submissions import Submission
+from jobs.store.plan import Sealed
+from jobs.store.store import Store
+from jobs.store.submissions import Submission
 from jobs.sweep import Run, Sweep
 
 IMAGES = "PROBPREC_IMAGES"

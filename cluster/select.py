@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jobs.errors import InputError
-from jobs.store import Store, StoreError
+from jobs.store.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
 from jobs.text import printable
 

@@ -12,12 +12,12 @@ from cluster import queue as queues
 from cluster import reasons, slurm, words
 from cluster.queue import Queue, Sent
 from cluster.reasons import Reason
-from jobs import workers
-from jobs.attempts import RunFolder
-from jobs.state import RECORDED, Memory, State
-from jobs.store import Store
+from jobs.store import workers
+from jobs.store.attempts import RunFolder
+from jobs.store.state import RECORDED, Memory, State
+from jobs.store.store import Store
+from jobs.store.workers import Crew
 from jobs.sweep import PlannedRun, Sweep
-from jobs.workers import Crew
 
 _PATIENCE = 15.0
 """Seconds that Slurm has to answer whoever only looks."""

@@ -9,7 +9,7 @@ from cluster import choices, nodes, progress, standing
 from cluster.plain import PlainConsole
 from cluster.standing import Look, Standing
 from cluster.sweep_screen import _is_typed, count, screen
-from jobs.store import Store
+from jobs.store.store import Store
 
 
 def status(store: Store, *, watch: bool, as_json: bool) -> int:

@@ -14,16 +14,17 @@ from typing import Any
 from cluster import definition, feed, local, queue, sealing, slurm, standing
 from cluster.local import usable_cpus, visible_gpus
 from cluster.profile import Profile
-from jobs import choosing, files, snapshot
-from jobs.attempts import RunFolder
+from jobs import files, snapshot
 from jobs.optimizers import uses_own_code
-from jobs.plan import Entry
 from jobs.resources import Resources
-from jobs.state import RECORDED
-from jobs.store import Store
-from jobs.submissions import Submission
+from jobs.store import choosing
+from jobs.store.attempts import RunFolder
+from jobs.store.plan import Entry
+from jobs.store.state import RECORDED
+from jobs.store.store import Store
+from jobs.store.submissions import Submission
+from jobs.store.workers import lock_of
 from jobs.sweep import PlannedRun, Sweep
-from jobs.workers import lock_of
 
 _TO_BEGIN = 60.0
 """Seconds that workers on this machine have to start; nothing depends on it but what is shown."""

@@ -13,8 +13,8 @@ from cluster import advice, choices, nodes, progress
 from cluster.plain import plain, to_copy
 from cluster.queue import Queue
 from cluster.standing import Look, Standing
-from jobs.state import STATES, UNFINISHED
-from jobs.store import Store
+from jobs.store.state import STATES, UNFINISHED
+from jobs.store.store import Store
 from jobs.sweep import Sweep
 
 STYLES: Mapping[str, str] = {

@@ -18,8 +18,8 @@ from cluster.plain import PlainConsole, plain
 from cluster.plain import command as quoted
 from cluster.progress import duration
 from jobs.errors import InputError
-from jobs.state import STATES, Memory
-from jobs.store import Store
+from jobs.store.state import STATES, Memory
+from jobs.store.store import Store
 
 _NEAR = 8
 """Of more sweeps than these, a mistyped name is not answered with all of them."""

@@ -18,13 +18,13 @@ from typing import Any
 from cluster import slurm
 from jobs import signals
 from jobs.allocation import Allocation, timeout
-from jobs.attempts import ClaimedError
 from jobs.failure import Failure
 from jobs.how import how
 from jobs.launch import Launcher
-from jobs.plan import Entry
 from jobs.snapshot import ROOT, found_sha256
-from jobs.store import Store
+from jobs.store.attempts import ClaimedError
+from jobs.store.plan import Entry
+from jobs.store.store import Store
 
 FAILED = 1
 

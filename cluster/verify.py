@@ -25,10 +25,10 @@ from cluster import child
 from cluster.plain import PlainConsole, plain
 from jobs import files
 from jobs import spec as specs
-from jobs.attempts import AttemptFiles
 from jobs.datasets import find as datasets
 from jobs.failure import EXIT_INTERRUPTED
 from jobs.problems.catalog import datasets_of
+from jobs.store.attempts import AttemptFiles
 from jobs.sweep import PlannedRun, Run, Sweep
 
 EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3

@@ -17,8 +17,8 @@ from cluster import progress, standing, sweep_screen
 from cluster.plain import command, plain
 from cluster.progress import duration
 from cluster.standing import Look
-from jobs.state import Memory
-from jobs.store import Store
+from jobs.store.state import Memory
+from jobs.store.store import Store
 from jobs.sweep import Sweep
 
 _SURE = 3  # looks in a row that find nothing alive: a worker may be between two runs

@@ -29,11 +29,11 @@ from cluster.logs import last_lines, newest_log
 from cluster.nodes import Node
 from cluster.plain import PlainConsole, plain, to_copy
 from cluster.standing import Look, Standing
-from jobs import history, record
-from jobs.history import Past
 from jobs.resources import Resources, slurm_time
-from jobs.state import RECORDED, UNFINISHED
-from jobs.store import Store
+from jobs.store import journal, record
+from jobs.store.journal import Past
+from jobs.store.state import RECORDED, UNFINISHED
+from jobs.store.store import Store
 
 _LINES = 12  # of the log
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -46,7 +46,7 @@ class _PostMortem:
         self.store, self.look, self.one = store, look, one
         self.state = one.state
         self.folder = store.run(one.planned.run.id)
-        self.pasts = history.read(self.folder)
+        self.pasts = journal.read(self.folder)
         self.asked = escalate.last_asked(store).get(self.folder.id, Resources())
         self.log = newest_log(self.folder)
         self.log_lines = last_lines(self.log, _LINES) if self.log else []

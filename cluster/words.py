@@ -13,10 +13,10 @@ from pathlib import Path
 
 from cluster import slurm
 from cluster.queue import Sent
-from jobs.attempts import RunFolder
 from jobs.failure import FailureClass
-from jobs.state import Memory, State, ended
-from jobs.store import Store
+from jobs.store.attempts import RunFolder
+from jobs.store.state import Memory, State, ended
+from jobs.store.store import Store
 
 _CLASS: Mapping[str, tuple[FailureClass, str]] = {
     "OUT_OF_MEMORY": ("oom", "killed with its launcher: over the memory limit"),

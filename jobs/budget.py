@@ -1,7 +1,7 @@
 """How often a run may be attempted by itself: as long as it makes progress, and not for ever."""
 
-from jobs.attempts import RunFolder
 from jobs.failure import Failure
+from jobs.store.attempts import RunFolder
 
 
 def out_of_budget(folder: RunFolder, most: int) -> Failure | None:

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from jobs import files
-from jobs.attempts import AttemptFiles
 from jobs.origin import Origin
+from jobs.store.attempts import AttemptFiles
 from jobs.streams import stream
 from jobs.sweep import PROTOCOL_VERSION, Run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from jobs.record import PHASES
+from jobs.store.record import PHASES
 
 
 @dataclass

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs import own_code, preflight
-from jobs.attempts import AttemptFiles
 from jobs.interrupt import Stop
 from jobs.origin import NOTHING, Given
+from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def execute(
 
 def _record(training: "Training", reason: dict[str, Any], data: Path | None) -> dict[str, Any]:
     from jobs import provenance
-    from jobs.record import SCHEMA
+    from jobs.store.record import SCHEMA
 
     run, meter = training.run, training.meter
     return {

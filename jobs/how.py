@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from containers import command
-from jobs.plan import Sealed, Unstaged
-from jobs.store import Store
+from jobs.store.plan import Sealed, Unstaged
+from jobs.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

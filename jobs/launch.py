@@ -19,9 +19,8 @@ from typing import Any
 
 from containers import command
 from containers.runtime import ContainerError
-from jobs import failure, history, memory, signals
+from jobs import failure, memory, signals
 from jobs.allocation import Allocation, timeout
-from jobs.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError
 from jobs.budget import out_of_budget
 from jobs.errors import DriftedError
 from jobs.failure import Failure
@@ -29,8 +28,10 @@ from jobs.how import How
 from jobs.live import Live
 from jobs.manifest import ManifestError
 from jobs.node import Node, Told, UnusableDataError, why_not
-from jobs.plan import Entry
-from jobs.store import Store
+from jobs.store import journal
+from jobs.store.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError
+from jobs.store.plan import Entry
+from jobs.store.store import Store
 from jobs.sweep import Run
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Launcher:
         """Whether the run has failed for good in this element, which others of it brought back."""
         if not self.allocation.restarts:
             return False
-        past = history.read(self.store.run(entry.run.id))
+        past = journal.read(self.store.run(entry.run.id))
         if not past or past[-1].element != self.allocation.name or past[-1].is_requeued:
             return False
         return past[-1].failure not in {None, *_MAY_PASS, *self.how.requeues}

@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import files, record, signals
-from jobs.attempts import Attempt
+from jobs import files, signals
 from jobs.failure import Failure
 from jobs.how import How
+from jobs.store import record
+from jobs.store.attempts import Attempt
 
 
 @dataclass(eq=False)

@@ -18,9 +18,9 @@ from jobs.errors import DriftedError
 from jobs.failure import Failure, is_disk_full
 from jobs.how import How
 from jobs.manifest import File, Manifest, ManifestError
-from jobs.plan import Sealed
 from jobs.problems import catalog
-from jobs.store import Store
+from jobs.store.plan import Sealed
+from jobs.store.store import Store
 from jobs.sweep import Run
 
 _BETWEEN_LINES = 10.0

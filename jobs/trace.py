@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from jobs import checkpoint, execute, failure, files, own_code
-from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint
 from jobs.interrupt import InterruptionError, Stop
 from jobs.problems.problem import Batch, Problem, Split
+from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 from jobs.training import Training
 

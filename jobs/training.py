@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 
 from jobs import checkpoint, files, recording, restoring
-from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from jobs.cost import Meter
 from jobs.curves import Curves
@@ -21,6 +20,7 @@ from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem
 from jobs.regime.regime import Regime
 from jobs.stepping import Stepper
+from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 
 LOG_INTERVAL = 10

@@ -3,14 +3,14 @@
 from collections.abc import Container
 from pathlib import Path
 
-from jobs import choosing
 from jobs.allocation import Allocation
 from jobs.how import How, how
 from jobs.launch import Launcher
-from jobs.plan import Entry
-from jobs.store import Store
-from jobs.submissions import Submission
-from jobs.workers import AtWork, at_work
+from jobs.store import choosing
+from jobs.store.plan import Entry
+from jobs.store.store import Store
+from jobs.store.submissions import Submission
+from jobs.store.workers import AtWork, at_work
 
 _PAUSE = 0.5
 """Seconds between two looks at the tuning runs that other workers are training."""

@@ -139,7 +139,7 @@ def epoch() -> Row:
     import torch
 
     from jobs import execute
-    from jobs.attempts import AttemptFiles
+    from jobs.store.attempts import AttemptFiles
     from jobs.sweep import Run
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))

@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import pytest
 
-from jobs import record
-from jobs.store import Store
+from jobs.store import record
+from jobs.store.store import Store
 from jobs.sweep import Run
 from tests import trainer
 from tests.helpers import ALL, probprec, wait_for

@@ -14,7 +14,7 @@ from pathlib import Path
 from cluster.profile import Profile
 from jobs import files
 from jobs.resources import Resources
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 from tests.helpers import make_run
 

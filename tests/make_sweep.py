@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jobs import choosing
 from jobs.canonical import Value
 from jobs.problems.catalog import PROBLEMS
-from jobs.record import PHASES
-from jobs.store import Store
+from jobs.store import choosing
+from jobs.store.record import PHASES
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Role, Run, Sweep
 from jobs.tuning import Criterion, Tuning
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cluster import cli, standing, watch
-from jobs.state import UNFINISHED
-from jobs.store import Store
+from jobs.store.state import UNFINISHED
+from jobs.store.store import Store
 from tests import trainer
 from tests.fake_slurm import FakeSlurm, make_record
 from tests.helpers import make_run, probprec, wait_for

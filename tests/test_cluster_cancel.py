@@ -102,7 +102,7 @@ def test_scancel_fails(fake):
 WORKER = """
 import os, signal, sys, time
 from pathlib import Path
-from jobs.attempts import RunFolder
+from jobs.store.attempts import RunFolder
 folder = RunFolder(Path(sys.argv[1]))
 attempt = folder.claim()
 folder.note("claimed", fence=attempt.fence, host=sys.argv[2], pid=os.getpid(), submission=1)

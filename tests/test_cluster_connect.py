@@ -6,7 +6,7 @@ import pytest
 
 from cluster import connect, select
 from jobs.errors import InputError
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.helpers import short_folder
 from tests.make_sweep import make_sweep
 

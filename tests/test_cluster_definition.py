@@ -14,8 +14,8 @@ from cluster.definition import is_taken_over
 from cluster.queue import Queue
 from jobs.errors import InputError
 from jobs.spec import load
-from jobs.store import Store
-from jobs.workers import at_work
+from jobs.store.store import Store
+from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm
 from tests.make_sweep import make_record, minibatch_series, write
 

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from cluster import advice, cli, destination
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.fake_slurm import make_sweep
 
 SPEC = (

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cluster import cli
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm
 from tests.test_cluster_submit import sent
 

@@ -18,7 +18,7 @@ from cluster.recipe_file import read_recipe
 from containers.definition import of_recipe
 from containers.images import Images
 from jobs.errors import InputError
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.helpers import make_base
 from tests.make_sweep import make_sweep
 

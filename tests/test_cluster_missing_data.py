@@ -9,7 +9,7 @@ import pytest
 from cluster import cli
 from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm
 
 ORIGINAL = find.find("fmnist")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cluster import nodes
 from cluster.standing import Standing
-from jobs.state import State
+from jobs.store.state import State
 
 
 def run(*tried, state="completed", node=None):

@@ -6,7 +6,7 @@ import pytest
 
 from cluster import price
 from jobs.resources import Resources
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 from tests.fake_slurm import make_record
 from tests.helpers import make_run, make_sweep_of

@@ -21,7 +21,7 @@ from jobs.errors import InputError
 from jobs.failure import FailureClass
 from jobs.resources import Resources
 from jobs.spec import SpecError
-from jobs.store import Store
+from jobs.store.store import Store
 
 CLUSTERS = Path(__file__).parents[1] / "configs" / "clusters"
 

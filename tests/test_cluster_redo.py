@@ -10,9 +10,9 @@ import pytest
 from cluster import cli, slurm, submit
 from cluster.profile import LOCAL
 from cluster.redo import redo
-from jobs import state
-from jobs.attempts import ClaimedError, RunFolder, StaleAttemptError
 from jobs.errors import InputError
+from jobs.store import state
+from jobs.store.attempts import ClaimedError, RunFolder, StaleAttemptError
 from tests.fake_slurm import FakeSlurm
 from tests.test_cluster_retry import asked
 

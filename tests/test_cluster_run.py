@@ -20,7 +20,7 @@ from cluster import run
 from cluster.follow import Watch
 from cluster.submit import Receipt
 from jobs.datasets import find
-from jobs.store import Store
+from jobs.store.store import Store
 from tests import trainer
 from tests.helpers import LONG, probprec, short_folder, wait_for
 from tests.make_sweep import make_sweep

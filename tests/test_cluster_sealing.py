@@ -16,7 +16,7 @@ from containers.images import SCHEMA
 from jobs import hashes
 from jobs.datasets import find, registry
 from jobs.errors import InputError
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm
 
 SPEC = "problems: [digits_mlp, fmnist_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1\nepochs: 1\n"

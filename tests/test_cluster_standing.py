@@ -9,7 +9,7 @@ import pytest
 
 from cluster import reasons, select, standing, words
 from jobs.errors import InputError
-from jobs.state import Memory
+from jobs.store.state import Memory
 from tests.fake_slurm import FakeSlurm
 
 

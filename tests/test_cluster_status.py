@@ -11,8 +11,8 @@ from rich.console import Console, Group
 from cluster import cli, progress, standing, status, sweep_screen
 from cluster.profile import LOCAL
 from cluster.why import why
-from jobs.store import Store
-from jobs.workers import at_work
+from jobs.store.store import Store
+from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import short_folder
 from tests.make_sweep import make_sweep

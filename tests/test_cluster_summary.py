@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from cluster.collect import collect
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.make_sweep import make_sweep
 
 GRID = [{"lr": lr, "momentum": 0.9} for lr in (0.001, 0.01, 0.1, 0.2, 0.5)]

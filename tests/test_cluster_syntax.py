@@ -11,7 +11,7 @@ import pytest
 from cluster import array, cli, submit, syntax
 from cluster.profile import LOCAL, Profile
 from jobs.errors import InputError
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm, make_sweep
 
 SLURM = Profile(name="here", engine="slurm")

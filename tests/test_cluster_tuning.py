@@ -11,8 +11,8 @@ from cluster import cli, feeder, preview, queue_room, submit
 from cluster.construction import Construction
 from cluster.queue_room import QueueRoom
 from cluster.slurm import Cap
-from jobs import record
-from jobs.store import Store
+from jobs.store import record
+from jobs.store.store import Store
 from tests import trainer
 from tests.fake_slurm import FakeSlurm
 from tests.make_sweep import make_record

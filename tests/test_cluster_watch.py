@@ -12,7 +12,7 @@ from cluster import follow, status, sweep_screen, watch
 from cluster.follow import Watch
 from cluster.watch import Pace
 from jobs import files
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import make_run

@@ -12,8 +12,8 @@ import pytest
 
 from containers import command, runtime
 from containers.command import Container
-from jobs.attempts import RunFolder
-from jobs.store import Store
+from jobs.store.attempts import RunFolder
+from jobs.store.store import Store
 from tests.apptainer import POISON, poison, records, science
 from tests.case import ends, payloads
 from tests.helpers import probprec, wait_for

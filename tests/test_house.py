@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "cluster": {"containers", "jobs"},
 }
 THIRD_PARTY = {"probprec": {"torch"}, "containers": {"spython"}}  # the others may use any
-NOT_IN_TRAINING = {("jobs.record", "read")}
+NOT_IN_TRAINING = {("jobs.store.record", "read")}
 """Functions that read back what trainings left: none of their imports is part of a training."""
 
 # `python -m` as where only some packages are installed; the first argument is the module
@@ -231,7 +231,7 @@ def test_a_training_imports_what_the_extra_train_installs():
     carriers = {one.package[0] for one in DATASETS.values() if one.package}  # of data, not imported
     owners = metadata.packages_distributions()
 
-    assert {"jobs.training", "jobs.problems.images", "jobs.record"} <= ours
+    assert {"jobs.training", "jobs.problems.images", "jobs.store.record"} <= ours
     assert foreign == {"numpy", "scipy", "torch"}
     assert {owners[package][0] for package in foreign | carriers} == extra
     assert set(inside.PACKAGES) == foreign | carriers

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import checkpoint, files
-from jobs.attempts import AttemptFiles
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from jobs.origin import NOTHING, Origin
+from jobs.store.attempts import AttemptFiles
 from tests.helpers import make_run
 
 RUN = make_run(epochs=2)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import choosing
-from jobs.choosing import Undecided, choose, follow_up, judged, under_way
-from jobs.plan import Entry
-from jobs.store import Store
+from jobs.store import choosing
+from jobs.store.choosing import Undecided, choose, follow_up, judged, under_way
+from jobs.store.plan import Entry
+from jobs.store.store import Store
 from jobs.tuning import Choice, Criterion, Tuning
 from tests.helpers import make_run, make_sweep_of, wait_for
 from tests.make_sweep import make_record
@@ -296,7 +296,7 @@ def test_of_two_who_choose_at_a_time_one_is_heard(tmp_path, monkeypatch):
 CHOOSES = """
 import sys, time
 from pathlib import Path
-from jobs import choosing
+from jobs.store import choosing
 from jobs.store import Store
 store, ready, begin = Store(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
 ready.touch()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import files, record
-from jobs.attempts import RunFolder
-from jobs.store import Store
+from jobs import files
+from jobs.store import record
+from jobs.store.attempts import RunFolder
+from jobs.store.store import Store
 
 
 def test_a_line_that_is_not_written_as_a_whole_is_an_error(tmp_path, monkeypatch):

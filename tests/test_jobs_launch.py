@@ -18,9 +18,9 @@ from jobs.budget import out_of_budget
 from jobs.failure import Failure
 from jobs.how import How
 from jobs.launch import Launcher
-from jobs.plan import Entry
 from jobs.snapshot import code_digest
-from jobs.store import Store
+from jobs.store.plan import Entry
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run
 from jobs.worker import work
 from tests.helpers import make_run, make_sweep_of

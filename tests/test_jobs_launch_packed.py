@@ -8,10 +8,11 @@ import subprocess
 import pytest
 
 from containers.command import Command
-from jobs import attempts, files, launch
+from jobs import files, launch
 from jobs.node import Node, UnusableDataError
-from jobs.plan import Entry
-from jobs.store import Store
+from jobs.store import attempts
+from jobs.store.plan import Entry
+from jobs.store.store import Store
 from jobs.sweep import Run
 from tests.helpers import LONG, wait_for
 from tests.test_jobs_launch import (

@@ -14,14 +14,16 @@ import pytest
 
 from containers.command import Command
 from containers.runtime import ContainerError
-from jobs import files, history, launch, snapshot, stage, stage_store, state
+from jobs import files, launch, snapshot, stage, stage_store
 from jobs.errors import DriftedError
 from jobs.how import How
 from jobs.launch import Launcher
 from jobs.manifest import ManifestError, of_folder
 from jobs.node import Node, Told, why_not
-from jobs.plan import Entry, Sealed
-from jobs.store import Store
+from jobs.store import journal as history
+from jobs.store import state
+from jobs.store.plan import Entry, Sealed
+from jobs.store.store import Store
 from jobs.sweep import Run
 from tests.test_jobs_launch import (
     HEAD,

@@ -16,7 +16,7 @@ from jobs.results import ledger, runtime, sensitivity, style
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.text import printable
 from tests.make_sweep import make_sweep
 

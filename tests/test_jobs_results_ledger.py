@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs import state
 from jobs.results import ledger
 from jobs.results.ledger import Ledger
-from jobs.store import Store, StoreError
+from jobs.store import state
+from jobs.store.store import Store, StoreError
 from tests.make_sweep import make_record, make_sweep, write
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.collect import collect
 from jobs.results import ledger
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.make_sweep import make_sweep
 
 KNOWN: dict[str, Any] = {

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from cluster.collect import collect
 from cluster.status import status
-from jobs.record import EPOCH_METRICS
 from jobs.results import columns, ledger, tables
 from jobs.results.cells import best
-from jobs.store import Store
+from jobs.store.record import EPOCH_METRICS
+from jobs.store.store import Store
 from jobs.sweep import Target
 from tests.make_sweep import make_sweep
 

@@ -13,7 +13,7 @@ from jobs.results import ledger, runtime, tables
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 from tests.make_sweep import make_record, make_sweep, write
 

@@ -21,13 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import execute, files
-from jobs.attempts import AttemptFiles
 from jobs.interrupt import InterruptionError, Stop
 from jobs.optimizers import OPTIMIZERS
 from jobs.problems import text_gpt
 from jobs.problems.catalog import PROBLEMS
 from jobs.problems.classification import Examples
 from jobs.problems.images import ImageProblem
+from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 from jobs.trace import state_of
 from jobs.training import Training

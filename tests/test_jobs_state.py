@@ -7,9 +7,10 @@ import os
 
 import pytest
 
-from jobs import files, history, record, state
-from jobs.state import Memory
-from jobs.store import Store
+from jobs import files
+from jobs.store import journal, record, state
+from jobs.store.state import Memory
+from jobs.store.store import Store
 from tests.helpers import make_run
 
 RUN = make_run(epochs=2)
@@ -111,7 +112,7 @@ def test_the_history_of_all_attempts(folder):
     folder.note("requeued", fence=1, element="7_3")
     claim(folder, element="7_3", node="node2").release()
     folder.note("refused", submission=1, message="no fence")
-    first, second = history.read(folder)
+    first, second = journal.read(folder)
 
     assert (first.node, first.failure, first.step, first.limit) == ("node1", "preempted", 30, 99.0)
     assert (first.is_over, first.is_requeued) == (True, True)

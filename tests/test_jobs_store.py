@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from jobs import files
-from jobs.attempts import ClaimedError, StaleAttemptError
-from jobs.store import Store, StoreError
+from jobs.store.attempts import ClaimedError, StaleAttemptError
+from jobs.store.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
 from tests.helpers import make_run
 

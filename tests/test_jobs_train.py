@@ -13,13 +13,14 @@ from functools import partial
 import pytest
 import torch
 
-from jobs import checkpoint, execute, files, interrupt, record, train, training
-from jobs.attempts import AttemptFiles
+from jobs import checkpoint, execute, files, interrupt, train, training
 from jobs.cost import Meter
 from jobs.curves import Curves
 from jobs.interrupt import Stop
 from jobs.monitor import FiniteMonitor
 from jobs.problems.problem import Problem
+from jobs.store import record
+from jobs.store.attempts import AttemptFiles
 from tests import helpers
 
 CPU = torch.device("cpu")

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs import files, record
-from jobs.attempts import AttemptFiles
+from jobs import files
 from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
+from jobs.store import record
+from jobs.store.attempts import AttemptFiles
 from tests import trainer
 from tests.helpers import make_run, wait_for
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.store import Store, StoreError
+from jobs.store.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
 from jobs.tuning import Candidate, Choice, Criterion, Tuning
 from tests.helpers import make_run, make_sweep_of

@@ -11,9 +11,9 @@ import pytest
 
 from cluster.find_profile import load as load_profile
 from cluster.submit import plan
-from jobs.plan import Entry
 from jobs.spec import load
-from jobs.store import Store
+from jobs.store.plan import Entry
+from jobs.store.store import Store
 from tests import trainer
 from tests.helpers import LONG, wait_for
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import choosing
+from jobs.store import choosing
 from jobs.tuning import Choice
 from tests.case import Case, published_twice, run_ids, whole_records
 from tests.helpers import ALL, wait_for
@@ -37,7 +37,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from cluster import feeder
 from jobs.store import Store
-from jobs.submissions import Part
+from jobs.store.submissions import Part
 
 function, when = sys.argv[2], sys.argv[3]
 owner = Store if function in {"choose", "new_submission"} else Part

@@ -18,7 +18,7 @@ import pytest
 
 from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.case import Trainer, ends, journal, make_profile, payloads
 from tests.helpers import ALL, wait_for
 from tests.slurm import OVER, SETTINGS, Site, Stage

@@ -15,7 +15,7 @@ from jobs import stage
 from jobs.datasets import find
 from jobs.datasets.registry import manifest_of_dataset
 from jobs.manifest import Manifest
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.apptainer import POISON, ROOT, poison, records, science
 from tests.case import claims, ends, journal, make_profile, make_spec, run_ids
 from tests.helpers import ALL, probprec, wait_for

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from cluster.lab import processes
-from jobs import state
+from jobs.store import state
 from tests.case import (
     Case,
     MakeCase,
@@ -116,7 +116,7 @@ _DYING = """
 import os, signal, sys
 from cluster import cli
 from jobs.store import Store
-from jobs.submissions import Part
+from jobs.store.submissions import Part
 
 function, when, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 owner = Store if function == "new_submission" else Part

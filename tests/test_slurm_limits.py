@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from jobs import record
-from jobs.store import Store
+from jobs.store import record
+from jobs.store.store import Store
 from tests.case import journal, make_profile, run_ids
 from tests.helpers import ALL, wait_for
 from tests.slurm import SETTINGS, Site, Stage, lab_up

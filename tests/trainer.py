@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from jobs import execute, files, own_code, train
-from jobs.attempts import AttemptFiles
 from jobs.curves import Curves
 from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
 from jobs.interrupt import InterruptionError, Stop
 from jobs.origin import NOTHING, Given, Origin
 from jobs.problems.catalog import PROBLEMS
+from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 
 STEPS_PER_EPOCH = {"digits_mlp": 37, "quadratic_deep": 7}
@@ -273,7 +273,7 @@ def _nothing() -> None: ...
 
 
 def _record(training: Light, stop: dict[str, Any], data: Path | None) -> dict[str, Any]:
-    from jobs.record import SCHEMA
+    from jobs.store.record import SCHEMA
 
     origin = Origin.now(training.given, "cpu")
     phase = {"wall_s": 0.0, "cpu_s": 0.0, "gpu_s": None, "forward": 0, "backward": 0, "hvp": 0}

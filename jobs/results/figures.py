@@ -6,10 +6,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jobs import files
-from jobs.record import EPOCH_METRICS
 from jobs.results import final, grid, runtime, sensitivity, style
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
+from jobs.store.record import EPOCH_METRICS
 
 FIGURES: Mapping[str, Callable[[Collection, str | None], Figure]] = {
     "grid": grid.draw,

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jobs.record import EPOCH_METRICS
 from jobs.results import provenance
 from jobs.results.cells import Cell
 from jobs.results.reading import Result
+from jobs.store.record import EPOCH_METRICS
 
 
 def of(cells: Sequence[Cell]) -> list[str]:

@@ -8,15 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jobs import attempts, files, history, record, state
-from jobs.attempts import RunFolder
+from jobs import files
 from jobs.results import extra, findings, tunings
 from jobs.results.cells import Cell, group, name_of, reported
 from jobs.results.extra import ExtraRun
 from jobs.results.reading import Result, Unsettled
 from jobs.results.tunings import TuningResult
-from jobs.state import State
-from jobs.store import Store
+from jobs.store import attempts, journal, record, state
+from jobs.store.attempts import RunFolder
+from jobs.store.state import State
+from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run, Sweep
 
 _BAD = {"bad_record": "has a record that is not counted", "bad_files": "cannot be read"}
@@ -146,7 +147,7 @@ def _bad(unsettled: Iterable[Unsettled]) -> Iterator[str]:
 def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
     path = folder.record_file
     try:
-        return Result.of(planned, history.read_record(folder)[0])
+        return Result.of(planned, journal.read_record(folder)[0])
     except FileNotFoundError:
         return Unsettled(planned=planned, state=_state_of(folder))
     except OSError as error:  # it may well be whole

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from jobs.record import EPOCH_METRICS, Record
-from jobs.state import State
+from jobs.store.record import EPOCH_METRICS, Record
+from jobs.store.state import State
 from jobs.sweep import PlannedRun, Target
 
 Floats = npt.NDArray[np.float64]

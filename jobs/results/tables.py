@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.record import EPOCH_METRICS
 from jobs.results import columns
 from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
 from jobs.results.reading import Result, Unsettled
-from jobs.state import UNFINISHED
+from jobs.store.record import EPOCH_METRICS
+from jobs.store.state import UNFINISHED
 from jobs.sweep import Target
 from jobs.text import described
 

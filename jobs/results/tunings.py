@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from jobs import choosing, files
-from jobs.choosing import Undecided
+from jobs import files
 from jobs.results.cells import Cell, name_of, name_some, spell_seeds
 from jobs.results.reading import Result
-from jobs.store import Store
+from jobs.store import choosing
+from jobs.store.choosing import Undecided
+from jobs.store.store import Store
 from jobs.sweep import Sweep
 from jobs.text import described, spelled
 from jobs.tuning import Candidate, Choice, Criterion, Tuning, best

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs import files, history, record
-from jobs.attempts import Attempt, RunFolder
-from jobs.history import Past
-from jobs.record import Record
-from jobs.store import Store
+from jobs import files
+from jobs.store import journal, record
+from jobs.store.attempts import Attempt, RunFolder
+from jobs.store.journal import Past
+from jobs.store.record import Record
+from jobs.store.store import Store
 
 StateName = Literal[
     "completed", "diverged", "running", "pending", "stopped", "failed", "lost", "unknown"
@@ -149,7 +150,7 @@ def of(folder: RunFolder) -> State:
     An attempt that started, holds no lock and wrote no end is `lost`: not completed, not failed.
     """
     try:
-        found, pasts = history.read_record(folder)
+        found, pasts = journal.read_record(folder)
     except FileNotFoundError:
         try:
             return _without_record(folder)
@@ -228,7 +229,7 @@ def _without_record(folder: RunFolder) -> State:
     if fence == 0 or attempt.ended_life() is not None:
         return _not_begun(attempt)
     is_alive = attempt.is_alive()  # asked before the journal is read: who lets go has written
-    pasts = history.read(folder)
+    pasts = journal.read(folder)
     last = next((past for past in pasts if past.fence == fence), Past(fence=fence))
     fields: dict[str, Any] = {
         "attempts": fence,

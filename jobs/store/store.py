@@ -43,9 +43,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs import files
-from jobs.attempts import RunFolder
 from jobs.errors import InputError, naming
-from jobs.submissions import Submission
+from jobs.store.attempts import RunFolder
+from jobs.store.submissions import Submission
 from jobs.sweep import Sweep
 from jobs.tuning import Choice
 

@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import files, record, state
-from jobs.attempts import RunFolder
-from jobs.plan import Entry
-from jobs.store import Store
-from jobs.submissions import Submission
+from jobs import files
+from jobs.store import record, state
+from jobs.store.attempts import RunFolder
+from jobs.store.plan import Entry
+from jobs.store.store import Store
+from jobs.store.submissions import Submission
 from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.tuning import Candidate, Choice, Criterion, Tuning, best
 

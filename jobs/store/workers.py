@@ -11,9 +11,9 @@ from pathlib import Path
 
 from jobs import files
 from jobs.errors import naming
-from jobs.plan import Entry
-from jobs.store import Store
-from jobs.submissions import Submission
+from jobs.store.plan import Entry
+from jobs.store.store import Store
+from jobs.store.submissions import Submission
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import record
-from jobs.attempts import RunFolder
-from jobs.record import Record, RecordError
+from jobs.store import record
+from jobs.store.attempts import RunFolder
+from jobs.store.record import Record, RecordError
 
 
 @dataclass(frozen=True, kw_only=True)
