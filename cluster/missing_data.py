@@ -8,8 +8,8 @@ from pathlib import Path
 from cluster import sealing
 from cluster.profile import LOCAL, Profile
 from jobs.datasets import find as datasets
-from jobs.datasets import registry
 from jobs.errors import InputError
+from jobs.manifests import registry
 from jobs.problems import catalog
 from jobs.spec import Plan
 from jobs.sweep import PlannedRun, Sweep

@@ -13,11 +13,11 @@ from cluster.profile import Profile
 from containers.runtime import ContainerError, is_bindable
 from jobs import files, hashes, stage
 from jobs.datasets import find as datasets
-from jobs.datasets import own as own_data
-from jobs.datasets import registry
 from jobs.datasets.catalog import DATASETS
 from jobs.errors import InputError
-from jobs.manifest import Manifest, ManifestError
+from jobs.manifests import own as own_data
+from jobs.manifests import registry
+from jobs.manifests.manifest import Manifest, ManifestError
 from jobs.problems import catalog
 from jobs.problems.catalog import datasets_of
 from jobs.store.plan import Sealed

@@ -26,7 +26,7 @@ from jobs.errors import DriftedError
 from jobs.failure import Failure
 from jobs.how import How
 from jobs.live import Live
-from jobs.manifest import ManifestError
+from jobs.manifests.manifest import ManifestError
 from jobs.node import Node, Told, UnusableDataError, why_not
 from jobs.store import journal
 from jobs.store.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError

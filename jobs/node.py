@@ -17,7 +17,7 @@ from jobs import hashes, scratch, snapshot, stage
 from jobs.errors import DriftedError
 from jobs.failure import Failure, is_disk_full
 from jobs.how import How
-from jobs.manifest import File, Manifest, ManifestError
+from jobs.manifests.manifest import File, Manifest, ManifestError
 from jobs.problems import catalog
 from jobs.store.plan import Sealed
 from jobs.store.store import Store

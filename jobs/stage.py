@@ -23,7 +23,7 @@ from pathlib import Path
 from jobs import hashes, stage_store
 from jobs.errors import naming
 from jobs.hashes import sha256_of
-from jobs.manifest import Manifest, ManifestError, plain_files
+from jobs.manifests.manifest import Manifest, ManifestError, plain_files
 from jobs.stage_store import ForeignStoreError, locked, nothing
 from jobs.stage_task import NoRoomError, Task
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from jobs.archive import Archive, Member
 from jobs.errors import naming
 from jobs.hashes import BLOCK, blocks_of, sha256_of
-from jobs.manifest import File, Manifest, ManifestError
+from jobs.manifests.archive import Archive, Member
+from jobs.manifests.manifest import File, Manifest, ManifestError
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -14,7 +14,7 @@ from typing import Any
 from jobs import files, stage_store
 from jobs.failure import is_disk_full
 from jobs.hashes import sha256_of
-from jobs.manifest import Manifest
+from jobs.manifests.manifest import Manifest
 from jobs.stage_copy import READ_ONLY, fill
 from jobs.stage_store import locked
 

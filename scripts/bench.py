@@ -170,7 +170,7 @@ def epoch() -> Row:
 STAGE = """
 import json, sys
 from pathlib import Path
-from jobs.manifest import Manifest
+from jobs.manifests.manifest import Manifest
 from jobs.stage import staged
 root, source, manifest = map(Path, sys.argv[1:])
 with staged(root, Manifest.from_json(json.loads(manifest.read_bytes())), source) as found:
@@ -200,7 +200,7 @@ def stage() -> Row:
     """Eight tasks of a node stage one data set, against eight plain copies."""
     from jobs.datasets.find import find
     from jobs.errors import DataError
-    from jobs.manifest import of_folder
+    from jobs.manifests.manifest import of_folder
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

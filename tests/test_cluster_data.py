@@ -13,7 +13,7 @@ import pytest
 
 from cluster.cli import main
 from jobs import stage
-from jobs.manifest import of_folder
+from jobs.manifests.manifest import of_folder
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from cluster.profile import Limits, Profile
 from containers import definition
 from containers.images import SCHEMA
 from jobs import hashes
-from jobs.datasets import find, registry
+from jobs.datasets import find
 from jobs.errors import InputError
+from jobs.manifests import registry
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm
 

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import stage_copy
-from jobs.archive import is_archive, of_archive
-from jobs.manifest import File, Manifest, ManifestError, of_folder
+from jobs.manifests.archive import is_archive, of_archive
+from jobs.manifests.manifest import File, Manifest, ManifestError, of_folder
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 

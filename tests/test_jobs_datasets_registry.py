@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.datasets import registry
 from jobs.datasets.catalog import DATASETS, DataFile
 from jobs.datasets.find import find
 from jobs.errors import DataError, InputError
-from jobs.manifest import of_folder
+from jobs.manifests import registry
+from jobs.manifests.manifest import of_folder
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from jobs import hashes, manifest
-from jobs.manifest import File, Manifest, ManifestError, of_folder
+from jobs import hashes
+from jobs.manifests import manifest
+from jobs.manifests.manifest import File, Manifest, ManifestError, of_folder
 
 NOTHING = hashlib.sha256().hexdigest()
 

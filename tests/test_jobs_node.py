@@ -18,7 +18,7 @@ from jobs import files, launch, snapshot, stage, stage_store
 from jobs.errors import DriftedError
 from jobs.how import How
 from jobs.launch import Launcher
-from jobs.manifest import ManifestError, of_folder
+from jobs.manifests.manifest import ManifestError, of_folder
 from jobs.node import Node, Told, why_not
 from jobs.store import journal as history
 from jobs.store import state

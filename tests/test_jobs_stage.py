@@ -17,9 +17,9 @@ import pytest
 
 from cluster.lab import mounts
 from jobs import hashes, stage, stage_copy, stage_store, stage_task
-from jobs.archive import of_archive
 from jobs.hashes import sha256_of
-from jobs.manifest import ManifestError, of_folder
+from jobs.manifests.archive import of_archive
+from jobs.manifests.manifest import ManifestError, of_folder
 from jobs.stage import NoRoomError, in_place, prune, staged, store_of
 from tests.helpers import wait_for
 
@@ -29,7 +29,7 @@ TASK = """
 import json, sys, time
 from pathlib import Path
 from jobs import stage, stage_task
-from jobs.manifest import of_folder
+from jobs.manifests.manifest import of_folder
 
 stage_task.SPARE = 1 << 20
 root, source, blocks = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from jobs import stage_store
-from jobs.manifest import of_folder
+from jobs.manifests.manifest import of_folder
 from jobs.stage import ForeignStoreError, prune, staged
 
 SIZE = 3000

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs import files, hashes, manifest
-from jobs.archive import Archive, of_archive
+from jobs import files, hashes
 from jobs.datasets.catalog import DATASETS, Dataset
 from jobs.datasets.find import locate, read_verified
 from jobs.errors import DataError, InputError, naming
-from jobs.manifest import File, Manifest, ManifestError
+from jobs.manifests import manifest
+from jobs.manifests.archive import Archive, of_archive
+from jobs.manifests.manifest import File, Manifest, ManifestError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _NAMED = 10  # of the files that differ

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
-from jobs.archive_formats import (
+from jobs.errors import naming
+from jobs.hashes import BLOCK
+from jobs.manifests.formats import (
     Reader,
     StrictTarInfo,
     check_end,
@@ -22,9 +24,7 @@ from jobs.archive_formats import (
     why_not_tar,
     why_not_zip,
 )
-from jobs.errors import naming
-from jobs.hashes import BLOCK
-from jobs.manifest import File, Manifest, ManifestError, Names
+from jobs.manifests.manifest import File, Manifest, ManifestError, Names
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -5,8 +5,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs import hashes, manifest
-from jobs.manifest import File, Manifest
+from jobs import hashes
+from jobs.manifests import manifest
+from jobs.manifests.manifest import File, Manifest
 
 _MOST_FILES = 100_000
 
