@@ -13,10 +13,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from cluster.plain import PlainConsole, plain
-from jobs import stage
 from jobs.errors import InputError
 from jobs.manifests import manifest, registry
 from jobs.manifests.registry import Registered
+from jobs.staging import stage
 from jobs.text import printable
 
 

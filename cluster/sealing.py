@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.profile import Profile
 from containers.runtime import ContainerError, is_bindable
-from jobs import files, hashes, stage
+from jobs import files, hashes
 from jobs.datasets import find as datasets
 from jobs.datasets.catalog import DATASETS
 from jobs.errors import InputError
@@ -20,6 +20,7 @@ from jobs.manifests import registry
 from jobs.manifests.manifest import Manifest, ManifestError
 from jobs.problems import catalog
 from jobs.problems.catalog import datasets_of
+from jobs.staging import stage
 from jobs.store.plan import Sealed
 from jobs.store.store import Store
 from jobs.store.submissions import Submission

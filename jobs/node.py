@@ -13,12 +13,13 @@ from typing import Any, Self
 from containers import runtime
 from containers.command import Container
 from containers.runtime import ContainerError
-from jobs import hashes, scratch, snapshot, stage
+from jobs import hashes, snapshot
 from jobs.errors import DriftedError
 from jobs.failure import Failure, is_disk_full
 from jobs.how import How
 from jobs.manifests.manifest import File, Manifest, ManifestError
 from jobs.problems import catalog
+from jobs.staging import scratch, stage
 from jobs.store.plan import Sealed
 from jobs.store.store import Store
 from jobs.sweep import Run

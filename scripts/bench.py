@@ -171,7 +171,7 @@ STAGE = """
 import json, sys
 from pathlib import Path
 from jobs.manifests.manifest import Manifest
-from jobs.stage import staged
+from jobs.staging.stage import staged
 root, source, manifest = map(Path, sys.argv[1:])
 with staged(root, Manifest.from_json(json.loads(manifest.read_bytes())), source) as found:
     print(found.copied)
@@ -179,7 +179,7 @@ with staged(root, Manifest.from_json(json.loads(manifest.read_bytes())), source)
 COPY = """
 import shutil, sys
 from pathlib import Path
-from jobs.stage import staged  # the same start
+from jobs.staging.stage import staged  # the same start
 target = Path(shutil.copytree(sys.argv[2], sys.argv[1]))
 print(sum(file.stat().st_size for file in target.iterdir()))
 """

@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from cluster.cli import main
-from jobs import stage
 from jobs.manifests.manifest import of_folder
+from jobs.staging import stage
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from cluster import array, sbatch_options, slurm
 from cluster.find_profile import load
 from cluster.profile import LOCAL, POLICY, Limits, Profile, sbatch_parameters
 from containers import command
-from jobs import scratch
 from jobs.errors import InputError
 from jobs.failure import FailureClass
 from jobs.resources import Resources
 from jobs.spec import SpecError
+from jobs.staging import scratch
 from jobs.store.store import Store
 
 CLUSTERS = Path(__file__).parents[1] / "configs" / "clusters"

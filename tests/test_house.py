@@ -202,7 +202,8 @@ def test_the_status_is_light():
     ours, foreign = loaded("cluster.status")
 
     assert (
-        not {"cluster.sealing", "jobs.provenance", "jobs.stage", "jobs.manifests.manifest"} & ours
+        not {"cluster.sealing", "jobs.provenance", "jobs.staging.stage", "jobs.manifests.manifest"}
+        & ours
     )
     assert not {name for name in ours if name.startswith(("jobs.spec", "jobs.datasets."))}
     assert not {"pydantic", "pydantic_core", "yaml", "pandas", "numpy", "torch"} & foreign

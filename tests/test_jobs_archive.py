@@ -17,9 +17,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import stage_copy
 from jobs.manifests.archive import is_archive, of_archive
 from jobs.manifests.manifest import File, Manifest, ManifestError, of_folder
+from jobs.staging import copying
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 
@@ -43,7 +43,7 @@ def pack(folder, target):
 
 def unpack(source, data, manifest):
     told = []
-    stage_copy.fill(source, data, manifest, told.append)
+    copying.fill(source, data, manifest, told.append)
     return sum(told)
 
 

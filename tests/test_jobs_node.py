@@ -14,12 +14,13 @@ import pytest
 
 from containers.command import Command
 from containers.runtime import ContainerError
-from jobs import files, launch, snapshot, stage, stage_store
+from jobs import files, launch, snapshot
 from jobs.errors import DriftedError
 from jobs.how import How
 from jobs.launch import Launcher
 from jobs.manifests.manifest import ManifestError, of_folder
 from jobs.node import Node, Told, why_not
+from jobs.staging import cache, stage
 from jobs.store import journal as history
 from jobs.store import state
 from jobs.store.plan import Entry, Sealed
@@ -200,7 +201,7 @@ def test_an_archive_does_not_fit_on_scratch(store, sealed, tmp_path, seen, monke
     """Another node may have room: that is no fault of the data."""
     archive = tmp_path / "source.tar"
     archive.touch()
-    monkeypatch.setattr(stage_store, "free", lambda _: 0)
+    monkeypatch.setattr(cache, "free", lambda _: 0)
     lines, _ = attempt(store, Sealed(path=archive, sha256=sealed.sha256), tmp_path)
 
     assert lines[-1]["failure"] == "disk_full"

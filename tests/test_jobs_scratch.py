@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import scratch
+from jobs.staging import scratch
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 
@@ -117,7 +117,7 @@ def test_a_folder_that_has_just_been_made_anew_is_held(tmp_path, monkeypatch):
 def test_what_a_killed_task_left_is_removed_by_the_next_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     killed = (
-        "import os, signal, sys; from contextlib import ExitStack; from jobs import scratch;"
+        "import os, signal, sys; from contextlib import ExitStack; from jobs.staging import scratch;"
         "scratch.make(sys.argv[1], ExitStack()); os.kill(os.getpid(), signal.SIGKILL)"
     )
     place = f"{tmp_path}/$SLURM_JOB_ID"
@@ -143,7 +143,7 @@ def test_many_come_and_go_at_once(tmp_path):
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from jobs import scratch
+from jobs.staging import scratch
 for number in range(60):
     with ExitStack() as stack:
         made = scratch.make(sys.argv[1], stack)

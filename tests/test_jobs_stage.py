@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from cluster.lab import mounts
-from jobs import hashes, stage, stage_copy, stage_store, stage_task
+from jobs import hashes
 from jobs.hashes import sha256_of
 from jobs.manifests.archive import of_archive
 from jobs.manifests.manifest import ManifestError, of_folder
-from jobs.stage import NoRoomError, in_place, prune, staged, store_of
+from jobs.staging import cache, copying, fetch, stage
+from jobs.staging.stage import NoRoomError, in_place, prune, staged, store_of
 from tests.helpers import wait_for
 
 # A task that stages the set, says what it took, and waits for a line on its stdin. It hangs after
@@ -207,7 +208,7 @@ def disk(tmp_path):
 @pytest.fixture
 def small_disk(disk, monkeypatch):
     """A store on it."""
-    monkeypatch.setattr(stage_task, "SPARE", 1 << 20)
+    monkeypatch.setattr(fetch, "SPARE", 1 << 20)
     return disk / "store"
 
 
@@ -372,7 +373,7 @@ def test_a_task_that_waits_can_be_told_to_stop(tmp_path, source, task, monkeypat
             raise StopError
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage_store.time, "sleep", pauses.append)
+        patch.setattr(cache.time, "sleep", pauses.append)
         with pytest.raises(StopError), staged(root, of_folder(source), source, on_wait=stop):
             pass
     assert max(pauses) < 1  # it asks often, however long it waits
@@ -494,7 +495,7 @@ def test_an_input_output_error_names_the_file():
         pytest.raises(OSError, match="Input/output error") as error,
         Path("/proc/self/mem").open("rb") as reader,
     ):
-        list(stage_copy._rest(reader, Path("/proc/self/mem"), 0, 10))
+        list(copying._rest(reader, Path("/proc/self/mem"), 0, 10))
     assert error.value.filename == "/proc/self/mem"
 
 

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from jobs import stage_store
 from jobs.manifests.manifest import of_folder
-from jobs.stage import ForeignStoreError, prune, staged
+from jobs.staging import cache
+from jobs.staging.stage import ForeignStoreError, prune, staged
 
 SIZE = 3000
 
@@ -98,5 +98,5 @@ def test_a_lease_that_ends_just_now(tmp_path, source, monkeypatch):
     root = tmp_path / "root"
     with staged(root, of_folder(source), source):
         (lease,) = (root / "leases").iterdir()
-        monkeypatch.setattr(stage_store, "is_held", lambda _: lease.unlink())
-        assert len(stage_store.unused(root)) == 1
+        monkeypatch.setattr(cache, "is_held", lambda _: lease.unlink())
+        assert len(cache.unused(root)) == 1

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from jobs import stage
 from jobs.datasets import find
 from jobs.manifests.manifest import Manifest
 from jobs.manifests.registry import manifest_of_dataset
+from jobs.staging import stage
 from jobs.store.store import Store
 from tests.apptainer import POISON, ROOT, poison, records, science
 from tests.case import claims, ends, journal, make_profile, make_spec, run_ids

@@ -28,7 +28,7 @@ from containers.command import Container
 from containers.runtime import ContainerError
 from jobs import files, hashes, preflight
 from jobs.datasets.find import find
-from jobs.scratch import expanded
+from jobs.staging.scratch import expanded
 
 REQUEST, FOUND, MARKER = "request.json", "found.json", "marker"
 

@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jobs import files, stage_store
+from jobs import files
 from jobs.failure import is_disk_full
 from jobs.hashes import sha256_of
 from jobs.manifests.manifest import Manifest
-from jobs.stage_copy import READ_ONLY, fill
-from jobs.stage_store import locked
+from jobs.staging import cache
+from jobs.staging.cache import locked
+from jobs.staging.copying import READ_ONLY, fill
 
 SPARE = 64 << 20
 """Bytes that are left free: logs and temporary files want some."""
@@ -52,15 +53,15 @@ class Task:
     def obtain(self, source: Path, owner: str) -> tuple[tuple[int, Path], bool]:
         """Find or copy the set, and lease it; the lease, and whether it was there."""
         with self._disk_full_is_no_room():
-            stage_store.create(self.root)
-            with self.locked(stage_store.lock_of(self.partial)):
+            cache.create(self.root)
+            with self.locked(cache.lock_of(self.partial)):
                 lease = self.lease(owner)
                 try:
                     hit = self.is_whole()
                     if not hit:
                         self.copy(source)
                 except BaseException:
-                    stage_store.end(lease)
+                    cache.end(lease)
                     raise
         return lease, hit
 
@@ -111,7 +112,7 @@ class Task:
     def is_whole(self) -> bool:
         """Whether the set is there; files that were touched since are hashed again."""
         try:
-            is_own = all(stage_store.is_own(path, folder=True) for path in self._folders())
+            is_own = all(cache.is_own(path, folder=True) for path in self._folders())
             now = self._state(self.data)
         except OSError:
             return False
@@ -122,7 +123,7 @@ class Task:
                 return False
         is_as_it_was = now == known
         paths = {file.path for file in self.manifest.files}
-        if not is_own or not (is_as_it_was or stage_store.is_trusted(self.data, paths)):
+        if not is_own or not (is_as_it_was or cache.is_trusted(self.data, paths)):
             return False
         if not is_as_it_was:
             with suppress(OSError):  # then they are hashed again the next time
@@ -136,18 +137,14 @@ class Task:
 
     def _state(self, data: Path) -> dict[str, Any]:
         """The signature of each file, and of each folder: a name that is added changes it."""
-        files_ = {
-            file.path: stage_store.signature(data / file.path) for file in self.manifest.files
-        }
+        files_ = {file.path: cache.signature(data / file.path) for file in self.manifest.files}
         inner = (folder.relative_to(self.data) for folder in self._folders()[1:])
-        return files_ | {f"{folder}/": stage_store.signature(data / folder) for folder in inner}
+        return files_ | {f"{folder}/": cache.signature(data / folder) for folder in inner}
 
     def _known(self) -> dict[str, Any]:
         path = self.place / "state.json"
         try:
-            content = (
-                json.loads(path.read_bytes()) if stage_store.is_own(path, folder=False) else {}
-            )
+            content = json.loads(path.read_bytes()) if cache.is_own(path, folder=False) else {}
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -158,7 +155,7 @@ class Task:
 
     def _is_still(self, path: Path, sha256: str) -> bool:
         try:
-            if not stage_store.is_own(path, folder=False):
+            if not cache.is_own(path, folder=False):
                 return False
             is_same = sha256_of(path, lambda _: self._count(0)) == sha256
             if stat.S_IMODE(path.lstat().st_mode) != READ_ONLY:
@@ -173,7 +170,7 @@ class Task:
         """Copy the set, or what is left of it; room that others take meanwhile is made again."""
         if self.place.exists() or self.place.is_symlink():  # it was spoilt
             with self.locked(self.root / "lock"):
-                stage_store.remove(self.root, self.place)
+                cache.remove(self.root, self.place)
         while True:
             try:
                 self._fill(source)
@@ -194,38 +191,38 @@ class Task:
             with self.locked(self.root / "lock"):
                 self.partial.rename(self.place)
         finally:
-            stage_store.reservation_of(self.partial).unlink(missing_ok=True)
+            cache.reservation_of(self.partial).unlink(missing_ok=True)
 
     def _reserve(self) -> None:
         """Make sure that there is room, and keep others from counting on it."""
         with self.locked(self.root / "lock"):
             self._make_partial()
-            stage_store.reservation_of(self.partial).unlink(missing_ok=True)  # of a killed copier
-            whole = sum(stage_store.on_disk(file.size) for file in self.manifest.files)
-            need = max(0, whole - stage_store.bytes_in(self.partial)) + SPARE
-            unused = stage_store.unused(self.root, but=self.key)
-            free = stage_store.free(self.root)
-            if free + sum(map(stage_store.bytes_in, unused)) >= need:  # else it would be in vain
+            cache.reservation_of(self.partial).unlink(missing_ok=True)  # of a killed copier
+            whole = sum(cache.on_disk(file.size) for file in self.manifest.files)
+            need = max(0, whole - cache.bytes_in(self.partial)) + SPARE
+            unused = cache.unused(self.root, but=self.key)
+            free = cache.free(self.root)
+            if free + sum(map(cache.bytes_in, unused)) >= need:  # else it would be in vain
                 while free < need and unused:
-                    stage_store.remove(self.root, unused.pop(0))
-                    free = stage_store.free(self.root)
+                    cache.remove(self.root, unused.pop(0))
+                    free = cache.free(self.root)
             if free < need:
                 text = (
                     f"{whole} bytes wanted, {max(0, free)} free, of which {SPARE} stay free for"
                     " logs; all else is in use"
                 )
                 raise NoRoomError(errno.ENOSPC, f"{self.root}: {text}")
-            stage_store.reservation_of(self.partial).write_text(str(whole))
+            cache.reservation_of(self.partial).write_text(str(whole))
 
     def _make_partial(self) -> None:
         """The folder to copy into: what a killed copier left, if that can be trusted."""
         try:
-            if stage_store.is_own(self.partial, folder=True):
+            if cache.is_own(self.partial, folder=True):
                 for state in self.partial.glob("*state.json*"):
                     state.unlink()
             names = {f"data/{file.path}" for file in self.manifest.files}
-            if not stage_store.is_trusted(self.partial, names):
-                stage_store.remove(self.root, self.partial)
+            if not cache.is_trusted(self.partial, names):
+                cache.remove(self.root, self.partial)
         except FileNotFoundError:
             pass
         self.partial.mkdir(mode=0o700, exist_ok=True)
@@ -233,13 +230,13 @@ class Task:
     def _evict(self) -> bool:
         """Remove what is wanted least; False: there is nothing."""
         with self.locked(self.root / "lock"):
-            doomed = stage_store.unused(self.root, but=self.key)[:1]
+            doomed = cache.unused(self.root, but=self.key)[:1]
             for folder in doomed:
-                stage_store.remove(self.root, folder)
+                cache.remove(self.root, folder)
         return bool(doomed)
 
     def _give_up(self) -> None:
         """Leave nothing behind: half a set would only keep the disk full."""
         with self.locked(self.root / "lock"):
             if self.partial.exists():
-                stage_store.remove(self.root, self.partial)
+                cache.remove(self.root, self.partial)

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jobs import hashes, stage_store
+from jobs import hashes
 from jobs.errors import naming
 from jobs.hashes import sha256_of
 from jobs.manifests.manifest import Manifest, ManifestError, plain_files
-from jobs.stage_store import ForeignStoreError, locked, nothing
-from jobs.stage_task import NoRoomError, Task
+from jobs.staging import cache
+from jobs.staging.cache import ForeignStoreError, locked, nothing
+from jobs.staging.fetch import NoRoomError, Task
 
 __all__ = ["ForeignStoreError", "NoRoomError", "Staged", "in_place", "prune", "staged", "store_of"]
 
@@ -88,7 +89,7 @@ def staged(
             path=task.data, copied=task.copied, seconds=seconds, waited=task.waited, hit=hit
         )
     finally:
-        stage_store.end(lease)
+        cache.end(lease)
 
 
 def prune(root: Path) -> dict[str, int]:
@@ -100,12 +101,12 @@ def prune(root: Path) -> dict[str, int]:
     removed: dict[str, int] = {}
     if not root.exists() and not root.is_symlink():
         return removed
-    stage_store.create(root)
+    cache.create(root)
     with locked(root / "lock"):
-        for folder in stage_store.unused(root):
+        for folder in cache.unused(root):
             key = folder.name.partition(".")[0]
-            removed[key] = removed.get(key, 0) + stage_store.remove(root, folder)
-        stage_store.sweep_locks(root)
+            removed[key] = removed.get(key, 0) + cache.remove(root, folder)
+        cache.sweep_locks(root)
     return removed
 
 
