@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from jobs import checkpoint, files, recording, restoring
+from jobs import checkpoint, files, restoring
 from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from jobs.cost import Meter
 from jobs.curves import Curves
@@ -18,6 +18,7 @@ from jobs.monitor import FiniteMonitor
 from jobs.origin import NOTHING, Given, Origin
 from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem
+from jobs.regime import recording
 from jobs.regime.regime import Regime
 from jobs.stepping import Stepper
 from jobs.store.attempts import AttemptFiles

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs import checkpoint, recording, restoring
+from jobs import checkpoint, restoring
 from jobs.checkpoint import CheckpointError
 from jobs.cost import Meter
 from jobs.curves import Curves
@@ -16,6 +16,7 @@ from jobs.interrupt import InterruptionError, Stop
 from jobs.problems.checked import check
 from jobs.problems.classification import Classification, Examples
 from jobs.problems.problem import Problem
+from jobs.regime import recording
 from jobs.store.attempts import AttemptFiles
 from jobs.training import Training
 from tests.helpers import make_run

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from jobs.errors import InputError
-from jobs.modes import has_modes
+from jobs.regime.modes import has_modes
 from jobs.regime.settings import Group, Kind
 from jobs.stepping import wants
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jobs import recording
 from jobs.errors import InputError
 from jobs.importing import load_class
+from jobs.regime import recording
 from jobs.regime.references import Numbers, all_resolved
 from jobs.regime.schedule_settings import Schedule
 
