@@ -1,6 +1,6 @@
 """What `check` finds out beyond the spec's text: whether each optimizer can be constructed.
 
-That takes torch, so one child process does it for all (`jobs.construction`). Its mistakes are those of
+That takes torch, so one child process does it for all (`jobs.training.construction`). Its mistakes are those of
 a spec, with their positions; what may be due to this machine is only told.
 """
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from cluster import child
 from cluster.plain import PlainConsole
-from jobs.construction import Answer, Finding, Question
 from jobs.problems.catalog import PROBLEMS
 from jobs.spec.expand import Cell
 from jobs.spec.hyperparameters import of_setting
 from jobs.spec.plan import Plan
 from jobs.sweep import Run
+from jobs.training.construction import Answer, Finding, Question
 from jobs.yaml.mistakes import Mistake, Place, SpecError, in_reading_order
 
 LIMIT = 120.0
@@ -89,7 +89,7 @@ def _ask(question: Question) -> tuple[Answer, str]:
     """The child's answer, and how it ended if that is not whole."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "jobs.construction"],
+            [sys.executable, "-m", "jobs.training.construction"],
             input=json.dumps(question.to_json()).encode(),
             env={**child.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -37,7 +37,7 @@ EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3
 _NAMED = 3  # of the values that differ
 
 Line = dict[str, Any]
-"""One of `jobs.trace`."""
+"""One of `jobs.training.trace`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,14 @@ class Tracer:
         return Traced(lines, None)
 
     def _command(self, out: AttemptFiles, resume: str | None, stop: int | None) -> list[str]:
-        command = [sys.executable, "-m", "jobs.trace", str(self._file), "--out", str(out.path)]
+        command = [
+            sys.executable,
+            "-m",
+            "jobs.training.trace",
+            str(self._file),
+            "--out",
+            str(out.path),
+        ]
         command += ["--trace", str(self._trace(out)), "--steps", str(STEPS)]
         command += ["--data", self._data] if self._data else []
         command += [word for folder in self._code for word in ("--own", folder)]

@@ -21,13 +21,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs import failure, files
-from jobs.execute import CHECKPOINT_EVERY, execute
-from jobs.interrupt import InterruptionError, Stop
-from jobs.origin import Given
-from jobs.parent import die_with_parent
 from jobs.snapshot import require_imported_from
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
+from jobs.training.execute import CHECKPOINT_EVERY, execute
+from jobs.training.origin import Given
+from jobs.training.parent import die_with_parent
+from jobs.training.stop import InterruptionError, Stop
 
 log = logging.getLogger(__name__)
 

@@ -138,9 +138,9 @@ def epoch() -> Row:
     """One epoch of training with the preconditioner against one with SGD."""
     import torch
 
-    from jobs import execute
     from jobs.store.attempts import AttemptFiles
     from jobs.sweep import Run
+    from jobs.training import execute
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     problem = "fmnist_2c2d"

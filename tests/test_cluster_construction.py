@@ -10,7 +10,7 @@ import pytest
 
 from cluster import construction
 from cluster.preview import check
-from jobs.construction import Answer, Finding
+from jobs.training.construction import Answer, Finding
 
 MODULES = {
     "good.py": """

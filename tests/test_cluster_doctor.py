@@ -25,9 +25,9 @@ from cluster.profile import Limits, Profile
 from cluster.profile_file import read_profile
 from containers import runtime
 from containers.images import SCHEMA, Images
-from jobs import inside
 from jobs.errors import InputError
 from jobs.resources import Resources
+from jobs.training import probe
 from tests.fake_slurm import FakeSlurm
 
 CONFIG = """\
@@ -804,7 +804,7 @@ def test_the_memory_limit_of_a_job(tmp_path, monkeypatch):
 
 def test_what_a_training_finds(tmp_path, monkeypatch):
     monkeypatch.setenv("LD_AUDIT_X", "1")
-    found = inside.look(str(tmp_path))
+    found = probe.look(str(tmp_path))
 
     assert found["packages"]["torch"]["error"] is None
     assert found["scratch"] is None
@@ -816,8 +816,8 @@ def test_what_a_training_misses(tmp_path, monkeypatch):
     """No torch, a GPU that nobody can see, no scratch: each is a line of the answer."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(inside, "_SHARED_MEMORY", str(tmp_path / "none"))
-    found = inside.look(str(tmp_path / "nowhere"))
+    monkeypatch.setattr(probe, "_SHARED_MEMORY", str(tmp_path / "none"))
+    found = probe.look(str(tmp_path / "nowhere"))
 
     assert "torch" in found["packages"]["torch"]["error"]
     assert found["gpu"]["error"]
@@ -1083,7 +1083,7 @@ def test_a_gpu_is_used_once(monkeypatch, works, error):
     )
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    found = inside._gpu()
+    found = probe._gpu()
 
     assert (found["visible"], found["built_for"]) == (["A100"], "12.6")
     assert found["error"] is None if works else error in found["error"]
@@ -1091,7 +1091,7 @@ def test_a_gpu_is_used_once(monkeypatch, works, error):
 
 def test_what_a_training_finds_is_one_line(monkeypatch, capsys):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert inside.main([]) == 0
+    assert probe.main([]) == 0
     assert json.loads(capsys.readouterr().out)["scratch"] is None
 
 

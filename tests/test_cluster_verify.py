@@ -8,9 +8,9 @@ import textwrap
 import pytest
 
 from cluster import verify
-from jobs import origin, trace
 from jobs.spec import SpecError
 from jobs.sweep import Run
+from jobs.training import origin, trace
 
 OWN = """
     import collections

@@ -13,9 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from containers import steps
-from jobs import inside
 from jobs.datasets.catalog import DATASETS
 from jobs.sweep import Run
+from jobs.training import probe
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
@@ -202,7 +202,12 @@ def test_the_status_is_light():
     ours, foreign = loaded("cluster.status")
 
     assert (
-        not {"cluster.sealing", "jobs.provenance", "jobs.staging.stage", "jobs.manifests.manifest"}
+        not {
+            "cluster.sealing",
+            "jobs.training.provenance",
+            "jobs.staging.stage",
+            "jobs.manifests.manifest",
+        }
         & ours
     )
     assert not {name for name in ours if name.startswith(("jobs.spec", "jobs.datasets."))}
@@ -237,7 +242,7 @@ def test_a_training_imports_what_the_extra_train_installs():
     assert {"jobs.training", "jobs.problems.images", "jobs.store.record"} <= ours
     assert foreign == {"numpy", "scipy", "torch"}
     assert {owners[package][0] for package in foreign | carriers} == extra
-    assert set(inside.PACKAGES) == foreign | carriers
+    assert set(probe.PACKAGES) == foreign | carriers
 
 
 def test_a_training_runs_where_only_the_extra_train_is_installed(tmp_path):

@@ -16,10 +16,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import checkpoint, files
-from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from jobs.origin import NOTHING, Origin
+from jobs import files
 from jobs.store.attempts import AttemptFiles
+from jobs.training import checkpoint
+from jobs.training.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from jobs.training.origin import NOTHING, Origin
 from tests.helpers import make_run
 
 RUN = make_run(epochs=2)

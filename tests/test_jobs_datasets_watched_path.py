@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import execute
 from jobs.datasets.watched_path import is_used, watched
 from jobs.store.attempts import AttemptFiles
+from jobs.training import execute
 from tests.helpers import make_run
 from tests.test_jobs_problems_build import OWN
 

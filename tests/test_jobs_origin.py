@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import origin, provenance
-from jobs.origin import Given, Origin
 from jobs.snapshot import ROOT
+from jobs.training import origin, provenance
+from jobs.training.origin import Given, Origin
 
 GIVEN = Given(image="a" * 64, manifest="b" * 64)
 
@@ -43,12 +43,12 @@ def test_image_data_and_device(saved, given, device, said):
 
 def test_code(saved):
     """What was imported then counts, also if it has not been imported now, or is gone."""
-    names = ("jobs.files", "jobs.curves", "jobs.store.attempts", "jobs.sweep")
+    names = ("jobs.files", "jobs.training.curves", "jobs.store.attempts", "jobs.sweep")
     ours = replace(saved, toolkit=dict.fromkeys(names, "0" * 64))
     theirs = replace(saved, own={"my_opt": "0" * 64})
 
     assert ours.changes(GIVEN, "cpu") == [
-        "the toolkit has changed (jobs.files, jobs.curves, jobs.store.attempts and 1 more)"
+        "the toolkit has changed (jobs.files, jobs.training.curves, jobs.store.attempts and 1 more)"
     ]
     assert theirs.changes(GIVEN, "cpu") == ["your code has changed (my_opt)"]
 

@@ -9,7 +9,7 @@ import pytest
 from jobs.snapshot import ROOT
 from tests.helpers import python
 
-START = "import json, sys, pathlib; from jobs import own_code; own_code.use([pathlib.Path({folder!r})]);"
+START = "import json, sys, pathlib; from jobs.training import own_code; own_code.use([pathlib.Path({folder!r})]);"
 NAMES = "print(json.dumps(own_code.modules()))"
 
 
@@ -142,9 +142,9 @@ def test_modules_of_python_are_nobodys(own):
 
 
 def test_the_toolkit_names_what_was_imported(own):
-    code = "import jobs.curves; print(sorted(own_code.toolkit_modules()))"
+    code = "import jobs.training.curves; print(sorted(own_code.toolkit_modules()))"
     found = using(own, code)
 
-    assert "'jobs.curves'" in found
-    assert "'jobs.own_code'" in found
+    assert "'jobs.training.curves'" in found
+    assert "'jobs.training.own_code'" in found
     assert "cluster" not in found

@@ -20,8 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import execute, files
-from jobs.interrupt import InterruptionError, Stop
+from jobs import files
 from jobs.optimizers import OPTIMIZERS
 from jobs.problems import text_gpt
 from jobs.problems.catalog import PROBLEMS
@@ -29,8 +28,10 @@ from jobs.problems.classification import Examples
 from jobs.problems.images import ImageProblem
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
-from jobs.trace import state_of
-from jobs.training import Training
+from jobs.training import execute
+from jobs.training.loop import Training
+from jobs.training.stop import InterruptionError, Stop
+from jobs.training.trace import state_of
 from tests.helpers import ALL, COMMIT, some_pairs, wait_for
 
 CPU = torch.device("cpu")

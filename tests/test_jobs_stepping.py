@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from jobs import stepping
-from jobs.cost import Meter
 from jobs.errors import InputError
 from jobs.problems.problem import Problem
 from jobs.regime.settings import Settings
-from jobs.stepping import Stepper
+from jobs.training import stepping
+from jobs.training.cost import Meter
+from jobs.training.stepping import Stepper
 
 CPU = torch.device("cpu")
 

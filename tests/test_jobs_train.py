@@ -13,14 +13,16 @@ from functools import partial
 import pytest
 import torch
 
-from jobs import checkpoint, execute, files, interrupt, train, training
-from jobs.cost import Meter
-from jobs.curves import Curves
-from jobs.interrupt import Stop
-from jobs.monitor import FiniteMonitor
+from jobs import files, train
 from jobs.problems.problem import Problem
 from jobs.store import record
 from jobs.store.attempts import AttemptFiles
+from jobs.training import checkpoint, execute, loop
+from jobs.training import stop as interrupt
+from jobs.training.cost import Meter
+from jobs.training.curves import Curves
+from jobs.training.monitor import FiniteMonitor
+from jobs.training.stop import Stop
 from tests import helpers
 
 CPU = torch.device("cpu")
@@ -72,7 +74,7 @@ def _handlers():
 
 def go(tmp_path, problem, optimizer=None, epochs=2):
     optimizer = optimizer or torch.optim.SGD(problem.model.parameters(), lr=0.01)
-    found = training.Training(
+    found = loop.Training(
         make_run(epochs=epochs), problem, optimizer, Meter(CPU), AttemptFiles(tmp_path)
     )
     return found.go(), found
@@ -81,7 +83,7 @@ def go(tmp_path, problem, optimizer=None, epochs=2):
 def test_order_of_evaluations_and_epochs(tmp_path):
     """All splits before training and after every epoch, train first."""
     problem = Parabola()
-    stop, training = go(tmp_path, problem)
+    stop, loop = go(tmp_path, problem)
 
     assert problem.calls == [
         *[("train", 0), ("valid", 0), ("test", 0)],
@@ -89,13 +91,13 @@ def test_order_of_evaluations_and_epochs(tmp_path):
         *[("train", 2), ("train", 2), ("valid", 2), ("test", 2)],
     ]
     assert stop == {"reason": "completed", "epoch": 2, "step": 50}
-    assert len(training.curves.to_json()["test_loss"]) == 3
+    assert len(loop.curves.to_json()["test_loss"]) == 3
 
 
 def test_every_tenth_minibatch_loss_of_each_epoch(tmp_path):
-    _, training = go(tmp_path, Parabola())
+    _, loop = go(tmp_path, Parabola())
 
-    assert training.curves.to_json()["minibatch_loss"]["step"] == [0, 10, 20, 25, 35, 45]
+    assert loop.curves.to_json()["minibatch_loss"]["step"] == [0, 10, 20, 25, 35, 45]
 
 
 def test_progress_has_a_line_per_evaluation(tmp_path):
@@ -111,8 +113,8 @@ def test_progress_has_a_line_per_evaluation(tmp_path):
 @pytest.mark.parametrize("bad_at", [0, 7, 25, 49])
 def test_a_loss_that_is_not_finite_ends_the_run_where_it_happened(tmp_path, bad_at):
     """The stop names epoch and step; nothing at or after the step is kept, nothing is invented."""
-    stop, training = go(tmp_path, Parabola(bad_at=bad_at))
-    curves = training.curves.to_json()
+    stop, loop = go(tmp_path, Parabola(bad_at=bad_at))
+    curves = loop.curves.to_json()
     epoch = bad_at // 25 + 1
 
     assert stop == {"reason": "nonfinite_loss", "epoch": epoch, "step": bad_at}
@@ -123,8 +125,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_happened(tmp_path, bad_
 
 def test_an_evaluation_that_is_not_finite_ends_the_run(tmp_path):
     """The last update of an epoch may be the one that diverges."""
-    stop, training = go(tmp_path, Parabola(bad_evaluation=("valid", 1)))
-    curves = training.curves.to_json()
+    stop, loop = go(tmp_path, Parabola(bad_evaluation=("valid", 1)))
+    curves = loop.curves.to_json()
 
     assert stop == {"reason": "nonfinite_evaluation", "epoch": 1, "step": 25}
     assert [len(curves[name]) for name in ("train_loss", "valid_loss", "test_loss")] == [1, 1, 1]
@@ -175,9 +177,9 @@ class Restarting(torch.optim.SGD):
 def test_estimations_restart_each_epoch_and_are_booked(tmp_path):
     problem = Parabola()
     optimizer = Restarting(problem.model.parameters(), lr=0.01)
-    _, training = go(tmp_path, problem, optimizer, epochs=3)
-    phases = training.meter.phases
-    log = training.curves.to_json()["optimizer"]
+    _, loop = go(tmp_path, problem, optimizer, epochs=3)
+    phases = loop.meter.phases
+    log = loop.curves.to_json()["optimizer"]
 
     assert optimizer.restarts == 2
     assert optimizer.backwards == 75

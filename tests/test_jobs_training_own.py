@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from jobs import checkpoint, restoring
-from jobs.checkpoint import CheckpointError
-from jobs.cost import Meter
-from jobs.curves import Curves
 from jobs.errors import InputError
-from jobs.interrupt import InterruptionError, Stop
 from jobs.problems.checked import check
 from jobs.problems.classification import Classification, Examples
 from jobs.problems.problem import Problem
 from jobs.regime import recording
 from jobs.store.attempts import AttemptFiles
-from jobs.training import Training
+from jobs.training import checkpoint, restoring
+from jobs.training.checkpoint import CheckpointError
+from jobs.training.cost import Meter
+from jobs.training.curves import Curves
+from jobs.training.loop import Training
+from jobs.training.stop import InterruptionError, Stop
 from tests.helpers import make_run
 
 CPU = torch.device("cpu")

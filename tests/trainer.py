@@ -26,15 +26,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs import execute, files, own_code, train
-from jobs.curves import Curves
+from jobs import files, train
 from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
-from jobs.interrupt import InterruptionError, Stop
-from jobs.origin import NOTHING, Given, Origin
 from jobs.problems.catalog import PROBLEMS
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
+from jobs.training import execute, own_code
+from jobs.training.curves import Curves
+from jobs.training.origin import NOTHING, Given, Origin
+from jobs.training.stop import InterruptionError, Stop
 
 STEPS_PER_EPOCH = {"digits_mlp": 37, "quadratic_deep": 7}
 LOG_INTERVAL = 10
@@ -234,7 +235,7 @@ def execute(
     """As `jobs.train.execute`."""
     own_code.use(own)
     if gpu:
-        from jobs import preflight
+        from jobs.training import preflight
 
         preflight.require_gpu()
     _read_data(run, data)

@@ -8,7 +8,7 @@ from cluster.doctor.images import runtime_advice
 from cluster.doctor.request import asked_gpus
 from cluster.profile import Profile
 
-_LITTLE_SHM = 64 << 20  # bytes: loaders of data with workers need that, see jobs.preflight
+_LITTLE_SHM = 64 << 20  # bytes: loaders of data with workers need that, see jobs.training.preflight
 _LITTLE_SCRATCH = 1 << 30  # bytes
 _APART, _FAR_APART = 2.0, 60.0  # seconds between two clocks
 

@@ -26,9 +26,10 @@ from cluster.profile import Profile
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError
-from jobs import files, hashes, preflight
+from jobs import files, hashes
 from jobs.datasets.find import find
 from jobs.staging.scratch import expanded
+from jobs.training import preflight
 
 REQUEST, FOUND, MARKER = "request.json", "found.json", "marker"
 
@@ -273,7 +274,7 @@ def _command(
 ) -> command.Command:
     modules = [Path(request["code"])]
     python = profile.python or (command.PYTHON if profile.image else sys.executable)
-    words = [python, "-m", "jobs.inside", *([str(writable)] if writable else [])]
+    words = [python, "-m", "jobs.training.probe", *([str(writable)] if writable else [])]
     own = dict(profile.environment) | command.python_variables(modules)
     own |= command.gpu_variables(found["gpu"])
     if profile.image is None:

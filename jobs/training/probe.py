@@ -1,4 +1,4 @@
-"""What the training will find around it: `python3 -m jobs.inside [SCRATCH]` prints one JSON object.
+"""What the training will find around it: `python3 -m jobs.training.probe [SCRATCH]` prints one JSON object.
 
 It runs where runs are trained, in an image or in the profile's Python: the standard library is
 enough, and what is missing is a line of the answer, not the end of it.
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs import preflight
 from jobs.failure import GpuMissingError
+from jobs.training import preflight
 
 PACKAGES = ("numpy", "scipy", "sklearn", "torch")
 """What a training imports."""

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import own_code, preflight
-from jobs.interrupt import Stop
-from jobs.origin import NOTHING, Given
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
+from jobs.training import own_code, preflight
+from jobs.training.origin import NOTHING, Given
+from jobs.training.stop import Stop
 
 if TYPE_CHECKING:
     import torch
 
-    from jobs.training import Training
+    from jobs.training.loop import Training
 
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def execute(
     """
     import torch
 
-    from jobs.training import Training
+    from jobs.training.loop import Training
 
     own_code.use(own)  # behind what a training always imports
     if gpu:
@@ -72,8 +72,8 @@ def execute(
 
 
 def _record(training: "Training", reason: dict[str, Any], data: Path | None) -> dict[str, Any]:
-    from jobs import provenance
     from jobs.store.record import SCHEMA
+    from jobs.training import provenance
 
     run, meter = training.run, training.meter
     return {
@@ -98,7 +98,7 @@ def begin(
     every: float,
 ) -> "Training":
     """The training at the best checkpoint that it can go on from, else at its beginning."""
-    from jobs import checkpoint
+    from jobs.training import checkpoint
 
     training = make()
     why = "no checkpoint can be read"
@@ -137,10 +137,11 @@ def build(
     given: Given = NOTHING,
 ) -> "Training":
     """The training of `run` at its beginning."""
-    from jobs import checkpoint, optimizers, problems
-    from jobs.cost import Meter
+    from jobs import optimizers, problems
     from jobs.datasets.watched_path import watched
     from jobs.regime.references import Numbers
+    from jobs.training import checkpoint
+    from jobs.training.cost import Meter
 
     started = time.time()
     checkpoint.seed_generators(run.seed)

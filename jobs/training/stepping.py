@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from jobs.cost import Meter
 from jobs.errors import InputError
 from jobs.problems.problem import Batch, Problem
 from jobs.regime.passes import Passes
 from jobs.regime.settings import Settings
+from jobs.training.cost import Meter
 
 Wants = Literal["nothing", "loss", "closure", "closure after backward"]
 """What an optimizer's `step` is called with."""

@@ -1,6 +1,6 @@
 """Before anything is sent: own classes imported, and each setting constructed on a tiny model.
 
-`python -m jobs.construction` reads a `Question` from stdin and writes lines of an `Answer` to stdout;
+`python -m jobs.training.construction` reads a `Question` from stdin and writes lines of an `Answer` to stdout;
 what the user's code prints goes to stderr. Nothing heavy is imported by importing this.
 """
 
@@ -16,11 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from jobs import importing, optimizers, own_code
+from jobs import importing, optimizers
 from jobs.errors import InputError
 from jobs.regime.references import Numbers
 from jobs.regime.settings import Settings
 from jobs.sweep import Run
+from jobs.training import own_code
 
 _WRONG_MODULE = (ImportError, SyntaxError, AttributeError, NameError)
 """What an import ends with because of what the module says; all else may be this machine's."""
@@ -179,9 +180,9 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
     """Construct the optimizer of `run` and look at what goes with it; why that failed."""
     import torch
 
-    from jobs import stepping
     from jobs.regime.passes import require
     from jobs.regime.schedule import Scheduler
+    from jobs.training import stepping
 
     numbers = Numbers.of(run, _STEPS_PER_EPOCH)
     try:
@@ -266,7 +267,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def main() -> int:
-    """The command `python -m jobs.construction`."""
+    """The command `python -m jobs.training.construction`."""
     question = Question.from_json(json.loads(sys.stdin.buffer.read()))
     with os.fdopen(os.dup(1), "w") as answer:
         os.dup2(2, 1)

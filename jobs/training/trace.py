@@ -1,6 +1,6 @@
 """Train the beginning of a run and write down its state after every step, to compare two trainings.
 
-    python -m jobs.trace RUN.json --out DIR --trace FILE --steps N [--data DIR] [--own DIR]...
+    python -m jobs.training.trace RUN.json --out DIR --trace FILE --steps N [--data DIR] [--own DIR]...
         [--resume DIR] [--stop-after STEP]
 
 Each epoch has at most N steps, and each evaluation at most `EVALUATED` batches. FILE
@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs import checkpoint, execute, failure, files, own_code
-from jobs.checkpoint import Checkpoint
-from jobs.interrupt import InterruptionError, Stop
+from jobs import failure, files
 from jobs.problems.problem import Batch, Problem, Split
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
-from jobs.training import Training
+from jobs.training import checkpoint, execute, own_code
+from jobs.training.checkpoint import Checkpoint
+from jobs.training.loop import Training
+from jobs.training.stop import InterruptionError, Stop
 
 EVALUATED = 2
 """Batches of each split that an evaluation takes."""
@@ -168,8 +169,10 @@ def _hash(value: Any, depth: int) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `python -m jobs.trace`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m jobs.trace", description="Trace a training.")
+    """The command `python -m jobs.training.trace`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.training.trace", description="Trace a training."
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--trace", type=Path, required=True)

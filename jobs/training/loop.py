@@ -8,21 +8,22 @@ from typing import Any, Literal
 
 import torch
 
-from jobs import checkpoint, files, restoring
-from jobs.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from jobs.cost import Meter
-from jobs.curves import Curves
+from jobs import files
 from jobs.errors import InputError
-from jobs.interrupt import InterruptionError, Stop
-from jobs.monitor import FiniteMonitor
-from jobs.origin import NOTHING, Given, Origin
 from jobs.problems import checked
 from jobs.problems.problem import Batch, Problem
 from jobs.regime import recording
 from jobs.regime.regime import Regime
-from jobs.stepping import Stepper
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
+from jobs.training import checkpoint, restoring
+from jobs.training.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from jobs.training.cost import Meter
+from jobs.training.curves import Curves
+from jobs.training.monitor import FiniteMonitor
+from jobs.training.origin import NOTHING, Given, Origin
+from jobs.training.stepping import Stepper
+from jobs.training.stop import InterruptionError, Stop
 
 LOG_INTERVAL = 10
 """Steps between two entries of the minibatch loss, counted within each epoch (DeepOBS' default)."""

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from jobs.checkpoint import CheckpointError
 from jobs.problems.problem import Problem
 from jobs.regime.groups import CombinedOptimizer
+from jobs.training.checkpoint import CheckpointError
 
 _NAMED = 3  # of the values that differ
 

@@ -14,10 +14,10 @@ from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
 from jobs.datasets.watched_path import is_used
 from jobs.machine import cpu_model, output_of
-from jobs.origin import Origin
 from jobs.problems.catalog import dataset_of, is_own
 from jobs.snapshot import code_digest, toolkit
 from jobs.sweep import Run
+from jobs.training.origin import Origin
 
 if TYPE_CHECKING:
     import torch

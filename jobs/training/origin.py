@@ -14,8 +14,8 @@ from functools import cache, lru_cache
 from importlib import metadata
 from typing import Any
 
-from jobs import own_code
 from jobs.snapshot import PACKAGES
+from jobs.training import own_code
 
 _SHOWN = 3  # modules that are named
 

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from jobs import files
-from jobs.origin import Origin
 from jobs.store.attempts import AttemptFiles
 from jobs.streams import stream
 from jobs.sweep import PROTOCOL_VERSION, Run
+from jobs.training.origin import Origin
 
 FORMAT = 2
 
