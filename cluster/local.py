@@ -8,8 +8,8 @@ from pathlib import Path
 
 import submitit
 
-from jobs import worker
 from jobs.errors import naming
+from jobs.node import worker
 from jobs.snapshot import ROOT
 from jobs.store.store import Store
 from jobs.store.submissions import Submission

@@ -17,10 +17,10 @@ from typing import Any
 
 from cluster import slurm
 from jobs import signals
-from jobs.allocation import Allocation, timeout
 from jobs.failure import Failure
-from jobs.how import how
-from jobs.launch import Launcher
+from jobs.node.allocation import Allocation, timeout
+from jobs.node.execution import how
+from jobs.node.launcher import Launcher
 from jobs.snapshot import ROOT, found_sha256
 from jobs.store.attempts import ClaimedError
 from jobs.store.plan import Entry

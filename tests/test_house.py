@@ -226,7 +226,7 @@ def test_the_doctor_on_a_node_needs_the_standard_library_alone():
 
 def test_submitting_is_light():
     """Neither does everything that a login node needs to submit."""
-    _, foreign = loaded("cluster.run", "cluster.status", "cluster.preview", "jobs.launch")
+    _, foreign = loaded("cluster.run", "cluster.status", "cluster.preview", "jobs.node.launcher")
 
     assert not {"torch", "pandas", "matplotlib"} & foreign
 

@@ -12,17 +12,19 @@ from pathlib import Path
 import pytest
 
 from containers.command import Command
-from jobs import files, launch, live, signals
-from jobs.allocation import Allocation
-from jobs.budget import out_of_budget
+from jobs import files, signals
 from jobs.failure import Failure
-from jobs.how import How
-from jobs.launch import Launcher
+from jobs.node.allocation import Allocation
+from jobs.node.budget import out_of_budget
+from jobs.node.execution import How
+from jobs.node.launcher import Launcher
+from jobs.node.prepare import child
+from jobs.node.prepare import launcher as launch
+from jobs.node.worker import work
 from jobs.snapshot import code_digest
 from jobs.store.plan import Entry
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run
-from jobs.worker import work
 from tests.helpers import make_run, make_sweep_of
 
 RUN = make_run()
@@ -200,7 +202,7 @@ def test_the_kernels_word_on_memory(store, folder, trains, monkeypatch):
     """A process that was killed while the counter of its cgroup grew was killed for its memory."""
     readings = iter([4, 5])
     monkeypatch.setattr(launch.memory, "oom_kills", lambda: next(readings))
-    monkeypatch.setattr(live.Live.__dataclass_fields__["oom_kills"], "default_factory", int)
+    monkeypatch.setattr(child.Live.__dataclass_fields__["oom_kills"], "default_factory", int)
     trains("os.kill(os.getpid(), 9)")
     attempt(store)
 
@@ -453,7 +455,7 @@ def test_the_code_has_one_digest():
 def test_slurm_ids_are_part_of_the_provenance(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
 
-    assert live.of_launch()["slurm"] == {"job_id": "17"}
+    assert child.of_launch()["slurm"] == {"job_id": "17"}
 
 
 def test_a_torn_error_report_does_not_hide_the_exit(store, folder, trains):

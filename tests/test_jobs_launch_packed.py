@@ -8,8 +8,9 @@ import subprocess
 import pytest
 
 from containers.command import Command
-from jobs import files, launch
-from jobs.node import Node, UnusableDataError
+from jobs import files
+from jobs.node.prepare import Node, UnusableDataError
+from jobs.node.prepare import launcher as launch
 from jobs.store import attempts
 from jobs.store.plan import Entry
 from jobs.store.store import Store

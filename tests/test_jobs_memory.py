@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from jobs import memory
+from jobs.node import cgroup
 
 
 @pytest.fixture
 def kernel(tmp_path, monkeypatch):
     """Makes `/proc/self/cgroup` and the groups' files below a folder of its own."""
     root = tmp_path / "cgroup"
-    monkeypatch.setattr(memory, "_MEMBERSHIP", tmp_path / "self")
-    monkeypatch.setattr(memory, "_ROOTS", (root, root / "unified", root / "memory"))
+    monkeypatch.setattr(cgroup, "_MEMBERSHIP", tmp_path / "self")
+    monkeypatch.setattr(cgroup, "_ROOTS", (root, root / "unified", root / "memory"))
 
     def make(membership: str, files: dict[str, str]) -> Path:
         (tmp_path / "self").write_text(membership)
@@ -41,7 +41,7 @@ def test_version_1_counts_in_the_own_group(kernel):
         "9:cpu,cpuacct:/slurm/uid_0/job_7\n4:memory:/slurm/uid_0/job_7/step_batch/task_0\n",
         {f"memory/slurm/uid_0/job_7/step_batch/task_0/{V1}": v1(1)},
     )
-    assert memory.oom_kills() == 1
+    assert cgroup.oom_kills() == 1
 
 
 def test_version_1_counts_in_the_group_that_has_slurms_limit(kernel):
@@ -50,7 +50,7 @@ def test_version_1_counts_in_the_group_that_has_slurms_limit(kernel):
         "4:memory:/slurm/uid_0/job_7/step_batch/task_0\n",
         {f"{job}/task_0/{V1}": v1(0), f"{job}/{V1}": v1(2)},
     )
-    assert memory.oom_kills() == 2
+    assert cgroup.oom_kills() == 2
 
 
 def test_version_2_counts_in_any_group_around_it(kernel):
@@ -59,7 +59,7 @@ def test_version_2_counts_in_any_group_around_it(kernel):
         "0::/system.slice/slurmstepd.scope/job_7/step_batch/user/task_0\n",
         {f"{job}/step_batch/user/task_0/{V2}": v2(0), f"{job}/{V2}": v2(4)},
     )
-    assert memory.oom_kills() == 4
+    assert cgroup.oom_kills() == 4
 
 
 def test_version_2_beside_version_1_is_found_below_unified(kernel):
@@ -67,7 +67,7 @@ def test_version_2_beside_version_1_is_found_below_unified(kernel):
         "4:memory:/job_7\n0::/job_7\n",
         {f"memory/job_7/{V1}": v1(0), f"unified/job_7/{V2}": v2(1)},
     )
-    assert memory.oom_kills() == 1
+    assert cgroup.oom_kills() == 1
 
 
 def test_other_controllers_and_other_jobs_do_not_count(kernel):
@@ -79,41 +79,41 @@ def test_other_controllers_and_other_jobs_do_not_count(kernel):
             f"job_8/{V2}": v2(5),
         },
     )
-    assert memory.oom_kills() == 0
+    assert cgroup.oom_kills() == 0
 
 
 def test_the_roots_own_count_is_the_machines_not_the_jobs(kernel):
     kernel("4:memory:/\n0::/\n", {f"memory/{V1}": v1(9), V2: v2(9)})
-    assert memory.oom_kills() == 0
+    assert cgroup.oom_kills() == 0
 
 
 def test_the_count_of_group_kills_is_not_taken_for_it(kernel):
     kernel("0::/job_7\n", {f"job_7/{V2}": "oom_group_kill 3\noom_kill 0\n"})
-    assert memory.oom_kills() == 0
+    assert cgroup.oom_kills() == 0
 
 
 @pytest.mark.parametrize("text", ["", "oom_kill_disable 0\nunder_oom 0\n", "oom_kill many\n"])
 def test_a_kernel_that_does_not_count_says_nothing(kernel, text):
     kernel("4:memory:/job_7\n", {f"memory/job_7/{V1}": text})
-    assert memory.oom_kills() == 0
+    assert cgroup.oom_kills() == 0
 
 
 def test_a_killed_process_is_seen_as_a_difference(kernel):
     root = kernel("0::/job_7\n", {f"job_7/{V2}": v2(2)})
-    before = memory.oom_kills()
+    before = cgroup.oom_kills()
     (root / "job_7" / V2).write_text(v2(3))
-    assert memory.oom_kills() - before == 1
+    assert cgroup.oom_kills() - before == 1
 
 
 def test_without_groups_there_is_nothing(kernel):
     kernel("0::/gone\n", {})
-    assert memory.oom_kills() == 0
+    assert cgroup.oom_kills() == 0
 
 
 def test_without_proc_there_is_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_MEMBERSHIP", tmp_path / "none")
-    assert memory.oom_kills() == 0
+    monkeypatch.setattr(cgroup, "_MEMBERSHIP", tmp_path / "none")
+    assert cgroup.oom_kills() == 0
 
 
 def test_this_machine_can_be_read():
-    assert memory.oom_kills() >= 0
+    assert cgroup.oom_kills() >= 0

@@ -14,12 +14,13 @@ import pytest
 
 from containers.command import Command
 from containers.runtime import ContainerError
-from jobs import files, launch, snapshot
+from jobs import files, snapshot
 from jobs.errors import DriftedError
-from jobs.how import How
-from jobs.launch import Launcher
 from jobs.manifests.manifest import ManifestError, of_folder
-from jobs.node import Node, Told, why_not
+from jobs.node.execution import How
+from jobs.node.launcher import Launcher
+from jobs.node.prepare import Node, Told, why_not
+from jobs.node.prepare import launcher as launch
 from jobs.staging import cache, stage
 from jobs.store import journal as history
 from jobs.store import state

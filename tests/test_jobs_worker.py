@@ -49,7 +49,7 @@ class Broken:
         if self.lr == 0.01:
             raise RuntimeError("this optimizer is broken")
 """
-WORKS = "import sys; from jobs.worker import work; work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))"
+WORKS = "import sys; from jobs.node.worker import work; work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))"
 
 
 @dataclass

@@ -16,8 +16,8 @@ from containers.runtime import ContainerError
 from jobs import hashes, snapshot
 from jobs.errors import DriftedError
 from jobs.failure import Failure, is_disk_full
-from jobs.how import How
 from jobs.manifests.manifest import File, Manifest, ManifestError
+from jobs.node.execution import How
 from jobs.problems import catalog
 from jobs.staging import scratch, stage
 from jobs.store.plan import Sealed

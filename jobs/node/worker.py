@@ -3,9 +3,9 @@
 from collections.abc import Container
 from pathlib import Path
 
-from jobs.allocation import Allocation
-from jobs.how import How, how
-from jobs.launch import Launcher
+from jobs.node.allocation import Allocation
+from jobs.node.execution import How, how
+from jobs.node.launcher import Launcher
 from jobs.store import choosing
 from jobs.store.plan import Entry
 from jobs.store.store import Store

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs import files, signals
 from jobs.failure import Failure
-from jobs.how import How
+from jobs.node.execution import How
 from jobs.store import record
 from jobs.store.attempts import Attempt
 

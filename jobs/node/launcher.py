@@ -19,15 +19,16 @@ from typing import Any
 
 from containers import command
 from containers.runtime import ContainerError
-from jobs import failure, memory, signals
-from jobs.allocation import Allocation, timeout
-from jobs.budget import out_of_budget
+from jobs import failure, signals
 from jobs.errors import DriftedError
 from jobs.failure import Failure
-from jobs.how import How
-from jobs.live import Live
 from jobs.manifests.manifest import ManifestError
-from jobs.node import Node, Told, UnusableDataError, why_not
+from jobs.node import cgroup
+from jobs.node.allocation import Allocation, timeout
+from jobs.node.budget import out_of_budget
+from jobs.node.child import Live
+from jobs.node.execution import How
+from jobs.node.prepare import Node, Told, UnusableDataError, why_not
 from jobs.store import journal
 from jobs.store.attempts import Attempt, ClaimedError, RunFolder, StaleAttemptError
 from jobs.store.plan import Entry
@@ -210,7 +211,7 @@ class Launcher:
             environment=self.how.environment,
             container=container,
         )
-        oom_kills = memory.oom_kills()
+        oom_kills = cgroup.oom_kills()
         with attempt.log_file.open("ab") as log, signals.hold():  # until the training listens
             process = subprocess.Popen(
                 training.arguments,
@@ -323,7 +324,7 @@ class Launcher:
 
     def _failure(self, training: Live) -> Failure:
         code = training.process.returncode
-        if code != failure.EXIT_INTERRUPTED and memory.oom_kills() > training.oom_kills:
+        if code != failure.EXIT_INTERRUPTED and cgroup.oom_kills() > training.oom_kills:
             for other in self._live:  # this one is accounted for
                 other.oom_kills += 1
             return Failure(
