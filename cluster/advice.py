@@ -11,9 +11,9 @@ from pathlib import Path
 from cluster import choices, destination
 from cluster.find_profile import folders
 from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
-from cluster.plain import command
 from cluster.profile import LOCAL, Profile
 from cluster.standing import Look, Standing
+from cluster.terminal.plain import command
 from jobs.store.state import RECORDED, UNFINISHED
 from jobs.store.store import Store
 from jobs.sweep import OVERRIDES, Sweep

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from cluster.plain import PlainConsole, plain
+from cluster.terminal.plain import PlainConsole, plain
 from containers import build as building
 from containers import definition as definitions
 from containers import settings

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from cluster import advice, select, slurm
 from cluster import queue as queues
-from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.queue import Queue
 from cluster.slurm import Element
+from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
 from jobs.store import journal, workers
 from jobs.store.state import Memory

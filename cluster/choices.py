@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.text import Text
 
-from cluster.plain import plain
 from cluster.standing import Standing
+from cluster.terminal.plain import plain
 from jobs.store.state import RECORDED
 from jobs.store.store import Store
 from jobs.sweep import Sweep

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cluster import output
 from cluster.arguments import parser
+from cluster.terminal import output
 from jobs.errors import ExpectedError
 from jobs.text import printable_lines
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        from cluster import system_error
+        from cluster.terminal import system_error
 
         return _refused(error, system_error.line(error, options), options, INCOMPLETE)
 

@@ -12,8 +12,8 @@ from rich.progress import track
 from rich.text import Text
 
 from cluster import advice, summary
-from cluster.plain import PlainConsole, plain, to_copy
 from cluster.summary import MANY
+from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import files
 from jobs.results import ledger, tables
 from jobs.results.cells import name_of

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from cluster import child
-from cluster.plain import PlainConsole
+from cluster.terminal.plain import PlainConsole
 from jobs.problems.catalog import PROBLEMS
 from jobs.spec.expand import Cell
 from jobs.spec.hyperparameters import of_setting

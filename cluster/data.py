@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cluster.plain import PlainConsole, plain
+from cluster.terminal.plain import PlainConsole, plain
 from jobs.errors import InputError
 from jobs.manifests import manifest, registry
 from jobs.manifests.registry import Registered

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Sequence
 
 from cluster.find_profile import load
-from cluster.plain import command
 from cluster.profile import LOCAL, Profile
+from cluster.terminal.plain import command
 from jobs.errors import InputError
 
 VARIABLE = "PROBPREC_ON"

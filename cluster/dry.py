@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster import array, price, queue, queue_room, slurm, sweeps
-from cluster.plain import PlainConsole, plain
 from cluster.profile import Profile
 from cluster.submit import plan, sort_runs, usable_lanes
+from cluster.terminal.plain import PlainConsole, plain
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cluster import choices, progress, sweep_screen
-from cluster.plain import plain
 from cluster.standing import Standing
 from cluster.submit import Receipt
+from cluster.terminal.plain import plain
 from cluster.watch import CurrentSweep, Pace
 from jobs.store import state
 from jobs.store.state import RECORDED, UNFINISHED, State

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cluster.plain import PlainConsole, plain
+from cluster.terminal.plain import PlainConsole, plain
 from containers import build as building
 from containers.images import Image, Images, sha256_of
 from containers.runtime import ContainerError

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from cluster import destination
-from cluster.plain import command
 from cluster.profile import Profile
+from cluster.terminal.plain import command
 from jobs import files
 from jobs.errors import InputError
 from jobs.spec.plan import NAME

@@ -17,7 +17,7 @@ from rich.table import Table
 from cluster import missing_data, price
 from cluster.construction import construct
 from cluster.find_profile import load
-from cluster.plain import PlainConsole
+from cluster.terminal.plain import PlainConsole
 from jobs import spec as specs
 from jobs.resources import Resources, written
 from jobs.sweep import PlannedRun

@@ -25,12 +25,12 @@ from cluster import (
     standing,
     submit,
 )
-from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
 from cluster.queue import Queue
 from cluster.retry import sent_lines
 from cluster.select import selection
 from cluster.submit import Receipt
+from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.resources import Resources
 from jobs.store.attempts import ClaimedError

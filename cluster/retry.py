@@ -26,10 +26,10 @@ from cluster import (
 )
 from cluster.changes import changed_since
 from cluster.escalate import Change
-from cluster.plain import PlainConsole, command, plain, to_copy
 from cluster.profile import Profile
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
+from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.resources import Resources
 from jobs.store.state import UNFINISHED

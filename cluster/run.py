@@ -27,12 +27,12 @@ from cluster import (
     sweeps,
     syntax,
 )
-from cluster.plain import PlainConsole, plain, to_copy
 from cluster.profile import Profile
 from cluster.select import selection
 from cluster.standing import Standing
 from cluster.submit import Receipt, jobs_json
 from cluster.submit import submit as send
+from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import spec
 from jobs.datasets import find as datasets
 from jobs.store.store import Store

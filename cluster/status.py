@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from cluster import choices, nodes, progress, standing
-from cluster.plain import PlainConsole
 from cluster.standing import Look, Standing
 from cluster.sweep_screen import _is_typed, count, screen
+from cluster.terminal.plain import PlainConsole
 from jobs.store.store import Store
 
 

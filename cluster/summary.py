@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cluster.plain import plain
+from cluster.terminal.plain import plain
 from jobs.results import tables
 from jobs.results.cells import Cell
 from jobs.results.ledger import Collection

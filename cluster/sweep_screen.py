@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster import advice, choices, nodes, progress
-from cluster.plain import plain, to_copy
 from cluster.queue import Queue
 from cluster.standing import Look, Standing
+from cluster.terminal.plain import plain, to_copy
 from jobs.store.state import STATES, UNFINISHED
 from jobs.store.store import Store
 from jobs.sweep import Sweep

@@ -14,9 +14,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cluster.plain import PlainConsole, plain
-from cluster.plain import command as quoted
 from cluster.progress import duration
+from cluster.terminal.plain import PlainConsole, plain
+from cluster.terminal.plain import command as quoted
 from jobs.errors import InputError
 from jobs.store.state import STATES, Memory
 from jobs.store.store import Store

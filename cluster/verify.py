@@ -22,7 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 from cluster import child
-from cluster.plain import PlainConsole, plain
+from cluster.terminal.plain import PlainConsole, plain
 from jobs import files
 from jobs import spec as specs
 from jobs.datasets import find as datasets

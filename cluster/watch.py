@@ -14,9 +14,9 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from cluster import progress, standing, sweep_screen
-from cluster.plain import command, plain
 from cluster.progress import duration
 from cluster.standing import Look
+from cluster.terminal.plain import command, plain
 from jobs.store.state import Memory
 from jobs.store.store import Store
 from jobs.sweep import Sweep

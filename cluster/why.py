@@ -27,8 +27,8 @@ from cluster import (
 )
 from cluster.logs import last_lines, newest_log
 from cluster.nodes import Node
-from cluster.plain import PlainConsole, plain, to_copy
 from cluster.standing import Look, Standing
+from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs.resources import Resources, slurm_time
 from jobs.store import journal, record
 from jobs.store.journal import Past

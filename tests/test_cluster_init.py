@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cluster import cli, destination, init
-from cluster.plain import command
+from cluster.terminal.plain import command
 from jobs import files
 from jobs.spec import load
 from tests.fake_slurm import FakeSlurm

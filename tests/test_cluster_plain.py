@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import cli
-from cluster.plain import PlainConsole, command, plain
+from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import spec
 from tests.fake_slurm import FakeSlurm
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.system_error import line
+from cluster.terminal.system_error import line
 
 RUN = argparse.Namespace(command="run", root=Path("sweeps"))
 COLLECT = argparse.Namespace(command="collect", root=Path("sweeps"), out=None)

@@ -18,9 +18,9 @@ from cluster.doctor import controller, disks, images, job, judge, proposal, requ
 from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
 from cluster.find_profile import load
-from cluster.plain import PlainConsole, command, plain
 from cluster.profile import Profile
 from cluster.slurm import SlurmError
+from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import hashes, snapshot
 from jobs.errors import InputError
 

@@ -12,9 +12,9 @@ from cluster.doctor.images import has_modules
 from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
 from cluster.partitions import longest, seconds_of
-from cluster.plain import command
 from cluster.profile import Profile
 from cluster.sealing import IMAGES
+from cluster.terminal.plain import command
 from containers import runtime
 from containers.images import Images
 from containers.runtime import ContainerError

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cluster.lab.lab import Lab
 from cluster.lab.settings import Settings
-from cluster.plain import PlainConsole, plain
+from cluster.terminal.plain import PlainConsole, plain
 from jobs.errors import InputError
 
 FAULTS: Mapping[str, str] = {
