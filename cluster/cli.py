@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cluster.arguments import parser
+from cluster.commands.arguments import parser
 from cluster.terminal import output
 from jobs.errors import ExpectedError
 from jobs.text import printable_lines
@@ -69,7 +69,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if command in {"doctor", "build", "image", "data", "lab", "completion"}:
         return _on_site(command, options)
     if command == "ls":
-        from cluster.sweeps import ls
+        from cluster.commands.sweeps import ls
 
         return ls(options.root, as_json=options.json)
     if command in {"logs", "why"}:
@@ -79,24 +79,24 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 def _on_spec(command: str, options: argparse.Namespace) -> int:
     if command == "init":
-        from cluster.init import init
+        from cluster.commands.init import init
 
         return init(options.folder, slurm=options.slurm)
     if command == "verify-resume":
-        from cluster.verify import verify
+        from cluster.commands.verify_resume import verify
 
         return verify(options.spec, options.overrides, run=options.run, as_json=options.json)
-    from cluster import preview
+    from cluster.commands import check
 
     if command == "schema":
-        return preview.schema()
+        return check.schema()
     if command == "check":
-        return preview.check(options.spec, options.overrides, on=options.on, as_json=options.json)
-    return preview.explain(options.spec, options.run, options.overrides, as_json=options.json)
+        return check.check(options.spec, options.overrides, on=options.on, as_json=options.json)
+    return check.explain(options.spec, options.run, options.overrides, as_json=options.json)
 
 
 def _start(command: str, options: argparse.Namespace) -> int:
-    from cluster import run
+    from cluster.commands import run
 
     request = run.Request(
         spec=options.spec,
@@ -116,9 +116,10 @@ def _start(command: str, options: argparse.Namespace) -> int:
 
 
 def _on_run(command: str, options: argparse.Namespace) -> int:
-    from cluster import connect, logs, select, why
+    from cluster import connect
+    from cluster.commands import logs, selection, why
 
-    store = _store(options) if options.sweep else select.find_sweep(options.root, options.run)
+    store = _store(options) if options.sweep else selection.find_sweep(options.root, options.run)
     connect.use_that_of(store)
     if command == "logs":
         return logs.logs(store, options.run, follow=options.follow)
@@ -133,11 +134,11 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
 
     connect.use_that_of(store)
     if command == "status":
-        from cluster.status import status
+        from cluster.commands.status import status
 
         return status(store, watch=options.watch, as_json=options.json)
     if command == "cancel":
-        from cluster.cancel import cancel
+        from cluster.commands.cancel import cancel
 
         return cancel(store, options.runs, as_json=options.json)
     return _again(command, store, options)
@@ -148,7 +149,7 @@ def _again(command: str, store: "Store", options: argparse.Namespace) -> int:
 
     place = find_profile.load(options.on) if options.on else None
     if command == "redo":
-        from cluster.redo import redo
+        from cluster.commands.redo import redo
 
         return redo(
             store,
@@ -157,7 +158,7 @@ def _again(command: str, store: "Store", options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             as_json=options.json,
         )
-    from cluster.retry import retry
+    from cluster.commands.retry import retry
 
     return retry(
         store,
@@ -173,7 +174,7 @@ def _again(command: str, store: "Store", options: argparse.Namespace) -> int:
 
 
 def _results(command: str, store: "Store", options: argparse.Namespace) -> int:
-    from cluster import collect
+    from cluster.commands import collect
 
     if command == "collect":
         return collect.collect(store, strict=options.strict, out=options.out, as_json=options.json)
@@ -188,7 +189,7 @@ def _results(command: str, store: "Store", options: argparse.Namespace) -> int:
 
 def _store(options: argparse.Namespace) -> "Store":
     """A sweep is named by its folder's path, or by its name below the root."""
-    from cluster.sweeps import find
+    from cluster.commands.sweeps import find
 
     return find(options.root, options.sweep, options.command)
 
@@ -199,20 +200,20 @@ def _on_site(command: str, options: argparse.Namespace) -> int:
 
         return doctor(options.on, node=options.node, write=options.write, as_json=options.json)
     if command == "build":
-        from cluster.build import build
+        from cluster.commands.build import build
 
         return build(options.recipe, options.images, show=options.show, as_json=options.json)
     if command == "image":
         return _image(options)
     if command == "completion":
-        from cluster.completion import completion
+        from cluster.commands.completion import completion
 
         return completion(options.shell)
     return _lab(options) if command == "lab" else _data(options)
 
 
 def _image(options: argparse.Namespace) -> int:
-    from cluster import image
+    from cluster.commands import image
 
     if options.action == "list":
         return image.list_(options.images, as_json=options.json)
@@ -224,7 +225,7 @@ def _image(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from cluster import data
+    from cluster.commands import data
 
     if options.action == "add":
         return data.add(options.datasets, options.name, options.source, as_json=options.json)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, standing, watch
+from cluster import cli, standing
+from cluster.commands import watch
 from jobs.store.state import UNFINISHED
 from jobs.store.store import Store
 from tests import trainer

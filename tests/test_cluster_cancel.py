@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cancel as cancel_module
 from cluster import standing
-from cluster.cancel import cancel
+from cluster.commands import cancel as cancel_module
+from cluster.commands.cancel import cancel
 from cluster.slurm import SlurmError
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import LONG

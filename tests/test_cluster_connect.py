@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from cluster import connect, select
+from cluster import connect
+from cluster.commands import selection
 from jobs.errors import InputError
 from jobs.store.store import Store
 from tests.helpers import short_folder
@@ -49,13 +50,13 @@ def test_the_sweep_of_a_run(tmp_path):
         planned.run.seed: planned.run.id for planned in Store(tmp_path / "two").sweep().runs[:2]
     }
 
-    assert select.find_sweep(tmp_path, runs[43][:9]).root == tmp_path / "two"
+    assert selection.find_sweep(tmp_path, runs[43][:9]).root == tmp_path / "two"
     with pytest.raises(InputError, match=r"several sweeps \(one, two\)"):
-        select.find_sweep(tmp_path, runs[42])
+        selection.find_sweep(tmp_path, runs[42])
     with pytest.raises(InputError, match="no sweep below"):
-        select.find_sweep(tmp_path, "zz")
+        selection.find_sweep(tmp_path, "zz")
     with pytest.raises(InputError, match="no sweep below"):
-        select.find_sweep(tmp_path / "none", runs[42])
+        selection.find_sweep(tmp_path / "none", runs[42])
 
 
 def test_a_sweep_that_cannot_be_read_is_no_matter_for_the_others():
@@ -71,9 +72,9 @@ def test_a_sweep_that_cannot_be_read_is_no_matter_for_the_others():
         user = os.geteuid()
         os.seteuid(65534 if user == 0 else user)
         try:
-            assert select.find_sweep(root, run).root == root / "mine"
+            assert selection.find_sweep(root, run).root == root / "mine"
             with pytest.raises(InputError, match=r"cannot be read: damaged, private\)"):
-                select.find_sweep(root, "zz")
+                selection.find_sweep(root, "zz")
         finally:
             os.seteuid(user)
             (root / "private").chmod(0o700)

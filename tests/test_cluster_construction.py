@@ -8,8 +8,8 @@ import venv
 
 import pytest
 
-from cluster import construction
-from cluster.preview import check
+from cluster.commands import construction
+from cluster.commands.check import check
 from jobs.training.construction import Answer, Finding
 
 MODULES = {

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from cluster import cli, image
+from cluster import cli
+from cluster.commands import image
 from cluster.recipe_file import read_recipe
 from containers.definition import of_recipe
 from containers.images import Images

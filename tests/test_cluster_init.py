@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cluster import cli, destination, init
+from cluster import cli, destination
+from cluster.commands import init
 from cluster.terminal.plain import command
 from jobs import files
 from jobs.spec import load

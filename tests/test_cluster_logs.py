@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.logs import last_lines, logs
+from cluster.commands.logs import last_lines, logs
 from cluster.queue import Sent
 from cluster.words import logs_of
 from tests.fake_slurm import FakeSlurm

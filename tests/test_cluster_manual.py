@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 
 from cluster import cli
-from cluster.arguments import parser
+from cluster.commands.arguments import parser
 
 
 def commands_below(found: argparse.ArgumentParser, words=()):

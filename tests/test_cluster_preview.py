@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.preview import check, explain, schema
+from cluster.commands.check import check, explain, schema
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import VARIABLE
 from jobs.spec import load

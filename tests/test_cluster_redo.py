@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster import cli, slurm, submit
+from cluster.commands.redo import redo
 from cluster.profile import LOCAL
-from cluster.redo import redo
 from jobs.errors import InputError
 from jobs.store import state
 from jobs.store.attempts import ClaimedError, RunFolder, StaleAttemptError

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster import run
-from cluster.follow import Watch
+from cluster.commands import run
+from cluster.commands.follow import Watch
 from cluster.submit import Receipt
 from jobs.datasets import find
 from jobs.store.store import Store

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.select import selection
+from cluster.commands.selection import selection
 from jobs.errors import InputError
 from tests.make_sweep import make_sweep
 

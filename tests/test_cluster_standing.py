@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from cluster import reasons, select, standing, words
+from cluster import reasons, standing, words
+from cluster.commands import selection
 from jobs.errors import InputError
 from jobs.store.state import Memory
 from tests.fake_slurm import FakeSlurm
@@ -340,12 +341,12 @@ def test_ten_thousand_runs_take_two_calls(tmp_path, monkeypatch):
 
 def test_runs_by_the_beginning_of_their_id(fake):
     run = fake.runs[2]
-    assert select.resolve(fake.sweep, [run.id[:8]])[0].run == run
+    assert selection.resolve(fake.sweep, [run.id[:8]])[0].run == run
     with pytest.raises(InputError, match="no run of sweep begins with 'zz'"):
-        select.resolve(fake.sweep, ["zz"])
+        selection.resolve(fake.sweep, ["zz"])
     twin = dataclasses.replace(fake.sweep, runs=fake.sweep.runs * 2)
     with pytest.raises(InputError, match="2 runs of sweep begin with"):
-        select.resolve(twin, [run.id])
+        selection.resolve(twin, [run.id])
 
 
 def test_the_last_start_of_a_requeued_element_counts():

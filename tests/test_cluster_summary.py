@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from cluster.collect import collect
+from cluster.commands.collect import collect
 from jobs.store.store import Store
 from tests.make_sweep import make_sweep
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, feeder, preview, queue_room, submit
-from cluster.construction import Construction
+from cluster import cli, feeder, queue_room, submit
+from cluster.commands import check
+from cluster.commands.construction import Construction
 from cluster.queue_room import QueueRoom
 from cluster.slurm import Cap
 from jobs.store import record
@@ -337,7 +338,7 @@ def test_there_are_workers_for_what_follows():
 
 def test_check_counts_and_prices_what_follows(tuned, monkeypatch):
     monkeypatch.setattr(
-        preview, "construct", lambda _: Construction(constructed=0, notes=())
+        check, "construct", lambda _: Construction(constructed=0, notes=())
     )  # not asked about here
     tuned.spec.write_text(SPEC + "resources: {time: 01:00:00, cpus: 1}\n")
     report = tuned.call("check", "t.yaml")

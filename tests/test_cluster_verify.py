@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from cluster import verify
+from cluster.commands import verify_resume
 from jobs.spec import SpecError
 from jobs.sweep import Run
 from jobs.training import origin, trace
@@ -76,15 +76,15 @@ def in_process(monkeypatch, caplog, spec):
         code = trace.main(command[3:])
         return subprocess.CompletedProcess(command, code, "", caplog.text)
 
-    monkeypatch.setattr(verify.subprocess, "run", run)
+    monkeypatch.setattr(verify_resume.subprocess, "run", run)
     yield
     sys.modules.pop("own", None)  # it is not another test's
     origin._origin.cache_clear()  # nor what is remembered of it
 
 
 def test_what_differs_is_named_by_real_processes(spec, capsys):
-    run_id = verify.specs.load(spec).runs[0].run.id
-    assert verify.verify(spec, [], run=run_id, as_json=True) == 1
+    run_id = verify_resume.specs.load(spec).runs[0].run.id
+    assert verify_resume.verify(spec, [], run=run_id, as_json=True) == 1
     report = json.loads(capsys.readouterr().out)
     (hidden,) = report["runs"]
     first = hidden["interrupted_after"][0]
@@ -97,9 +97,9 @@ def test_what_differs_is_named_by_real_processes(spec, capsys):
 
 
 def test_what_is_equal_is_said_to_be_by_real_processes(spec, capsys, monkeypatch):
-    monkeypatch.setattr(verify, "INTERRUPTIONS", 1)
-    run_id = verify.specs.load(spec).runs[-1].run.id
-    assert verify.verify(spec, [], run=run_id[:8], as_json=False) == 0
+    monkeypatch.setattr(verify_resume, "INTERRUPTIONS", 1)
+    run_id = verify_resume.specs.load(spec).runs[-1].run.id
+    assert verify_resume.verify(spec, [], run=run_id[:8], as_json=False) == 0
     shown = capsys.readouterr().out
     assert run_id in shown
     assert "shortened to 2 epochs of at most 25 steps" in shown
@@ -108,7 +108,7 @@ def test_what_is_equal_is_said_to_be_by_real_processes(spec, capsys, monkeypatch
 
 def test_a_run_of_each_pair_is_verified(spec, capsys, in_process):
     del in_process
-    assert verify.verify(spec, ["seeds=43"], run=None, as_json=True) == 1
+    assert verify_resume.verify(spec, ["seeds=43"], run=None, as_json=True) == 1
     found = {run["optimizer"]: run for run in json.loads(capsys.readouterr().out)["runs"]}
 
     assert list(found) == ["Hidden", "Foreign", "Refusing", "Preconditioned"]
@@ -124,15 +124,15 @@ def test_a_run_of_each_pair_is_verified(spec, capsys, in_process):
 
 def test_an_unknown_run_is_refused(spec):
     with pytest.raises(SpecError, match="no run 'zzz'"):
-        verify.verify(spec, [], run="zzz", as_json=False)
+        verify_resume.verify(spec, [], run="zzz", as_json=False)
 
 
 def test_a_run_that_fails_says_why(spec, capsys, in_process):
     """A step size that the class refuses."""
     del in_process
     overrides = ["optimizers.Hidden.lr=-1"]
-    run_id = verify.specs.load(spec, overrides).runs[0].run.id
-    assert verify.verify(spec, overrides, run=run_id, as_json=False) == 1
+    run_id = verify_resume.specs.load(spec, overrides).runs[0].run.id
+    assert verify_resume.verify(spec, overrides, run=run_id, as_json=False) == 1
     assert (
         "Hidden on quadratic_deep: ValueError: Invalid learning rate: -1" in capsys.readouterr().out
     )
@@ -155,7 +155,7 @@ STRAIGHT = [line(step, state=step, attributes=step) for step in range(1, 6)]
 
 def test_equal_traces_have_no_finding():
     pieces = [*STRAIGHT[:3], line(3, state=3, resumed=True), *STRAIGHT[3:]]
-    assert verify.compare(STRAIGHT, pieces) is None
+    assert verify_resume.compare(STRAIGHT, pieces) is None
 
 
 def test_a_process_that_has_taken_no_step_has_seen_no_loss():
@@ -165,7 +165,7 @@ def test_a_process_that_has_taken_no_step_has_seen_no_loss():
         line(2, 2, loss=None),
         *STRAIGHT[2:],
     ]
-    assert verify.compare(STRAIGHT, pieces) is None
+    assert verify_resume.compare(STRAIGHT, pieces) is None
 
 
 def test_a_state_that_is_not_laid_out_as_torch_does_it_has_names_too():
@@ -199,21 +199,21 @@ def test_a_state_that_is_not_laid_out_as_torch_does_it_has_names_too():
     ],
 )
 def test_what_differs_first(pieces, words):
-    finding = verify.compare(STRAIGHT, pieces)
+    finding = verify_resume.compare(STRAIGHT, pieces)
     for word in words:
         assert word in finding
 
 
 def test_many_differences_are_counted():
     other = dict.fromkeys("bcdea", 9)
-    finding = verify.compare(STRAIGHT, [STRAIGHT[0] | {"state": {"weights": 1} | other}])
+    finding = verify_resume.compare(STRAIGHT, [STRAIGHT[0] | {"state": {"weights": 1} | other}])
     assert "a, b, c and 2 more" in finding
 
 
 def test_interruptions_are_the_same_each_time_and_within_the_run():
     run = Run(problem="p", optimizer="o", hyperparameters={}, seed=1, epochs=2, batch_size=1)
-    assert verify.interruptions(run, 50) == verify.interruptions(run, 50)
+    assert verify_resume.interruptions(run, 50) == verify_resume.interruptions(run, 50)
     for steps in range(1, 60):
-        found = verify.interruptions(run, steps)
+        found = verify_resume.interruptions(run, steps)
         assert len(set(found)) == len(found) == min(3, steps - 1)
         assert all(1 <= step < steps for step in found)

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from cluster import follow, status, sweep_screen, watch
-from cluster.follow import Watch
-from cluster.watch import Pace
+from cluster.commands import follow, status, sweep_screen, watch
+from cluster.commands.follow import Watch
+from cluster.commands.watch import Pace
 from jobs import files
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep

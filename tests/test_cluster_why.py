@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from cluster.commands.why import why
 from cluster.meaning import MEANING
 from cluster.profile import POLICY
-from cluster.why import why
 from jobs.errors import InputError
 from tests.fake_slurm import FakeSlurm
 

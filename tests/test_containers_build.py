@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import spython
 
-from cluster import build as command
+from cluster.commands import build as command
 from containers import build as building
 from containers.definition import of_recipe
 from containers.dockerfile import of_dockerfile

@@ -199,7 +199,7 @@ def test_the_command_line_is_light():
 
 def test_the_status_is_light():
     """It seals nothing, reads no spec and no data, and needs no pydantic to import."""
-    ours, foreign = loaded("cluster.status")
+    ours, foreign = loaded("cluster.commands.status")
 
     assert (
         not {
@@ -226,7 +226,12 @@ def test_the_doctor_on_a_node_needs_the_standard_library_alone():
 
 def test_submitting_is_light():
     """Neither does everything that a login node needs to submit."""
-    _, foreign = loaded("cluster.run", "cluster.status", "cluster.preview", "jobs.node.launcher")
+    _, foreign = loaded(
+        "cluster.commands.run",
+        "cluster.commands.status",
+        "cluster.commands.check",
+        "jobs.node.launcher",
+    )
 
     assert not {"torch", "pandas", "matplotlib"} & foreign
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from cluster.collect import plot
+from cluster.commands.collect import plot
 from jobs.results import ledger, runtime, sensitivity, style
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster.collect import collect
+from cluster.commands.collect import collect
 from jobs.results import ledger
 from jobs.store.store import Store
 from tests.make_sweep import make_sweep

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.collect import collect
-from cluster.status import status
+from cluster.commands.collect import collect
+from cluster.commands.status import status
 from jobs.results import columns, ledger, tables
 from jobs.results.cells import best
 from jobs.store.record import EPOCH_METRICS

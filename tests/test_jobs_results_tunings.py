@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.collect import collect, plot
+from cluster.commands.collect import collect, plot
 from jobs.results import ledger, runtime, tables
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection

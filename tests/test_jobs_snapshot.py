@@ -177,7 +177,7 @@ def test_whoever_submits_the_same_code_makes_the_same_file(tmp_path):
         f"import pathlib, jobs.snapshot as s;print(s.take(pathlib.Path({str(tmp_path)!r})).sha256)"
     )
     plain = python(code, snapshot.ROOT)
-    again = python(f"import cluster.run, asyncio\n{code}", snapshot.ROOT, options=["-O"])
+    again = python(f"import cluster.commands.run, asyncio\n{code}", snapshot.ROOT, options=["-O"])
 
     assert plain == again
     assert len(list(tmp_path.iterdir())) == 1

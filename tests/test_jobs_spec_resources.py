@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cluster.preview import check, explain
+from cluster.commands.check import check, explain
 from jobs.resources import Resources
 from jobs.spec import SpecError, explain_run, json_schema, load, make_plan
 from jobs.sweep import Sweep

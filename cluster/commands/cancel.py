@@ -13,8 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import advice, select, slurm
+from cluster import advice, slurm
 from cluster import queue as queues
+from cluster.commands import selection
 from cluster.queue import Queue
 from cluster.slurm import Element
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
@@ -61,7 +62,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
         slurm.SlurmError: scancel failed.
     """
     sweep = store.sweep()
-    named = {planned.run.id for planned in select.resolve(sweep, runs)}
+    named = {planned.run.id for planned in selection.resolve(sweep, runs)}
     wanted = named or {folder.id for folder in store.folders()}  # also what was replaced
     calls = slurm.asked.total
     work = _Work()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import shtab
 
-from cluster import manual
-from cluster.arguments import parser
+from cluster.commands import manual
+from cluster.commands.arguments import parser
 
 _SWEEPS = {
     "bash": """\

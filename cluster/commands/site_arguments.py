@@ -3,7 +3,14 @@
 import argparse
 from pathlib import Path
 
-from cluster.options import AddParser, add_datasets, add_images, add_json, add_root, positive
+from cluster.commands.options import (
+    AddParser,
+    add_datasets,
+    add_images,
+    add_json,
+    add_root,
+    positive,
+)
 
 
 def add_site_commands(add: AddParser) -> None:

@@ -13,19 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import (
-    advice,
-    escalate,
-    meaning,
-    nodes,
-    progress,
-    select,
-    slurm,
-    standing,
-    status,
-    sweep_screen,
-)
-from cluster.logs import last_lines, newest_log
+from cluster import advice, meaning, nodes, progress, slurm, standing
+from cluster.commands import escalate, selection, status, sweep_screen
+from cluster.commands.logs import last_lines, newest_log
 from cluster.nodes import Node
 from cluster.standing import Look, Standing
 from cluster.terminal.plain import PlainConsole, plain, to_copy
@@ -142,7 +132,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
     """
     calls = slurm.asked.total
     sweep = store.sweep()
-    planned = select.resolve(sweep, [run])[0]
+    planned = selection.resolve(sweep, [run])[0]
     look = standing.look(store, sweep, about=planned)
     one = next(one for one in look.runs if one.planned is planned)
     found = _PostMortem(store, look, one)

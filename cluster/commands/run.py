@@ -15,20 +15,17 @@ from cluster import (
     connect,
     definition,
     destination,
-    dry,
-    follow,
     missing_data,
     partitions,
     queue,
     sealing,
     slurm,
-    status,
-    sweep_screen,
-    sweeps,
     syntax,
 )
+from cluster.commands import dry_run as dry
+from cluster.commands import follow, status, sweep_screen, sweeps
+from cluster.commands.selection import selection
 from cluster.profile import Profile
-from cluster.select import selection
 from cluster.standing import Standing
 from cluster.submit import Receipt, jobs_json
 from cluster.submit import submit as send
@@ -48,7 +45,7 @@ class Request:
     root: Path
     on: str | None  # the profile
     words: Sequence[str]  # all that was typed behind `probprec`
-    only: Sequence[str]  # `key=value`; see cluster.select
+    only: Sequence[str]  # `key=value`; see cluster.commands.selection
     replace: bool  # the sweep of that name, by whatever is asked for now
     workers: int | None
     threads: int | None

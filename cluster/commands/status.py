@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from cluster import choices, nodes, progress, standing
+from cluster.commands.sweep_screen import _is_typed, count, screen
 from cluster.standing import Look, Standing
-from cluster.sweep_screen import _is_typed, count, screen
 from cluster.terminal.plain import PlainConsole
 from jobs.store.store import Store
 
@@ -18,7 +18,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     With `watch`, look again until nothing waits or runs any more; Ctrl-C leaves the jobs alone.
     """
     if watch:
-        from cluster import watch as watching
+        from cluster.commands import watch as watching
 
         look = watching.until_over(store, PlainConsole(stderr=as_json))
     else:

@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from cluster import manual
-from cluster.options import AddParser, Parser, Version, add_json, add_root, positive
-from cluster.site_arguments import add_site_commands
+from cluster.commands import manual
+from cluster.commands.options import AddParser, Parser, Version, add_json, add_root, positive
+from cluster.commands.site_arguments import add_site_commands
 
 _EPILOG = """\
 exit codes: 0 done; 1 something is missing or failed; 2 the input is wrong; 130 interrupted

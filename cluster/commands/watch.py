@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from rich.console import Console, Group
 from rich.live import Live
 
-from cluster import progress, standing, sweep_screen
+from cluster import progress, standing
+from cluster.commands import sweep_screen
 from cluster.progress import duration
 from cluster.standing import Look
 from cluster.terminal.plain import command, plain

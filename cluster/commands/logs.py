@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import advice, select, standing, words
+from cluster import advice, standing, words
+from cluster.commands import selection
+from cluster.commands.watch import Pace
 from cluster.standing import Standing
-from cluster.watch import Pace
 from jobs.store import journal
 from jobs.store.attempts import RunFolder
 from jobs.store.state import RECORDED, UNFINISHED, Memory
@@ -31,7 +32,7 @@ def logs(
     Raises:
         InputError: no such run.
     """
-    planned = select.resolve(store.sweep(), [run])[0]
+    planned = selection.resolve(store.sweep(), [run])[0]
     following = _Following(store, planned)
     if follow:
         return following.go(sleep)

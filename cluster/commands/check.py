@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import missing_data, price
-from cluster.construction import construct
+from cluster.commands.construction import construct
 from cluster.find_profile import load
 from cluster.terminal.plain import PlainConsole
 from jobs import spec as specs

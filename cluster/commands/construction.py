@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from cluster import child
+from cluster.commands import torch_environment
 from cluster.terminal.plain import PlainConsole
 from jobs.problems.catalog import PROBLEMS
 from jobs.spec.expand import Cell
@@ -91,7 +91,7 @@ def _ask(question: Question) -> tuple[Answer, str]:
         done = subprocess.run(
             [sys.executable, "-m", "jobs.training.construction"],
             input=json.dumps(question.to_json()).encode(),
-            env={**child.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**torch_environment.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             timeout=LIMIT,
             check=False,

@@ -14,21 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import (
-    advice,
-    definition,
-    escalate,
-    missing_data,
-    queue,
-    sealing,
-    slurm,
-    standing,
-    submit,
-)
+from cluster import advice, definition, missing_data, queue, sealing, slurm, standing, submit
+from cluster.commands import escalate
+from cluster.commands.retry import sent_lines
+from cluster.commands.selection import selection
 from cluster.profile import Profile
 from cluster.queue import Queue
-from cluster.retry import sent_lines
-from cluster.select import selection
 from cluster.submit import Receipt
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
@@ -48,7 +39,7 @@ def redo(
 
     Args:
         store: the sweep.
-        only: `key=value`; see `cluster.select`. None: all runs.
+        only: `key=value`; see `cluster.commands.selection`. None: all runs.
         profile: where; default: as the last time.
         dry_run: only show what would be set aside.
         as_json: print one JSON object.

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cluster import child
+from cluster.commands import torch_environment
 from cluster.terminal.plain import PlainConsole, plain
 from jobs import files
 from jobs import spec as specs
@@ -158,7 +158,7 @@ class Tracer:
         out = AttemptFiles(self._folder / name)
         done = subprocess.run(
             self._command(out, resume, stop),
-            env=child.environment(),
+            env=torch_environment.environment(),
             capture_output=True,
             text=True,
             check=False,

@@ -12,20 +12,19 @@ from rich.text import Text
 
 from cluster import (
     advice,
-    escalate,
     meaning,
     missing_data,
     nodes,
     partitions,
     sealing,
-    select,
     slurm,
     standing,
     submit,
     syntax,
 )
-from cluster.changes import changed_since
-from cluster.escalate import Change
+from cluster.commands import escalate, selection
+from cluster.commands.changes import changed_since
+from cluster.commands.escalate import Change
 from cluster.profile import Profile
 from cluster.standing import Look, Standing
 from cluster.submit import Receipt
@@ -136,7 +135,7 @@ def _choose(
     look: Look, place: Profile, *, failed: bool, classes: Sequence[str], runs: Sequence[str]
 ) -> _Choice:
     """The runs that failed and are wanted; of the others that were asked for, why not."""
-    named = {planned.run.id for planned in select.resolve(look.sweep, runs)}
+    named = {planned.run.id for planned in selection.resolve(look.sweep, runs)}
     found = _Choice()
     for one in look.runs:
         state, run_id = one.state, one.planned.run.id
