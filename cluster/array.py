@@ -80,7 +80,7 @@ def _indices(count: int, throttle: int | None) -> str:
 
 
 def _logs(submission: Submission, job: str) -> dict[str, Option]:
-    """Where standard output and error go, named as submitit names them (`cluster.words.logs_of`)."""
+    """Where standard output and error go, named as submitit names them (`cluster.status.accounting.logs_of`)."""
     kinds = {"output": "out", "error": "err"}
     return {
         name: syntax.log_file(submission.submitit, f"{job}_0_log.{end}")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import standing
-from cluster.queue import Queue
-from cluster.standing import Standing
+from cluster.status import standing
+from cluster.status.queue import Queue
+from cluster.status.standing import Standing
 from jobs.canonical import Value
 from jobs.errors import InputError
 from jobs.spec.sources import read_tree

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster import array, queue, slurm
+from cluster import array, slurm
 from cluster.profile import Profile
 from cluster.queue_room import free_places, next_size, room_of
+from cluster.status import queue
 from jobs.store import choosing
 from jobs.store.choosing import Undecided
 from jobs.store.store import Store

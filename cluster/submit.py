@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import definition, feed, local, queue, sealing, slurm, standing
+from cluster import definition, feed, local, sealing, slurm
 from cluster.local import usable_cpus, visible_gpus
 from cluster.profile import Profile
+from cluster.status import queue, standing
 from jobs import files, snapshot
 from jobs.optimizers import uses_own_code
 from jobs.resources import Resources

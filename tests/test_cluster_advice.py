@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, standing
+from cluster import cli
 from cluster.commands import watch
+from cluster.status import standing
 from jobs.store.state import UNFINISHED
 from jobs.store.store import Store
 from tests import trainer

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import standing
 from cluster.commands import cancel as cancel_module
 from cluster.commands.cancel import cancel
 from cluster.slurm import SlurmError
+from cluster.status import standing
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import LONG
 

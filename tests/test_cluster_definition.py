@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import advice, cli, definition
+from cluster import cli, definition
 from cluster.definition import is_taken_over
-from cluster.queue import Queue
+from cluster.status import advice
+from cluster.status.queue import Queue
 from jobs.errors import InputError
 from jobs.spec import load
 from jobs.store.store import Store

@@ -3,8 +3,8 @@
 import pytest
 
 from cluster.commands.logs import last_lines, logs
-from cluster.queue import Sent
-from cluster.words import logs_of
+from cluster.status.accounting import logs_of
+from cluster.status.queue import Sent
 from tests.fake_slurm import FakeSlurm
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster import nodes
-from cluster.standing import Standing
+from cluster.status import nodes
+from cluster.status.standing import Standing
 from jobs.store.state import State
 
 

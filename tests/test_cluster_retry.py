@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster import advice, cli, sealing
+from cluster import cli, sealing
 from cluster.commands import escalate
 from cluster.commands.retry import retry
 from cluster.find_profile import load
 from cluster.profile import Limits, Profile
 from cluster.recipe_file import read_recipe
+from cluster.status import advice
 from containers import definition
 from containers.images import SCHEMA
 from jobs.errors import InputError

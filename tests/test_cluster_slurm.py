@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from cluster import slurm, standing, submit
+from cluster import slurm, submit
+from cluster.status import standing
 from tests.fake_slurm import FakeSlurm
 
 GREETING = (

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from cluster import reasons, standing, words
+from cluster import reasons
 from cluster.commands import selection
+from cluster.status import accounting, standing
 from jobs.errors import InputError
 from jobs.store.state import Memory
 from tests.fake_slurm import FakeSlurm
@@ -358,7 +359,7 @@ def test_the_last_start_of_a_requeued_element_counts():
         {"JobID": "7_2", "State": "RUNNING"},
         {"JobID": "7_2.batch", "State": "OUT_OF_MEMORY"},
     ]
-    assert words.last_words(rows) == {"7_1": "OUT_OF_MEMORY", "7_2": "RUNNING"}
+    assert accounting.last_words(rows) == {"7_1": "OUT_OF_MEMORY", "7_2": "RUNNING"}
 
 
 @pytest.mark.parametrize(

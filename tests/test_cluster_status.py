@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, Group
 
-from cluster import cli, progress, standing
+from cluster import cli
 from cluster.commands import status, sweep_screen
 from cluster.commands.why import why
 from cluster.profile import LOCAL
+from cluster.status import progress, standing
 from jobs.store.store import Store
 from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from cluster.commands.why import why
-from cluster.meaning import MEANING
 from cluster.profile import POLICY
+from cluster.status.meaning import MEANING
 from jobs.errors import InputError
 from tests.fake_slurm import FakeSlurm
 

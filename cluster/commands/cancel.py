@@ -13,11 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import advice, slurm
-from cluster import queue as queues
+from cluster import slurm
 from cluster.commands import selection
-from cluster.queue import Queue
 from cluster.slurm import Element
+from cluster.status import advice
+from cluster.status import queue as queues
+from cluster.status.queue import Queue
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
 from jobs.store import journal, workers

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
-from cluster import advice
 from cluster.commands import summary
 from cluster.commands.summary import MANY
+from cluster.status import advice
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import files
 from jobs.results import ledger, tables

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import array, price, queue, queue_room, slurm
+from cluster import array, price, queue_room, slurm
 from cluster.commands import sweeps
 from cluster.profile import Profile
+from cluster.status import queue
 from cluster.submit import plan, sort_runs, usable_lanes
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.store.store import Store

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cluster import progress
 from cluster.profile import Profile
-from cluster.standing import Standing
+from cluster.status import progress
+from cluster.status.standing import Standing
 from jobs.errors import InputError
 from jobs.resources import Resources, parse_size, parse_time, written
 from jobs.store.store import Store

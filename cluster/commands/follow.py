@@ -10,10 +10,10 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cluster import choices, progress
 from cluster.commands import sweep_screen
 from cluster.commands.watch import CurrentSweep, Pace
-from cluster.standing import Standing
+from cluster.status import choices, progress
+from cluster.status.standing import Standing
 from cluster.submit import Receipt
 from cluster.terminal.plain import plain
 from jobs.store import state

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import advice, standing, words
 from cluster.commands import selection
 from cluster.commands.watch import Pace
-from cluster.standing import Standing
+from cluster.status import accounting, advice, standing
+from cluster.status.standing import Standing
 from jobs.store import journal
 from jobs.store.attempts import RunFolder
 from jobs.store.state import RECORDED, UNFINISHED, Memory
@@ -102,7 +102,7 @@ class _Following:
         if sent is None or sent.name is None:
             return False
         shown = False
-        for path in words.logs_of(self.store, sent):
+        for path in accounting.logs_of(self.store, sent):
             if path.is_file() and path.stat().st_size:
                 _say(f"==> {path}")
                 _write(path.read_bytes())

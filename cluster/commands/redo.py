@@ -14,12 +14,13 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import advice, definition, missing_data, queue, sealing, slurm, standing, submit
+from cluster import definition, missing_data, sealing, slurm, submit
 from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
 from cluster.profile import Profile
-from cluster.queue import Queue
+from cluster.status import advice, queue, standing
+from cluster.status.queue import Queue
 from cluster.submit import Receipt
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError

@@ -10,23 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import (
-    advice,
-    meaning,
-    missing_data,
-    nodes,
-    partitions,
-    sealing,
-    slurm,
-    standing,
-    submit,
-    syntax,
-)
+from cluster import missing_data, partitions, sealing, slurm, submit, syntax
 from cluster.commands import escalate, selection
 from cluster.commands.changes import changed_since
 from cluster.commands.escalate import Change
 from cluster.profile import Profile
-from cluster.standing import Look, Standing
+from cluster.status import advice, meaning, nodes, standing
+from cluster.status.standing import Look, Standing
 from cluster.submit import Receipt
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError

@@ -10,14 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from cluster import (
-    advice,
-    choices,
     connect,
     definition,
     destination,
     missing_data,
     partitions,
-    queue,
     sealing,
     slurm,
     syntax,
@@ -26,7 +23,8 @@ from cluster.commands import dry_run as dry
 from cluster.commands import follow, status, sweep_screen, sweeps
 from cluster.commands.selection import selection
 from cluster.profile import Profile
-from cluster.standing import Standing
+from cluster.status import advice, choices, queue
+from cluster.status.standing import Standing
 from cluster.submit import Receipt, jobs_json
 from cluster.submit import submit as send
 from cluster.terminal.plain import PlainConsole, plain, to_copy

@@ -5,9 +5,9 @@ import sys
 import time
 from typing import Any
 
-from cluster import choices, nodes, progress, standing
 from cluster.commands.sweep_screen import _is_typed, count, screen
-from cluster.standing import Look, Standing
+from cluster.status import choices, nodes, progress, standing
+from cluster.status.standing import Look, Standing
 from cluster.terminal.plain import PlainConsole
 from jobs.store.store import Store
 

@@ -9,9 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, choices, nodes, progress
-from cluster.queue import Queue
-from cluster.standing import Look, Standing
+from cluster.status import advice, choices, nodes, progress
+from cluster.status.queue import Queue
+from cluster.status.standing import Look, Standing
 from cluster.terminal.plain import plain, to_copy
 from jobs.store.state import STATES, UNFINISHED
 from jobs.store.store import Store

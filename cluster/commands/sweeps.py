@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cluster.progress import duration
+from cluster.status.progress import duration
 from cluster.terminal.plain import PlainConsole, plain
 from cluster.terminal.plain import command as quoted
 from jobs.errors import InputError

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from rich.console import Console, Group
 from rich.live import Live
 
-from cluster import progress, standing
 from cluster.commands import sweep_screen
-from cluster.progress import duration
-from cluster.standing import Look
+from cluster.status import progress, standing
+from cluster.status.progress import duration
+from cluster.status.standing import Look
 from cluster.terminal.plain import command, plain
 from jobs.store.state import Memory
 from jobs.store.store import Store

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import advice, meaning, nodes, progress, slurm, standing
+from cluster import slurm
 from cluster.commands import escalate, selection, status, sweep_screen
 from cluster.commands.logs import last_lines, newest_log
-from cluster.nodes import Node
-from cluster.standing import Look, Standing
+from cluster.status import advice, meaning, nodes, progress, standing
+from cluster.status.nodes import Node
+from cluster.status.standing import Look, Standing
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs.resources import Resources, slurm_time
 from jobs.store import journal, record

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import queue as queues
-from cluster import reasons, slurm, words
-from cluster.queue import Queue, Sent
+from cluster import reasons, slurm
 from cluster.reasons import Reason
+from cluster.status import accounting as words
+from cluster.status import queue as queues
+from cluster.status.queue import Queue, Sent
 from jobs.store import workers
 from jobs.store.attempts import RunFolder
 from jobs.store.state import RECORDED, Memory, State

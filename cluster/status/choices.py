@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from cluster.standing import Standing
+from cluster.status.standing import Standing
 from cluster.terminal.plain import plain
 from jobs.store.state import RECORDED
 from jobs.store.store import Store

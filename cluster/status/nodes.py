@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cluster.standing import Standing
+from cluster.status.standing import Standing
 
 BLAMED = frozenset(
     {"node_fail", "gpu_missing", "killed", "disk_full", "image", "lost", "drifted", "bad_data"}

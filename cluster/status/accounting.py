@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster import slurm
-from cluster.queue import Sent
+from cluster.status.queue import Sent
 from jobs.failure import FailureClass
 from jobs.store.attempts import RunFolder
 from jobs.store.state import Memory, State, ended

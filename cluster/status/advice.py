@@ -8,11 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import choices, destination
+from cluster import destination
 from cluster.find_profile import folders
-from cluster.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.profile import LOCAL, Profile
-from cluster.standing import Look, Standing
+from cluster.status import choices
+from cluster.status.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
+from cluster.status.standing import Look, Standing
 from cluster.terminal.plain import command
 from jobs.store.state import RECORDED, UNFINISHED
 from jobs.store.store import Store

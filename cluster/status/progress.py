@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster.standing import Standing
+from cluster.status.standing import Standing
 from jobs.store.state import RECORDED
 from jobs.sweep import PlannedRun
 
