@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster import array, slurm
+from cluster import array
 from cluster.profile import Profile
 from cluster.queue_room import free_places, next_size, room_of
+from cluster.slurm import client
 from cluster.status import queue
 from jobs.store import choosing
 from jobs.store.choosing import Undecided
@@ -102,7 +103,7 @@ class _Feeding:
         self.profile = Profile.from_json(content["profile"])
         self.groups = content["groups"]
         self.room = room_of(self.profile, self.groups)
-        self.free = free_places(self.room, slurm.queue())
+        self.free = free_places(self.room, client.queue())
         jobs = [element for element in found.jobs.values() if not element.is_over]
         self.live = sorted({job.job_id for job in jobs if job.task is not None})  # arrays
         self.feeders = {job.job_id for job in jobs if job.task is None} - {_own_job()}
@@ -169,9 +170,9 @@ class _Feeding:
             }
             try:
                 job = self._sbatch("chunk", tasks[0].position, content)
-            except slurm.UnreachableError:
+            except client.UnreachableError:
                 raise
-            except slurm.SlurmError as error:
+            except client.SlurmError as error:
                 if error.is_limit and self.live:
                     return False
                 if not error.is_limit or size == 1:
@@ -205,9 +206,9 @@ class _Feeding:
         }
         try:
             self.fed.feeder = self._sbatch("feeder", position, content)
-        except slurm.UnreachableError:
+        except client.UnreachableError:
             raise
-        except slurm.SlurmError as error:
+        except client.SlurmError as error:
             self.fed.problem = str(error)
 
     def _sbatch(self, kind: PartKind, first: int, content: Mapping[str, Any]) -> int:
@@ -221,10 +222,10 @@ class _Feeding:
         writer = array.script_of_chunk if kind == "chunk" else array.script_of_feeder
         text = writer(self.store, self.submission, self.profile, content)
         try:
-            job, _ = slurm.sbatch(array.write(self.submission, part, text), hold=self.hold)
-        except slurm.UnreachableError:
+            job, _ = client.sbatch(array.write(self.submission, part, text), hold=self.hold)
+        except client.UnreachableError:
             raise
-        except slurm.SlurmError as error:
+        except client.SlurmError as error:
             part.withdraw(str(error))
             raise
         part.settle(job)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import slurm
 from cluster.feed import feed
+from cluster.slurm import client
 from jobs.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             with store.submitting() as lock:
                 fed = feed(store, store.submission(number), hold=lock)
-        except slurm.SlurmError as error:
+        except client.SlurmError as error:
             log.info("%s", error)
             if time.monotonic() > deadline:
                 return 1

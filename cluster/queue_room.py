@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import slurm
 from cluster.profile import Profile
-from cluster.slurm import Cap
+from cluster.slurm import client
+from cluster.slurm.client import Cap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +21,19 @@ class QueueRoom:
 
 def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> QueueRoom:
     """How much fits: by the profile, else by what Slurm says of its limits."""
-    config = slurm.config()
+    config = client.config()
     per_array = min(
-        slurm.number_of(config, "MaxArraySize", 1001), profile.limits.max_array or sys.maxsize
+        client.number_of(config, "MaxArraySize", 1001), profile.limits.max_array or sys.maxsize
     )
     enforced = "limits" in config.get("AccountingStorageEnforce", "")
-    capacity = slurm.number_of(config, "MaxJobCount", 10_000) // 2  # of the whole cluster
+    capacity = client.number_of(config, "MaxJobCount", 10_000) // 2  # of the whole cluster
     caps: set[Cap] = set()
     if profile.limits.max_submit is not None:
         caps = {Cap(jobs=profile.limits.max_submit)}
     elif enforced:
         asked = [group["resources"] for group in groups]
         for account, qos in {(one.get("account"), one.get("qos")) for one in asked}:
-            caps.update(slurm.submit_caps(account, qos, config.get("ClusterName")))
+            caps.update(client.submit_caps(account, qos, config.get("ClusterName")))
     return QueueRoom(
         per_array=max(1, per_array),
         caps=(Cap(jobs=capacity), *caps),
@@ -41,7 +41,7 @@ def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> QueueRoom:
     )
 
 
-def free_places(room: QueueRoom, queue: Iterable[slurm.Element]) -> int:
+def free_places(room: QueueRoom, queue: Iterable[client.Element]) -> int:
     """How many more jobs fit into the queue, beside mine that are there."""
     mine = [element for element in queue if not element.is_over]
     return min(

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import definition, feed, local, sealing, slurm
+from cluster import definition, feed, local, sealing
 from cluster.local import usable_cpus, visible_gpus
 from cluster.profile import Profile
+from cluster.slurm import client
 from cluster.status import queue, standing
 from jobs import files, snapshot
 from jobs.optimizers import uses_own_code
@@ -239,7 +240,7 @@ def sort_runs(
         elif one.is_live or known.is_live(run_id):  # of those that failed, others of their task run
             running.append(run_id)
         elif one.state.state == "unknown" and known.unknown is not None:
-            raise slurm.UnreachableError(
+            raise client.UnreachableError(
                 ("squeue",),
                 f"{known.unknown}; whether {one.sent.name if one.sent else one.element} still waits"
                 " or runs cannot be known now; nothing was sent; try again later",

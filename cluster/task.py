@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import slurm
+from cluster.slurm import client
 from jobs import signals
 from jobs.failure import Failure
 from jobs.node.allocation import Allocation, timeout
@@ -61,12 +61,12 @@ class SlurmAllocation(Allocation):
         if told:
             return float(told)
         try:
-            job = slurm.show_job(self.name)
-        except slurm.SlurmError as error:
+            job = client.show_job(self.name)
+        except client.SlurmError as error:
             _log(f"the end time is not known: {error}")
             return None
         is_live = job.get("JobState", "RUNNING") in _LIVE
-        return slurm.unix_time(job.get("EndTime")) if is_live else None
+        return client.unix_time(job.get("EndTime")) if is_live else None
 
     def describe(self) -> dict[str, Any]:
         """What the journal says of it."""
@@ -88,12 +88,12 @@ class SlurmAllocation(Allocation):
         if is_warning and self._is_near_end(0):
             return timeout(self.end)
         try:
-            job = slurm.show_job(self.name)
-        except slurm.SlurmError as error:
+            job = client.show_job(self.name)
+        except client.SlurmError as error:
             job = {"JobState": f"not known ({error})"}
         state = job.get("JobState", "")
         evidence = f"{name}; scontrol says JobState={state} Restarts={job.get('Restarts')}"
-        if slurm.number_of(job, "Restarts", 0) > self.restarts:
+        if client.number_of(job, "Restarts", 0) > self.restarts:
             # Also while it is still COMPLETING, as a cancelled job is: only this tells them apart.
             return Failure(
                 failure="preempted", message="put back into the queue by Slurm", evidence=evidence
@@ -105,7 +105,7 @@ class SlurmAllocation(Allocation):
                 evidence=f"{evidence} PreemptTime={job['PreemptTime']}",
             )
         if state == "RUNNING":  # its time limit may have been changed meanwhile
-            self.end = slurm.unix_time(job.get("EndTime")) or self.end
+            self.end = client.unix_time(job.get("EndTime")) or self.end
         if self._is_near_end(_TOO_EARLY) and "CANCEL" not in state:
             is_early = is_warning and state == "RUNNING" and not self._is_near_end(0)
             return None if is_early else timeout(self.end)
@@ -127,8 +127,8 @@ class SlurmAllocation(Allocation):
     def requeue(self) -> str | None:
         """Put back exactly this element: the array's own id would requeue all of it."""
         try:
-            slurm.requeue(self.name)
-        except slurm.SlurmError as error:
+            client.requeue(self.name)
+        except client.SlurmError as error:
             # Slurm may have done it already, as after a preemption.
             return None if "pending execution" in error.message else str(error)
         return None
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
             path = os.environ.get("PYTHONPATH")
             return _refuse(store, entries, message, f"imported: {ROOT}; PYTHONPATH={path}")
         _become(archive, arguments)
-    settings = how(store, number, content, chunk, slurm.gpus_of(os.environ))
+    settings = how(store, number, content, chunk, client.gpus_of(os.environ))
     launcher = Launcher(store, settings, SlurmAllocation(chunk["lead"]))
     return 0 if launcher.run_task(entries) else FAILED
 

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster import cli, partitions
+from cluster import cli
 from cluster.doctor import command, controller, disks, finding, images, job, judge, node, proposal
 from cluster.doctor.finding import Check, Group
 from cluster.doctor.request import gpus_of
 from cluster.profile import Limits, Profile
 from cluster.profile_file import read_profile
+from cluster.slurm import partitions
 from containers import runtime
 from containers.images import SCHEMA, Images
 from jobs.errors import InputError

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cluster import cli, partitions
-from cluster.partitions import check_times
+from cluster import cli
+from cluster.slurm import partitions
+from cluster.slurm.partitions import check_times
 from jobs.errors import InputError
 from jobs.resources import Resources
 from tests.fake_slurm import FakeSlurm

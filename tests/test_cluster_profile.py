@@ -12,9 +12,10 @@ from typing import get_args
 
 import pytest
 
-from cluster import array, sbatch_options, slurm
+from cluster import array, sbatch_options
 from cluster.find_profile import load
 from cluster.profile import LOCAL, POLICY, Limits, Profile, sbatch_parameters
+from cluster.slurm import client
 from containers import command
 from jobs.errors import InputError
 from jobs.failure import FailureClass
@@ -596,7 +597,7 @@ def test_the_built_in_list_knows_the_real_sbatch(
     conf = write(tmp_path / "slurm.conf", "ClusterName=x\nSlurmctldHost=localhost\n")
     monkeypatch.setenv("SLURM_CONF", str(conf))
 
-    text = slurm.sbatch_help()
+    text = client.sbatch_help()
 
     assert text is not None
     assert "--cpus-per-task" in text

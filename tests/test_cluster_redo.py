@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, slurm, submit
+from cluster import cli, submit
 from cluster.commands.redo import redo
 from cluster.profile import LOCAL
+from cluster.slurm import client
 from jobs.errors import InputError
 from jobs.store import state
 from jobs.store.attempts import ClaimedError, RunFolder, StaleAttemptError
@@ -144,7 +145,7 @@ def test_a_live_run_of_this_machine_is_refused(fake):
 
 def test_while_slurm_does_not_answer_nothing_is_set_aside(fake):
     fake.down()
-    with pytest.raises(slurm.UnreachableError):
+    with pytest.raises(client.UnreachableError):
         redo(fake.store, **HOW)
     assert folder(fake, 0).record_file.exists()
 

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from cluster import slurm, submit
+from cluster import submit
+from cluster.slurm import client
 from cluster.status import standing
 from tests.fake_slurm import FakeSlurm
 
@@ -39,8 +40,8 @@ def test_a_wrapper_that_greets(fake, text):
         greet(fake, name, text)
 
     assert states(fake) == ["pending", "pending", "pending", "stopped"]
-    assert slurm.accounting([100], time.time())[0]["State"] == "TIMEOUT"
-    assert slurm.number_of(slurm.config(), "MaxArraySize", 7) == 1001
+    assert client.accounting([100], time.time())[0]["State"] == "TIMEOUT"
+    assert client.number_of(client.config(), "MaxArraySize", 7) == 1001
 
 
 def test_the_uid_says_whose_jobs_are_mine(fake, monkeypatch):
@@ -54,8 +55,8 @@ def test_the_uid_says_whose_jobs_are_mine(fake, monkeypatch):
 
     assert states(fake) == ["pending"] * 4
     assert not submit.submit(fake.sweep, fake.store, fake.profile).submitted
-    slurm.submit_caps(None, None)
-    slurm.associations()
+    client.submit_caps(None, None)
+    client.associations()
     assert len(fake.calls("sacctmgr")) == 2
     assert not [call for call in fake.calls("sacctmgr") if "nobody" in call]
 
@@ -75,10 +76,10 @@ def test_the_job_that_sbatch_took(fake, tmp_path, said, job):
     fake.command("sbatch", f"cat <<'END'\n{said}\nEND")
 
     if job is not None:
-        assert slurm.sbatch(tmp_path / "x.sh")[0] == job
+        assert client.sbatch(tmp_path / "x.sh")[0] == job
         return
-    with pytest.raises(slurm.UnreachableError, match="instead of a job id"):
-        slurm.sbatch(tmp_path / "x.sh")
+    with pytest.raises(client.UnreachableError, match="instead of a job id"):
+        client.sbatch(tmp_path / "x.sh")
 
 
 def test_a_job_whose_id_nobody_could_read_is_not_sent_twice(tmp_path, monkeypatch):
@@ -86,7 +87,7 @@ def test_a_job_whose_id_nobody_could_read_is_not_sent_twice(tmp_path, monkeypatc
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     fake.queue()
     fake.command("sbatch", "echo thank you")
-    with pytest.raises(slurm.UnreachableError):
+    with pytest.raises(client.UnreachableError):
         submit.submit(fake.sweep, fake.store, fake.profile)
     (part,) = fake.store.submission(1).parts("chunk")
     token = part.content()["token"]
@@ -105,8 +106,8 @@ def test_what_a_path_says_is_not_what_slurm_says(fake):
     )
     fake.command("scontrol", f"echo hello JobState=NONE; echo '{line}'")
 
-    assert slurm.show_job("7")["JobState"] == "RUNNING"
-    assert slurm.show_job("7")["EndTime"] == "Unknown"
+    assert client.show_job("7")["JobState"] == "RUNNING"
+    assert client.show_job("7")["EndTime"] == "Unknown"
 
 
 def test_slurm_is_not_asked_about_what_has_a_record(fake):
@@ -139,12 +140,12 @@ def test_the_shell_sends_no_job_to_another_cluster(fake, monkeypatch):
     names = ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr")
     for name in names:
         fake.command(name, f"echo {name} $(env | grep _CLUSTERS=) >>{seen}; echo 900")
-    slurm.sbatch(fake.folder / "script.sh")
-    slurm.queue()
-    slurm.cancel(["900"])
-    slurm.accounting([900], time.time())
-    slurm.config()
-    slurm.partitions()
-    slurm.associations()
+    client.sbatch(fake.folder / "script.sh")
+    client.queue()
+    client.cancel(["900"])
+    client.accounting([900], time.time())
+    client.config()
+    client.partitions()
+    client.associations()
 
     assert set(seen.read_text().splitlines()) == set(names)

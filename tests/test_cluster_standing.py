@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cluster import reasons
 from cluster.commands import selection
+from cluster.slurm import reasons
 from cluster.status import accounting, standing
 from jobs.errors import InputError
 from jobs.store.state import Memory

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from cluster import cli, slurm, submit
+from cluster import cli, submit
+from cluster.slurm import client
 from tests.fake_slurm import FakeSlurm
 
 
@@ -43,7 +44,7 @@ def test_while_slurm_cannot_be_asked_nothing_that_it_may_hold_is_sent(fake):
     fake.down()
 
     with pytest.raises(
-        slurm.UnreachableError, match=r"whether 100_1 still waits.*nothing was sent"
+        client.UnreachableError, match=r"whether 100_1 still waits.*nothing was sent"
     ):
         sent(fake)
     assert not fake.calls("sbatch")
@@ -132,7 +133,7 @@ def test_a_job_that_sbatch_does_not_name_is_looked_for(tmp_path, monkeypatch, sa
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     fake.queue()
     fake.command("sbatch", said)
-    with pytest.raises(slurm.UnreachableError, match="instead of a job id; the next command"):
+    with pytest.raises(client.UnreachableError, match="instead of a job id; the next command"):
         sent(fake)
     part = fake.store.submissions()[0].parts("chunk")[0]
     token = part.content()["token"]

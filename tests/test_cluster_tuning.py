@@ -11,7 +11,7 @@ from cluster import cli, feeder, queue_room, submit
 from cluster.commands import check
 from cluster.commands.construction import Construction
 from cluster.queue_room import QueueRoom
-from cluster.slurm import Cap
+from cluster.slurm.client import Cap
 from jobs.store import record
 from jobs.store.store import Store
 from tests import trainer

@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import slurm
 from cluster.commands import selection
-from cluster.slurm import Element
+from cluster.slurm import client
+from cluster.slurm.client import Element
 from cluster.status import advice
 from cluster.status import queue as queues
 from cluster.status.queue import Queue
@@ -65,7 +65,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     sweep = store.sweep()
     named = {planned.run.id for planned in selection.resolve(sweep, runs)}
     wanted = named or {folder.id for folder in store.folders()}  # also what was replaced
-    calls = slurm.asked.total
+    calls = client.asked.total
     work = _Work()
     with store.submitting():  # a feeder at work would send what we do not know of yet
         found = queues.look(store)
@@ -76,14 +76,14 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
         _waiting_here(store, wanted, work, everything=not named)
         if elements:
             work.jobs = _names(found, elements)
-            slurm.cancel(work.jobs)
+            client.cancel(work.jobs)
             _remember(store, elements)
     for pid in work.workers:
         signals.signal_one(pid, signal.SIGTERM)
     work.idle = sorted(named - work.runs - work.left.keys())
     _show(PlainConsole(stderr=as_json, soft_wrap=True), store, work, everything=not named)
     if as_json:
-        content = work.to_json() | {"slurm_calls": slurm.asked.total - calls}
+        content = work.to_json() | {"slurm_calls": client.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return 1 if work.left or work.notes else 0
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import array, price, queue_room, slurm
+from cluster import array, price, queue_room
 from cluster.commands import sweeps
 from cluster.profile import Profile
+from cluster.slurm import client
 from cluster.status import queue
 from cluster.submit import plan, sort_runs, usable_lanes
 from cluster.terminal.plain import PlainConsole, plain
@@ -112,8 +113,8 @@ def _room(
     """How much fits, and how much of it is free; where Slurm does not say, anything, and a note."""
     try:
         found = queue_room.room_of(profile, groups)
-        return found, queue_room.free_places(found, slurm.queue()), []
-    except slurm.SlurmError as error:
+        return found, queue_room.free_places(found, client.queue()), []
+    except client.SlurmError as error:
         note = f"how much Slurm takes is not known ({error}): shown as if all of it fits"
         per_array = profile.limits.max_array or sys.maxsize
         return (
@@ -131,8 +132,8 @@ def _tried(store: Store, profile: Profile, chunk: Mapping[str, Any]) -> dict[str
         path = Path(folder, "script.sh")
         path.write_text(text)
         try:
-            _, verdict = slurm.sbatch(path, test_only=True)
-        except slurm.SlurmError as error:
+            _, verdict = client.sbatch(path, test_only=True)
+        except client.SlurmError as error:
             return {"text": text, "verdict": str(error), "refused": True}
     return {"text": text, "verdict": verdict, "refused": False}
 

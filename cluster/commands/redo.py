@@ -14,11 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import definition, missing_data, sealing, slurm, submit
+from cluster import definition, missing_data, sealing, submit
 from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
 from cluster.profile import Profile
+from cluster.slurm import client
 from cluster.status import advice, queue, standing
 from cluster.status.queue import Queue
 from cluster.submit import Receipt
@@ -49,7 +50,7 @@ def redo(
         InputError: some of them wait or run; no such run; image or data are not there.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
-    calls, sweep = slurm.asked.total, store.sweep()
+    calls, sweep = client.asked.total, store.sweep()
     chosen = selection(sweep, only)
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
@@ -76,7 +77,7 @@ def redo(
         )
     _show(console, store, again, old, receipt)
     if as_json:
-        content = _to_json(again, old, receipt) | {"slurm_calls": slurm.asked.total - calls}
+        content = _to_json(again, old, receipt) | {"slurm_calls": client.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return 1 if receipt is not None and receipt.fed is not None and receipt.fed.problem else 0
 
@@ -119,7 +120,7 @@ def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[Pl
     unknown = [one for one in chosen if one.state.state == "unknown"]
     if unknown:
         message = f"{known.unknown}; whether {len(unknown)} runs still wait or run cannot be known"
-        raise slurm.UnreachableError(("squeue",), f"{message} now; nothing was set aside")
+        raise client.UnreachableError(("squeue",), f"{message} now; nothing was set aside")
     live = [one for one in chosen if one.is_live or known.is_live(one.planned.run.id)]
     if live:
         lines = definition.summary([one.planned for one in live])

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import missing_data, partitions, sealing, slurm, submit, syntax
+from cluster import missing_data, sealing, submit, syntax
 from cluster.commands import escalate, selection
 from cluster.commands.changes import changed_since
 from cluster.commands.escalate import Change
 from cluster.profile import Profile
+from cluster.slurm import client, partitions
 from cluster.status import advice, meaning, nodes, standing
 from cluster.status.standing import Look, Standing
 from cluster.submit import Receipt
@@ -80,7 +81,7 @@ def retry(
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
     _check_classes(classes)
-    calls, look = slurm.asked.total, standing.look(store)
+    calls, look = client.asked.total, standing.look(store)
     place = profile or advice.last_profile(store)
     changed = [] if profile else changed_since(place)
     if place.engine == "local" and (mem or time or exclude_bad_nodes):
@@ -95,7 +96,7 @@ def retry(
         console.print(plain(line, style="yellow"), soft_wrap=True)
     if as_json:
         content = _to_json(planned, choice, receipt) | {"notes": [*look.notes, *changed]}
-        content["slurm_calls"] = slurm.asked.total - calls
+        content["slurm_calls"] = client.asked.total - calls
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return _code(look, planned, receipt)
 

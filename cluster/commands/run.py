@@ -9,20 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import (
-    connect,
-    definition,
-    destination,
-    missing_data,
-    partitions,
-    sealing,
-    slurm,
-    syntax,
-)
+from cluster import connect, definition, destination, missing_data, sealing, syntax
 from cluster.commands import dry_run as dry
 from cluster.commands import follow, status, sweep_screen, sweeps
 from cluster.commands.selection import selection
 from cluster.profile import Profile
+from cluster.slurm import client, partitions
 from cluster.status import advice, choices, queue
 from cluster.status.standing import Standing
 from cluster.submit import Receipt, jobs_json
@@ -220,6 +212,6 @@ def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
         "submitted": len(receipt.submitted),
         "already": len(receipt.done) + len(receipt.running),
         **jobs_json(receipt),
-        "sbatch_calls": slurm.asked.calls.get("sbatch", 0),
+        "sbatch_calls": client.asked.calls.get("sbatch", 0),
     }
     PlainConsole(soft_wrap=True).print_json(json.dumps(content), ensure_ascii=True)

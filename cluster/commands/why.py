@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import slurm
 from cluster.commands import escalate, selection, status, sweep_screen
 from cluster.commands.logs import last_lines, newest_log
+from cluster.slurm import client
 from cluster.status import advice, meaning, nodes, progress, standing
 from cluster.status.nodes import Node
 from cluster.status.standing import Look, Standing
@@ -62,7 +62,7 @@ class _PostMortem:
         element = self.state.element
         if element is None or not self.pasts or self.look.queue.unknown is not None:
             return None, ""
-        rows = [row for row in self.look.accounting if _is_of(row, element)] or slurm.accounting(
+        rows = [row for row in self.look.accounting if _is_of(row, element)] or client.accounting(
             [element], (self.pasts[0].start or time.time()) - 60
         )
         sizes = [_bytes_of(row.get("MaxRSS", "")) for row in rows or ()]
@@ -131,14 +131,14 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
     Raises:
         InputError: no such run, or several that begin so.
     """
-    calls = slurm.asked.total
+    calls = client.asked.total
     sweep = store.sweep()
     planned = selection.resolve(sweep, [run])[0]
     look = standing.look(store, sweep, about=planned)
     one = next(one for one in look.runs if one.planned is planned)
     found = _PostMortem(store, look, one)
     if as_json:
-        content = found.to_json() | {"slurm_calls": slurm.asked.total - calls}
+        content = found.to_json() | {"slurm_calls": client.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
         _show(found, PlainConsole())

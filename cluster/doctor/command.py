@@ -19,7 +19,7 @@ from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
 from cluster.find_profile import load
 from cluster.profile import Profile
-from cluster.slurm import SlurmError
+from cluster.slurm.client import SlurmError
 from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import hashes, snapshot
 from jobs.errors import InputError

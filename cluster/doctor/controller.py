@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cluster import slurm
 from cluster.doctor.finding import Check, Group
-from cluster.slurm import SlurmError
+from cluster.slurm import client
+from cluster.slurm.client import SlurmError
 
 _SHOWN = 6  # partitions that get a line of their own
 
@@ -41,15 +41,15 @@ class Offer:
 def ask() -> Offer:
     """Ask Slurm: four short calls."""
     try:
-        config = slurm.config()
-        rows = slurm.partitions()
+        config = client.config()
+        rows = client.partitions()
     except SlurmError as error:
         return Offer(error=str(error))
     return Offer(
         config=config,
         partitions=rows,
-        associations=slurm.associations(config.get("ClusterName")),
-        has_accounting=slurm.accounting([1], time.time()) is not None,
+        associations=client.associations(config.get("ClusterName")),
+        has_accounting=client.accounting([1], time.time()) is not None,
     )
 
 
@@ -68,7 +68,7 @@ def look(offer: Offer, *, is_chosen: bool) -> Iterator[Check]:
     yield group.ok("controller", f"answers: {name}")
     if not is_chosen:
         yield from _partitions(group, offer)
-    limit = slurm.submit_limit(None, None, offer.cluster)
+    limit = client.submit_limit(None, None, offer.cluster)
     yield group.ok(
         "limits",
         f"an array's indices end before {config.get('MaxArraySize', '?')}; jobs in the queue:"

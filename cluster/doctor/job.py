@@ -12,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster import array, reasons, slurm, syntax
+from cluster import array, syntax
 from cluster.doctor.node import FOUND, MARKER, REQUEST
 from cluster.doctor.request import script
 from cluster.profile import Profile, sbatch_parameters
-from cluster.slurm import SlurmError
+from cluster.slurm import client, reasons
+from cluster.slurm.client import SlurmError
 from jobs import files, signals, snapshot
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
@@ -159,12 +160,12 @@ def _by_job(folder: Path, profile: Profile, tell: Callable[[str], object]) -> di
         with (
             signals.uninterrupted()
         ):  # a Ctrl-C that ended sbatch would leave a job whose id nobody knows
-            job, _ = slurm.sbatch(path)
+            job, _ = client.sbatch(path)
         return _wait(job, folder, tell)
     except BaseException:  # Ctrl-C, too: nobody waits for it any more
         if job is not None:
             with suppress(SlurmError):
-                slurm.cancel([str(job)])
+                client.cancel([str(job)])
         raise
 
 
@@ -184,7 +185,7 @@ def _wait(job: int, folder: Path, tell: Callable[[str], object]) -> dict[str, An
             told = _asked(job, told)
             state = told.get("JobState", "?")
             tell(_described(job, state, told.get("Reason", "")))
-            if state in slurm.OVER:
+            if state in client.OVER:
                 over_at = now
             elif state == "PENDING" and now > begun + LONGEST_WAIT:
                 _give_up(job, told)
@@ -200,8 +201,8 @@ def _patience(folder: Path) -> float:
 def _asked(job: int, before: Mapping[str, str]) -> Mapping[str, str]:
     """What Slurm says of the job now; the same as before where it does not answer."""
     try:
-        return slurm.show_job(str(job))
-    except slurm.UnreachableError:
+        return client.show_job(str(job))
+    except client.UnreachableError:
         return before
     except SlurmError:  # it has forgotten it
         return {**before, "JobState": "COMPLETED"}

@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster import slurm
 from cluster.doctor import disks
 from cluster.profile import Profile
+from cluster.slurm import client
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError
@@ -82,7 +82,7 @@ def _machine(folder: Path, request: Mapping[str, Any], profile: Profile) -> dict
         "threads_per_core": threads_per_core(min(os.sched_getaffinity(0))),
         "memory_limit": memory_limit(),
         "shared_memory": _or_error(lambda: _total(_SHM)),
-        "gpu": slurm.gpus_of(os.environ),
+        "gpu": client.gpus_of(os.environ),
         "driver": preflight.driver(),
         "scratch": scratch(profile.scratch) if profile.scratch else None,
         "candidates": _candidates() if request["candidates"] else [],

@@ -11,9 +11,9 @@ from cluster.doctor.controller import Offer
 from cluster.doctor.images import has_modules
 from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
-from cluster.partitions import longest, seconds_of
 from cluster.profile import Profile
 from cluster.sealing import IMAGES
+from cluster.slurm.partitions import longest, seconds_of
 from cluster.terminal.plain import command
 from containers import runtime
 from containers.images import Images

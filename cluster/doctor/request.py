@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cluster import slurm, syntax
+from cluster import syntax
 from cluster.doctor.controller import Offer, described
 from cluster.doctor.finding import Check, Group
-from cluster.partitions import longest, seconds_of
 from cluster.profile import Option, Profile, sbatch_parameters
-from cluster.slurm import SlurmError
+from cluster.slurm import client
+from cluster.slurm.client import SlurmError
+from cluster.slurm.partitions import longest, seconds_of
 from jobs.resources import Resources, slurm_mem, slurm_time
 from jobs.yaml.mistakes import did_you_mean, listed
 
@@ -182,7 +183,7 @@ def _limits(profile: Profile, offer: Offer) -> Iterator[Check]:
             "limits", found, f"write in the profile: limits: {{max_array: {allowed}}}"
         )
     r = profile.resources
-    limit, mine = slurm.submit_limit(r.account, r.qos, offer.cluster), profile.limits.max_submit
+    limit, mine = client.submit_limit(r.account, r.qos, offer.cluster), profile.limits.max_submit
     if limit is not None and mine is not None and mine > limit:
         found = f"max_submit {mine}, you may have {limit} jobs in the queue"
         yield _GROUP.problem(
@@ -197,7 +198,7 @@ def _verdict(profile: Profile) -> Check:
         path = Path(folder, "probprec-doctor.sh")
         path.write_text(text)
         try:
-            _, said = slurm.sbatch(path, test_only=True)
+            _, said = client.sbatch(path, test_only=True)
         except SlurmError as error:
             advice = "the lines above may say which; else ask what this cluster wants of a job"
             return _GROUP.problem("sbatch", f"Slurm would refuse it: {error.message}", advice)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import slurm
+from cluster.slurm import client
 from cluster.status.queue import Sent
 from jobs.failure import FailureClass
 from jobs.store.attempts import RunFolder
@@ -121,13 +121,13 @@ def ask_accounting(
     memory.asked.update(names)
     since = min(_time_of(store, number) for number in set(names.values()))
     ids = sorted({name.partition("_")[0] for name in names} if len(names) > _MANY else names)
-    rows = slurm.accounting(ids, since)
+    rows = client.accounting(ids, since)
     if rows is None:
         many = "1 run was" if len(names) == 1 else f"{len(names)} runs were"
         return [], [f"no accounting (sacct) here: why {many} lost cannot be asked"]
     found = last_words(rows)
     for name in names:
-        if found.get(name) in slurm.OVER:
+        if found.get(name) in client.OVER:
             memory.keep_word(name, found[name])
     return [*rows], []
 
@@ -149,7 +149,7 @@ def last_words(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for name in _expanded(names):
             if not step:
                 found[name] = state  # an element that was requeued has several; the last one counts
-            elif state == "OUT_OF_MEMORY" and found.get(name) in slurm.OVER:
+            elif state == "OUT_OF_MEMORY" and found.get(name) in client.OVER:
                 found[name] = state
     return found
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from cluster import slurm
-from cluster.slurm import Element
+from cluster.slurm import client
+from cluster.slurm.client import Element
 from jobs.store.store import Store
 from jobs.store.submissions import Part, Submission
 
@@ -51,7 +51,7 @@ class Queue:
         return sent.element is not None and not sent.element.is_over
 
 
-def look(store: Store, *, ask: bool = True, patience: float = slurm.PATIENCE) -> Queue:
+def look(store: Store, *, ask: bool = True, patience: float = client.PATIENCE) -> Queue:
     """Ask Slurm once, if anything of this sweep was ever sent to it.
 
     Args:
@@ -66,8 +66,8 @@ def look(store: Store, *, ask: bool = True, patience: float = slurm.PATIENCE) ->
     elements: list[Element] = []
     if ask:
         try:
-            elements = slurm.queue((submission.owner() for submission in submissions), patience)
-        except slurm.SlurmError as error:
+            elements = client.queue((submission.owner() for submission in submissions), patience)
+        except client.SlurmError as error:
             found.unknown = str(error)
     by_token = {
         word: element.job_id for element in elements for word in _TOKEN.findall(element.comment)
@@ -164,7 +164,7 @@ def repair(store: Store) -> Queue:
     if not found.unsettled:
         return found
     if found.unknown is not None:
-        raise slurm.UnreachableError(
+        raise client.UnreachableError(
             ("squeue",),
             f"{found.unknown}; whether {len(found.unsettled)} jobs of an interrupted submission"
             " were sent cannot be known now; nothing was sent; try again later",

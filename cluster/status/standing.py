@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import reasons, slurm
-from cluster.reasons import Reason
+from cluster.slurm import client, reasons
+from cluster.slurm.reasons import Reason
 from cluster.status import accounting as words
 from cluster.status import queue as queues
 from cluster.status.queue import Queue, Sent
@@ -103,14 +103,14 @@ def look(
         earlier: take the queue from then instead of asking again.
         about: ask accounting only for this run.
     """
-    calls = slurm.asked.total
+    calls = client.asked.total
     sweep, memory = sweep or store.sweep(), memory or Memory(store)
     if earlier is not None:
         found = earlier.queue
     else:
         found = queues.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE)
     result = _Looking(store, sweep, found, memory).go(earlier, about)
-    result.slurm_calls = slurm.asked.total - calls
+    result.slurm_calls = client.asked.total - calls
     return result
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cluster import slurm
+from cluster.slurm import client
 from jobs.errors import InputError
 from jobs.resources import Resources, slurm_time
 
@@ -49,8 +49,8 @@ def check_times(asked: Iterable[Resources]) -> list[str]:
     if not timed:
         return []
     try:
-        rows = slurm.partitions(_PATIENCE)
-    except slurm.SlurmError:
+        rows = client.partitions(_PATIENCE)
+    except client.SlurmError:
         return []
     found = list(dict.fromkeys(_too_long(timed, rows)))
     refused = [text for text, is_certain in found if is_certain]
