@@ -15,8 +15,8 @@ from submitit.slurm.slurm import (
     _make_sbatch_string,
 )
 
-from cluster import syntax
-from cluster.profile import Option, Profile, sbatch_parameters
+from cluster.profile import syntax
+from cluster.profile.profile import Option, Profile, sbatch_parameters
 from jobs import files
 from jobs.resources import Resources
 from jobs.snapshot import ROOT

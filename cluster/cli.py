@@ -145,7 +145,7 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
 
 
 def _again(command: str, store: "Store", options: argparse.Namespace) -> int:
-    from cluster import find_profile
+    from cluster.profile import find as find_profile
 
     place = find_profile.load(options.on) if options.on else None
     if command == "redo":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster import array
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from cluster.queue_room import free_places, next_size, room_of
 from cluster.slurm import client
 from cluster.status import queue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import sealing
-from cluster.profile import LOCAL, Profile
+from cluster.profile.profile import LOCAL, Profile
 from jobs.datasets import find as datasets
 from jobs.errors import InputError
 from jobs.manifests import registry

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.slurm.client import Cap
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from containers.runtime import ContainerError, is_bindable
 from jobs import files, hashes
 from jobs.datasets import find as datasets

@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster import definition, feed, local, sealing
 from cluster.local import usable_cpus, visible_gpus
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue, standing
 from jobs import files, snapshot

@@ -11,7 +11,7 @@ import shlex
 import time
 from pathlib import Path
 
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from jobs import files
 from jobs.resources import Resources
 from jobs.store.store import Store

@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from cluster import cli, destination
+from cluster import cli
+from cluster.profile import destination
 from cluster.status import advice
 from jobs.store.store import Store
 from tests.fake_slurm import make_sweep

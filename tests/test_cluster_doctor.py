@@ -21,8 +21,8 @@ from cluster import cli
 from cluster.doctor import command, controller, disks, finding, images, job, judge, node, proposal
 from cluster.doctor.finding import Check, Group
 from cluster.doctor.request import gpus_of
-from cluster.profile import Limits, Profile
-from cluster.profile_file import read_profile
+from cluster.profile.file import read_profile
+from cluster.profile.profile import Limits, Profile
 from cluster.slurm import partitions
 from containers import runtime
 from containers.images import SCHEMA, Images

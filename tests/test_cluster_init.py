@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cluster import cli, destination
+from cluster import cli
 from cluster.commands import init
+from cluster.profile import destination
 from cluster.terminal.plain import command
 from jobs import files
 from jobs.spec import load

@@ -12,9 +12,10 @@ from typing import get_args
 
 import pytest
 
-from cluster import array, sbatch_options
-from cluster.find_profile import load
-from cluster.profile import LOCAL, POLICY, Limits, Profile, sbatch_parameters
+from cluster import array
+from cluster.profile import sbatch_options
+from cluster.profile.find import load
+from cluster.profile.profile import LOCAL, POLICY, Limits, Profile, sbatch_parameters
 from cluster.slurm import client
 from containers import command
 from jobs.errors import InputError
@@ -393,7 +394,7 @@ def test_an_unknown_name_lists_the_known_ones(home: Path) -> None:
 @pytest.mark.usefixtures("home")
 def test_local_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a wheel, which ships no profiles."""
-    monkeypatch.setattr("cluster.find_profile.folders", list)
+    monkeypatch.setattr("cluster.profile.find.folders", list)
 
     assert load("local") is LOCAL
     with pytest.raises(InputError, match=r"\(known: local; looked in: no folder; or the path"):

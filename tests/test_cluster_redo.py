@@ -9,7 +9,7 @@ import pytest
 
 from cluster import cli, submit
 from cluster.commands.redo import redo
-from cluster.profile import LOCAL
+from cluster.profile.profile import LOCAL
 from cluster.slurm import client
 from jobs.errors import InputError
 from jobs.store import state

@@ -10,8 +10,8 @@ import pytest
 from cluster import cli, sealing
 from cluster.commands import escalate
 from cluster.commands.retry import retry
-from cluster.find_profile import load
-from cluster.profile import Limits, Profile
+from cluster.profile.find import load
+from cluster.profile.profile import Limits, Profile
 from cluster.recipe_file import read_recipe
 from cluster.status import advice
 from containers import definition

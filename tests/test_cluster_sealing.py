@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster import cli, sealing
-from cluster.profile import Limits, Profile
+from cluster.profile.profile import Limits, Profile
 from containers import definition
 from containers.images import SCHEMA
 from jobs import hashes

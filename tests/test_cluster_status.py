@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from cluster import cli
 from cluster.commands import status, sweep_screen
 from cluster.commands.why import why
-from cluster.profile import LOCAL
+from cluster.profile.profile import LOCAL
 from cluster.status import progress, standing
 from jobs.store.store import Store
 from jobs.store.workers import at_work

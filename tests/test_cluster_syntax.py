@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import array, cli, submit, syntax
-from cluster.profile import LOCAL, Profile
+from cluster import array, cli, submit
+from cluster.profile import syntax
+from cluster.profile.profile import LOCAL, Profile
 from jobs.errors import InputError
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm, make_sweep

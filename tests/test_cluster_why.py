@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cluster.commands.why import why
-from cluster.profile import POLICY
+from cluster.profile.profile import POLICY
 from cluster.status.meaning import MEANING
 from jobs.errors import InputError
 from tests.fake_slurm import FakeSlurm

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.find_profile import load as load_profile
+from cluster.profile.find import load as load_profile
 from cluster.submit import plan
 from jobs.spec import load
 from jobs.store.plan import Entry

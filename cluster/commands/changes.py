@@ -4,8 +4,8 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.find_profile import load
-from cluster.profile import Profile
+from cluster.profile.find import load
+from cluster.profile.profile import Profile
 from cluster.status.advice import has_file, name_or_file
 from jobs.errors import InputError
 

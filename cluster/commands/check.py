@@ -16,7 +16,7 @@ from rich.table import Table
 
 from cluster import missing_data, price
 from cluster.commands.construction import construct
-from cluster.find_profile import load
+from cluster.profile.find import load
 from cluster.terminal.plain import PlainConsole
 from jobs import spec as specs
 from jobs.resources import Resources, written

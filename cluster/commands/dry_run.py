@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster import array, price, queue_room
 from cluster.commands import sweeps
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue
 from cluster.submit import plan, sort_runs, usable_lanes

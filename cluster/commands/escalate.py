@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from cluster.status import progress
 from cluster.status.standing import Standing
 from jobs.errors import InputError

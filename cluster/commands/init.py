@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from cluster import destination
-from cluster.profile import Profile
+from cluster.profile import destination
+from cluster.profile.profile import Profile
 from cluster.terminal.plain import command
 from jobs import files
 from jobs.errors import InputError

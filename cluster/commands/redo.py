@@ -18,7 +18,7 @@ from cluster import definition, missing_data, sealing, submit
 from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import advice, queue, standing
 from cluster.status.queue import Queue

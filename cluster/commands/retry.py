@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import missing_data, sealing, submit, syntax
+from cluster import missing_data, sealing, submit
 from cluster.commands import escalate, selection
 from cluster.commands.changes import changed_since
 from cluster.commands.escalate import Change
-from cluster.profile import Profile
+from cluster.profile import syntax
+from cluster.profile.profile import Profile
 from cluster.slurm import client, partitions
 from cluster.status import advice, meaning, nodes, standing
 from cluster.status.standing import Look, Standing

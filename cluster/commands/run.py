@@ -9,11 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import connect, definition, destination, missing_data, sealing, syntax
+from cluster import connect, definition, missing_data, sealing
 from cluster.commands import dry_run as dry
 from cluster.commands import follow, status, sweep_screen, sweeps
 from cluster.commands.selection import selection
-from cluster.profile import Profile
+from cluster.profile import destination, syntax
+from cluster.profile.profile import Profile
 from cluster.slurm import client, partitions
 from cluster.status import advice, choices, queue
 from cluster.status.standing import Standing

@@ -13,12 +13,13 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from cluster import connect, sealing, syntax
+from cluster import connect, sealing
 from cluster.doctor import controller, disks, images, job, judge, proposal, request
 from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
-from cluster.find_profile import load
-from cluster.profile import Profile
+from cluster.profile import syntax
+from cluster.profile.find import load
+from cluster.profile.profile import Profile
 from cluster.slurm.client import SlurmError
 from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import hashes, snapshot

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cluster.doctor import disks
 from cluster.doctor.finding import Check, Group, size
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError, Runtime

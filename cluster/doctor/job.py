@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster import array, syntax
+from cluster import array
 from cluster.doctor.node import FOUND, MARKER, REQUEST
 from cluster.doctor.request import script
-from cluster.profile import Profile, sbatch_parameters
+from cluster.profile import syntax
+from cluster.profile.profile import Profile, sbatch_parameters
 from cluster.slurm import client, reasons
 from cluster.slurm.client import SlurmError
 from jobs import files, signals, snapshot

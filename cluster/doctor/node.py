@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.doctor import disks
-from cluster.profile import Profile
+from cluster.profile.profile import Profile
 from cluster.slurm import client
 from containers import command, runtime
 from containers.command import Container

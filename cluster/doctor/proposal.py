@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.doctor import disks, said
+from cluster.doctor import disks
 from cluster.doctor.controller import Offer
 from cluster.doctor.images import has_modules
 from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
-from cluster.profile import Profile
+from cluster.profile import text as said
+from cluster.profile.profile import Profile
 from cluster.sealing import IMAGES
 from cluster.slurm.partitions import longest, seconds_of
 from cluster.terminal.plain import command

@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cluster import syntax
 from cluster.doctor.controller import Offer, described
 from cluster.doctor.finding import Check, Group
-from cluster.profile import Option, Profile, sbatch_parameters
+from cluster.profile import syntax
+from cluster.profile.profile import Option, Profile, sbatch_parameters
 from cluster.slurm import client
 from cluster.slurm.client import SlurmError
 from cluster.slurm.partitions import longest, seconds_of

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import destination
-from cluster.find_profile import folders
-from cluster.profile import LOCAL, Profile
+from cluster.profile import destination
+from cluster.profile.find import folders
+from cluster.profile.profile import LOCAL, Profile
 from cluster.status import choices
 from cluster.status.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.status.standing import Look, Standing

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import get_args
 
-from cluster.profile import POLICY, Action
+from cluster.profile.profile import POLICY, Action
 from jobs.failure import FailureClass
 
 CLASSES: tuple[str, ...] = (*get_args(FailureClass), "bad_record", "bad_files")

@@ -4,8 +4,8 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from cluster.find_profile import load
-from cluster.profile import LOCAL, Profile
+from cluster.profile.find import load
+from cluster.profile.profile import LOCAL, Profile
 from cluster.terminal.plain import command
 from jobs.errors import InputError
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.profile import Option, Profile
+from cluster.profile.profile import Option, Profile
 from containers.runtime import NOT_BINDABLE
 from jobs import snapshot
 from jobs.errors import InputError

@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from cluster.profile import POLICY, Action, Engine, Limits, Option, Profile
-from cluster.sbatch_options import sbatch_options, wrong_option
+from cluster.profile.profile import POLICY, Action, Engine, Limits, Option, Profile
+from cluster.profile.sbatch_options import sbatch_options, wrong_option
 from containers import command
 from jobs import places
 from jobs.failure import FailureClass
