@@ -44,7 +44,7 @@ def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
     """
     if profile.image is None or profile.image.suffix not in RECIPES:
         return profile.image
-    from cluster.recipe_file import read_recipe
+    from cluster.recipe.file import read_recipe
     from containers.build import built
 
     try:

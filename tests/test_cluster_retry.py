@@ -12,7 +12,7 @@ from cluster.commands import escalate
 from cluster.commands.retry import retry
 from cluster.profile.find import load
 from cluster.profile.profile import Limits, Profile
-from cluster.recipe_file import read_recipe
+from cluster.recipe.file import read_recipe
 from cluster.status import advice
 from containers import definition
 from containers.images import SCHEMA
