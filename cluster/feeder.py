@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.feed import feed
 from cluster.slurm import client
+from cluster.submit.feed import feed
 from jobs.store.store import Store
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, definition
-from cluster.definition import is_taken_over
+from cluster import cli
 from cluster.status import advice
 from cluster.status.queue import Queue
+from cluster.submit import definition
+from cluster.submit.definition import is_taken_over
 from jobs.errors import InputError
 from jobs.spec import load
 from jobs.store.store import Store

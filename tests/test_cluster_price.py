@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cluster import price
+from cluster.submit import price
 from jobs.resources import Resources
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun

@@ -12,11 +12,11 @@ from typing import get_args
 
 import pytest
 
-from cluster import array
 from cluster.profile import sbatch_options
 from cluster.profile.find import load
 from cluster.profile.profile import LOCAL, POLICY, Limits, Profile, sbatch_parameters
 from cluster.slurm import client
+from cluster.submit import script as array
 from containers import command
 from jobs.errors import InputError
 from jobs.failure import FailureClass

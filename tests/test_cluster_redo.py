@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, submit
+from cluster import cli
 from cluster.commands.redo import redo
 from cluster.profile.profile import LOCAL
 from cluster.slurm import client
+from cluster.submit import submit
 from jobs.errors import InputError
 from jobs.store import state
 from jobs.store.attempts import ClaimedError, RunFolder, StaleAttemptError
@@ -230,7 +231,7 @@ def test_data_that_is_gone_leaves_all_as_it_was(fake, monkeypatch):
     def missing(*_args):
         raise InputError("no data")
 
-    monkeypatch.setattr("cluster.sealing.sealed_data", missing)
+    monkeypatch.setattr("cluster.submit.seal.sealed_data", missing)
     with pytest.raises(InputError, match="no data"):
         redo(fake.store, **(HOW | {"profile": LOCAL}))
     assert folder(fake, 0).record_file.exists()

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from cluster.commands import run
 from cluster.commands.follow import Watch
-from cluster.submit import Receipt
+from cluster.submit.submit import Receipt
 from jobs.datasets import find
 from jobs.store.store import Store
 from tests import trainer

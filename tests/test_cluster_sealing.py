@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, sealing
+from cluster import cli
 from cluster.profile.profile import Limits, Profile
+from cluster.submit import seal
 from containers import definition
 from containers.images import SCHEMA
 from jobs import hashes
@@ -46,7 +47,7 @@ def runs(sweep):
 
 def sealed(sweep, runs, store=None, **profile):
     place = Profile(name="p", engine="slurm", **profile)
-    return sealing.sealed_data(sweep, place, runs, store)
+    return seal.sealed_data(sweep, place, runs, store)
 
 
 def test_data_is_sealed_by_its_manifest(sweep, runs, tmp_path):
@@ -120,7 +121,7 @@ def test_the_data_of_own_problems_is_sealed_though_nobody_added_it(unadded, tmp_
     assert (file["path"], file["sha256"]) == ("x.bin", hashlib.sha256(b"x").hexdigest())
     store.save(unadded)
     store.new_submission(content)
-    sealing.require_as_before(unadded, Profile(name="p", engine="slurm"), chosen, store)
+    seal.require_as_before(unadded, Profile(name="p", engine="slurm"), chosen, store)
 
     (tmp_path / "own" / "x.bin").write_bytes(b"y")
     assert sealed(unadded, chosen)["datasets"][name]["sha256"] != found["sha256"]
@@ -258,12 +259,12 @@ def test_the_image_of_a_recipe(tmp_path):
     meta = {"schema": SCHEMA, "name": "own", "key": made.key, "size": 8, "built": 0.0}
     image.with_suffix(".json").write_text(json.dumps(meta))
     place = Profile(name="p", engine="slurm", image=recipe)
-    found = sealing.sealed_image(place)
+    found = seal.sealed_image(place)
 
     assert found == {"path": str(image), "sha256": hashlib.sha256(b"an image").hexdigest()}
     recipe.write_text("base: {localimage: tree}\nlabels: {a: b}\n")
     with pytest.raises(InputError, match="has changed since"):
-        sealing.sealed_image(place)
+        seal.sealed_image(place)
 
 
 @pytest.fixture
@@ -387,19 +388,19 @@ def test_a_seal_of_the_catalog_is_not_dropped(sweep, runs, tmp_path, monkeypatch
     store = Store(tmp_path / "sweep")
     place = Profile(name="p", engine="slurm")
     store.new_submission(sealed(sweep, runs))
-    sealing.require_as_before(sweep, place, runs, store)
+    seal.require_as_before(sweep, place, runs, store)
 
     registry.add(tmp_path / "datasets", "fmnist", find.find("fmnist"))
     store.new_submission(sealed(sweep, runs))
-    sealing.require_as_before(sweep, place, runs, store)
+    seal.require_as_before(sweep, place, runs, store)
     monkeypatch.setenv("PROBPREC_DATASETS", str(tmp_path / "none"))
     with pytest.raises(InputError, match=f"data set fmnist: {store.submission(2).file} sealed"):
-        sealing.require_as_before(sweep, place, runs, store)
+        seal.require_as_before(sweep, place, runs, store)
     digits = [run for run in runs if run.problem == "digits_mlp"]
-    sealing.require_as_before(sweep, place, digits, store)
+    seal.require_as_before(sweep, place, digits, store)
 
 
 def test_data_that_an_image_cannot_see():
     """Where it was added from has what separates paths for --bind."""
     with pytest.raises(InputError, match="/d:1: data in a path with : or , cannot be bound"):
-        sealing._require_bindable([Path("/d:1"), Path("/d2")])
+        seal._require_bindable([Path("/d:1"), Path("/d2")])

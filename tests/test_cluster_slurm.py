@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from cluster import submit
 from cluster.slurm import client
 from cluster.status import standing
+from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
 
 GREETING = (

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from cluster import cli, submit
+from cluster import cli
 from cluster.slurm import client
+from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import array, cli, submit
+from cluster import cli
 from cluster.profile import syntax
 from cluster.profile.profile import LOCAL, Profile
+from cluster.submit import script as array
+from cluster.submit import submit
 from jobs.errors import InputError
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm, make_sweep

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, feeder, queue_room, submit
+from cluster import cli, feeder
 from cluster.commands import check
 from cluster.commands.construction import Construction
-from cluster.queue_room import QueueRoom
 from cluster.slurm.client import Cap
+from cluster.submit import queue_room, submit
+from cluster.submit.queue_room import QueueRoom
 from jobs.store import record
 from jobs.store.store import Store
 from tests import trainer

@@ -203,7 +203,7 @@ def test_the_status_is_light():
 
     assert (
         not {
-            "cluster.sealing",
+            "cluster.submit.seal",
             "jobs.training.provenance",
             "jobs.staging.stage",
             "jobs.manifests.manifest",
@@ -220,7 +220,7 @@ def test_the_doctor_on_a_node_needs_the_standard_library_alone():
     doctor = {name for name in ours if name.startswith("cluster.doctor.")}
 
     assert doctor == {"cluster.doctor.node", "cluster.doctor.disks", "cluster.doctor.finding"}
-    assert not {"cluster.sealing", "cluster.lab", "jobs.spec", "jobs.snapshot"} & ours
+    assert not {"cluster.submit.seal", "cluster.lab", "jobs.spec", "jobs.snapshot"} & ours
     assert not {"rich", "pydantic", "pydantic_core", "yaml", "typing_extensions"} & foreign
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.profile.find import load as load_profile
-from cluster.submit import plan
+from cluster.submit.submit import plan
 from jobs.spec import load
 from jobs.store.plan import Entry
 from jobs.store.store import Store

@@ -32,11 +32,11 @@ def changed_since(stored: Profile) -> list[str]:
 
 def _image_now(now: Profile, stored: Profile) -> Path | None:
     """The file of the profile's image; looked for first where that of the submission lies."""
-    from cluster import sealing  # to show how a sweep stands it is not needed
+    from cluster.submit import seal  # to show how a sweep stands it is not needed
 
     if stored.image is not None:
         try:
-            return sealing.image_of(now, stored.image.parent)
+            return seal.image_of(now, stored.image.parent)
         except InputError:
             pass  # the one of a mended recipe may be in another folder of images
-    return sealing.image_of(now)
+    return seal.image_of(now)

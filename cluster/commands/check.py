@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cluster import missing_data, price
 from cluster.commands.construction import construct
 from cluster.profile.find import load
+from cluster.submit import missing_data, price
 from cluster.terminal.plain import PlainConsole
 from jobs import spec as specs
 from jobs.resources import Resources, written

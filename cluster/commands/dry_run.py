@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import array, price, queue_room
 from cluster.commands import sweeps
 from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue
-from cluster.submit import plan, sort_runs, usable_lanes
+from cluster.submit import price, queue_room
+from cluster.submit import script as array
+from cluster.submit.submit import plan, sort_runs, usable_lanes
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep

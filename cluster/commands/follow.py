@@ -14,7 +14,7 @@ from cluster.commands import sweep_screen
 from cluster.commands.watch import CurrentSweep, Pace
 from cluster.status import choices, progress
 from cluster.status.standing import Standing
-from cluster.submit import Receipt
+from cluster.submit.submit import Receipt
 from cluster.terminal.plain import plain
 from jobs.store import state
 from jobs.store.state import RECORDED, UNFINISHED, State

@@ -14,7 +14,6 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import definition, missing_data, sealing, submit
 from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
@@ -22,7 +21,8 @@ from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import advice, queue, standing
 from cluster.status.queue import Queue
-from cluster.submit import Receipt
+from cluster.submit import definition, missing_data, seal, submit
+from cluster.submit.submit import Receipt
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.resources import Resources
@@ -55,7 +55,7 @@ def redo(
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
     _upset(sweep, store, wanted)
-    sealing.require_as_before(sweep, place, [planned.run for planned in wanted], store)
+    seal.require_as_before(sweep, place, [planned.run for planned in wanted], store)
     missing_data.require(sweep, place, wanted)
     with contextlib.nullcontext() if dry_run else store.submitting():
         sweep = store.sweep()  # a worker may have chosen meanwhile

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cluster import missing_data, sealing, submit
 from cluster.commands import escalate, selection
 from cluster.commands.changes import changed_since
 from cluster.commands.escalate import Change
@@ -19,7 +18,8 @@ from cluster.profile.profile import Profile
 from cluster.slurm import client, partitions
 from cluster.status import advice, meaning, nodes, standing
 from cluster.status.standing import Look, Standing
-from cluster.submit import Receipt
+from cluster.submit import missing_data, seal, submit
+from cluster.submit.submit import Receipt
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.resources import Resources
@@ -210,7 +210,7 @@ def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) ->
         partitions.check_times(
             place.resources.merged(one.one.planned.resources).merged(one.more) for one in planned
         )
-    sealing.require_as_before(look.sweep, place, [one.run for one in wanted], store)
+    seal.require_as_before(look.sweep, place, [one.run for one in wanted], store)
     missing_data.require(look.sweep, place, wanted)
     receipt = submit.submit(
         look.sweep,

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import connect, definition, missing_data, sealing
+from cluster import connect
 from cluster.commands import dry_run as dry
 from cluster.commands import follow, status, sweep_screen, sweeps
 from cluster.commands.selection import selection
@@ -18,8 +18,9 @@ from cluster.profile.profile import Profile
 from cluster.slurm import client, partitions
 from cluster.status import advice, choices, queue
 from cluster.status.standing import Standing
-from cluster.submit import Receipt, jobs_json
-from cluster.submit import submit as send
+from cluster.submit import definition, missing_data, seal
+from cluster.submit.submit import Receipt, jobs_json
+from cluster.submit.submit import submit as send
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import spec
 from jobs.datasets import find as datasets
@@ -134,12 +135,12 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     syntax.require(store.root, place)
     wanted = [one for one in sweep.runs if chosen(one)]
     missing = [one for one in wanted if not store.run(one.run.id).record_file.exists()]
-    sealing.require_as_before(sweep, place, [one.run for one in missing], store)
+    seal.require_as_before(sweep, place, [one.run for one in missing], store)
     notes = _check_times(place, missing)
     console = PlainConsole(stderr=True, soft_wrap=True)
     with console.status("reading image and data, to seal them"):
         missing_data.require(sweep, place, missing, plan)
-    if sealing.is_left_to_nodes(sweep, place):
+    if seal.is_left_to_nodes(sweep, place):
         notes.append("data that was not added is left to the nodes: nothing of it is sealed")
     for note in notes:
         console.print(plain(note, style="yellow"))

@@ -13,7 +13,7 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from cluster import connect, sealing
+from cluster import connect
 from cluster.doctor import controller, disks, images, job, judge, proposal, request
 from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
@@ -21,6 +21,7 @@ from cluster.profile import syntax
 from cluster.profile.find import load
 from cluster.profile.profile import Profile
 from cluster.slurm.client import SlurmError
+from cluster.submit import seal
 from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import hashes, snapshot
 from jobs.errors import InputError
@@ -69,7 +70,7 @@ def doctor(on: str | None, *, node: bool, write: Path | None, as_json: bool) -> 
 def _with_image(profile: Profile) -> tuple[Profile, list[Check]]:
     """The profile with the file of its image; a line if its recipe has not been built."""
     try:
-        return replace(profile, image=sealing.image_of(profile)), []
+        return replace(profile, image=seal.image_of(profile)), []
     except InputError as error:
         found, _, advice = str(error).partition("; next: ")
         line = Group("Image").problem("image", found, advice or "mend the recipe, then build it")

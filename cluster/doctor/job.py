@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster import array
 from cluster.doctor.node import FOUND, MARKER, REQUEST
 from cluster.doctor.request import script
 from cluster.profile import syntax
 from cluster.profile.profile import Profile, sbatch_parameters
 from cluster.slurm import client, reasons
 from cluster.slurm.client import SlurmError
+from cluster.submit import script as array
 from jobs import files, signals, snapshot
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find

@@ -13,8 +13,8 @@ from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
 from cluster.profile import text as said
 from cluster.profile.profile import Profile
-from cluster.sealing import IMAGES
 from cluster.slurm.partitions import longest, seconds_of
+from cluster.submit.seal import IMAGES
 from cluster.terminal.plain import command
 from containers import runtime
 from containers.images import Images

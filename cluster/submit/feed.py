@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster import array
 from cluster.profile.profile import Profile
-from cluster.queue_room import free_places, next_size, room_of
 from cluster.slurm import client
 from cluster.status import queue
+from cluster.submit import script
+from cluster.submit.queue_room import free_places, next_size, room_of
 from jobs.store import choosing
 from jobs.store.choosing import Undecided
 from jobs.store.store import Store
@@ -219,10 +219,10 @@ class _Feeding:
         """
         part = self.submission.part(kind, first)
         part.intend(content)
-        writer = array.script_of_chunk if kind == "chunk" else array.script_of_feeder
+        writer = script.script_of_chunk if kind == "chunk" else script.script_of_feeder
         text = writer(self.store, self.submission, self.profile, content)
         try:
-            job, _ = client.sbatch(array.write(self.submission, part, text), hold=self.hold)
+            job, _ = client.sbatch(script.write(self.submission, part, text), hold=self.hold)
         except client.UnreachableError:
             raise
         except client.SlurmError as error:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import sealing
 from cluster.profile.profile import LOCAL, Profile
+from cluster.submit import seal
 from jobs.datasets import find as datasets
 from jobs.errors import InputError
 from jobs.manifests import registry
@@ -37,11 +37,11 @@ def require(
     Raises:
         InputError: all that is wrong with the image, or with the data.
     """
-    sealing.sealed_image(profile)
+    seal.sealed_image(profile)
     found = list(_Look(sweep, profile, wanted, plan).gaps())
     if found:
         raise InputError("\n\n".join("\n".join((*gap.lines, *gap.more)) for gap in found))
-    sealing.sealed_data(sweep, profile, [planned.run for planned in wanted], None)
+    seal.sealed_data(sweep, profile, [planned.run for planned in wanted], None)
 
 
 def notes(plan: Plan) -> list[str]:
@@ -67,12 +67,12 @@ class _Look:
 
     def _folder(self) -> Iterator[Gap]:
         """What is named as `data:`; of a cluster's profile it counts if own problems get it."""
-        named = sealing.named_data(self.sweep, self.profile)
+        named = seal.named_data(self.sweep, self.profile)
         if not self.wanted or named is None or _is_there(named):
             return
         own = [one.problem for one in self.wanted if catalog.is_own(one.run)]
         is_of_cluster = self.sweep.data is None and self.profile.engine != "local"
-        if is_of_cluster and (not own or sealing.is_left_to_nodes(self.sweep, self.profile)):
+        if is_of_cluster and (not own or seal.is_left_to_nodes(self.sweep, self.profile)):
             return
         said = f"{self._who()}: data: {named}: no such file or folder"
         lines = [f"{reader}: is given that folder" for reader in self._with_places(own)]
@@ -80,7 +80,7 @@ class _Look:
 
     def _added(self) -> Iterator[Gap]:
         """What was added from a place where it no longer is."""
-        for one in registry.all_(sealing.registry_folder()):
+        for one in registry.all_(seal.registry_folder()):
             readers = self._readers(one.name)
             if readers and not _is_there(one.source):
                 gone = f"the data set {one.name} is no longer where it was added from, {one.source}"
@@ -92,10 +92,10 @@ class _Look:
         """What problems of the catalog read and nobody has added."""
         runs = [one.run for one in self.wanted]
         try:
-            sealing.find_data(self.sweep, self.profile, runs)
+            seal.find_data(self.sweep, self.profile, runs)
         except datasets.MissingError as error:
             for name, text in error.missing.items():
-                file = registry.file_of(sealing.registry_folder(), name)
+                file = registry.file_of(seal.registry_folder(), name)
                 more = (
                     text,
                     f"Nor was it added: there is no {file}.",

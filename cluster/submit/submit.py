@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import definition, feed, local, sealing
-from cluster.local import usable_cpus, visible_gpus
 from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue, standing
+from cluster.submit import definition, feed, local, seal
+from cluster.submit.local import usable_cpus, visible_gpus
 from jobs import files, snapshot
 from jobs.optimizers import uses_own_code
 from jobs.resources import Resources
@@ -165,10 +165,10 @@ def plan(
         InputError: image or data are not there, or not as they have to be.
     """
     runs = [planned.run for planned in wanted]
-    sealing.require_as_before(sweep, profile, runs, store)
+    seal.require_as_before(sweep, profile, runs, store)
     own = sweep.code if uses_own_code(runs) else ()
     code = snapshot.take(store.code, own, keep=keep)
-    image = sealing.sealed_image(profile)
+    image = seal.sealed_image(profile)
     return {
         "schema": 1,
         "time": time.time(),
@@ -176,7 +176,7 @@ def plan(
         "python": profile.python,
         "data": sweep.data or (str(profile.data) if profile.data else None),
         "image": image,
-        **sealing.sealed_data(sweep, profile, runs, store if keep else None),
+        **seal.sealed_data(sweep, profile, runs, store if keep else None),
         "gpus": visible_gpus() if profile.engine == "local" else [],
         "checkpoint_every": profile.checkpoint_every,
         "max_attempts": profile.max_attempts,
