@@ -116,8 +116,8 @@ def _start(command: str, options: argparse.Namespace) -> int:
 
 
 def _on_run(command: str, options: argparse.Namespace) -> int:
-    from cluster import connect
     from cluster.commands import logs, selection, why
+    from cluster.lab import connect
 
     store = _store(options) if options.sweep else selection.find_sweep(options.root, options.run)
     connect.use_that_of(store)
@@ -130,7 +130,7 @@ def _on_sweep(command: str, options: argparse.Namespace) -> int:
     store = _store(options)
     if command in {"collect", "plot"}:
         return _results(command, store, options)
-    from cluster import connect
+    from cluster.lab import connect
 
     connect.use_that_of(store)
     if command == "status":

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from cluster import connect
 from cluster.commands import selection
+from cluster.lab import connect
 from jobs.errors import InputError
 from jobs.store.store import Store
 from tests.helpers import short_folder

@@ -63,8 +63,8 @@ def _name(folder: Path) -> str:
 
 
 def _profile(file: Path) -> str:
-    from cluster import connect
     from cluster.doctor import controller, proposal
+    from cluster.lab import connect
 
     connect.use("")
     offer = controller.ask()

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster import connect
 from cluster.commands import dry_run as dry
 from cluster.commands import follow, status, sweep_screen, sweeps
 from cluster.commands.selection import selection
+from cluster.lab import connect
 from cluster.profile import destination, syntax
 from cluster.profile.profile import Profile
 from cluster.slurm import client, partitions

@@ -13,10 +13,10 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from cluster import connect
 from cluster.doctor import controller, disks, images, job, judge, proposal, request
 from cluster.doctor.controller import Offer
 from cluster.doctor.finding import GROUPS, Check, Group
+from cluster.lab import connect
 from cluster.profile import syntax
 from cluster.profile.find import load
 from cluster.profile.profile import Profile
