@@ -1,1 +1,1 @@
-"""How a run is started: its command line and its environment."""
+"""How a run is started, and images built: command lines and environments; every room above may enter."""

@@ -119,5 +119,5 @@ def _expected(recipe: Recipe) -> list[str]:
 
 
 def _test_lines() -> list[str]:
-    text = Path(__file__).with_name("image_test.py").read_text()
+    text = Path(__file__).with_name("selftest.py").read_text()
     return [line for line in text.splitlines() if line]

@@ -1,4 +1,4 @@
-"""The probabilistic preconditioner of de Roos & Hennig (2019) and its variants."""
+"""The probabilistic preconditioner of de Roos & Hennig (2019) and its variants; trainings enter by the class."""
 
 from probprec.preconditioner import Preconditioner
 from probprec.variants import (

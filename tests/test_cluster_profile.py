@@ -16,7 +16,7 @@ from cluster.profile import sbatch_options
 from cluster.profile.find import load
 from cluster.profile.profile import LOCAL, POLICY, Limits, Profile, sbatch_parameters
 from cluster.slurm import client
-from cluster.submit import script as array
+from cluster.submit import batch_script
 from containers import command
 from jobs.errors import InputError
 from jobs.failure import FailureClass
@@ -264,7 +264,7 @@ def test_what_nobody_asked_for_is_not_sent(tmp_path: Path) -> None:
     store = Store(tmp_path / "sweep")
     chunk = {"token": "probprec-1", "first": 0, "resources": {}, "tasks": [[]] * 2}
 
-    options = options_of(array.script_of_chunk(store, store.submission(1), profile, chunk))
+    options = options_of(batch_script.script_of_chunk(store, store.submission(1), profile, chunk))
     assert (options.pop("output"), options.pop("error")) == tuple(
         f"{tmp_path}/sweep/submitit/0001/%A_%a_0_log.{end}" for end in ("out", "err")
     )
@@ -272,7 +272,7 @@ def test_what_nobody_asked_for_is_not_sent(tmp_path: Path) -> None:
 
     said = replace(profile, throttle=2, resources=Resources(time=60))
     chunk["resources"] = said.resources.to_json()
-    options = options_of(array.script_of_chunk(store, store.submission(1), said, chunk))
+    options = options_of(batch_script.script_of_chunk(store, store.submission(1), said, chunk))
     assert (options["array"], options["time"]) == ("0-1%2", "00:01:00")
 
 
@@ -288,7 +288,7 @@ def test_tcml_asks_for_what_the_thesis_asked_for(tmp_path: Path) -> None:
         "tasks": [[]] * 9,
     }
 
-    script = array.script_of_chunk(store, store.submission(1), profile, chunk)
+    script = batch_script.script_of_chunk(store, store.submission(1), profile, chunk)
     options = options_of(script)
     assert options.pop("array") == "0-8"  # 43-51: one element per seed
     assert options.pop("comment") == "probprec-1"
@@ -584,10 +584,10 @@ def test_the_comment_of_the_site_stands_beside_ours(tmp_path: Path) -> None:
     asked = profile.resources.to_json()
     chunk = {"token": "probprec-1", "first": 0, "resources": asked, "tasks": [[]], "after": [7]}
 
-    sent = options_of(array.script_of_chunk(store, store.submission(1), profile, chunk))
+    sent = options_of(batch_script.script_of_chunk(store, store.submission(1), profile, chunk))
     assert sent["comment"] == r"project=x \\\\ it's probprec-1"  # of two, sbatch makes one
     assert (sent["mem"], sent["nice"]) == ("0", "1")
-    sent = options_of(array.script_of_feeder(store, store.submission(1), profile, chunk))
+    sent = options_of(batch_script.script_of_feeder(store, store.submission(1), profile, chunk))
     assert sent["comment"].endswith("it's probprec-1")
     assert "nice" not in sent
 

@@ -11,8 +11,7 @@ import pytest
 from cluster import cli
 from cluster.profile import syntax
 from cluster.profile.profile import LOCAL, Profile
-from cluster.submit import script as array
-from cluster.submit import submit
+from cluster.submit import batch_script, submit
 from jobs.errors import InputError
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm, make_sweep
@@ -105,7 +104,7 @@ def test_a_batch_script_becomes_the_launcher_whatever_its_python_is_called(tmp_p
     monkeypatch.setattr("sys.executable", str(odd))
     values = {"A": "it's $(echo hi) `id`\ntwo", "B": "-n", "C": ""}
 
-    lines = array.launch(values, "cluster.task", ["/s p", "1"])
+    lines = batch_script.launch(values, "cluster.task", ["/s p", "1"])
     script = "\n".join([*lines, "echo never"])
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
 

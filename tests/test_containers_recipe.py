@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.recipe.file import read_recipe
-from containers import image_test, settings
+from containers import selftest, settings
 from containers.definition import MIRROR, dockerfile, of_recipe
 from containers.dockerfile import of_dockerfile
 from containers.recipe import Base, Recipe
@@ -168,7 +168,7 @@ def test_the_test_survives_the_dockerfile(tmp_path: Path) -> None:
     post = of_dockerfile(tmp_path / "Dockerfile").text.split("%post\n")[1]
     script = post.split("test.py <<'END_OF_FILE'\n")[1].split("\nEND_OF_FILE")[0]
 
-    original = Path(image_test.__file__).read_text()
+    original = Path(selftest.__file__).read_text()
     assert script.splitlines() == [line for line in original.splitlines() if line]
     compile(script, "test.py", "exec")
 
@@ -409,7 +409,7 @@ def run_test(tmp_path: Path, **changed: object) -> subprocess.CompletedProcess[s
     version = ".".join(map(str, sys.version_info[:2]))
     expected = {"python": version, "distributions": {}, "torch": None, "toolkit": False, **changed}
     file = conf(tmp_path / "expected.json", json.dumps(expected))
-    code = f"from containers import image_test; image_test.main({str(file)!r})"
+    code = f"from containers import selftest; selftest.main({str(file)!r})"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 

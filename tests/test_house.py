@@ -18,13 +18,89 @@ from jobs.sweep import Run
 from jobs.training import probe
 
 ROOT = Path(__file__).resolve().parent.parent
-MAY_IMPORT = {
-    "probprec": set(),
-    "containers": set(),
-    "jobs": {"probprec", "containers"},
-    "cluster": {"containers", "jobs"},
+PACKAGES = ("probprec", "containers", "jobs", "cluster")
+ROOMS = {
+    "probprec": (set(), {"torch"}),
+    "containers": (set(), {"spython"}),
+    "jobs": ({"containers"}, {"numpy"}),  # the ground floor: what all rooms above may import
+    "jobs.yaml": (set(), {"pydantic", "pydantic_core", "yaml"}),
+    "jobs.store": (set(), {"pydantic_core"}),
+    "jobs.datasets": (set(), {"numpy"}),
+    "jobs.manifests": ({"jobs.datasets"}, {"zstandard"}),
+    "jobs.staging": ({"jobs.manifests"}, set()),
+    "jobs.problems": ({"jobs.datasets"}, {"numpy", "scipy", "torch"}),
+    "jobs.regime": ({"jobs.problems"}, {"torch"}),
+    "jobs.optimizers": ({"jobs.regime"}, {"torch"}),
+    "jobs.spec": (
+        {"jobs.yaml", "jobs.problems", "jobs.regime", "jobs.optimizers"},
+        {"numpy", "pydantic"},
+    ),
+    "jobs.training": (
+        {"jobs.store", "jobs.datasets", "jobs.problems", "jobs.regime", "jobs.optimizers"},
+        {"numpy", "torch"},
+    ),
+    "jobs.train": ({"jobs.store", "jobs.training"}, set()),
+    "jobs.node": (
+        {"containers", "jobs.store", "jobs.manifests", "jobs.staging", "jobs.problems"},
+        set(),
+    ),
+    "jobs.results": (
+        {"jobs.store", "jobs.problems"},
+        {"matplotlib", "numpy", "pandas", "pyarrow"},
+    ),
+    "cluster": (set(), set()),
+    "cluster.terminal": (set(), {"rich"}),
+    "cluster.lab": ({"cluster.terminal", "jobs.store"}, {"rich"}),
+    "cluster.slurm": (set(), set()),
+    "cluster.task": ({"cluster.slurm", "jobs.store", "jobs.node"}, set()),
+    "cluster.profile": (
+        {"containers", "cluster.terminal", "cluster.slurm", "jobs.yaml", "jobs.store", "jobs.spec"},
+        {"pydantic", "yaml"},
+    ),
+    "cluster.recipe": ({"containers", "jobs.yaml"}, {"packaging", "pydantic"}),
+    "cluster.status": (
+        {"cluster.terminal", "cluster.slurm", "cluster.profile", "jobs.store"},
+        {"rich"},
+    ),
+    "cluster.submit": (
+        {
+            *("containers", "cluster.slurm", "cluster.profile", "cluster.recipe", "cluster.status"),
+            *("jobs.yaml", "jobs.store", "jobs.datasets", "jobs.manifests", "jobs.staging"),
+            *("jobs.problems", "jobs.optimizers", "jobs.spec", "jobs.node"),
+        },
+        {"submitit"},
+    ),
+    "cluster.feeder": ({"cluster.slurm", "cluster.submit", "jobs.store"}, set()),
+    "cluster.doctor": (
+        {
+            *("containers", "cluster.terminal", "cluster.lab", "cluster.slurm", "cluster.profile"),
+            *("cluster.submit", "jobs.yaml", "jobs.datasets", "jobs.staging", "jobs.training"),
+        },
+        {"rich"},
+    ),
+    "cluster.commands": (
+        {
+            *("containers", "cluster.terminal", "cluster.lab", "cluster.slurm", "cluster.profile"),
+            *("cluster.recipe", "cluster.status", "cluster.submit", "cluster.doctor"),
+            *("jobs.yaml", "jobs.store", "jobs.datasets", "jobs.manifests", "jobs.staging"),
+            *("jobs.problems", "jobs.spec", "jobs.training", "jobs.results"),
+        },
+        {"rich", "shtab"},
+    ),
+    "cluster.cli": (
+        {
+            *("cluster.terminal", "cluster.lab", "cluster.profile", "cluster.doctor"),
+            *("cluster.commands", "jobs.store"),
+        },
+        set(),
+    ),
 }
-THIRD_PARTY = {"probprec": {"torch"}, "containers": {"spython"}}  # the others may use any
+"""Each room, from the lowest floor up: the rooms that it may import, and the packages of others.
+
+A room is a package, or a module that is a door. All rooms of `jobs` and `cluster` may import the
+modules that lie directly in `jobs/`.
+"""
+
 NOT_IN_TRAINING = {("jobs.store.record", "read")}
 """Functions that read back what trainings left: none of their imports is part of a training."""
 
@@ -45,17 +121,34 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def modules():
-    return sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def name_of(path):
+    """The dotted name of a module's file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(name):
+    """The room in which a module of ours is."""
+    parts = name.split(".")
+    return next(room for room in (".".join(parts[:2]), parts[0]) if room in ROOMS)
 
 
 def imported(path):
-    """Top-level names of everything that a module imports, at any depth of its code."""
+    """The modules that a module imports at any depth of its code: ours by name, others' packages."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            yield node.module.partition(".")[0]
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if found_file(name) else node.module for name in names}
+    return {
+        name if name.partition(".")[0] in PACKAGES else name.partition(".")[0] for name in found
+    }
 
 
 def found_file(name):
@@ -85,11 +178,11 @@ def reached(start):
     ours, foreign, todo = set(), set(), [start]
     while todo:
         parts = todo.pop().split(".")
-        if parts[0] not in MAY_IMPORT:
+        if parts[0] not in PACKAGES:
             foreign.add(parts[0])
         for length in range(1, len(parts) + 1):  # a module's packages come first
             name = ".".join(parts[:length])
-            if parts[0] in MAY_IMPORT and name not in ours and found_file(name):
+            if parts[0] in PACKAGES and name not in ours and found_file(name):
                 ours.add(name)
                 todo += imports_of(name)
     return ours, foreign - set(sys.stdlib_module_names)
@@ -117,19 +210,58 @@ def absent_without(requirements):
         package
         for package, owners in metadata.packages_distributions().items()
         if not there & {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners}
-    } - set(MAY_IMPORT)
+    } - set(PACKAGES)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_one_way(path):
-    """A package imports itself and what the table of rooms allows, nothing else."""
-    package = path.relative_to(ROOT).parts[0]
-    names = set(imported(path))
+def test_a_room_imports_what_the_table_says(path):
+    """Rooms of ours, and packages of others; the ground floor of `jobs` is open to all above it."""
+    room = room_of(name_of(path))
+    names = imported(path) - set(sys.stdlib_module_names)
+    rooms, foreign = ROOMS[room]
+    ground = set() if room in {"probprec", "containers"} else {"jobs"}
 
-    assert names & set(MAY_IMPORT) <= MAY_IMPORT[package] | {package}
-    if package in THIRD_PARTY:
-        foreign = names - set(MAY_IMPORT) - set(sys.stdlib_module_names)
-        assert foreign <= THIRD_PARTY[package]
+    assert {room_of(name) for name in names if found_file(name)} <= rooms | ground | {room}
+    assert {name for name in names if not found_file(name)} <= foreign
+
+
+def test_the_table_of_rooms_goes_down_only_and_grants_no_more_than_is_used():
+    """No room is imported from a lower floor, and none is open that nobody enters."""
+    floors = list(ROOMS)
+    used = {room: (set(), set()) for room in ROOMS}
+    for path in modules():
+        rooms, foreign = used[room_of(name_of(path))]
+        for name in imported(path) - set(sys.stdlib_module_names):
+            (rooms if found_file(name) else foreign).add(
+                room_of(name) if found_file(name) else name
+            )
+
+    for room, (rooms, foreign) in ROOMS.items():
+        assert rooms <= set(floors[: floors.index(room)]), room
+        assert rooms <= used[room][0], f"{room} may import what it does not"
+        assert foreign <= used[room][1], f"{room} may import what it does not"
+
+
+def test_no_modules_import_each_other():
+    """Neither directly nor over others: any of them can be tested without what uses it."""
+    below = {
+        name: {n if found_file(n) else n.rpartition(".")[0] for n in imports_of(name)}
+        for name in map(name_of, modules())
+    }
+    while leaves := {name for name, needs in below.items() if not needs & set(below) - {name}}:
+        for name in leaves:
+            del below[name]
+
+    assert not below, f"these import each other: {sorted(below)}"
+
+
+def test_every_room_says_what_it_is_for():
+    """In the first sentence of its package, which says who may enter, too."""
+    for room in ROOMS:
+        file = ROOT.joinpath(*room.split("."), "__init__.py")
+        if file.exists():
+            doc = ast.get_docstring(ast.parse(file.read_text())) or ""
+            assert "enter" in doc, f"{room} does not say who may enter"
 
 
 def test_only_the_store_knows_the_layout():
@@ -148,7 +280,7 @@ def test_only_one_module_runs_slurms_commands():
     found = {path.name for path in modules() if names.search(path.read_text())}
     lab = {path.name for path in modules() if path.parent.name == "lab"}
 
-    assert found - lab == {"slurm.py"}
+    assert found - lab == {"client.py"}
 
 
 def test_only_one_module_makes_consoles_and_texts():
@@ -184,7 +316,7 @@ def loaded(*names):
     code = f"import json, sys, {', '.join(names)}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    ours = {name for name in found if name.partition(".")[0] in MAY_IMPORT}
+    ours = {name for name in found if name.partition(".")[0] in PACKAGES}
     return ours, {name.partition(".")[0] for name in set(found) - ours} - set(
         sys.stdlib_module_names
     )

@@ -14,12 +14,12 @@ import pytest
 from containers.command import Command
 from jobs import files, signals
 from jobs.failure import Failure
+from jobs.node import child
+from jobs.node import launcher as launcher_module
 from jobs.node.allocation import Allocation
 from jobs.node.budget import out_of_budget
 from jobs.node.execution import How
 from jobs.node.launcher import Launcher
-from jobs.node.prepare import child
-from jobs.node.prepare import launcher as launch
 from jobs.node.worker import work
 from jobs.snapshot import code_digest
 from jobs.store.plan import Entry
@@ -85,7 +85,7 @@ def trainer(monkeypatch):
                 environment={**os.environ, "OUTCOME": json.dumps(outcome(run))},
             )
 
-        monkeypatch.setattr(launch.command, "training", training)
+        monkeypatch.setattr(launcher_module.command, "training", training)
 
     return use
 
@@ -189,7 +189,7 @@ def test_what_is_no_outcome_is_a_failure(store, folder, trains, script, failure,
 
 def test_a_training_that_cannot_be_started(store, folder, monkeypatch):
     monkeypatch.setattr(
-        launch.command,
+        launcher_module.command,
         "training",
         lambda *_, **__: Command(arguments=("/no/such/python",), environment={}),
     )
@@ -201,7 +201,7 @@ def test_a_training_that_cannot_be_started(store, folder, monkeypatch):
 def test_the_kernels_word_on_memory(store, folder, trains, monkeypatch):
     """A process that was killed while the counter of its cgroup grew was killed for its memory."""
     readings = iter([4, 5])
-    monkeypatch.setattr(launch.memory, "oom_kills", lambda: next(readings))
+    monkeypatch.setattr(launcher_module.memory, "oom_kills", lambda: next(readings))
     monkeypatch.setattr(child.Live.__dataclass_fields__["oom_kills"], "default_factory", int)
     trains("os.kill(os.getpid(), 9)")
     attempt(store)
@@ -359,7 +359,7 @@ def test_scratch_is_used_and_left_as_it_was(store, folder, monkeypatch, tmp_path
     seen = []
     monkeypatch.setenv("MY_JOB", "7")
     monkeypatch.setattr(
-        launch.command,
+        launcher_module.command,
         "training",
         lambda *_, scratch, **__: (
             seen.append(scratch) or Command(arguments=("true",), environment={})
@@ -484,13 +484,13 @@ def test_a_run_that_was_set_aside_begins_again(store, folder, trains, monkeypatc
 
     def use(script):
         trains(script)
-        inner = launch.command.training
+        inner = launcher_module.command.training
 
         def training(run_file, out, *, resume, **more):
             resumed.append([path.name for path in resume])
             return inner(run_file, out, **more)
 
-        monkeypatch.setattr(launch.command, "training", training)
+        monkeypatch.setattr(launcher_module.command, "training", training)
 
     checkpoint = "(out / 'checkpoint-a.pt').write_bytes(b'c');"
     progress = '(out / "progress.jsonl").write_text(\'{"checkpoint": 1, "step": 900}\\n\');'

@@ -17,12 +17,12 @@ from containers.runtime import ContainerError
 from jobs import files, snapshot
 from jobs.errors import DriftedError
 from jobs.manifests.manifest import ManifestError, of_folder
+from jobs.node import launcher as launcher_module
 from jobs.node.execution import How
 from jobs.node.launcher import Launcher
 from jobs.node.prepare import Node, Told, why_not
-from jobs.node.prepare import launcher as launch
 from jobs.staging import cache, stage
-from jobs.store import journal as history
+from jobs.store import journal as journal_module
 from jobs.store import state
 from jobs.store.plan import Entry, Sealed
 from jobs.store.store import Store
@@ -77,7 +77,7 @@ def seen(monkeypatch):
             environment={**os.environ, "OUTCOME": json.dumps(outcome())},
         )
 
-    monkeypatch.setattr(launch.command, "training", training)
+    monkeypatch.setattr(launcher_module.command, "training", training)
     return folders
 
 
@@ -265,7 +265,7 @@ def test_a_waiting_run_says_what_it_waits_for(store):
     assert found.state == "running"
     assert "waits for another task that is copying digits" in found.evidence
     folder.note("staged", fence=1, what="digits", place="/s", copied_bytes=2_000_000, seconds=1.5)
-    (past,) = history.read(folder)
+    (past,) = journal_module.read(folder)
     assert past.data == "digits in /s, 2 MB copied in 1.5 s"
     attempt.release()
 

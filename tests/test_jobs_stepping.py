@@ -5,8 +5,8 @@ import torch
 
 from jobs.errors import InputError
 from jobs.problems.problem import Problem
+from jobs.regime import step_arguments
 from jobs.regime.settings import Settings
-from jobs.training import stepping
 from jobs.training.cost import Meter
 from jobs.training.stepping import Stepper
 
@@ -205,5 +205,5 @@ def test_what_has_two_steps_is_sharpness_aware():
     two = {"needs_closure": False, "first_step": len, "second_step": len}
     for base in (Sam, Twice):
         kind = type("Old", (base,), two)
-        found = stepping.wants(kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1))
+        found = step_arguments.wants(kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1))
         assert found == "closure after backward"

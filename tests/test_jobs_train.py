@@ -18,7 +18,7 @@ from jobs.problems.problem import Problem
 from jobs.store import record
 from jobs.store.attempts import AttemptFiles
 from jobs.training import checkpoint, execute, loop
-from jobs.training import stop as interrupt
+from jobs.training import stop as stop_module
 from jobs.training.cost import Meter
 from jobs.training.curves import Curves
 from jobs.training.monitor import FiniteMonitor
@@ -66,7 +66,7 @@ class Parabola(Problem):
 @pytest.fixture(autouse=True)
 def _handlers():
     """The command takes the signals over; give them back."""
-    kept = {number: signal.getsignal(number) for number in interrupt.SIGNALS}
+    kept = {number: signal.getsignal(number) for number in stop_module.SIGNALS}
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)

@@ -16,8 +16,7 @@ from rich.console import Console
 from cluster.commands import selection
 from cluster.slurm import client
 from cluster.slurm.client import Element
-from cluster.status import advice
-from cluster.status import queue as queues
+from cluster.status import advice, queue
 from cluster.status.queue import Queue
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
@@ -68,7 +67,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     calls = client.asked.total
     work = _Work()
     with store.submitting():  # a feeder at work would send what we do not know of yet
-        found = queues.look(store)
+        found = queue.look(store)
         if found.unknown is not None:
             work.notes.append(f"Slurm cannot be asked, nothing of it is cancelled: {found.unknown}")
         elements = _elements(found, wanted, work, everything=not named)

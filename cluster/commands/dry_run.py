@@ -12,8 +12,7 @@ from cluster.commands import sweeps
 from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue
-from cluster.submit import price, queue_room
-from cluster.submit import script as array
+from cluster.submit import batch_script, price, queue_room
 from cluster.submit.submit import plan, sort_runs, usable_lanes
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.store.store import Store
@@ -128,7 +127,7 @@ def _room(
 def _tried(store: Store, profile: Profile, chunk: Mapping[str, Any]) -> dict[str, Any]:
     """The batch script of an array, and what Slurm says of it."""
     submission = store.submission(len(store.submissions()) + 1)
-    text = array.script_of_chunk(store, submission, profile, chunk)
+    text = batch_script.script_of_chunk(store, submission, profile, chunk)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "script.sh")
         path.write_text(text)

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from cluster.commands import dry_run as dry
 from cluster.commands import follow, status, sweep_screen, sweeps
+from cluster.commands.dry_run import dry_run as show_dry_run
 from cluster.commands.selection import selection
 from cluster.lab import connect
 from cluster.profile import destination, syntax
@@ -117,7 +117,7 @@ def dry_run(request: Request) -> int:
     sweep, store, place, chosen = _prepare(request)
     if not request.replace:
         definition.admitted(sweep, store, queue.look(store))
-    return dry.dry_run(sweep, store, place, chosen, as_json=request.as_json)
+    return show_dry_run(sweep, store, place, chosen, as_json=request.as_json)
 
 
 def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[PlannedRun], bool]]:

@@ -18,9 +18,9 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     With `watch`, look again until nothing waits or runs any more; Ctrl-C leaves the jobs alone.
     """
     if watch:
-        from cluster.commands import watch as watching
+        from cluster.commands.watch import until_over
 
-        look = watching.until_over(store, PlainConsole(stderr=as_json))
+        look = until_over(store, PlainConsole(stderr=as_json))
     else:
         look = standing.look(store)
     if as_json:

@@ -1,1 +1,1 @@
-"""`probprec doctor`: what a cluster has, what is missing, and what to do about it."""
+"""`probprec doctor` looks at a cluster: what it has, what lacks, what to do about it; `cli` and `init` enter."""

@@ -18,7 +18,7 @@ from cluster.profile import syntax
 from cluster.profile.profile import Profile, sbatch_parameters
 from cluster.slurm import client, reasons
 from cluster.slurm.client import SlurmError
-from cluster.submit import script as array
+from cluster.submit import batch_script
 from jobs import files, signals, snapshot
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
@@ -123,7 +123,7 @@ def _resources(profile: Profile) -> Resources:
 
 def _lines(folder: Path, profile: Profile) -> list[str]:
     """What the batch script does, as a task's."""
-    launched = array.launch(profile.environment, "cluster.doctor.node", [str(folder)])
+    launched = batch_script.launch(profile.environment, "cluster.doctor.node", [str(folder)])
     return [*profile.setup, *launched]
 
 

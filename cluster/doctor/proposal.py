@@ -11,7 +11,7 @@ from cluster.doctor.controller import Offer
 from cluster.doctor.images import has_modules
 from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
-from cluster.profile import text as said
+from cluster.profile import yaml_text
 from cluster.profile.profile import Profile
 from cluster.slurm.partitions import longest, seconds_of
 from cluster.submit.seal import IMAGES
@@ -102,7 +102,7 @@ def proposal(file: Path, profile: Profile, offer: Offer, node: Mapping[str, Any]
         *_data(profile),
         *_image(profile),
         *_setup(profile, node),
-        *said.other_lines(profile, _OF_ITS_OWN),
+        *yaml_text.other_lines(profile, _OF_ITS_OWN),
     ]
     return "\n".join(lines) + "\n"
 
@@ -122,7 +122,9 @@ def _resources(profile: Profile, offer: Offer) -> list[str]:
             *_account(asked, offer),
         ]
     begun = {line.partition(":")[0] for line in lines}
-    lines += [said.line(name, value) for name, value in asked.said().items() if name not in begun]
+    lines += [
+        yaml_text.line(name, value) for name, value in asked.said().items() if name not in begun
+    ]
     return ["resources:", *(f"  {line}" for line in lines)] if lines else []
 
 
@@ -133,14 +135,16 @@ def _partition(asked: Resources, offer: Offer) -> str:
     chosen = partition.split(",")
     every = dict.fromkeys(row["name"] for row in offer.partitions)
     others = ", ".join(name for name in every if name not in chosen)
-    return said.line("partition", partition) + (f"   # there are also: {others}" if others else "")
+    return yaml_text.line("partition", partition) + (
+        f"   # there are also: {others}" if others else ""
+    )
 
 
 def _time(asked: Resources, rows: list[dict[str, str]]) -> str:
     """What is asked; else the partition's default, else its limit: the least where there are several."""
     found = [seconds_of(row[name]) for row in rows for name in ("default_time", "max_time")]
     usual = min((time for time in found if time and time <= _A_YEAR), default=_A_DAY)
-    line = f"{said.line('time', asked.time or usual)}   # of one task"
+    line = f"{yaml_text.line('time', asked.time or usual)}   # of one task"
     if not rows:
         return line
     limit = longest(rows)
@@ -150,10 +154,10 @@ def _time(asked: Resources, rows: list[dict[str, str]]) -> str:
 
 def _cpus(asked: Resources, rows: list[dict[str, str]]) -> str:
     if not rows:
-        return said.line("cpus", asked.cpus) if asked.cpus else f"# cpus: {_MOST_CPUS}"
+        return yaml_text.line("cpus", asked.cpus) if asked.cpus else f"# cpus: {_MOST_CPUS}"
     cpus, gpus, _ = _of_a_node(rows)
     share = max(1, min(_MOST_CPUS, cpus // max(1, gpus)))
-    return f"{said.line('cpus', asked.cpus or share)}   # a node has {cpus}"
+    return f"{yaml_text.line('cpus', asked.cpus or share)}   # a node has {cpus}"
 
 
 def _gpus(profile: Profile, rows: list[dict[str, str]]) -> str:
@@ -181,7 +185,7 @@ def _account(asked: Resources, offer: Offer) -> list[str]:
     if asked.account or not accounts:
         return []
     if len(accounts) == 1:
-        return [said.line("account", accounts[0])]
+        return [yaml_text.line("account", accounts[0])]
     return [f"# account: NAME   # one of {', '.join(accounts)}"]
 
 
@@ -189,7 +193,7 @@ def _scratch(profile: Profile, node: Mapping[str, Any] | None) -> list[str]:
     seen = [] if node is None else node["candidates"]
     usable = [place["template"] for place in seen if is_usable(place)]
     if profile.scratch:
-        line = said.line("scratch", profile.scratch)
+        line = yaml_text.line("scratch", profile.scratch)
         if node is None or node["scratch"] is None:
             return [line]
         if is_usable(node["scratch"]):
@@ -199,7 +203,7 @@ def _scratch(profile: Profile, node: Mapping[str, Any] | None) -> list[str]:
     if profile.engine == "local":
         return []
     if usable:
-        return [f"{said.line('scratch', usable[0])}   # a disk of the node's own; seen there"]
+        return [f"{yaml_text.line('scratch', usable[0])}   # a disk of the node's own; seen there"]
     why = "not looked for: doctor --node" if node is None else "none of the usual ones is there"
     return [f"# scratch: /scratch/$USER   # a disk of the node's own; {why}"]
 
@@ -207,10 +211,10 @@ def _scratch(profile: Profile, node: Mapping[str, Any] | None) -> list[str]:
 def _data(profile: Profile) -> list[str]:
     """What the profile names or $PROBPREC_DATA; what lies where systems put it is found anyway."""
     if profile.data is not None:
-        return [said.line("data", str(profile.data))]
+        return [yaml_text.line("data", str(profile.data))]
     named = Path(os.environ.get(VARIABLE) or "")
     if named.is_absolute() and named.is_dir():
-        return [said.line("data", str(named))]
+        return [yaml_text.line("data", str(named))]
     found = []
     for name, dataset in DATASETS.items():
         if dataset.package is None:
@@ -225,7 +229,7 @@ def _data(profile: Profile) -> list[str]:
 def _image(profile: Profile) -> list[str]:
     """What the profile names; else the newest that was built, unless a profile does without."""
     if profile.image is not None:
-        return [said.line("image", str(profile.image))]
+        return [yaml_text.line("image", str(profile.image))]
     folder = Path(os.environ.get(IMAGES) or "images")
     try:
         newest = max(Images(folder).all(), key=lambda image: image.built, default=None)
@@ -233,13 +237,13 @@ def _image(profile: Profile) -> list[str]:
         newest = None
     if newest is None:
         return ["# image: /PATH/NAME.sif   # made by: probprec build RECIPE"]
-    line = said.line("image", str(newest.path))
+    line = yaml_text.line("image", str(newest.path))
     return [f"{'# ' if profile.name else ''}{line}   # the newest there; see: probprec image list"]
 
 
 def _setup(profile: Profile, node: Mapping[str, Any] | None) -> list[str]:
     if profile.setup:
-        return [said.line("setup", profile.setup)]
+        return [yaml_text.line("setup", profile.setup)]
     is_missing = node is not None and "error" in (node["runtime"] or {})
     try:
         runtime.find()

@@ -10,8 +10,8 @@ from typing import Any
 
 from cluster.slurm import client, reasons
 from cluster.slurm.reasons import Reason
-from cluster.status import accounting as words
-from cluster.status import queue as queues
+from cluster.status import accounting, queue
+from cluster.status.accounting import Row
 from cluster.status.queue import Queue, Sent
 from jobs.store import workers
 from jobs.store.attempts import RunFolder
@@ -68,7 +68,7 @@ class Look:
     runs: list[Standing]
     queue: Queue
     notes: list[str]  # what could not be known, and why
-    accounting: list[words.Row]  # what sacct said of what was lost
+    accounting: list[Row]  # what sacct said of what was lost
     slurm_calls: int = 0
 
     @property
@@ -108,7 +108,7 @@ def look(
     if earlier is not None:
         found = earlier.queue
     else:
-        found = queues.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE)
+        found = queue.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE)
     result = _Looking(store, sweep, found, memory).go(earlier, about)
     result.slurm_calls = client.asked.total - calls
     return result
@@ -148,7 +148,7 @@ class _Looking:
         """Every run, in the sweep's order; accounting is asked for what is lost, or was earlier."""
         runs = self.runs()
         notes = [] if earlier is None else earlier.notes
-        rows: list[words.Row] = []
+        rows: list[Row] = []
         if self.queue.unknown is not None:
             notes = [f"Slurm cannot be asked now: {self.queue.unknown}"]
         elif earlier is None:
@@ -160,7 +160,7 @@ class _Looking:
                 for one in lost
                 if one.element is not None
             }
-            rows, notes = words.ask_accounting(self.store, self.memory, elements)
+            rows, notes = accounting.ask_accounting(self.store, self.memory, elements)
             again = {id(one): self._standing(one.planned) for one in lost}
             runs = [again.get(id(one), one) for one in runs]
         self.memory.save()
@@ -215,7 +215,7 @@ class _Looking:
                 return self._unknown(known, sent.name or "a job that may send it")
             if sent.job_id is not None:
                 word = self._word(sent.name) or self._gone(sent)
-                return words.never_began(known, sent, word, is_late=self._is_late(sent))
+                return accounting.never_began(known, sent, word, is_late=self._is_late(sent))
         if known.attempts == 0:
             where = "not sent" if sent else "not sent, or its worker ended before it came to it"
             return replace(known, evidence=where)
@@ -223,11 +223,11 @@ class _Looking:
             return known  # a locked one is an orphan, which may still write its end
         if self.queue.unknown is not None:
             return self._unknown(known, known.element)
-        return words.refined(folder, known, self._word(known.element))
+        return accounting.refined(folder, known, self._word(known.element))
 
     def _is_late(self, sent: Sent) -> bool:
         """Whether its batch script wrote its last word so long ago that all it did would be seen."""
-        logs = [path for path in words.logs_of(self.store, sent) if path.exists()]
+        logs = [path for path in accounting.logs_of(self.store, sent) if path.exists()]
         since = self.queue.asked_at - _MARGIN
         return bool(logs) and not any(_is_newer(path, since) for path in logs)
 
@@ -235,10 +235,10 @@ class _Looking:
         """A word for what left no trace in the queue, although the array that it is of is there."""
         if sent.name is None or sent.element is not None or sent.job_id not in self.arrays:
             return None
-        if any(path.exists() for path in words.logs_of(self.store, sent)):
+        if any(path.exists() for path in accounting.logs_of(self.store, sent)):
             return None  # it began
-        self.memory.keep_word(sent.name, words.TAKEN_OUT)
-        return words.TAKEN_OUT
+        self.memory.keep_word(sent.name, accounting.TAKEN_OUT)
+        return accounting.TAKEN_OUT
 
     def _unknown(self, known: State, name: str) -> State:
         return replace(

@@ -9,7 +9,7 @@ from typing import Any
 from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue
-from cluster.submit import script
+from cluster.submit import batch_script
 from cluster.submit.queue_room import free_places, next_size, room_of
 from jobs.store import choosing
 from jobs.store.choosing import Undecided
@@ -219,10 +219,10 @@ class _Feeding:
         """
         part = self.submission.part(kind, first)
         part.intend(content)
-        writer = script.script_of_chunk if kind == "chunk" else script.script_of_feeder
+        writer = batch_script.script_of_chunk if kind == "chunk" else batch_script.script_of_feeder
         text = writer(self.store, self.submission, self.profile, content)
         try:
-            job, _ = client.sbatch(script.write(self.submission, part, text), hold=self.hold)
+            job, _ = client.sbatch(batch_script.write(self.submission, part, text), hold=self.hold)
         except client.UnreachableError:
             raise
         except client.SlurmError as error:

@@ -1,1 +1,1 @@
-"""The data sets that are read from files: where they are looked for, and how they are read."""
+"""The data sets that are read from files: where they are looked for, and how they are read; problems enter."""

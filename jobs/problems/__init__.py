@@ -1,4 +1,4 @@
-"""The test problems: what is trained, on what data, from which initial weights."""
+"""The test problems: what is trained, on what data, from which initial weights; trainings and the spec enter."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from jobs.errors import InputError
 from jobs.regime.modes import has_modes
 from jobs.regime.settings import Group, Kind
-from jobs.training.stepping import wants
+from jobs.regime.step_arguments import wants
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)

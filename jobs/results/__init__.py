@@ -1,1 +1,1 @@
-"""Records to ledger, table and figures."""
+"""From records to the ledger, tables and figures; `collect` and `plot` enter."""

@@ -1,5 +1,7 @@
 """The spec: one strict YAML file in, one `Sweep` out, or every mistake in it with its position.
 
+Whoever checks or submits may enter, by these:
+
 load(path, overrides)       the sweep
 make_plan(path, overrides)  the sweep and where each value comes from
 json_schema()               what editors complete and validate specs with

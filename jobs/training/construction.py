@@ -180,6 +180,7 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
     """Construct the optimizer of `run` and look at what goes with it; why that failed."""
     import torch
 
+    from jobs.regime import step_arguments
     from jobs.regime.passes import require
     from jobs.regime.schedule import Scheduler
     from jobs.training import stepping
@@ -193,7 +194,7 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
             settings = Settings.from_json(part.regime)
             if settings.closure:
                 stepping.require_closure(optimizer)
-            stepping.wants(optimizer)
+            step_arguments.wants(optimizer)
             require(optimizer, settings)
             Scheduler(settings.schedule, optimizer, numbers)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's class may do anything
