@@ -15,8 +15,8 @@ from jobs.regime.passes import Passes
 from jobs.regime.references import Numbers
 from jobs.regime.settings import Average, Group, Settings
 from jobs.sweep import Run
-from tests.test_jobs_resume import attempt, in_pieces, same
 from tests.test_jobs_training_own import Line, make
+from tests.test_jobs_training_resume import attempt, in_pieces, same
 
 SGD, MUON = "torch.optim.SGD", "torch.optim.Muon"
 COSINE = "torch.optim.lr_scheduler.CosineAnnealingLR"

@@ -27,7 +27,7 @@ from jobs.store import state
 from jobs.store.plan import Entry, Sealed
 from jobs.store.store import Store
 from jobs.sweep import Run
-from tests.test_jobs_launch import (
+from tests.test_jobs_node_launcher import (
     HEAD,
     RUN,
     Element,

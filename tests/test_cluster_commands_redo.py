@@ -16,7 +16,7 @@ from jobs.errors import InputError
 from jobs.store import state
 from jobs.store.attempts import ClaimedError, RunFolder, StaleAttemptError
 from tests.fake_slurm import FakeSlurm
-from tests.test_cluster_retry import asked
+from tests.test_cluster_commands_retry import asked
 
 HOW = {"only": [], "profile": None, "dry_run": False, "as_json": True}
 

@@ -7,7 +7,7 @@ import pytest
 from cluster import cli
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm
-from tests.test_cluster_submit import sent
+from tests.test_cluster_submit_submit import sent
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from jobs.store.plan import Entry
 from jobs.store.store import Store
 from jobs.sweep import Run
 from tests.helpers import LONG, wait_for
-from tests.test_jobs_launch import (
+from tests.test_jobs_node_launcher import (
     RUN,
     Element,
     _handlers,  # noqa: F401 - a fixture, used by all
