@@ -139,12 +139,11 @@ def main(arguments: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)  # until the launcher listens
     store, number, first = Store(Path(arguments[0])), int(arguments[1]), int(arguments[2])
     submission = store.submission(number)
-    content = submission.content()
-    chunk = submission.part("chunk", first).content()
-    entries = list(map(Entry.from_json, chunk["tasks"][int(os.environ["SLURM_ARRAY_TASK_ID"])]))
-    archive = (store.code / content["code"]["file"]).resolve()
+    plan, chunk = submission.plan(), submission.part("chunk", first).chunk()
+    entries = chunk.group.tasks[int(os.environ["SLURM_ARRAY_TASK_ID"])]
+    archive = (store.code / plan.code.file).resolve()
     if archive != ROOT:
-        expected, found = content["code"]["sha256"], found_sha256(archive)
+        expected, found = plan.code.sha256, found_sha256(archive)
         if found != expected:
             message = f"the code snapshot {archive.name} is not what was submitted"
             return _refuse(
@@ -155,8 +154,8 @@ def main(arguments: Sequence[str]) -> int:
             path = os.environ.get("PYTHONPATH")
             return _refuse(store, entries, message, f"imported: {ROOT}; PYTHONPATH={path}")
         _become(archive, arguments)
-    settings = how(store, number, content, chunk, client.gpus_of(os.environ))
-    launcher = Launcher(store, settings, SlurmAllocation(chunk["lead"]))
+    settings = how(store, number, plan, chunk.group, client.gpus_of(os.environ))
+    launcher = Launcher(store, settings, SlurmAllocation(chunk.group.lead))
     return 0 if launcher.run_task(entries) else FAILED
 
 

@@ -23,7 +23,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jobs import files
 from jobs.errors import DriftedError, InputError
@@ -204,9 +203,9 @@ def _pack(content: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def of_submission() -> dict[str, Any]:
-    """The commit of the code that is about to be submitted."""
-    return {"commit": _git("rev-parse", "HEAD"), "dirty": _is_dirty()}
+def commit() -> str | None:
+    """The commit of the checkout that this code is in; None: it is in none."""
+    return _git("rev-parse", "HEAD")
 
 
 @cache
@@ -223,6 +222,7 @@ def _git(*arguments: str) -> str | None:
     return output_of(["git", "-C", str(ROOT), *arguments])
 
 
-def _is_dirty() -> bool | None:
+def is_dirty() -> bool | None:
+    """Whether the checkout has changes that are not committed; None: there is none."""
     changes = _git("status", "--porcelain", "--", *PACKAGES)
     return None if changes is None else bool(changes)

@@ -183,8 +183,10 @@ import io, json, sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from cluster import advice, cli, retry, standing
-from jobs.store import Store
+from cluster import cli
+from cluster.commands import retry
+from cluster.status import advice, standing
+from jobs.store.store import Store
 
 
 def said(*words):

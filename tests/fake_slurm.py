@@ -11,12 +11,13 @@ import shlex
 import time
 from pathlib import Path
 
-from cluster.profile.profile import Profile
 from jobs import files
+from jobs.profile import Profile
 from jobs.resources import Resources
+from jobs.store.plan import Chunk, FeederJob
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
-from tests.helpers import make_run
+from tests.helpers import make_plan, make_run
 
 ACCOUNTING = ("JobID", "State", "ExitCode", "NodeList", "MaxRSS", "ReqMem", "Elapsed", "Timelimit")
 
@@ -59,16 +60,15 @@ class FakeSlurm:
             "lead": 60,
         }
         content = {
-            "schema": 1,
             "time": time.time(),
             "profile": self.profile.to_json(),
             "groups": [{**group, "tasks": tasks}],
         }
-        submission = self.store.new_submission(content)
+        submission = self.store.new_submission(make_plan(**content))
         count = -(-len(list(indices)) // per_task)
         part = submission.part("chunk", first)
         chunk = {"token": f"t-{job}", "first": first, "count": count, **group}
-        part.intend({**chunk, "tasks": tasks[:count]})
+        part.intend(Chunk.from_json({**chunk, "tasks": tasks[:count]}))
         part.settle(job)
         long_ago = time.time() - 3600
         os.utime(part.receipt_file, (long_ago, long_ago))
@@ -78,7 +78,7 @@ class FakeSlurm:
     def feed(self, submission, *, job, first):
         """A feeder that will send what comes from task `first` on."""
         part = submission.part("feeder", first)
-        part.intend({"token": f"t-{job}", "after": [100], "resources": {}})
+        part.intend(FeederJob(token=f"t-{job}", after=(100,), resources=Resources()))
         part.settle(job)
 
     def _entry(self, index):

@@ -1,6 +1,7 @@
 """What tests of all parts share: waiting for a fact, a run, the command itself."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jobs.profile import LOCAL
+from jobs.store.plan import Plan
 from jobs.sweep import PlannedRun, Run, Sweep
 
 ALL = os.environ.get("PROBPREC_TESTS") == "all"
@@ -169,3 +172,21 @@ def python(code: str, *folders: Path, cwd: Path | None = None, options: Sequence
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def make_plan(**content):
+    """A submission's plan; what is not given is as plain as it can be."""
+    groups = [
+        {"resources": {}, "threads": 1, "needs_gpu": False, "lead": 60, **group}
+        for group in content.pop("groups", [])
+    ]
+    code = {"file": "c.zip", "sha256": "", "own": [], "commit": None, "dirty": None}
+    code |= content.pop("code", {})
+    profile = LOCAL.to_json() | content.pop("profile", {})
+    known = {"time": 1.0, "profile": profile, "code": code, "groups": groups}
+    return Plan.from_json(known | content)
+
+
+def content_of(part):
+    """What a submission, an array or a feeder has written down."""
+    return json.loads(part.file.read_text())

@@ -20,7 +20,7 @@ from containers.definition import of_recipe
 from containers.images import Images
 from jobs.errors import InputError
 from jobs.store.store import Store
-from tests.helpers import make_base
+from tests.helpers import make_base, make_plan
 from tests.make_sweep import make_sweep
 
 
@@ -156,7 +156,7 @@ def test_verify(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def sweep(root: Path, path: Path, *, finished: bool) -> Store:
     store: Store = make_sweep(root, problems=("quadratic_deep",), is_recorded=lambda _: finished)
-    store.new_submission({"schema": 1, "image": {"path": str(path), "sha256": ""}})
+    store.new_submission(make_plan(image={"path": str(path), "sha256": ""}))
     return store
 
 
@@ -186,8 +186,9 @@ def test_prune_keeps_what_an_unfinished_sweep_uses(
 ) -> None:
     """In an older submission, too: what it has sent may still wait."""
     store = sweep(tmp_path / "sweeps" / "x", images / f"cpu-{OLD}.sif", finished=False)
-    store.new_submission({"schema": 1, "image": {"path": str(images / f"cpu-{NEW}.sif")}})
-    store.new_submission({"schema": 1, "image": None})
+    image = {"path": str(images / f"cpu-{NEW}.sif"), "sha256": ""}
+    store.new_submission(make_plan(image=image))
+    store.new_submission(make_plan())
 
     assert run("image", "prune", "--images", images, "--root", tmp_path / "sweeps") == 0
 

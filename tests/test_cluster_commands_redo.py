@@ -9,13 +9,14 @@ import pytest
 
 from cluster import cli
 from cluster.commands.redo import redo
-from cluster.profile.profile import LOCAL
 from cluster.slurm import client
 from cluster.submit import submit
 from jobs.errors import InputError
+from jobs.profile import LOCAL
 from jobs.store import state
 from jobs.store.attempts import ClaimedError, RunFolder, StaleAttemptError
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import content_of
 from tests.test_cluster_commands_retry import asked
 
 HOW = {"only": [], "profile": None, "dry_run": False, "as_json": True}
@@ -70,7 +71,7 @@ def test_what_there_is_is_set_aside_and_all_is_sent(fake, capsys):
     assert (line["event"], line["why"]) == ("set aside", "redo")
     assert line["by"].endswith(f"@{socket.gethostname()}")
     assert line["time"] > 0
-    tasks = fake.store.submissions()[-1].content()["groups"][0]["tasks"]
+    tasks = content_of(fake.store.submissions()[-1])["groups"][0]["tasks"]
     assert [entry["fence"] for task in tasks for entry in task] == [2, 2, 2, 0]
     assert [fake.store.run(run.id).life() for run in fake.runs] == [2, 2, 2, 0]
 

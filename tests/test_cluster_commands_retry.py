@@ -11,15 +11,16 @@ from cluster import cli
 from cluster.commands import escalate
 from cluster.commands.retry import retry
 from cluster.profile.find import load
-from cluster.profile.profile import Limits, Profile
 from cluster.recipe.file import read_recipe
 from cluster.status import advice
 from cluster.submit import seal
 from containers import definition
 from containers.images import SCHEMA
 from jobs.errors import InputError
+from jobs.profile import Limits, Profile
 from jobs.resources import Resources
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import content_of
 
 NOTHING = {
     "failed": False,
@@ -251,7 +252,7 @@ def build(recipe):
 
 
 def last(fake):
-    return fake.store.submissions()[-1].content()["profile"]
+    return content_of(fake.store.submissions()[-1])["profile"]
 
 
 def test_the_printed_command_takes_what_was_mended(placed):

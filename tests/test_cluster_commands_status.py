@@ -11,12 +11,11 @@ from rich.console import Console, Group
 from cluster import cli
 from cluster.commands import status, sweep_screen
 from cluster.commands.why import why
-from cluster.profile.profile import LOCAL
 from cluster.status import progress, standing
 from jobs.store.store import Store
 from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm
-from tests.helpers import short_folder
+from tests.helpers import content_of, make_plan, short_folder
 from tests.make_sweep import make_sweep
 
 
@@ -95,8 +94,7 @@ def test_the_time_to_go_counts_what_workers_here_will_come_to(tmp_path, monkeypa
     """One of three runs is under way, with 6 epochs of 10 s left; each other needs its start, too."""
     fake = FakeSlurm(tmp_path, monkeypatch, 3, sent=False)
     tasks = [[fake._entry(index)] for index in range(3)]
-    content = {"schema": 1, "profile": LOCAL.to_json(), "groups": [{"tasks": tasks}]}
-    submission = fake.store.new_submission(content)
+    submission = fake.store.new_submission(make_plan(groups=[{"tasks": tasks}]))
     alive = fake.claim(0, None, ago=20.0)
     fake.progress(alive, 0, epoch_s=None)
     fake.progress(alive, 4, epoch_s=10.0)
@@ -272,7 +270,7 @@ def test_the_suggested_command_sends_the_rest(tmp_path, monkeypatch, capsys, pro
     store = Store(folder)
     sweep = store.sweep()
     fake.queue()
-    for run_id in store.submission(1).content()["groups"][0]["tasks"][0]:
+    for run_id in content_of(store.submission(1))["groups"][0]["tasks"][0]:
         index = [planned.run.id for planned in sweep.runs].index(run_id["id"])
         fake.store, fake.runs = store, [planned.run for planned in sweep.runs]
         fake.record(index)
@@ -287,5 +285,5 @@ def test_the_suggested_command_sends_the_rest(tmp_path, monkeypatch, capsys, pro
 
     assert cli.main(shlex.split(suggested)[1:]) == 0
     assert store.sweep() == sweep
-    assert store.submission(2).content()["profile"]["source"] == str(tmp_path / profile)
+    assert content_of(store.submission(2))["profile"]["source"] == str(tmp_path / profile)
     assert len(list(store.root.parent.iterdir())) == 1

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from cluster.commands.why import why
-from cluster.profile.profile import POLICY
 from cluster.status.meaning import MEANING
 from jobs.errors import InputError
+from jobs.profile import POLICY
 from tests.fake_slurm import FakeSlurm
 
 

@@ -22,11 +22,11 @@ from cluster.doctor import command, controller, disks, finding, images, job, jud
 from cluster.doctor.finding import Check, Group
 from cluster.doctor.request import gpus_of
 from cluster.profile.file import read_profile
-from cluster.profile.profile import Limits, Profile
 from cluster.slurm import partitions
 from containers import runtime
 from containers.images import SCHEMA, Images
 from jobs.errors import InputError
+from jobs.profile import Limits, Profile
 from jobs.resources import Resources
 from jobs.training import probe
 from tests.fake_slurm import FakeSlurm
@@ -656,7 +656,7 @@ ANSWER = {
         "gpu": {"allocated": ["0"], "visible": ["A100"], "built_for": "12.8", "error": None},
         "shared_memory": 1 << 30,
         "scratch": None,
-        "code": "/x/abc.zip/jobs/inside.py",
+        "code": "/x/abc.zip/jobs/training/probe.py",
         "leaked": [],
     },
     "here": {"marker": "m", "inode": 1, "asked": {"cpus": 1, "mem": 4096}, "data": ["mnist"]},
@@ -721,7 +721,7 @@ def test_a_node_as_it_should_be():
         ({"inside__gpu__allocated": []}, "gpu", "problem", "names none"),
         ({"inside__shared_memory": None}, "shm inside", "note", "there is none"),
         ({"inside__scratch": "/s: Read-only"}, "scratch inside", "problem", "Read-only"),
-        ({"inside__code": "/opt/jobs/inside.py"}, "code", "problem", "not from the snapshot"),
+        ({"inside__code": "/opt/jobs/training/probe.py"}, "code", "problem", "not from the snapshot"),
         ({"inside__leaked": ["LD_PRELOAD"]}, "variables", "note", "LD_PRELOAD"),
     ],
 )  # fmt: skip

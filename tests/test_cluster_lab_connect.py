@@ -8,7 +8,7 @@ from cluster.commands import selection
 from cluster.lab import connect
 from jobs.errors import InputError
 from jobs.store.store import Store
-from tests.helpers import short_folder
+from tests.helpers import make_plan, short_folder
 from tests.make_sweep import make_sweep
 
 
@@ -37,7 +37,7 @@ def test_a_sweep_that_was_sent_to_the_lab_is_looked_for_there(tmp_path, no_lab):
     store = Store(tmp_path / "sweep")
     connect.use_that_of(store)
     assert os.environ["SLURM_CONF"] == "mine"
-    store.new_submission({"profile": {"name": "lab"}})
+    store.new_submission(make_plan(profile={"name": "lab"}))
     connect.use_that_of(store)
     assert os.environ["SLURM_CONF"] == str(no_lab / "slurm.conf")
 

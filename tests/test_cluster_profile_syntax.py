@@ -10,9 +10,10 @@ import pytest
 
 from cluster import cli
 from cluster.profile import syntax
-from cluster.profile.profile import LOCAL, Profile
 from cluster.submit import batch_script, submit
 from jobs.errors import InputError
+from jobs.profile import LOCAL, Profile
+from jobs.store.plan import Chunk
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm, make_sweep
 
@@ -120,8 +121,8 @@ def test_the_snapshot_is_tried_once(tmp_path):
     store, sweep = Store(folder / "sweep"), make_sweep(1, 1)
     store.save(sweep)
     submission = store.new_submission(submit.plan(sweep, store, SLURM, sweep.runs))
-    (group,) = submission.content()["groups"]
-    submission.part("chunk", 0).intend({"token": "t", "first": 0, "count": 1, **group})
+    (group,) = submission.plan().groups
+    submission.part("chunk", 0).intend(Chunk(token="t", first=0, count=1, group=group))
     variables = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "7"}
 
     done = subprocess.run(

@@ -9,6 +9,7 @@ from cluster.slurm import client
 from cluster.status import standing
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import content_of
 
 GREETING = (
     "Welcome to the cluster | maintenance on 2026-12-01 | ask | us | first | and | wait | a bit"
@@ -90,7 +91,7 @@ def test_a_job_whose_id_nobody_could_read_is_not_sent_twice(tmp_path, monkeypatc
     with pytest.raises(client.UnreachableError):
         submit.submit(fake.sweep, fake.store, fake.profile)
     (part,) = fake.store.submission(1).parts("chunk")
-    token = part.content()["token"]
+    token = content_of(part)["token"]
     lines = [f"900|{i}|{900 + i}|PENDING|None||normal|of the site: {token}" for i in range(4)]
     fake.command("squeue", "\n".join(f"echo '{line}'" for line in lines))
 

@@ -19,7 +19,7 @@ from jobs.store.state import UNFINISHED
 from jobs.store.store import Store
 from tests import trainer
 from tests.fake_slurm import FakeSlurm, make_record
-from tests.helpers import make_run, probprec, wait_for
+from tests.helpers import content_of, make_run, probprec, wait_for
 
 COUNT = 4
 SPEC = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..COUNT\nepochs: 10\n"
@@ -127,7 +127,7 @@ class World:
         return {
             entry["id"]
             for one in submissions
-            for group in one.content()["groups"]
+            for group in content_of(one)["groups"]
             for task in group["tasks"]
             for entry in task
         }

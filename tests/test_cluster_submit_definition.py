@@ -19,6 +19,7 @@ from jobs.spec import load
 from jobs.store.store import Store
 from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import make_plan
 from tests.make_sweep import make_record, minibatch_series, write
 
 SPEC = """\
@@ -170,7 +171,7 @@ def test_what_a_worker_here_will_come_to_is_not_dropped(tmp_path, monkeypatch):
     """One run of its submission is under way; the others have nothing but their place in it."""
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     tasks = [[fake._entry(index)] for index in range(4)]
-    submission = fake.store.new_submission({"groups": [{"tasks": tasks}]})
+    submission = fake.store.new_submission(make_plan(groups=[{"tasks": tasks}]))
     folder = fake.store.run(fake.runs[0].id)
     folder.create(fake.runs[0])
     attempt = folder.claim()

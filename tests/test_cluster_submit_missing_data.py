@@ -11,6 +11,7 @@ from jobs.datasets import find
 from jobs.datasets.catalog import DATASETS
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import content_of
 
 ORIGINAL = find.find("fmnist")
 
@@ -90,7 +91,7 @@ def test_what_is_proposed_works(tmp_path, fake, capsys):
     assert cli.main(["data", "add", "fmnist", str(ORIGINAL)]) == 0
     assert cli.main([*SUBMIT]) == 0
 
-    (content,) = (one.content() for one in Store(tmp_path / "sweeps" / "a").submissions())
+    (content,) = (content_of(one) for one in Store(tmp_path / "sweeps" / "a").submissions())
     assert content["datasets"]["fmnist"]["path"] == str(ORIGINAL.resolve())
 
 

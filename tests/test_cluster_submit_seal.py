@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from cluster import cli
-from cluster.profile.profile import Limits, Profile
 from cluster.submit import seal
 from containers import definition
 from containers.images import SCHEMA
@@ -18,8 +17,10 @@ from jobs import hashes
 from jobs.datasets import find
 from jobs.errors import InputError
 from jobs.manifests import registry
+from jobs.profile import Limits, Profile
 from jobs.store.store import Store
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import content_of, make_plan
 
 SPEC = "problems: [digits_mlp, fmnist_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1\nepochs: 1\n"
 
@@ -47,7 +48,7 @@ def runs(sweep):
 
 def sealed(sweep, runs, store=None, **profile):
     place = Profile(name="p", engine="slurm", **profile)
-    return seal.sealed_data(sweep, place, runs, store)
+    return seal.sealed_data(sweep, place, runs, store).to_json()
 
 
 def test_data_is_sealed_by_its_manifest(sweep, runs, tmp_path):
@@ -120,7 +121,7 @@ def test_the_data_of_own_problems_is_sealed_though_nobody_added_it(unadded, tmp_
     (file,) = json.loads(store.manifest_file(found["sha256"]).read_bytes())["files"]
     assert (file["path"], file["sha256"]) == ("x.bin", hashlib.sha256(b"x").hexdigest())
     store.save(unadded)
-    store.new_submission(content)
+    store.new_submission(make_plan(**content))
     seal.require_as_before(unadded, Profile(name="p", engine="slurm"), chosen, store)
 
     (tmp_path / "own" / "x.bin").write_bytes(b"y")
@@ -325,7 +326,7 @@ def test_a_seal_is_not_dropped_in_another_shell(own, tmp_path, monkeypatch, caps
     name, _, value = shlex.split(exported)[-1].partition("=")
     monkeypatch.setenv(name, value)
     assert cli.main(commands(tmp_path)[0]) == 0
-    first, second = (one.content() for one in own.store.submissions())
+    first, second = (content_of(one) for one in own.store.submissions())
     assert second["own_data"] == "things"
     assert second["datasets"] == first["datasets"]
     assert second["registered"] == {"things": str(tmp_path / "my sets")}
@@ -333,10 +334,11 @@ def test_a_seal_is_not_dropped_in_another_shell(own, tmp_path, monkeypatch, caps
 
 def test_a_seal_that_older_submissions_have_is_not_dropped(own, tmp_path, monkeypatch, capsys):
     """Also where a later one had no use for it, and none says where it was added."""
-    content = own.store.submission(1).content()
+    content = content_of(own.store.submission(1))
     del content["registered"]
     own.store.submission(1).file.write_text(json.dumps(content))
-    own.store.new_submission(content | {"datasets": {}, "own_data": None, "groups": []})
+    later = content | {"datasets": {}, "own_data": None, "groups": []}
+    own.store.new_submission(make_plan(**later))
     monkeypatch.delenv("PROBPREC_DATASETS")
 
     assert cli.main(commands(tmp_path)[0]) == 2
@@ -387,11 +389,11 @@ def test_a_seal_of_the_catalog_is_not_dropped(sweep, runs, tmp_path, monkeypatch
     """Only one that was added: what was found is found, and sealed, again."""
     store = Store(tmp_path / "sweep")
     place = Profile(name="p", engine="slurm")
-    store.new_submission(sealed(sweep, runs))
+    store.new_submission(make_plan(**sealed(sweep, runs)))
     seal.require_as_before(sweep, place, runs, store)
 
     registry.add(tmp_path / "datasets", "fmnist", find.find("fmnist"))
-    store.new_submission(sealed(sweep, runs))
+    store.new_submission(make_plan(**sealed(sweep, runs)))
     seal.require_as_before(sweep, place, runs, store)
     monkeypatch.setenv("PROBPREC_DATASETS", str(tmp_path / "none"))
     with pytest.raises(InputError, match=f"data set fmnist: {store.submission(2).file} sealed"):

@@ -8,6 +8,7 @@ from cluster import cli
 from cluster.slurm import client
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import content_of
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_a_job_that_sbatch_does_not_name_is_looked_for(tmp_path, monkeypatch, sa
     with pytest.raises(client.UnreachableError, match="instead of a job id; the next command"):
         sent(fake)
     part = fake.store.submissions()[0].parts("chunk")[0]
-    token = part.content()["token"]
+    token = content_of(part)["token"]
     lines = [f"900|{task}|90{task}|PENDING|None||normal|{token}" for task in range(4)]
     fake.command("squeue", "; ".join(f"echo '{line}'" for line in lines))
 

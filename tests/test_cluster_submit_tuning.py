@@ -17,6 +17,7 @@ from jobs.store import record
 from jobs.store.store import Store
 from tests import trainer
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import content_of, make_plan
 from tests.make_sweep import make_record
 
 SPEC = """\
@@ -134,7 +135,7 @@ def test_it_chooses_and_sends_what_follows_once(tuned):
     [tuning] = tuned.store.sweep().tunings
     choice = tuned.store.choice(tuning.key)
     assert choice.winner.setting == {"lr": 0.1}
-    first, second = (one.content() for one in tuned.store.submissions())
+    first, second = (content_of(one) for one in tuned.store.submissions())
     entries = [entry for task in second["groups"][0]["tasks"] for entry in task]
     assert second["follows"] == 1
     assert sorted(entry["run"]["seed"] for entry in entries) == [42, 43, 44]
@@ -164,7 +165,7 @@ def test_of_two_tunings_one_waits_for_one_job_more(tuned):
     assert len(second.parts("chunk")) == 1
     assert second.parts("feeder") == []
     [part] = first.parts("feeder")
-    assert part.content()["after"] == [102, 103]
+    assert content_of(part)["after"] == [102, 103]
 
 
 def test_whoever_submits_again_chooses_too(tuned):
@@ -267,7 +268,7 @@ def test_redo_of_what_decided_decides_anew(tuned):
     assert len(list((tuned.store.root / "choices").glob("*.set-aside-0001.json"))) == 1
     tuned.record()
     assert feeder.main([str(tuned.store.root), str(len(tuned.store.submissions()))]) == 0
-    entries = tuned.store.submissions()[-1].content()["groups"][0]["tasks"]
+    entries = content_of(tuned.store.submissions()[-1])["groups"][0]["tasks"]
     assert sorted(task[0]["run"]["seed"] for task in entries) == [42, 43, 44]
     assert {task[0]["fence"] for task in entries} == {1}  # set aside, and so attempted before
 
@@ -331,7 +332,7 @@ def test_a_choice_that_was_changed_is_none(tuned, damage):
 
 def test_there_are_workers_for_what_follows():
     """One tuning run is left; then come three runs at once."""
-    content = {"groups": [{"threads": 1, "tasks": [[{}]]}]}
+    content = make_plan(groups=[{"tasks": [[{"id": "a", "fence": 0, "run": {}}]]}])
 
     assert submit.usable_lanes(content, 4, 0) == 1
     assert submit.usable_lanes(content, 4, 3) == 4

@@ -88,16 +88,16 @@ def test_many_at_once_hash_it_once(file, tmp_path):
     count = tmp_path / "count"
     script = f"""
 import pathlib, sys, time
-from jobs import seal
-whole = seal.sha256_of
-seal._PLACE = pathlib.Path({str(tmp_path / "tmp")!r})
+from jobs import hashes
+whole = hashes.sha256_of
+hashes._PLACE = pathlib.Path({str(tmp_path / "tmp")!r})
 def slow(path, on):
     with open({str(count)!r}, "a") as file:
         file.write("x")
     time.sleep(0.5)
     return whole(path, on)
-seal.sha256_of = slow
-print(seal.known_sha256(pathlib.Path(sys.argv[1])))
+hashes.sha256_of = slow
+print(hashes.known_sha256(pathlib.Path(sys.argv[1])))
 """
     found = [
         subprocess.Popen([sys.executable, "-c", script, file], stdout=subprocess.PIPE, text=True)

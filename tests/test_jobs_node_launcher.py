@@ -25,13 +25,13 @@ from jobs.snapshot import code_digest
 from jobs.store.plan import Entry
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run
-from tests.helpers import make_run, make_sweep_of
+from tests.helpers import make_plan, make_run, make_sweep_of
 
 RUN = make_run()
 HEAD = """
 import json, os, signal, sys, time
 from pathlib import Path
-from jobs.store import Store
+from jobs.store.store import Store
 signal.pthread_sigmask(signal.SIG_SETMASK, [])  # as jobs.train, once it listens
 out = Path(sys.argv[1])
 outcome = json.loads(os.environ["OUTCOME"])
@@ -132,7 +132,7 @@ def launcher(store, allocation=None, **changes):
 
 
 def attempt(store, fence=0, allocation=None, run=RUN, **changes):
-    return launcher(store, allocation, **changes).run_task([Entry(run=run, fence=fence)])
+    return launcher(store, allocation, **changes).run_task([Entry.of(run, fence)])
 
 
 def ends(folder):
@@ -240,7 +240,7 @@ def test_a_run_that_somebody_else_claimed_is_left_alone(store, folder, trains):
 def test_runs_of_one_task_run_side_by_side(store, trains):
     runs = [Run.from_json(RUN.to_json() | {"seed": seed}) for seed in (1, 2)]
     trains("publish() if outcome['run']['seed'] == 1 else sys.exit(3)")
-    done = launcher(store).run_task([Entry(run=run, fence=0) for run in runs])
+    done = launcher(store).run_task([Entry.of(run, 0) for run in runs])
 
     assert not done
     record = json.loads(store.run(runs[0].id).record_file.read_bytes())
@@ -320,7 +320,7 @@ def test_an_element_that_is_told_to_stop_before_it_began_is_put_back(store, fold
     element = Element()
     early = launcher(store, element)
     os.kill(os.getpid(), signal.SIGUSR2)
-    early.run_task([Entry(run=RUN, fence=0)])
+    early.run_task([Entry.of(RUN, 0)])
     events = [line["event"] for line in folder.journal()]
 
     assert events == ["claimed", "stopping", "ended", "requeued"]
@@ -417,25 +417,15 @@ def test_a_stopped_worker_starts_nothing_more(store, trains):
     planned = [PlannedRun(run=run, problem="p", optimizer="o") for run in runs]
     store.save(make_sweep_of(planned))
     _, sha256 = snapshot(store)
-    content = {
-        "python": None,
-        "data": None,
-        "gpus": ["3", "5"],
-        "checkpoint_every": 600,
-        "max_attempts": 3,
-        "requeues": [],
-        "code": {"file": "c.zip", "sha256": sha256, "own": [], "commit": None, "dirty": None},
-        "profile": {"scratch": None},
-        "groups": [
-            {
-                "threads": 1,
-                "needs_gpu": False,
-                "tasks": [[Entry(run=run, fence=0).to_json()] for run in group],
-            }
+    plan = make_plan(
+        gpus=["3", "5"],
+        code={"sha256": sha256},
+        groups=[
+            {"tasks": [[Entry.of(run, 0).to_json()] for run in group]}
             for group in (runs[:2], runs[2:])
         ],
-    }
-    number = store.new_submission(content).number
+    )
+    number = store.new_submission(plan).number
     trains(
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75));"
         "os.kill(os.getppid(), signal.SIGTERM); time.sleep(20)"

@@ -42,9 +42,7 @@ def trains(monkeypatch):
 
 
 def attempt(store, allocation=None, runs=(FIRST, SECOND), **changes):
-    return launcher(store, allocation, **changes).run_task(
-        [Entry(run=run, fence=0) for run in runs]
-    )
+    return launcher(store, allocation, **changes).run_task([Entry.of(run, 0) for run in runs])
 
 
 def claims(store, run):

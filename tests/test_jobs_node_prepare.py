@@ -93,7 +93,7 @@ def attempt(store, sealed, tmp_path, *, allocation=None, scratch="scratch/$USER"
         **changes,
     )
     launcher = Launcher(store, how, allocation or Element())
-    launcher.run_task([Entry(run=RUN, fence=folder.last_fence())])
+    launcher.run_task([Entry.of(RUN, folder.last_fence())])
     record = json.loads(folder.record_file.read_bytes()) if folder.record_file.exists() else None
     return folder.journal(), record
 

@@ -15,7 +15,7 @@ from jobs.spec import load
 from jobs.store.plan import Entry
 from jobs.store.store import Store
 from tests import trainer
-from tests.helpers import LONG, wait_for
+from tests.helpers import LONG, content_of, wait_for
 
 SPEC = """\
 problems: [digits_mlp]
@@ -137,7 +137,7 @@ def test_two_workers_choose_once_and_share_what_follows(site):
     assert tuning.chosen in tuning.cells
     assert len(list((site.store.root / "choices").iterdir())) == 1
     assert [one.number for one in site.store.submissions()] == [1, 2]
-    assert site.store.submission(2).content()["follows"] == 1
+    assert content_of(site.store.submission(2))["follows"] == 1
     runs = site.store.sweep().runs
     assert len(runs) == 4 + 3 + 3
     assert all(site.has_record(one) for one in runs)
@@ -281,7 +281,7 @@ def test_killed_after_the_choice_the_next_one_goes_on(site):
 def tasks_of(submission):
     return [
         entry
-        for group in submission.content()["groups"]
+        for group in content_of(submission)["groups"]
         for task in group["tasks"]
         for entry in task
     ]

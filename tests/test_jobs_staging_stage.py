@@ -29,10 +29,10 @@ from tests.helpers import wait_for
 TASK = """
 import json, sys, time
 from pathlib import Path
-from jobs import stage, stage_task
+from jobs.staging import fetch, stage
 from jobs.manifests.manifest import of_folder
 
-stage_task.SPARE = 1 << 20
+fetch.SPARE = 1 << 20
 root, source, blocks = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 seen = 0
 

@@ -12,7 +12,7 @@ from jobs.store.choosing import Undecided, choose, follow_up, judged, under_way
 from jobs.store.plan import Entry
 from jobs.store.store import Store
 from jobs.tuning import Choice, Criterion, Tuning
-from tests.helpers import make_run, make_sweep_of, wait_for
+from tests.helpers import content_of, make_plan, make_run, make_sweep_of, wait_for
 from tests.make_sweep import make_record
 from tests.test_jobs_tuning import FIXED, planned
 
@@ -297,7 +297,7 @@ CHOOSES = """
 import sys, time
 from pathlib import Path
 from jobs.store import choosing
-from jobs.store import Store
+from jobs.store.store import Store
 store, ready, begin = Store(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
 ready.touch()
 while not begin.exists():
@@ -335,32 +335,28 @@ def test_processes_that_choose_at_the_same_time(tmp_path):
 
 def send(store, runs, *, engine="local", size=1, **changes):
     """A submission of these runs; one group, but for `groups`."""
-    entries = [
-        Entry(run=one.run, fence=store.run(one.run.id).last_fence()).to_json() for one in runs
-    ]
+    entries = [Entry.of(one.run, store.run(one.run.id).last_fence()).to_json() for one in runs]
     group = {
-        "resources": {"runs_per_task": size, "mem": "1G"},
+        "resources": {"runs_per_task": size, "mem": 1024},
         "threads": 3,
         "needs_gpu": False,
         "tasks": [entries[i : i + size] for i in range(0, len(entries), size)],
     }
     content = {
-        "schema": 1,
-        "time": 1.0,
         "profile": {"engine": engine, "name": "p"},
         "image": {"path": "i", "sha256": "s"},
         "data": "d",
         "code": {"file": f"{len(store.submissions())}.zip"},
         "groups": [group],
     }
-    return store.new_submission(content | changes).number
+    return store.new_submission(make_plan(**content | changes)).number
 
 
 def sent(submission):
     """Ids and fences of its runs, task by task."""
     return [
         [(entry["id"], entry["fence"]) for entry in task]
-        for group in submission.content()["groups"]
+        for group in content_of(submission)["groups"]
         for task in group["tasks"]
     ]
 
@@ -385,7 +381,7 @@ def test_what_was_chosen_is_sent_as_it_was_tuned(decided):
 
     assert found.number == 3
     assert sent(found) == [[(one.run.id, 0) for one in evaluations(decided)]]
-    of, content = decided.submission(2).content(), found.content()
+    of, content = content_of(decided.submission(2)), content_of(found)
     assert content["follows"] == 2
     assert content["time"] > of["time"]
     (group,), (of_group,) = content.pop("groups"), of.pop("groups")
@@ -493,7 +489,7 @@ def test_settings_that_were_sent_by_several_each_go_on_as_they_were(tmp_path):
     found = follow(store, 1)
 
     assert [one.number for one in found] == [3, 4]
-    assert [one.content()["data"] for one in found] == ["first", "second"]
+    assert [content_of(one)["data"] for one in found] == ["first", "second"]
     everything = [run_id for one in found for task in sent(one) for run_id, _ in task]
     assert sorted(everything) == sorted(
         one.run.id for one in store.sweep().runs if one.role == "evaluation" and one != FIXED

@@ -8,10 +8,12 @@ import threading
 import pytest
 
 from jobs import files
+from jobs.resources import Resources
 from jobs.store.attempts import ClaimedError, StaleAttemptError
+from jobs.store.plan import FeederJob
 from jobs.store.store import Store, StoreError
 from jobs.sweep import PlannedRun, Sweep
-from tests.helpers import make_run
+from tests.helpers import make_plan, make_run
 
 
 @pytest.fixture
@@ -24,6 +26,10 @@ def folder(tmp_path, run):
     folder = Store(tmp_path).run(run.id)
     folder.create(run)
     return folder
+
+
+def feeder_job(token):
+    return FeederJob(token=token, after=(1,), resources=Resources())
 
 
 def test_sweep_round_trip(tmp_path, run):
@@ -148,15 +154,15 @@ def test_a_claim_after_somebody_elses_is_refused_and_leaves_nothing(folder):
 def test_a_part_is_written_down_once_sent_once_or_withdrawn(tmp_path):
     submission = Store(tmp_path).submission(3)
     part = submission.part("chunk", 20)
-    part.intend({"token": "t"})
+    part.intend(feeder_job("t"))
     with pytest.raises(FileExistsError):
-        part.intend({"token": "u"})
+        part.intend(feeder_job("u"))
     assert part.job_id() is None
     part.settle(17)
     part.settle(18)  # the submitter and a repair may both find out
     assert part.job_id() == 17
     feeder = submission.part("feeder", 40)
-    feeder.intend({"token": "v"})
+    feeder.intend(feeder_job("v"))
     feeder.withdraw("refused")
 
     assert [part.first for part in submission.parts("chunk")] == [20]
@@ -184,8 +190,8 @@ def test_whoever_inherits_the_lock_holds_the_sweep(tmp_path):
 def test_submissions_are_numbered(tmp_path):
     store = Store(tmp_path)
 
-    assert [store.new_submission({"n": n}).number for n in range(3)] == [1, 2, 3]
-    assert store.submission(2).content() == {"n": 1}
+    assert [store.new_submission(make_plan(time=n)).number for n in range(3)] == [1, 2, 3]
+    assert store.submission(2).plan().time == 1
 
 
 def test_foreign_names_among_attempts_are_no_fences(folder):

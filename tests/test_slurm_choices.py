@@ -17,7 +17,7 @@ import pytest
 from jobs.store import choosing
 from jobs.tuning import Choice
 from tests.case import Case, published_twice, run_ids, whole_records
-from tests.helpers import ALL, wait_for
+from tests.helpers import ALL, content_of, wait_for
 from tests.slurm import Stage
 
 pytestmark = pytest.mark.slurm
@@ -36,7 +36,7 @@ _DYING = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from cluster import feeder
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.store.submissions import Part
 
 function, when = sys.argv[2], sys.argv[3]
@@ -154,7 +154,7 @@ def test_one_command_tunes_chooses_and_evaluates(outcome: Case) -> None:
         "status", outcome.store.root, "--json", cwd=outcome.folder, check=0
     )
     assert [one["chosen"] is not None for one in json.loads(done.stdout)["tunings"]] == [True] * 2
-    first, second = (submission.content() for submission in outcome.store.submissions())
+    first, second = (content_of(submission) for submission in outcome.store.submissions())
     assert second["follows"] == 1
     same = ("code", "image", "data", "datasets", "profile")
     assert [first.get(key) for key in same] == [second.get(key) for key in same]

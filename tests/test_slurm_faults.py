@@ -115,7 +115,7 @@ def go(site: Site, make_case: MakeCase, name: str) -> Row:
 _DYING = """
 import os, signal, sys
 from cluster import cli
-from jobs.store import Store
+from jobs.store.store import Store
 from jobs.store.submissions import Part
 
 function, when, count = sys.argv[1], sys.argv[2], int(sys.argv[3])

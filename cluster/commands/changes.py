@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.profile.find import load
-from cluster.profile.profile import Profile
 from cluster.status.advice import has_file, name_or_file
 from jobs.errors import InputError
+from jobs.profile import Profile
 
 
 def changed_since(stored: Profile) -> list[str]:

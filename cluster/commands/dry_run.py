@@ -3,27 +3,30 @@
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cluster.commands import sweeps
-from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue
 from cluster.submit import batch_script, price, queue_room
 from cluster.submit.submit import plan, sort_runs, usable_lanes
 from cluster.terminal.plain import PlainConsole, plain
+from jobs.profile import Profile
+from jobs.store.plan import Chunk, Group
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
+
+_TOKEN = "probprec-dry-run"  # noqa: S105 - by which no job will be looked for
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Arrays:
     """What would be sent now, and what later."""
 
-    shown: list[dict[str, Any]] = field(default_factory=list)  # arrays; the first in any case
+    shown: list[Chunk] = field(default_factory=list)  # arrays; the first in any case
     arrays: int = 0  # those of them that fit now
     waiting: int = 0  # tasks that are left to a feeder
     notes: list[str] = field(default_factory=list)  # why it may come out otherwise
@@ -41,12 +44,12 @@ def dry_run(
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     done, running, others = sort_runs(sweep, store, queue.look(store))
     missing = [one.planned for one in others if chosen(one.planned)]
-    content = plan(sweep, store, profile, missing, keep=False)
+    made = plan(sweep, store, profile, missing, keep=False)
     if profile.engine == "local":
-        lanes = usable_lanes(content, None, len(sweep.to_follow)) if missing else 0
+        lanes = usable_lanes(made, None, len(sweep.to_follow)) if missing else 0
         cut, how = _Arrays(), f"run on this machine, {lanes} at a time"
     else:
-        cut = _cut(profile, content["groups"], after=1 if sweep.undecided else 0)
+        cut = _cut(profile, made.groups, after=1 if sweep.undecided else 0)
         rest = f" now, {cut.waiting} tasks when there is room" if cut.waiting else ""
         how = f"sent in {_count(cut.arrays, 'array')}{rest}"
     scripts = [_tried(store, profile, chunk) for chunk in cut.shown]
@@ -81,13 +84,13 @@ def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Seque
         console.print(plain(note, style="yellow"))
 
 
-def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]], after: int) -> _Arrays:
+def _cut(profile: Profile, groups: Sequence[Group], after: int) -> _Arrays:
     """The arrays that the feeder would send now; if none fits, the first all the same.
 
     `after`: as of `queue_room.next_size`.
     """
     found, free, notes = _room(profile, groups)
-    tasks = [(number, task) for number, group in enumerate(groups) for task in group["tasks"]]
+    tasks = [(number, task) for number, group in enumerate(groups) for task in group.tasks]
     kinds = [number for number, _ in tasks]
     sizes: list[int] = []
     while left := kinds[sum(sizes) :]:
@@ -102,14 +105,13 @@ def _cut(profile: Profile, groups: Sequence[Mapping[str, Any]], after: int) -> _
     shown = []
     for index, size in enumerate(sizes):
         first = sum(sizes[:index])
-        chunk = {"tasks": [task for _, task in tasks[first : first + size]], "first": first}
-        shown.append({**groups[kinds[first]], **chunk, "token": "probprec-dry-run"})
+        own = tuple(task for _, task in tasks[first : first + size])
+        group = replace(groups[kinds[first]], tasks=own)
+        shown.append(Chunk(token=_TOKEN, first=first, count=size, group=group))
     return _Arrays(shown=shown, arrays=arrays, waiting=waiting, notes=notes)
 
 
-def _room(
-    profile: Profile, groups: Sequence[Mapping[str, Any]]
-) -> tuple[queue_room.QueueRoom, int, list[str]]:
+def _room(profile: Profile, groups: Sequence[Group]) -> tuple[queue_room.QueueRoom, int, list[str]]:
     """How much fits, and how much of it is free; where Slurm does not say, anything, and a note."""
     try:
         found = queue_room.room_of(profile, groups)
@@ -124,7 +126,7 @@ def _room(
         )
 
 
-def _tried(store: Store, profile: Profile, chunk: Mapping[str, Any]) -> dict[str, Any]:
+def _tried(store: Store, profile: Profile, chunk: Chunk) -> dict[str, Any]:
     """The batch script of an array, and what Slurm says of it."""
     submission = store.submission(len(store.submissions()) + 1)
     text = batch_script.script_of_chunk(store, submission, profile, chunk)

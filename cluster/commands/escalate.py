@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cluster.profile.profile import Profile
 from cluster.status import progress
 from cluster.status.standing import Standing
 from jobs.errors import InputError
+from jobs.profile import Profile
 from jobs.resources import Resources, parse_size, parse_time, written
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
@@ -78,9 +78,8 @@ def last_asked(store: Store) -> dict[str, Resources]:
     """What each run asked for when it was last submitted."""
     found: dict[str, Resources] = {}
     for submission in store.submissions():
-        for group in submission.content()["groups"]:
-            resources = Resources.from_json(group["resources"])
-            found.update((run["id"], resources) for task in group["tasks"] for run in task)
+        for group in submission.plan().groups:
+            found.update((entry.id, group.resources) for entry in group.entries)
     return found
 
 

@@ -194,13 +194,13 @@ def _in_use(root: Path) -> dict[Path, str]:
             continue
         for submission in store.submissions():
             try:
-                image = submission.content().get("image")
-            except ValueError as error:
+                image = submission.plan().image
+            except (ValueError, KeyError) as error:
                 raise InputError(
                     f"{submission.file} cannot be read: {error}; nothing was removed"
                 ) from error
             if image:
-                found[Path(image["path"]).resolve()] = str(folder)
+                found[image.path.resolve()] = str(folder)
     return found
 
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from cluster.profile import destination
-from cluster.profile.profile import Profile
 from cluster.terminal.plain import command
 from jobs import files
 from jobs.errors import InputError
+from jobs.profile import Profile
 from jobs.spec.plan import NAME
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"

@@ -17,7 +17,6 @@ from rich.console import Console
 from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
-from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import advice, queue, standing
 from cluster.status.queue import Queue
@@ -25,6 +24,7 @@ from cluster.submit import definition, missing_data, seal, submit
 from cluster.submit.submit import Receipt
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
+from jobs.profile import Profile
 from jobs.resources import Resources
 from jobs.store.attempts import ClaimedError
 from jobs.store.store import Store

@@ -14,7 +14,6 @@ from cluster.commands import escalate, selection
 from cluster.commands.changes import changed_since
 from cluster.commands.escalate import Change
 from cluster.profile import syntax
-from cluster.profile.profile import Profile
 from cluster.slurm import client, partitions
 from cluster.status import advice, meaning, nodes, standing
 from cluster.status.standing import Look, Standing
@@ -22,6 +21,7 @@ from cluster.submit import missing_data, seal, submit
 from cluster.submit.submit import Receipt
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
+from jobs.profile import Profile
 from jobs.resources import Resources
 from jobs.store.state import UNFINISHED
 from jobs.store.store import Store

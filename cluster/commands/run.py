@@ -14,7 +14,6 @@ from cluster.commands.dry_run import dry_run as show_dry_run
 from cluster.commands.selection import selection
 from cluster.lab import connect
 from cluster.profile import destination, syntax
-from cluster.profile.profile import Profile
 from cluster.slurm import client, partitions
 from cluster.status import advice, choices, queue
 from cluster.status.standing import Standing
@@ -24,6 +23,7 @@ from cluster.submit.submit import submit as send
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import spec
 from jobs.datasets import find as datasets
+from jobs.profile import Profile
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 

@@ -19,12 +19,12 @@ from cluster.doctor.finding import GROUPS, Check, Group
 from cluster.lab import connect
 from cluster.profile import syntax
 from cluster.profile.find import load
-from cluster.profile.profile import Profile
 from cluster.slurm.client import SlurmError
 from cluster.submit import seal
 from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import hashes, snapshot
 from jobs.errors import InputError
+from jobs.profile import Profile
 
 STYLES: Mapping[str, str] = {"ok": "green", "problem": "bold red", "note": "yellow"}
 

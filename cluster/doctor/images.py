@@ -9,7 +9,6 @@ from pathlib import Path
 
 from cluster.doctor import disks
 from cluster.doctor.finding import Check, Group, size
-from cluster.profile.profile import Profile
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError, Runtime
@@ -17,6 +16,7 @@ from jobs import hashes
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
 from jobs.errors import DataError
+from jobs.profile import Profile
 
 _PROC = Path("/proc/sys")
 

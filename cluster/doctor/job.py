@@ -15,7 +15,7 @@ from typing import Any
 from cluster.doctor.node import FOUND, MARKER, REQUEST
 from cluster.doctor.request import script
 from cluster.profile import syntax
-from cluster.profile.profile import Profile, sbatch_parameters
+from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client, reasons
 from cluster.slurm.client import SlurmError
 from cluster.submit import batch_script
@@ -23,6 +23,7 @@ from jobs import files, signals, snapshot
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
 from jobs.errors import DataError
+from jobs.profile import Profile
 from jobs.resources import Resources
 
 LONGEST_WAIT = 600.0  # seconds in the queue

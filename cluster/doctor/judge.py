@@ -6,7 +6,7 @@ from typing import Any
 from cluster.doctor.finding import Check, Group, size
 from cluster.doctor.images import runtime_advice
 from cluster.doctor.request import asked_gpus
-from cluster.profile.profile import Profile
+from jobs.profile import Profile
 
 _LITTLE_SHM = 64 << 20  # bytes: loaders of data with workers need that, see jobs.training.preflight
 _LITTLE_SCRATCH = 1 << 30  # bytes

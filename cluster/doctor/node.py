@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from cluster.doctor import disks
-from cluster.profile.profile import Profile
 from cluster.slurm import client
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError
 from jobs import files, hashes
 from jobs.datasets.find import find
+from jobs.profile import Profile
 from jobs.staging.scratch import expanded
 from jobs.training import preflight
 

@@ -12,7 +12,6 @@ from cluster.doctor.images import has_modules
 from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
 from cluster.profile import yaml_text
-from cluster.profile.profile import Profile
 from cluster.slurm.partitions import longest, seconds_of
 from cluster.submit.seal import IMAGES
 from cluster.terminal.plain import command
@@ -23,6 +22,7 @@ from jobs import files
 from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import VARIABLE, find
 from jobs.errors import DataError, InputError
+from jobs.profile import Profile
 from jobs.resources import Resources, slurm_time
 
 _MOST_CPUS = 4  # more hardly speed up a training whose net is small

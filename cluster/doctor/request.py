@@ -9,10 +9,11 @@ from pathlib import Path
 from cluster.doctor.controller import Offer, described
 from cluster.doctor.finding import Check, Group
 from cluster.profile import syntax
-from cluster.profile.profile import Option, Profile, sbatch_parameters
+from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client
 from cluster.slurm.client import SlurmError
 from cluster.slurm.partitions import longest, seconds_of
+from jobs.profile import Option, Profile
 from jobs.resources import Resources, slurm_mem, slurm_time
 from jobs.yaml.mistakes import did_you_mean, listed
 

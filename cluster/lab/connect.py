@@ -27,6 +27,6 @@ def use(profile: str) -> None:
 def use_that_of(store: Store) -> None:
     """Turn to the cluster that the sweep was last submitted to; if it is gone, it will not answer."""
     submissions = store.submissions()
-    if submissions and submissions[-1].content()["profile"]["name"] == LAB:
+    if submissions and submissions[-1].plan().profile.name == LAB:
         lab = Lab()
         os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}

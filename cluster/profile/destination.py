@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Sequence
 
 from cluster.profile.find import load
-from cluster.profile.profile import LOCAL, Profile
 from cluster.terminal.plain import command
 from jobs.errors import InputError
+from jobs.profile import LOCAL, Profile
 
 VARIABLE = "PROBPREC_ON"
 """Names the profile of commands without `--on`."""

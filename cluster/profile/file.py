@@ -7,15 +7,14 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from cluster.profile.profile import POLICY, Action, Engine, Limits, Option, Profile
 from cluster.profile.sbatch_options import sbatch_options, wrong_option
 from containers import command
 from jobs import places
 from jobs.failure import FailureClass
+from jobs.profile import POLICY, Action, Engine, Limits, Option, Profile, Unstaged
 from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
 from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size, Word
-from jobs.store.plan import Unstaged
 from jobs.yaml.file_kind import require_kind
 from jobs.yaml.mistakes import Mistake, SpecError, did_you_mean, listed
 from jobs.yaml.strict import Strict

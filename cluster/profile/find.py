@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from cluster.profile.profile import LOCAL, Profile
 from jobs.errors import InputError
+from jobs.profile import LOCAL, Profile
 from jobs.snapshot import ROOT
 
 

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.profile.profile import Option, Profile
 from containers.runtime import NOT_BINDABLE
 from jobs import snapshot
 from jobs.errors import InputError
+from jobs.profile import Option, Profile
 
 _SUBMITITS = re.compile("%[jtAa]")
 """What submitit's local executor replaces in the path of its folder; it knows no escape."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cluster.profile.profile import POLICY, Limits, Profile
+from jobs.profile import POLICY, Limits, Profile
 from jobs.resources import slurm_mem, slurm_time, written
 
 _DURATIONS = {"time", "signal_lead", "checkpoint_every"}

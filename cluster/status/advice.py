@@ -10,11 +10,11 @@ from pathlib import Path
 
 from cluster.profile import destination
 from cluster.profile.find import folders
-from cluster.profile.profile import LOCAL, Profile
 from cluster.status import choices
 from cluster.status.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.status.standing import Look, Standing
 from cluster.terminal.plain import command
+from jobs.profile import LOCAL, Profile
 from jobs.store.state import RECORDED, UNFINISHED
 from jobs.store.store import Store
 from jobs.sweep import OVERRIDES, Sweep
@@ -185,7 +185,7 @@ def around_bad_nodes(store: Store, look: Look) -> str | None:
 def last_profile(store: Store) -> Profile:
     """Where the last submission went, as it was then."""
     submissions = store.submissions()
-    return Profile.from_json(submissions[-1].content()["profile"]) if submissions else LOCAL
+    return submissions[-1].plan().profile if submissions else LOCAL
 
 
 def on_again(store: Store, failures: Collection[str | None]) -> str:

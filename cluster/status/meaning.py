@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import get_args
 
-from cluster.profile.profile import POLICY, Action
 from jobs.failure import FailureClass
+from jobs.profile import POLICY, Action
 
 CLASSES: tuple[str, ...] = (*get_args(FailureClass), "bad_record", "bad_files")
 """All that a run may be without a record, and that `retry --class` takes."""

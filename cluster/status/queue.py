@@ -89,7 +89,7 @@ def _add(
     for part in submission.parts("chunk"):
         _add_chunk(found, submission, part, by_token, by_place)
     for part in submission.parts("feeder"):
-        job_id = _job_id(part, part.content()["token"], by_token)
+        job_id = _job_id(part, part.feeder().token, by_token)
         if job_id is None:
             found.unsettled.append((submission, part))
         elif (element := by_place.get((job_id, None))) is not None:
@@ -105,16 +105,16 @@ def _add_chunk(
     by_token: Mapping[str, int],
     by_place: Mapping[tuple[int, int | None], Element],
 ) -> None:
-    content = part.content()
-    job_id = _job_id(part, content["token"], by_token)
+    chunk = part.chunk()
+    job_id = _job_id(part, chunk.token, by_token)
     if job_id is None:
         found.unsettled.append((submission, part))
-    for index, task in enumerate(content["tasks"]):
+    for index, task in enumerate(chunk.group.tasks):
         element = None if job_id is None else _element(job_id, index, by_place)
         if element is not None:
             found.jobs[element.name] = element
-        for run in task:
-            found.runs[run["id"]] = Sent(
+        for entry in task:
+            found.runs[entry.id] = Sent(
                 submission=submission.number, job_id=job_id, task=index, element=element
             )
 
@@ -134,11 +134,9 @@ def _element(
 
 
 def _planned(submission: Submission) -> Iterator[tuple[str, int]]:
-    position = 0
-    for group in submission.content()["groups"]:
-        for task in group["tasks"]:
-            yield from ((run["id"], position) for run in task)
-            position += 1
+    tasks = (task for group in submission.plan().groups for task in group.tasks)
+    for position, task in enumerate(tasks):
+        yield from ((entry.id, position) for entry in task)
 
 
 def _job_id(part: Part, token: str, by_token: Mapping[str, int]) -> int | None:

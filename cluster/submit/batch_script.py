@@ -16,46 +16,54 @@ from submitit.slurm.slurm import (
 )
 
 from cluster.profile import syntax
-from cluster.profile.profile import Option, Profile, sbatch_parameters
+from cluster.profile.sbatch_parameters import sbatch_parameters
 from jobs import files
+from jobs.profile import Option, Profile
 from jobs.resources import Resources
 from jobs.snapshot import ROOT
+from jobs.store.plan import Chunk, FeederJob
 from jobs.store.store import Store
 from jobs.store.submissions import Part, Submission
 
 FEEDER_RESOURCES = Resources(time=15 * 60, cpus=1, mem=500)
 
 
-def script_of_chunk(
-    store: Store, submission: Submission, profile: Profile, content: Mapping[str, Any]
+def script_of(
+    store: Store, submission: Submission, profile: Profile, content: Chunk | FeederJob
 ) -> str:
-    """The batch script of an array of `content["tasks"]`; indices begin at 0.
+    """The batch script of an array, or of the job between two arrays."""
+    if isinstance(content, Chunk):
+        return script_of_chunk(store, submission, profile, content)
+    return _script_of_feeder(store, submission, profile, content)
+
+
+def script_of_chunk(store: Store, submission: Submission, profile: Profile, chunk: Chunk) -> str:
+    """The batch script of an array; indices begin at 0.
 
     MaxArraySize limits the index, not the number of elements (slurm.conf(5)).
     """
-    resources = Resources.from_json(content["resources"])
-    command = _command(store, profile, "cluster.task", submission.number, content["first"])
+    command = _command(store, profile, "cluster.task", submission.number, chunk.first)
+    count = len(chunk.group.tasks)
     return _make_sbatch_string(
         command=command,
         folder=submission.submitit.resolve(),
-        map_count=len(content["tasks"]),
+        map_count=count,
         setup=list(profile.setup) or None,
         **_common(
             store,
             profile,
-            resources,
-            content["token"],
-            {"array": _indices(len(content["tasks"]), profile.throttle)}
-            | _logs(submission, "%A_%a"),
+            chunk.group.resources,
+            chunk.token,
+            {"array": _indices(count, profile.throttle)} | _logs(submission, "%A_%a"),
         ),
     )
 
 
-def script_of_feeder(
-    store: Store, submission: Submission, profile: Profile, content: Mapping[str, Any]
+def _script_of_feeder(
+    store: Store, submission: Submission, profile: Profile, feeder: FeederJob
 ) -> str:
-    """The batch script of the job that goes on once the arrays `content["after"]` are over."""
-    asked = Resources.from_json(content["resources"])
+    """The batch script of the job that goes on once the arrays before it are over."""
+    asked = feeder.resources
     resources = replace(
         FEEDER_RESOURCES,
         partition=asked.partition,
@@ -68,9 +76,9 @@ def script_of_feeder(
     return _make_sbatch_string(
         command=_command(store, profile, "cluster.feeder", submission.number),
         folder=submission.submitit.resolve(),
-        dependency=":".join(["afterany", *map(str, content["after"])]),
+        dependency=":".join(["afterany", *map(str, feeder.after)]),
         setup=list(profile.setup) or None,
-        **_common(store, plain, resources, content["token"], _logs(submission, "%j")),
+        **_common(store, plain, resources, feeder.token, _logs(submission, "%j")),
     )
 
 

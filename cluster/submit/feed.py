@@ -2,17 +2,16 @@
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue
 from cluster.submit import batch_script
 from cluster.submit.queue_room import free_places, next_size, room_of
 from jobs.store import choosing
 from jobs.store.choosing import Undecided
+from jobs.store.plan import Chunk, FeederJob, Task
 from jobs.store.store import Store
 from jobs.store.submissions import PartKind, Submission
 
@@ -62,9 +61,9 @@ class Fed:
 class _Task:
     """An array task that is still to be sent."""
 
-    position: int  # in the submission
+    position: int  # in the plan
     group: int
-    runs: list[dict[str, Any]]
+    runs: Task
 
 
 def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fed:
@@ -99,16 +98,15 @@ class _Feeding:
         undecided: Sequence[Undecided],
     ) -> None:
         self.store, self.submission, self.hold = store, submission, hold
-        content = submission.content()
-        self.profile = Profile.from_json(content["profile"])
-        self.groups = content["groups"]
+        plan = submission.plan()
+        self.profile, self.groups = plan.profile, plan.groups
         self.room = room_of(self.profile, self.groups)
         self.free = free_places(self.room, client.queue())
         jobs = [element for element in found.jobs.values() if not element.is_over]
         self.live = sorted({job.job_id for job in jobs if job.task is not None})  # arrays
         self.feeders = {job.job_id for job in jobs if job.task is None} - {_own_job()}
         self.left = self._unsent()
-        coming = {run["id"] for task in self.left for run in task.runs}
+        coming = {entry.id for task in self.left for entry in task.runs}
         self.fed = Fed(
             choices=sum(
                 bool(one.missing)
@@ -133,43 +131,38 @@ class _Feeding:
 
     def _unsent(self) -> list[_Task]:
         """The tasks that are in no array yet, without the runs that were submitted again since."""
-        ends = [content["first"] + content["count"] for content in self._chunks()]
+        ends = [chunk.first + chunk.count for chunk in self._chunks()]
         begin = max(ends, default=0)
         newer = {
-            run["id"]
+            entry.id
             for other in self.store.submissions()
             if other.number > self.submission.number
-            for group in other.content()["groups"]
-            for task in group["tasks"]
-            for run in task
+            for entry in other.plan().entries
         }
-        tasks = [
-            (number, task) for number, group in enumerate(self.groups) for task in group["tasks"]
-        ]
+        tasks = [(number, task) for number, group in enumerate(self.groups) for task in group.tasks]
         kept = (
-            _Task(position, group, [run for run in task if run["id"] not in newer])
+            _Task(position, group, tuple(entry for entry in task if entry.id not in newer))
             for position, (group, task) in enumerate(tasks)
             if position >= begin
         )
         return [task for task in kept if task.runs]
 
-    def _chunks(self) -> list[dict[str, Any]]:
-        return [part.content() for part in self.submission.parts("chunk")]
+    def _chunks(self) -> list[Chunk]:
+        return [part.chunk() for part in self.submission.parts("chunk")]
 
     def _send(self, size: int) -> bool:
         """Send the next `size` tasks, or fewer if Slurm says that these are too many."""
         while True:
             tasks = self.left[:size]
             group = self.groups[tasks[0].group]
-            content = {
-                "token": _token(),
-                "first": tasks[0].position,
-                "count": tasks[-1].position + 1 - tasks[0].position,
-                **{name: value for name, value in group.items() if name != "tasks"},
-                "tasks": [task.runs for task in tasks],
-            }
+            chunk = Chunk(
+                token=_token(),
+                first=tasks[0].position,
+                count=tasks[-1].position + 1 - tasks[0].position,
+                group=replace(group, tasks=tuple(task.runs for task in tasks)),
+            )
             try:
-                job = self._sbatch("chunk", tasks[0].position, content)
+                job = self._sbatch("chunk", chunk.first, chunk)
             except client.UnreachableError:
                 raise
             except client.SlurmError as error:
@@ -182,7 +175,7 @@ class _Feeding:
             del self.left[:size]
             self.free -= size
             self.live.append(job)
-            self.fed.chunks.append((job, size, [run["id"] for task in tasks for run in task.runs]))
+            self.fed.chunks.append((job, size, [entry.id for entry in chunk.group.entries]))
             return True
 
     def _send_feeder(self) -> None:
@@ -190,7 +183,9 @@ class _Feeding:
         if not self.live:
             self.fed.problem = "the queue has no room, and nothing of this sweep is in it"
             return
-        position = self.left[0].position if self.left else sum(len(g["tasks"]) for g in self.groups)
+        position = (
+            self.left[0].position if self.left else sum(len(group.tasks) for group in self.groups)
+        )
         group = self.left[0].group if self.left else -1
         before = self.submission.part("feeder", position)
         if before.file.exists():  # this feeder was interrupted, and is run again
@@ -199,19 +194,19 @@ class _Feeding:
                 self.fed.feeder = job
                 return
             before.withdraw("it is over, and there still is something to be sent")
-        content = {
-            "token": _token(),
-            "after": self.live[:1] if self.left else self.live,
-            "resources": self.groups[group]["resources"],
-        }
+        feeder = FeederJob(
+            token=_token(),
+            after=tuple(self.live[:1] if self.left else self.live),
+            resources=self.groups[group].resources,
+        )
         try:
-            self.fed.feeder = self._sbatch("feeder", position, content)
+            self.fed.feeder = self._sbatch("feeder", position, feeder)
         except client.UnreachableError:
             raise
         except client.SlurmError as error:
             self.fed.problem = str(error)
 
-    def _sbatch(self, kind: PartKind, first: int, content: Mapping[str, Any]) -> int:
+    def _sbatch(self, kind: PartKind, first: int, content: Chunk | FeederJob) -> int:
         """Write down, send, write down that it is sent.
 
         A rejection is taken back. If Slurm did not answer, it may have taken the job all the same:
@@ -219,8 +214,7 @@ class _Feeding:
         """
         part = self.submission.part(kind, first)
         part.intend(content)
-        writer = batch_script.script_of_chunk if kind == "chunk" else batch_script.script_of_feeder
-        text = writer(self.store, self.submission, self.profile, content)
+        text = batch_script.script_of(self.store, self.submission, self.profile, content)
         try:
             job, _ = client.sbatch(batch_script.write(self.submission, part, text), hold=self.hold)
         except client.UnreachableError:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.profile.profile import LOCAL, Profile
 from cluster.submit import seal
 from jobs.datasets import find as datasets
 from jobs.errors import InputError
 from jobs.manifests import registry
 from jobs.problems import catalog
+from jobs.profile import LOCAL, Profile
 from jobs.spec import Plan
 from jobs.sweep import PlannedRun, Sweep
 

@@ -1,13 +1,13 @@
 """How much a cluster takes: arrays of which size, and how many jobs in the queue."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.slurm.client import Cap
+from jobs.profile import Profile
+from jobs.store.plan import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class QueueRoom:
     is_certain: bool  # whether no other limit can be met
 
 
-def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> QueueRoom:
+def room_of(profile: Profile, groups: Sequence[Group]) -> QueueRoom:
     """How much fits: by the profile, else by what Slurm says of its limits."""
     config = client.config()
     per_array = min(
@@ -31,8 +31,8 @@ def room_of(profile: Profile, groups: Sequence[Mapping[str, Any]]) -> QueueRoom:
     if profile.limits.max_submit is not None:
         caps = {Cap(jobs=profile.limits.max_submit)}
     elif enforced:
-        asked = [group["resources"] for group in groups]
-        for account, qos in {(one.get("account"), one.get("qos")) for one in asked}:
+        asked = {(group.resources.account, group.resources.qos) for group in groups}
+        for account, qos in asked:
             caps.update(client.submit_caps(account, qos, config.get("ClusterName")))
     return QueueRoom(
         per_array=max(1, per_array),

@@ -5,11 +5,9 @@ Nodes compare what they find with it before a run is trained (`jobs.node`).
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from cluster.profile.profile import Profile
 from containers.runtime import ContainerError, is_bindable
 from jobs import files, hashes
 from jobs.datasets import find as datasets
@@ -20,8 +18,9 @@ from jobs.manifests import registry
 from jobs.manifests.manifest import Manifest, ManifestError
 from jobs.problems import catalog
 from jobs.problems.catalog import datasets_of
+from jobs.profile import Profile
 from jobs.staging import stage
-from jobs.store.plan import Sealed
+from jobs.store.plan import Sealed, SealedData
 from jobs.store.store import Store
 from jobs.store.submissions import Submission
 from jobs.sweep import Run, Sweep
@@ -60,7 +59,7 @@ def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
     return found.path.resolve()
 
 
-def sealed_image(profile: Profile) -> dict[str, str] | None:
+def sealed_image(profile: Profile) -> Sealed | None:
     """The profile's image, by its content.
 
     Raises:
@@ -70,7 +69,7 @@ def sealed_image(profile: Profile) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        return Sealed(path=path, sha256=hashes.known_sha256(path)).to_json()
+        return Sealed(path=path, sha256=hashes.known_sha256(path))
     except OSError as error:
         raise InputError(
             f"the profile's image {path} cannot be read: {error.strerror or error};"
@@ -80,7 +79,7 @@ def sealed_image(profile: Profile) -> dict[str, str] | None:
 
 def sealed_data(
     sweep: Sweep, profile: Profile, runs: Sequence[Run], store: Store | None
-) -> dict[str, Any]:
+) -> SealedData:
     """The data sets that the runs read, by their manifests; `store` keeps those, if there is one.
 
     A data set that was added (`probprec data add`) is taken from where it was added. One that only
@@ -115,15 +114,15 @@ def sealed_data(
     if store is not None:
         for _, manifest in found.values():
             _keep(store, manifest)
-    return {
-        "datasets": {
-            name: Sealed(path=place, sha256=manifest.sha256).to_json()
+    return SealedData(
+        datasets={
+            name: Sealed(path=place, sha256=manifest.sha256)
             for name, (place, manifest) in found.items()
         },
-        "own_data": own,
-        "unverified": unverified,
-        "registered": {name: str(registry_folder().resolve()) for name in found if name in added},
-    }
+        own_data=own,
+        unverified=unverified,
+        registered={name: str(registry_folder().resolve()) for name in found if name in added},
+    )
 
 
 def _described(sweep: Sweep, profile: Profile, named: Path) -> Manifest:
@@ -169,16 +168,16 @@ def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store
     is_bare = is_own and _own(added.values(), named, runs) is None
     lost: dict[str, str] = {}
     for submission in reversed(store.submissions() if absent or is_bare else []):
-        content = submission.content()
-        names = absent & set(content.get("registered", {}))
-        own = content.get("own_data")
-        if is_bare and own not in {None, _OWN_DATA}:
-            place = Path(content["datasets"][own]["path"])
+        sealed = submission.plan().sealed
+        names = absent & set(sealed.registered)
+        own = sealed.own_data
+        if is_bare and own is not None and own != _OWN_DATA:
+            place = sealed.datasets[own].path
             if own not in added or (named is not None and place == named.resolve()):
                 names.add(own)
                 is_bare = False
         for name in filter(None, names - lost.keys()):
-            lost[name] = _lost(name, submission, content, added.get(name))
+            lost[name] = _lost(name, submission, sealed, added.get(name))
     if lost:
         raise InputError("\n\n".join(lost[name] for name in sorted(lost)))
 
@@ -186,11 +185,11 @@ def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store
 def _lost(
     name: str,
     submission: Submission,
-    content: Mapping[str, Any],
+    sealed: SealedData,
     known: registry.Registered | None,
 ) -> str:
     """That a data set is not known any more as that submission knew it, and what to do."""
-    place = content["datasets"][name]["path"]
+    place = str(sealed.datasets[name].path)
     text = (
         f"data set {name}: {submission.file} sealed it as it was added from {place};"
         f" without that, the runs would not be compared with what was added\nlooked in: {registry_folder().resolve()}"
@@ -202,7 +201,7 @@ def _lost(
             f" probprec data add NAME {shlex.quote(place)}"
         )
     again = f"probprec data add {name} {shlex.quote(place)}"
-    folder = content.get("registered", {}).get(name)
+    folder = sealed.registered.get(name)
     if folder is None:  # of a submission that did not write it down
         return f"{text}\nnext: export {MANIFESTS}=DIR, where it was added; or add it again: {again}"
     if not registry.file_of(Path(folder), name).is_file():

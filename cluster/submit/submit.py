@@ -8,20 +8,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from cluster.profile.profile import Profile
 from cluster.slurm import client
 from cluster.status import queue, standing
 from cluster.submit import definition, feed, local, seal
 from cluster.submit.local import usable_cpus, visible_gpus
 from jobs import files, snapshot
 from jobs.optimizers import uses_own_code
+from jobs.profile import Profile
 from jobs.resources import Resources
 from jobs.store import choosing
 from jobs.store.attempts import RunFolder
-from jobs.store.plan import Entry
+from jobs.store.plan import Entry, Group, Plan, SealedCode
 from jobs.store.state import RECORDED
 from jobs.store.store import Store
 from jobs.store.submissions import Submission
@@ -131,18 +130,13 @@ def submit(
         for one in missing:
             if one.state.failure == "bad_record":
                 _set_aside(store.run(one.planned.run.id), one.state.message)
-        content = plan(sweep, store, profile, wanted, more)
-        submission = store.new_submission(content)
-        submitted = {
-            entry["id"]: entry["fence"]
-            for group in content["groups"]
-            for task in group["tasks"]
-            for entry in task
-        }
+        made = plan(sweep, store, profile, wanted, more)
+        submission = store.new_submission(made)
+        submitted = {entry.id: entry.fence for entry in made.entries}
         receipt = Receipt(store=store, sweep=sweep, submitted=submitted, done=done, running=running)
         if profile.engine == "slurm":
             return replace(receipt, fed=feed.feed(store, submission, hold=lock))
-        lanes = usable_lanes(content, workers, len(sweep.to_follow))
+        lanes = usable_lanes(made, workers, len(sweep.to_follow))
         started = local.start(store, submission, lanes)
     return replace(receipt, workers=started, submission=submission)
 
@@ -155,7 +149,7 @@ def plan(
     more: Callable[[PlannedRun], Resources] = lambda _: Resources(),
     *,
     keep: bool = True,
-) -> dict[str, Any]:
+) -> Plan:
     """What a submission writes down: all that the nodes need to know.
 
     Runs that ask for the same resources are in one group; a group becomes one array, or several.
@@ -169,26 +163,22 @@ def plan(
     own = sweep.code if uses_own_code(runs) else ()
     code = snapshot.take(store.code, own, keep=keep)
     image = seal.sealed_image(profile)
-    return {
-        "schema": 1,
-        "time": time.time(),
-        "profile": replace(profile, image=Path(image["path"]) if image else None).to_json(),
-        "python": profile.python,
-        "data": sweep.data or (str(profile.data) if profile.data else None),
-        "image": image,
-        **seal.sealed_data(sweep, profile, runs, store if keep else None),
-        "gpus": visible_gpus() if profile.engine == "local" else [],
-        "checkpoint_every": profile.checkpoint_every,
-        "max_attempts": profile.max_attempts,
-        "requeues": [name for name, action in profile.policy.items() if action == "requeue"],
-        "code": {
-            "file": code.file.name,
-            "sha256": code.sha256,
-            "own": list(code.own),
-            **snapshot.of_submission(),
-        },
-        "groups": _groups(store, profile, wanted, more),
-    }
+    return Plan(
+        time=time.time(),
+        profile=replace(profile, image=image.path if image else None),
+        code=SealedCode(
+            file=code.file.name,
+            sha256=code.sha256,
+            own=code.own,
+            commit=snapshot.commit(),
+            dirty=snapshot.is_dirty(),
+        ),
+        data=seal.named_data(sweep, profile),
+        image=image,
+        sealed=seal.sealed_data(sweep, profile, runs, store if keep else None),
+        gpus=tuple(visible_gpus()) if profile.engine == "local" else (),
+        groups=_groups(store, profile, wanted, more),
+    )
 
 
 def _groups(
@@ -196,31 +186,28 @@ def _groups(
     profile: Profile,
     wanted: Sequence[PlannedRun],
     more: Callable[[PlannedRun], Resources],
-) -> list[dict[str, Any]]:
-    together: dict[Resources, list[dict[str, Any]]] = {}
+) -> tuple[Group, ...]:
+    together: dict[Resources, list[Entry]] = {}
     for planned in wanted:
         resources = profile.resources.merged(planned.resources).merged(more(planned))
-        entry = Entry(run=planned.run, fence=store.run(planned.run.id).last_fence())
-        together.setdefault(resources, []).append(entry.to_json())
-    groups = []
-    for resources, entries in together.items():
-        size = resources.runs_per_task or 1
-        groups.append(
-            {
-                "resources": resources.to_json(),
-                "threads": profile.threads_of(resources),
-                "needs_gpu": bool(resources.gpus) or "gpu" in (resources.gres or ""),
-                "lead": profile.lead_of(resources),
-                "tasks": [entries[i : i + size] for i in range(0, len(entries), size)],
-            }
-        )
-    return groups
+        entry = Entry.of(planned.run, store.run(planned.run.id).last_fence())
+        together.setdefault(resources, []).append(entry)
+    return tuple(
+        Group(
+            resources=resources,
+            threads=profile.threads_of(resources),
+            needs_gpu=bool(resources.gpus) or "gpu" in (resources.gres or ""),
+            lead=profile.lead_of(resources),
+            tasks=(),
+        ).with_runs(entries)
+        for resources, entries in together.items()
+    )
 
 
-def usable_lanes(content: Mapping[str, Any], workers: int | None, to_follow: int) -> int:
+def usable_lanes(made: Plan, workers: int | None, to_follow: int) -> int:
     """How many workers go through a submission on this machine, and through the runs that follow."""
-    tasks = sum(len(group["tasks"]) for group in content["groups"]) + to_follow
-    threads = max(group["threads"] * max(map(len, group["tasks"])) for group in content["groups"])
+    tasks = sum(len(group.tasks) for group in made.groups) + to_follow
+    threads = max(group.threads * max(map(len, group.tasks)) for group in made.groups)
     return min(workers or max(1, usable_cpus() // threads), tasks)
 
 

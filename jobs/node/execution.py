@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from containers import command
-from jobs.store.plan import Sealed, Unstaged
+from jobs.profile import Unstaged
+from jobs.store.plan import Group, Plan, Sealed
 from jobs.store.store import Store
 
 
@@ -37,33 +38,30 @@ class How:
     unstaged: Unstaged = "in_place"
 
 
-def how(
-    store: Store, number: int, content: Mapping[str, Any], group: Mapping[str, Any], gpu: str
-) -> How:
-    """How the runs of a group of a submission are trained, by what was written down."""
-    code, profile = content["code"], content["profile"]
-    image = Sealed.from_json(content["image"]) if content.get("image") else None
+def how(store: Store, number: int, plan: Plan, group: Group, gpu: str) -> How:
+    """How the runs of a group of a submission are trained, by its plan."""
+    code, profile = plan.code, plan.profile
     return How(
-        data=Path(content["data"]) if content["data"] else None,
-        code_file=store.code / code["file"],
-        own=tuple(code["own"]),
-        python=content["python"] or (command.PYTHON if image else sys.executable),
-        threads=group["threads"],
+        data=plan.data,
+        code_file=store.code / code.file,
+        own=code.own,
+        python=profile.python or (command.PYTHON if plan.image else sys.executable),
+        threads=group.threads,
         gpu=gpu,
-        needs_gpu=group["needs_gpu"],
-        checkpoint_every=content["checkpoint_every"],
-        max_attempts=content["max_attempts"],
-        requeues=frozenset(content["requeues"]),
-        scratch=profile["scratch"],
+        needs_gpu=group.needs_gpu,
+        checkpoint_every=profile.checkpoint_every,
+        max_attempts=profile.max_attempts,
+        requeues=frozenset(
+            failure for failure, action in profile.policy.items() if action == "requeue"
+        ),
+        scratch=profile.scratch,
         submission=number,
-        code={"commit": code["commit"], "dirty": code["dirty"], "snapshot": code["sha256"]},
-        image=image,
-        stage_image=profile.get("stage_image", False),
-        environment=profile.get("environment", {}),
-        datasets={
-            name: Sealed.from_json(found) for name, found in content.get("datasets", {}).items()
-        },
-        own_data=content.get("own_data"),
-        unverified=content.get("unverified"),
-        unstaged=profile.get("unstaged", "in_place"),
+        code={"commit": code.commit, "dirty": code.dirty, "snapshot": code.sha256},
+        image=plan.image,
+        stage_image=profile.stage_image,
+        environment=profile.environment,
+        datasets=plan.sealed.datasets,
+        own_data=plan.sealed.own_data,
+        unverified=plan.sealed.unverified,
+        unstaged=profile.unstaged,
     )

@@ -7,7 +7,6 @@ from jobs.node.allocation import Allocation
 from jobs.node.execution import How, how
 from jobs.node.launcher import Launcher
 from jobs.store import choosing
-from jobs.store.plan import Entry
 from jobs.store.store import Store
 from jobs.store.submissions import Submission
 from jobs.store.workers import AtWork, at_work
@@ -45,16 +44,15 @@ class _Worker:
             todo = self._following(number, gone_through)
 
     def _go_through(self, submission: Submission, held: AtWork) -> None:
-        content = submission.content()
-        gpus = content["gpus"]
-        gpu = gpus[self.lane % len(gpus)] if gpus else ""
-        for group in content["groups"]:
-            settings = how(self.store, submission.number, content, group, gpu)
+        plan = submission.plan()
+        gpu = plan.gpus[self.lane % len(plan.gpus)] if plan.gpus else ""
+        for group in plan.groups:
+            settings = how(self.store, submission.number, plan, group, gpu)
             launcher = self._launcher(settings)
             launcher.how, launcher.on_told = settings, held.release
-            for task in group["tasks"]:
+            for task in group.tasks:
                 if launcher.stopped is None:
-                    launcher.run_task(map(Entry.from_json, task))
+                    launcher.run_task(task)
 
     def _launcher(self, settings: How) -> Launcher:
         self.launcher = self.launcher or Launcher(self.store, settings, Allocation())

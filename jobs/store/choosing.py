@@ -10,15 +10,14 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from jobs import files
 from jobs.store import record, state
 from jobs.store.attempts import RunFolder
-from jobs.store.plan import Entry
+from jobs.store.plan import Entry, Plan
 from jobs.store.store import Store
 from jobs.store.submissions import Submission
 from jobs.sweep import PlannedRun, Run, Sweep
@@ -104,8 +103,8 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
     """
     if not sweep.tunings:
         return []
-    contents = {one.number: one.content() for one in store.submissions()}
-    newest = _newest(contents)
+    plans = {one.number: one.plan() for one in store.submissions()}
+    newest = _newest(plans)
     new: dict[_Group, list[Entry]] = {}  # the runs to send as those of that group were
     for tuning in sweep.tunings:
         tuned = [one for one in sweep.competing[tuning.key] if one.run.cell == tuning.chosen]
@@ -114,17 +113,16 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
         unsent = [one for one in wanted if _is_unsent(store.run(one.run.id), newest)]
         if groups and unsent:
             new.setdefault(max(groups), []).extend(
-                Entry(run=one.run, fence=store.run(one.run.id).last_fence()) for one in unsent
+                Entry.of(one.run, store.run(one.run.id).last_fence()) for one in unsent
             )
-    engine = contents[number]["profile"]["engine"]
     for source in sorted({group[0] for group in new}):
-        if contents[source]["profile"]["engine"] == engine:
-            alike = [
-                _like(contents[source], i, own) for (of, i), own in new.items() if of == source
-            ]
-            content = {"time": time.time(), "follows": number, "groups": alike}
-            store.new_submission({**contents[source], **content})
-    return [one for one in store.submissions() if one.content().get("follows") == number]
+        plan = plans[source]
+        if plan.profile.engine == plans[number].profile.engine:
+            alike = [plan.groups[i].with_runs(own) for (of, i), own in new.items() if of == source]
+            store.new_submission(
+                replace(plan, time=time.time(), follows=number, groups=tuple(alike))
+            )
+    return [one for one in store.submissions() if one.plan().follows == number]
 
 
 def under_way(store: Store, sweep: Sweep, number: int) -> list[RunFolder]:
@@ -133,8 +131,8 @@ def under_way(store: Store, sweep: Sweep, number: int) -> list[RunFolder]:
     They are of those that were sent to where submission `number` was: to this machine, not a
     cluster. What follows from the others is not for whoever goes through that submission.
     """
-    contents = {one.number: one.content() for one in store.submissions()}
-    newest, engine = _newest(contents), contents[number]["profile"]["engine"]
+    plans = {one.number: one.plan() for one in store.submissions()}
+    newest, engine = _newest(plans), plans[number].profile.engine
     found: list[RunFolder] = []
     for tuning in sweep.undecided:
         runs = sweep.competing[tuning.key]
@@ -142,7 +140,7 @@ def under_way(store: Store, sweep: Sweep, number: int) -> list[RunFolder]:
         locked = {one.run.id for one in runs if store.run(one.run.id).is_locked()}
         lacking = {one.run.id for one in missing(store, runs)}
         sources = {newest[run_id][0] for run_id in lacking if run_id in newest}
-        is_here = {contents[source]["profile"]["engine"] for source in sources} == {engine}
+        is_here = {plans[source].profile.engine for source in sources} == {engine}
         if lacking <= locked and is_here:
             found += [store.run(run_id) for run_id in sorted(lacking)]
     return found
@@ -188,14 +186,13 @@ def _why_none(candidates: Sequence[Candidate], criterion: Criterion) -> str:
     return f"{criterion.metric} was not measured; choose by another one"
 
 
-def _newest(contents: Mapping[int, Mapping[str, Any]]) -> dict[str, _Group]:
+def _newest(plans: Mapping[int, Plan]) -> dict[str, _Group]:
     """Of each run, by its id, the newest submission that names it, and in which group."""
     return {
-        entry["id"]: (number, index)
-        for number in sorted(contents)
-        for index, group in enumerate(contents[number]["groups"])
-        for task in group["tasks"]
-        for entry in task
+        entry.id: (number, index)
+        for number in sorted(plans)
+        for index, group in enumerate(plans[number].groups)
+        for entry in group.entries
     }
 
 
@@ -206,15 +203,3 @@ def _is_unsent(folder: RunFolder, newest: Mapping[str, _Group]) -> bool:
     ended = folder.attempt(folder.life()).ended_life()
     named = newest.get(folder.id)
     return named is None or (ended is not None and named[0] <= ended.submission)
-
-
-def _like(content: Mapping[str, Any], index: int, entries: Sequence[Entry]) -> dict[str, Any]:
-    """The group of a submission, with these runs instead."""
-    group = content["groups"][index]
-    size = group["resources"].get("runs_per_task") or 1
-    return {**group, "tasks": list(_packed([one.to_json() for one in entries], size))}
-
-
-def _packed(entries: Sequence[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
-    for begin in range(0, len(entries), size):
-        yield list(entries[begin : begin + size])

@@ -37,14 +37,14 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from jobs import files
 from jobs.errors import InputError, naming
 from jobs.store.attempts import RunFolder
+from jobs.store.plan import Plan
 from jobs.store.submissions import Submission
 from jobs.sweep import Sweep
 from jobs.tuning import Choice
@@ -211,14 +211,14 @@ class Store:
         numbers = (int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal())
         return [self.submission(number) for number in sorted(numbers)]
 
-    def new_submission(self, content: Mapping[str, Any]) -> Submission:
+    def new_submission(self, plan: Plan) -> Submission:
         """Write down what is about to be submitted, under the next number."""
         (self.root / "submissions").mkdir(parents=True, exist_ok=True)
         while True:
             newest = max((known.number for known in self.submissions()), default=0)
             submission = self.submission(newest + 1)
             try:
-                files.publish(submission.file, files.to_json(content))
+                files.publish(submission.file, files.to_json(plan.to_json()))
             except FileExistsError:
                 continue
             return submission

@@ -2,12 +2,12 @@
 
 import json
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from jobs import files
+from jobs.store.plan import Chunk, FeederJob, Plan
 
 PartKind = Literal["chunk", "feeder"]
 
@@ -21,10 +21,9 @@ class Submission:
         self.folder = root / "submissions" / f"{number:04d}"
         self.submitit = root / "submitit" / f"{number:04d}"
 
-    def content(self) -> dict[str, Any]:
+    def plan(self) -> Plan:
         """What was written down."""
-        content: dict[str, Any] = json.loads(files.read(self.file))
-        return content
+        return Plan.from_json(_read(self.file))
 
     def owner(self) -> int:
         """The uid of whoever made it: the jobs are theirs."""
@@ -50,15 +49,18 @@ class Part:
         self.file = folder / f"{kind}-{first:05d}.json"
         self.receipt_file = folder / f"{kind}-{first:05d}.receipt.json"
 
-    def intend(self, content: Mapping[str, Any]) -> None:
+    def intend(self, content: Chunk | FeederJob) -> None:
         """Write down what is about to be sent; FileExistsError if somebody else has."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        files.publish(self.file, files.to_json(content))
+        files.publish(self.file, files.to_json(content.to_json()))
 
-    def content(self) -> dict[str, Any]:
-        """What was written down."""
-        content: dict[str, Any] = json.loads(files.read(self.file))
-        return content
+    def chunk(self) -> Chunk:
+        """The array that was written down."""
+        return Chunk.from_json(_read(self.file))
+
+    def feeder(self) -> FeederJob:
+        """The feeder that was written down."""
+        return FeederJob.from_json(_read(self.file))
 
     def settle(self, job_id: int) -> None:
         """Write down that it was sent."""
@@ -79,3 +81,8 @@ class Part:
         files.write_atomically(aside, files.to_json({"reason": reason, "time": time.time()}))
         self.receipt_file.unlink(missing_ok=True)
         self.file.unlink()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(files.read(file))
+    return content

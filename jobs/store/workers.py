@@ -11,7 +11,6 @@ from pathlib import Path
 
 from jobs import files
 from jobs.errors import naming
-from jobs.store.plan import Entry
 from jobs.store.store import Store
 from jobs.store.submissions import Submission
 
@@ -93,9 +92,7 @@ def _alive(submission: Submission) -> Iterator[Worker]:
 
 def _unbegun(store: Store, submission: Submission) -> Iterator[str]:
     """The runs that nobody has claimed since they were submitted."""
-    for group in submission.content()["groups"]:
-        for task in group["tasks"]:
-            for entry in map(Entry.from_json, task):
-                folder = store.run(entry.run.id)
-                if folder.last_fence() == entry.fence and not folder.record_file.exists():
-                    yield entry.run.id
+    for entry in submission.plan().entries:
+        folder = store.run(entry.id)
+        if folder.last_fence() == entry.fence and not folder.record_file.exists():
+            yield entry.id

@@ -14,12 +14,13 @@ import pytest
 
 from cluster.profile import sbatch_options
 from cluster.profile.find import load
-from cluster.profile.profile import LOCAL, POLICY, Limits, Profile, sbatch_parameters
+from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client
 from cluster.submit import batch_script
 from containers import command
 from jobs.errors import InputError
 from jobs.failure import FailureClass
+from jobs.profile import LOCAL, POLICY, Limits, Profile
 from jobs.resources import Resources
 from jobs.spec import SpecError
 from jobs.staging import scratch
