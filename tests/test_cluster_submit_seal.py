@@ -260,7 +260,7 @@ def test_the_image_of_a_recipe(tmp_path):
     meta = {"schema": SCHEMA, "name": "own", "key": made.key, "size": 8, "built": 0.0}
     image.with_suffix(".json").write_text(json.dumps(meta))
     place = Profile(name="p", engine="slurm", image=recipe)
-    found = seal.sealed_image(place)
+    found = seal.sealed_image(place).to_json()
 
     assert found == {"path": str(image), "sha256": hashlib.sha256(b"an image").hexdigest()}
     recipe.write_text("base: {localimage: tree}\nlabels: {a: b}\n")

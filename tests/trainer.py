@@ -32,7 +32,8 @@ from jobs.datasets.catalog import DATASETS
 from jobs.problems.catalog import PROBLEMS
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
-from jobs.training import execute, own_code
+from jobs.training import execute as real
+from jobs.training import own_code
 from jobs.training.curves import Curves
 from jobs.training.origin import NOTHING, Given, Origin
 from jobs.training.stop import InterruptionError, Stop
@@ -227,12 +228,12 @@ def execute(
     out: AttemptFiles,
     resume: Sequence[Path] = (),
     stop: Stop | None = None,
-    checkpoint_every: float = execute.CHECKPOINT_EVERY,
+    checkpoint_every: float = real.CHECKPOINT_EVERY,
     gpu: bool = False,
     own: Sequence[Path] = (),
     given: Given = NOTHING,
 ) -> dict[str, Any]:
-    """As `jobs.train.execute`."""
+    """As `jobs.training.execute.execute`."""
     own_code.use(own)
     if gpu:
         from jobs.training import preflight
@@ -354,7 +355,7 @@ def _step_of_hold(out: AttemptFiles) -> int | None:
 
 def _hold_the_real_one() -> None:
     """`jobs.train` itself, that waits between two steps."""
-    build = execute.build
+    build = real.build
 
     def held_build(*args: Any, **kwargs: Any) -> Any:
         training = build(*args, **kwargs)
@@ -367,7 +368,7 @@ def _hold_the_real_one() -> None:
         training.boundary = wait
         return training
 
-    execute.build = held_build
+    real.build = held_build
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -378,7 +379,7 @@ def main(arguments: Sequence[str]) -> int:
     if os.environ.get("PROBPREC_TEST_TRAINER") == "torch":
         _hold_the_real_one()
     else:
-        execute.execute = execute
+        train.execute = execute
     return train.main(arguments[2:])
 
 
