@@ -1,5 +1,6 @@
 """What this machine says of itself."""
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -22,3 +23,17 @@ def output_of(command: list[str]) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def usable_cpus() -> int:
+    """The CPUs that this process may use (its affinity, so also a job's allocation)."""
+    return len(os.sched_getaffinity(0))
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name]
+    devices = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia*"))
+    return sorted((number for number in devices if number.isdecimal()), key=int)

@@ -24,6 +24,7 @@ from jobs.profile import LOCAL, POLICY, Limits, Profile
 from jobs.resources import Resources
 from jobs.spec import SpecError
 from jobs.staging import scratch
+from jobs.store.plan import Chunk, FeederJob, Group, Task
 from jobs.store.store import Store
 
 CLUSTERS = Path(__file__).parents[1] / "configs" / "clusters"
@@ -259,21 +260,28 @@ OF_NOBODY = {
 """What is sent for whoever asks for nothing: what we need to find a job, stop it and go on."""
 
 
+def array_of(count: int, resources: Resources) -> Chunk:
+    """An array of so many tasks, which have no runs."""
+    tasks: tuple[Task, ...] = ((),) * count
+    group = Group(resources=resources, threads=1, needs_gpu=False, lead=60, tasks=tasks)
+    return Chunk(token="probprec-1", first=0, count=count, group=group)
+
+
 def test_what_nobody_asked_for_is_not_sent(tmp_path: Path) -> None:
     """Neither submitit's time limit of five minutes, nor a throttle."""
     profile = load(str(write(tmp_path / "empty.yaml", "engine: slurm\n")))
     store = Store(tmp_path / "sweep")
-    chunk = {"token": "probprec-1", "first": 0, "resources": {}, "tasks": [[]] * 2}
+    chunk = array_of(2, Resources())
 
-    options = options_of(batch_script.script_of_chunk(store, store.submission(1), profile, chunk))
+    options = options_of(batch_script.script_of(store, store.submission(1), profile, chunk))
     assert (options.pop("output"), options.pop("error")) == tuple(
         f"{tmp_path}/sweep/submitit/0001/%A_%a_0_log.{end}" for end in ("out", "err")
     )
     assert options == OF_NOBODY
 
     said = replace(profile, throttle=2, resources=Resources(time=60))
-    chunk["resources"] = said.resources.to_json()
-    options = options_of(batch_script.script_of_chunk(store, store.submission(1), said, chunk))
+    chunk = array_of(2, said.resources)
+    options = options_of(batch_script.script_of(store, store.submission(1), said, chunk))
     assert (options["array"], options["time"]) == ("0-1%2", "00:01:00")
 
 
@@ -282,14 +290,9 @@ def test_tcml_asks_for_what_the_thesis_asked_for(tmp_path: Path) -> None:
     """The batch script of its nine seeds, option by option."""
     profile = load("tcml")
     store = Store(tmp_path / "exp1")
-    chunk = {
-        "token": "probprec-1",
-        "first": 0,
-        "resources": profile.resources.to_json(),
-        "tasks": [[]] * 9,
-    }
+    chunk = array_of(9, profile.resources)
 
-    script = batch_script.script_of_chunk(store, store.submission(1), profile, chunk)
+    script = batch_script.script_of(store, store.submission(1), profile, chunk)
     options = options_of(script)
     assert options.pop("array") == "0-8"  # 43-51: one element per seed
     assert options.pop("comment") == "probprec-1"
@@ -582,13 +585,13 @@ def test_the_comment_of_the_site_stands_beside_ours(tmp_path: Path) -> None:
     )
     profile = load(str(write(tmp_path / "x.yaml", text)))
     store = Store(tmp_path / "sweep")
-    asked = profile.resources.to_json()
-    chunk = {"token": "probprec-1", "first": 0, "resources": asked, "tasks": [[]], "after": [7]}
+    chunk = array_of(1, profile.resources)
+    feeder = FeederJob(token="probprec-1", after=(7,), resources=profile.resources)
 
-    sent = options_of(batch_script.script_of_chunk(store, store.submission(1), profile, chunk))
+    sent = options_of(batch_script.script_of(store, store.submission(1), profile, chunk))
     assert sent["comment"] == r"project=x \\\\ it's probprec-1"  # of two, sbatch makes one
     assert (sent["mem"], sent["nice"]) == ("0", "1")
-    sent = options_of(batch_script.script_of_feeder(store, store.submission(1), profile, chunk))
+    sent = options_of(batch_script.script_of(store, store.submission(1), profile, feeder))
     assert sent["comment"].endswith("it's probprec-1")
     assert "nice" not in sent
 

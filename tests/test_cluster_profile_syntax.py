@@ -146,7 +146,7 @@ def test_a_retry_in_a_folder_that_was_renamed(tmp_path, monkeypatch):
     fake.fail(0, "100_0", "killed")
     fake.queue()
     monkeypatch.setattr(
-        "cluster.commands.retry.sealing.require_as_before", None
+        "cluster.commands.retry.seal.require_as_before", None
     )  # it does not come so far
 
     assert cli.main(["retry", str(fake.store.root)]) == 2

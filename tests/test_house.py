@@ -54,7 +54,7 @@ ROOMS = {
     "cluster.slurm": (set(), set()),
     "cluster.task": ({"cluster.slurm", "jobs.store", "jobs.node"}, set()),
     "cluster.profile": (
-        {"containers", "cluster.terminal", "cluster.slurm", "jobs.yaml", "jobs.store", "jobs.spec"},
+        {"containers", "cluster.terminal", "cluster.slurm", "jobs.yaml", "jobs.spec"},
         {"pydantic", "yaml"},
     ),
     "cluster.recipe": ({"containers", "jobs.yaml"}, {"packaging", "pydantic"}),

@@ -129,7 +129,7 @@ def _room(profile: Profile, groups: Sequence[Group]) -> tuple[queue_room.QueueRo
 def _tried(store: Store, profile: Profile, chunk: Chunk) -> dict[str, Any]:
     """The batch script of an array, and what Slurm says of it."""
     submission = store.submission(len(store.submissions()) + 1)
-    text = batch_script.script_of_chunk(store, submission, profile, chunk)
+    text = batch_script.script_of(store, submission, profile, chunk)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "script.sh")
         path.write_text(text)

@@ -9,14 +9,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from submitit.slurm.slurm import (
-    _make_sbatch_string,
-)
 
 from cluster.profile import syntax
 from cluster.profile.sbatch_parameters import sbatch_parameters
+from cluster.submit import submitit_engine
 from jobs import files
 from jobs.profile import Option, Profile
 from jobs.resources import Resources
@@ -33,29 +29,24 @@ def script_of(
 ) -> str:
     """The batch script of an array, or of the job between two arrays."""
     if isinstance(content, Chunk):
-        return script_of_chunk(store, submission, profile, content)
+        return _script_of_chunk(store, submission, profile, content)
     return _script_of_feeder(store, submission, profile, content)
 
 
-def script_of_chunk(store: Store, submission: Submission, profile: Profile, chunk: Chunk) -> str:
+def _script_of_chunk(store: Store, submission: Submission, profile: Profile, chunk: Chunk) -> str:
     """The batch script of an array; indices begin at 0.
 
     MaxArraySize limits the index, not the number of elements (slurm.conf(5)).
     """
     command = _command(store, profile, "cluster.task", submission.number, chunk.first)
     count = len(chunk.group.tasks)
-    return _make_sbatch_string(
-        command=command,
-        folder=submission.submitit.resolve(),
-        map_count=count,
-        setup=list(profile.setup) or None,
-        **_common(
-            store,
-            profile,
-            chunk.group.resources,
-            chunk.token,
-            {"array": _indices(count, profile.throttle)} | _logs(submission, "%A_%a"),
-        ),
+    more = {"array": _indices(count, profile.throttle)} | _logs(submission, "%A_%a")
+    return submitit_engine.script(
+        command,
+        submission.submitit.resolve(),
+        _parameters(store, profile, chunk.group.resources, chunk.token, more),
+        setup=profile.setup,
+        count=count,
     )
 
 
@@ -73,12 +64,12 @@ def _script_of_feeder(
     )
     options = {name: profile.options[name] for name in ("comment",) if name in profile.options}
     plain = replace(profile, mail_type=None, mail_user=None, options=options)
-    return _make_sbatch_string(
-        command=_command(store, profile, "cluster.feeder", submission.number),
-        folder=submission.submitit.resolve(),
+    return submitit_engine.script(
+        _command(store, profile, "cluster.feeder", submission.number),
+        submission.submitit.resolve(),
+        _parameters(store, plain, resources, feeder.token, _logs(submission, "%j")),
+        setup=profile.setup,
         dependency=":".join(["afterany", *map(str, feeder.after)]),
-        setup=list(profile.setup) or None,
-        **_common(store, plain, resources, feeder.token, _logs(submission, "%j")),
     )
 
 
@@ -104,23 +95,17 @@ def write(submission: Submission, part: Part, text: str) -> Path:
     return path
 
 
-def _common(
+def _parameters(
     store: Store, profile: Profile, resources: Resources, token: str, more: Mapping[str, Option]
-) -> dict[str, Any]:
-    """What arrays and feeders have in common: nothing that nobody asked for, and what we need."""
+) -> dict[str, Option]:
+    """The options of sbatch: nothing that nobody asked for, and what we need."""
     parameters = sbatch_parameters(profile, resources)
     parameters.setdefault("job-name", "_".join(store.root.resolve().name.split()))
     parameters["comment"] = f"{profile.options.get('comment', '')} {token}".lstrip()
-    said = {
+    return {
         name if name == "open-mode" else name.replace("-", "_"): syntax.in_directive(value)
         for name, value in {**parameters, **more}.items()  # named as submitit spells it
         if value is not False
-    }
-    return {
-        "time": None,  # submitit's default: five minutes
-        "wckey": None,
-        "use_srun": False,  # the entry point is the batch process itself: signals reach it
-        "additional_parameters": said,
     }
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from cluster.slurm import client
 from cluster.status import queue, standing
-from cluster.submit import definition, feed, local, seal
-from cluster.submit.local import usable_cpus, visible_gpus
+from cluster.submit import definition, feed, seal, submitit_engine
 from jobs import files, snapshot
+from jobs.machine import usable_cpus, visible_gpus
 from jobs.optimizers import uses_own_code
 from jobs.profile import Profile
 from jobs.resources import Resources
@@ -40,7 +40,7 @@ class Receipt:
     submitted: Mapping[str, int]  # ids of the runs sent off, and their last fence before
     done: tuple[str, ...]  # ids of the runs that have a record
     running: tuple[str, ...]  # ids of the runs that wait or run somewhere already
-    workers: tuple[local.Worker, ...] = field(default=())
+    workers: tuple[submitit_engine.Worker, ...] = field(default=())
     submission: Submission | None = None  # that the workers go through
     fed: feed.Fed | None = None  # on Slurm: what was sent
 
@@ -48,7 +48,7 @@ class Receipt:
         """Stop the workers; their runs are noted as cancelled and can be submitted again."""
         for worker in self.workers:
             if not worker.done():
-                local.stop(worker)
+                submitit_engine.stop(worker)
         while not self.is_over():
             time.sleep(0.05)
 
@@ -137,7 +137,7 @@ def submit(
         if profile.engine == "slurm":
             return replace(receipt, fed=feed.feed(store, submission, hold=lock))
         lanes = usable_lanes(made, workers, len(sweep.to_follow))
-        started = local.start(store, submission, lanes)
+        started = submitit_engine.start(store, submission, lanes)
     return replace(receipt, workers=started, submission=submission)
 
 

@@ -1,15 +1,17 @@
-"""Workers on this machine, through submitit's local executor."""
+"""submitit writes batch scripts for Slurm, and starts workers on this machine; only this module uses it."""
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import submitit
+from submitit.slurm.slurm import _make_sbatch_string  # private: `pyproject.toml` pins the version
 
 from jobs.errors import naming
 from jobs.node import worker
+from jobs.profile import Option
 from jobs.snapshot import ROOT
 from jobs.store.store import Store
 from jobs.store.submissions import Submission
@@ -20,6 +22,38 @@ _A_YEAR_IN_MINUTES = 60 * 24 * 365
 _TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGHUP)
 
 Worker = submitit.Job[None]
+
+
+def script(
+    command: str,
+    folder: Path,
+    parameters: Mapping[str, Option],
+    *,
+    setup: Sequence[str] = (),
+    count: int | None = None,
+    dependency: str | None = None,
+) -> str:
+    """The text of a batch script; it has no option of sbatch that is not asked for here.
+
+    Args:
+        command: what the batch process becomes.
+        folder: where submitit puts logs that `parameters` do not name.
+        parameters: sbatch's options, with underscores for hyphens.
+        setup: shell lines before the command.
+        count: tasks, if it is an array.
+        dependency: as of sbatch(1).
+    """
+    return _make_sbatch_string(
+        command=command,
+        folder=folder,
+        map_count=count,
+        dependency=dependency,
+        setup=list(setup) or None,
+        time=None,  # type: ignore[arg-type]  # submitit's default: five minutes
+        wckey=None,  # type: ignore[arg-type]  # its default: a key that no site knows
+        use_srun=False,  # the entry point is the batch process itself: signals reach it
+        additional_parameters=dict(parameters),
+    )
 
 
 def start(store: Store, submission: Submission, count: int) -> tuple[Worker, ...]:
@@ -70,17 +104,3 @@ def _detached() -> Iterator[None]:
         os.close(null)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def usable_cpus() -> int:
-    """The CPUs that this process may use (its affinity, so also a job's allocation)."""
-    return len(os.sched_getaffinity(0))
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name]
-    devices = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia*"))
-    return sorted((number for number in devices if number.isdecimal()), key=int)
