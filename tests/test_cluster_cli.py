@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.commands.arguments import parser
+from cluster.cli.parser import parser
 from tests.helpers import probprec, short_folder
 from tests.make_sweep import make_sweep
 

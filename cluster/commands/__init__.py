@@ -1,1 +1,1 @@
-"""The commands that a person types, a module each; only `cluster.cli` enters."""
+"""What the commands do that a person types, a module each; only `cluster.cli` enters."""

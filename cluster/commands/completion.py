@@ -2,12 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import shtab
 
-from cluster.commands import manual
-from cluster.commands.arguments import parser
+from cluster.terminal import exit_codes
 
 _SWEEPS = {
     "bash": """\
@@ -39,15 +39,22 @@ _COMPLETED: dict[str, shtab.CompleteType] = {
 """How a shell finds what an argument may be; other paths are folders or any files."""
 
 
-def completion(shell: str) -> int:
-    """Print the script for that shell."""
-    found = parser()
-    for _, command in manual.below(found):
-        for action in command._actions:  # noqa: SLF001 - argparse tells it nowhere else
-            if (how := _completed(action)) is not None:
-                action.complete = how  # type: ignore[attr-defined]  # where shtab looks for it
-    sys.stdout.write(f"{shtab.complete(found, shell)}\n")
-    return 0
+def completion(parser: argparse.ArgumentParser, shell: str) -> int:
+    """Print the script that completes what this parser takes, for that shell."""
+    for action in _actions(parser):
+        if (how := _completed(action)) is not None:
+            action.complete = how  # type: ignore[attr-defined]  # where shtab looks for it
+    sys.stdout.write(f"{shtab.complete(parser, shell)}\n")
+    return exit_codes.DONE
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The arguments of a parser and of all commands below it."""
+    for action in parser._actions:  # noqa: SLF001 - argparse tells it nowhere else
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for command in action.choices.values():
+                yield from _actions(command)
 
 
 def _completed(action: argparse.Action) -> shtab.CompleteType | None:

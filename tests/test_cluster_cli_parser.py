@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 
 from cluster import cli
-from cluster.commands.arguments import parser
+from cluster.cli.parser import parser
 
 
 def commands_below(found: argparse.ArgumentParser, words=()):

@@ -1,0 +1,40 @@
+"""The command `plot`."""
+
+import argparse
+
+from cluster.cli.options import add_out, add_sweep, sweep_of
+
+DESCRIPTION = "Draw a figure of what is there so far, as PNG and PDF."
+EXAMPLE = "probprec plot quickstart --figure final --metric test_loss"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the sweep, which figure, and where it goes."""
+    add_sweep(command)
+    add_out(command)
+    command.add_argument(
+        "--figure",
+        choices=("grid", "final", "runtime", "sensitivity"),
+        default="grid",
+        help="curves of all metrics; final metric per seed; cost relative to SGD;"
+        " final metric against a hyperparameter (default: grid)",
+    )
+    command.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="of the figures final and sensitivity, e.g. test_loss (default: the problem's own)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw the figure."""
+    store = sweep_of(options)
+    from cluster.commands.collect import plot
+
+    return plot(
+        store,
+        figure=options.figure,
+        metric=options.metric,
+        out=options.out,
+        as_json=options.json,
+    )
