@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from cluster.terminal.exit_codes import DONE
 from cluster.terminal.plain import PlainConsole, plain
 from containers import build as building
 from containers import definition as definitions
@@ -23,7 +24,6 @@ from containers.definition import Definition
 from containers.images import Image
 from jobs.errors import InputError
 
-DONE = 0
 SCHEMA = 1
 
 _STAGES = (

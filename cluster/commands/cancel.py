@@ -18,6 +18,7 @@ from cluster.slurm import client
 from cluster.slurm.client import Element
 from cluster.status import advice, queue
 from cluster.status.queue import Queue
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
 from jobs.store import journal, workers
@@ -84,7 +85,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     if as_json:
         content = work.to_json() | {"slurm_calls": client.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
-    return 1 if work.left or work.notes else 0
+    return INCOMPLETE if work.left or work.notes else DONE
 
 
 def _elements(

@@ -17,13 +17,13 @@ from rich.table import Table
 from cluster.commands.construction import construct
 from cluster.profile.find import load
 from cluster.submit import missing_data, price
+from cluster.terminal.exit_codes import DONE, WRONG_INPUT
 from cluster.terminal.plain import PlainConsole
 from jobs import spec as specs
 from jobs.resources import Resources, written
 from jobs.sweep import PlannedRun
 from jobs.text import ranges, spelled
 
-DONE, WRONG_INPUT = 0, 2
 FIRST_RUNS = 8
 VALUES_SHOWN = 4
 

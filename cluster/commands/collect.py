@@ -14,6 +14,7 @@ from rich.text import Text
 from cluster.commands import summary
 from cluster.commands.summary import MANY
 from cluster.status import advice
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import files
 from jobs.results import ledger, tables
@@ -39,7 +40,7 @@ def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: boo
         _print_json(found.to_json() | {"files": [str(path) for path in written]})
     else:
         _report(PlainConsole(width=_width()), store, collection, written)
-    return 0 if found.is_whole and not (strict and found.findings) else 1
+    return DONE if found.is_whole and not (strict and found.findings) else INCOMPLETE
 
 
 def plot(
@@ -70,7 +71,7 @@ def plot(
     }
     if as_json:
         _print_json(content)
-        return 0
+        return DONE
     console = PlainConsole(soft_wrap=True)
     if not collection.ledger.is_whole:
         number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
@@ -80,7 +81,7 @@ def plot(
         console.print(to_copy(f"{number}; {todo} says what the others lack", style="yellow"))
     for path in written:
         console.print(plain(path))
-    return 0
+    return DONE
 
 
 def _write_tables(folder: Path, collection: Collection) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import shtab
 
-from cluster.terminal import exit_codes
+from cluster.terminal.exit_codes import DONE
 
 _SWEEPS = {
     "bash": """\
@@ -45,7 +45,7 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> int:
         if (how := _completed(action)) is not None:
             action.complete = how  # type: ignore[attr-defined]  # where shtab looks for it
     sys.stdout.write(f"{shtab.complete(parser, shell)}\n")
-    return exit_codes.DONE
+    return DONE
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.errors import InputError
 from jobs.manifests import manifest, registry
@@ -34,12 +35,12 @@ def add(datasets: Path, name: str, source: Path, *, as_json: bool) -> int:
     if as_json:
         file = str(registry.file_of(datasets, name))
         _print_json({**_about(found), "file": file, "new": is_new})
-        return 0
+        return DONE
     console = _console()
     state = "is known now" if is_new else "was known, with the same content"
     console.print(f"{name} {state}: {_count(found)}, sha256 {found.manifest.sha256}")
     console.print(f"from {found.source}; manifest: {registry.file_of(datasets, name)}")
-    return 0
+    return DONE
 
 
 def list_(datasets: Path, *, as_json: bool) -> int:
@@ -48,11 +49,11 @@ def list_(datasets: Path, *, as_json: bool) -> int:
     if as_json:
         sets = [{**_about(one), "present": not _is_gone(one.source)} for one in found]
         _print_json({"datasets": sets})
-        return 0
+        return DONE
     console = _console()
     if not found:
         console.print(f"no data sets in {datasets}; add one: probprec data add NAME SOURCE")
-        return 0
+        return DONE
     table = Table(box=None, pad_edge=False)
     table.add_column("name", overflow="fold")
     table.add_column("files", justify="right")
@@ -67,7 +68,7 @@ def list_(datasets: Path, *, as_json: bool) -> int:
         row = (one.name, len(content.files), size, content.sha256[:12], added, where)
         table.add_row(*map(plain, row))
     console.print(table)
-    return 0
+    return DONE
 
 
 def verify(datasets: Path, names: Sequence[str], *, as_json: bool) -> int:
@@ -96,7 +97,7 @@ def verify(datasets: Path, names: Sequence[str], *, as_json: bool) -> int:
                 console.print(f"  {line}")
         if not chosen:
             console.print(f"no data sets in {datasets}; add one: probprec data add NAME SOURCE")
-    return 1 if any(found.values()) else 0
+    return INCOMPLETE if any(found.values()) else DONE
 
 
 def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
@@ -114,7 +115,7 @@ def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
     if as_json:
         sets = [{"key": key, "bytes": size} for key, size in staged.items()]
         _print_json({"removed": [_about(one) for one in gone], "staged": sets})
-        return 0
+        return DONE
     console = _console()
     for one in gone:
         text = f"{one.name}: removed its manifest, sha256 {one.manifest.sha256};"
@@ -124,7 +125,7 @@ def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
     if scratch is not None:
         size = _bytes(sum(staged.values()))
         console.print(f"{len(staged)} staged sets removed in {scratch}, {size}")
-    return 0
+    return DONE
 
 
 def _differences(one: Registered, told: Callable[[int], object]) -> list[str]:

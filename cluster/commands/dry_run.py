@@ -13,6 +13,7 @@ from cluster.slurm import client
 from cluster.status import queue
 from cluster.submit import batch_script, price, queue_room
 from cluster.submit.submit import plan, sort_runs, usable_lanes
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.profile import Profile
 from jobs.store.plan import Chunk, Group
@@ -71,7 +72,7 @@ def dry_run(
         report = {"schema": 1, **counts, **how_many, "notes": cut.notes, "scripts": scripts}
         report |= cost.to_json() if cost else {}
         PlainConsole(soft_wrap=True).print_json(json.dumps(report), ensure_ascii=True)
-    return 1 if any(script["refused"] for script in scripts) else 0
+    return INCOMPLETE if any(script["refused"] for script in scripts) else DONE
 
 
 def _show(console: PlainConsole, scripts: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain
 from containers import build as building
 from containers.images import Image, Images, sha256_of
@@ -18,7 +19,6 @@ from containers.runtime import ContainerError
 from jobs.errors import InputError
 from jobs.store.store import Store
 
-DONE, INCOMPLETE = 0, 1
 SCHEMA = 1
 
 

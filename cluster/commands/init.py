@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cluster.profile import destination
+from cluster.terminal.exit_codes import DONE
 from cluster.terminal.plain import command
 from jobs import files
 from jobs.errors import InputError
@@ -39,7 +40,7 @@ def init(folder: Path, *, slurm: bool) -> int:
         )
     _write_all(folder, texts)
     sys.stdout.write("".join(f"{line}\n" for line in _told(folder, texts, slurm=slurm)))
-    return 0
+    return DONE
 
 
 def _texts(folder: Path) -> dict[Path, str]:

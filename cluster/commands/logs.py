@@ -10,6 +10,7 @@ from cluster.commands import selection
 from cluster.commands.watch import Pace
 from cluster.status import accounting, advice, standing
 from cluster.status.standing import Standing
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from jobs.store import journal
 from jobs.store.attempts import RunFolder
 from jobs.store.state import RECORDED, UNFINISHED, Memory
@@ -37,11 +38,11 @@ def logs(
     if follow:
         return following.go(sleep)
     if following.show_attempt() or following.show_batch():
-        return 0
+        return DONE
     one = following.look()
     _say(f"no log yet: {one.state.state}, {one.state.evidence}")
     _say(f"next: {following.advice(one)}")
-    return 1
+    return INCOMPLETE
 
 
 class _Following:
@@ -66,7 +67,7 @@ class _Following:
             has_new = self.show_attempt()
             if is_done:
                 _say(f"{self.folder.id} has its record")
-                return 0
+                return DONE
             if not is_alive and time.monotonic() >= ask_at:
                 one = self.look()
                 if not one.is_live and one.state.state != "unknown":
@@ -137,13 +138,13 @@ class _Following:
         state = one.state
         if state.state in RECORDED:
             _say(f"{self.folder.id} has its record")
-            return 0
+            return DONE
         if state.state == "pending":
             _say(f"nothing to follow: {state.evidence}")
         else:
             _say(f"{state.state}: {state.failure}: {state.message}")
         _say(f"next: {self.advice(one)}")
-        return 1
+        return INCOMPLETE
 
 
 def _clock(moment: float) -> str:

@@ -22,6 +22,7 @@ from cluster.status import advice, queue, standing
 from cluster.status.queue import Queue
 from cluster.submit import definition, missing_data, seal, submit
 from cluster.submit.submit import Receipt
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.profile import Profile
@@ -79,7 +80,8 @@ def redo(
     if as_json:
         content = _to_json(again, old, receipt) | {"slurm_calls": client.asked.total - calls}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
-    return 1 if receipt is not None and receipt.fed is not None and receipt.fed.problem else 0
+    fed = receipt.fed if receipt is not None else None
+    return INCOMPLETE if fed is not None and fed.problem else DONE
 
 
 def _upset(sweep: Sweep, store: Store, wanted: Sequence[PlannedRun]) -> list[Tuning]:

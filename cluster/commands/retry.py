@@ -19,6 +19,7 @@ from cluster.status import advice, meaning, nodes, standing
 from cluster.status.standing import Look, Standing
 from cluster.submit import missing_data, seal, submit
 from cluster.submit.submit import Receipt
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.profile import Profile
@@ -104,8 +105,8 @@ def retry(
 
 def _code(look: Look, planned: Sequence[Retry], receipt: Receipt | None) -> int:
     if receipt is not None and receipt.fed is not None and receipt.fed.problem:
-        return 1
-    return 0 if _sent(planned, receipt) or look.is_complete else 1
+        return INCOMPLETE
+    return DONE if _sent(planned, receipt) or look.is_complete else INCOMPLETE
 
 
 def _sent(planned: Sequence[Retry], receipt: Receipt | None) -> list[Retry]:

@@ -20,6 +20,7 @@ from cluster.status.standing import Standing
 from cluster.submit import definition, missing_data, seal
 from cluster.submit.submit import Receipt, jobs_json
 from cluster.submit.submit import submit as send
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import spec
 from jobs.datasets import find as datasets
@@ -76,7 +77,7 @@ def run(request: Request) -> int:
     _require_begun(receipt, found, console)
     if request.as_json:
         _print_json(receipt, {"sweep": sweep.name, "states": dict(counts)})
-    return 0 if is_complete else 1
+    return DONE if is_complete else INCOMPLETE
 
 
 def _require_begun(receipt: Receipt, found: Sequence[Standing], console: Console) -> None:
@@ -109,7 +110,7 @@ def submit(request: Request) -> int:
         console.print(to_copy(f"{said}; {advice.of_any(store)}"))
     if request.as_json:
         _print_json(receipt, {})
-    return 1 if receipt.fed is not None and receipt.fed.problem else 0
+    return INCOMPLETE if receipt.fed is not None and receipt.fed.problem else DONE
 
 
 def dry_run(request: Request) -> int:

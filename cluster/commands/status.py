@@ -8,6 +8,7 @@ from typing import Any
 from cluster.commands.sweep_screen import _is_typed, count, screen
 from cluster.status import choices, nodes, progress, standing
 from cluster.status.standing import Look, Standing
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole
 from jobs.store.store import Store
 
@@ -30,7 +31,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
         lines = screen(look, store, width=console.width, fit=console.is_terminal)
         for line in lines:  # a command is one line, or it would be another one when copied
             console.print(line, soft_wrap=_is_typed(line) or not console.is_terminal)
-    return 0 if look.is_complete else 1
+    return DONE if look.is_complete else INCOMPLETE
 
 
 def to_json(look: Look, store: Store) -> dict[str, Any]:

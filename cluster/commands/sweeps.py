@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.status.progress import duration
+from cluster.terminal.exit_codes import DONE
 from cluster.terminal.plain import PlainConsole, plain
 from cluster.terminal.plain import command as quoted
 from jobs.errors import InputError
@@ -178,11 +179,11 @@ def ls(root: Path, *, as_json: bool) -> int:
     if as_json:
         content = {"schema": 1, "sweeps": [one.to_json() for one in found]}
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
-        return 0
+        return DONE
     console = PlainConsole()
     if not found:
         console.print(plain(f"no sweep below {root}; next: probprec run SPEC"), soft_wrap=True)
-        return 0
+        return DONE
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("sweep", overflow="fold")
     table.add_column("runs", justify="right", no_wrap=True)
@@ -192,7 +193,7 @@ def ls(root: Path, *, as_json: bool) -> int:
     for one in found:
         table.add_row(*map(Text, _row(one)))
     console.print(table)
-    return 0
+    return DONE
 
 
 def _row(one: Found) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 from cluster.commands import torch_environment
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain
 from jobs import files
 from jobs import spec as specs
@@ -77,7 +78,7 @@ def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_jso
         PlainConsole(soft_wrap=True).print_json(
             json.dumps(_to_json(sweep, verdicts)), ensure_ascii=True
         )
-    return 1 if any(verdict.finding for verdict in verdicts) else 0
+    return INCOMPLETE if any(verdict.finding for verdict in verdicts) else DONE
 
 
 def _one_per_pair(sweep: Sweep) -> list[PlannedRun]:

@@ -19,6 +19,7 @@ from cluster.slurm import client
 from cluster.status import advice, meaning, nodes, progress, standing
 from cluster.status.nodes import Node
 from cluster.status.standing import Look, Standing
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs.resources import Resources, slurm_time
 from jobs.store import journal, record
@@ -142,7 +143,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
         _show(found, PlainConsole())
-    return 0 if one.state.state in RECORDED else 1
+    return DONE if one.state.state in RECORDED else INCOMPLETE
 
 
 def _show(found: _PostMortem, console: Console) -> None:

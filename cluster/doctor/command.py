@@ -21,6 +21,7 @@ from cluster.profile import syntax
 from cluster.profile.find import load
 from cluster.slurm.client import SlurmError
 from cluster.submit import seal
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import hashes, snapshot
 from jobs.errors import InputError
@@ -64,7 +65,7 @@ def doctor(on: str | None, *, node: bool, write: Path | None, as_json: bool) -> 
         found.append(_written(write, named, offer, answer))
     found.sort(key=lambda check: GROUPS.index(check.group))
     _show(found, profile, answer, node=node, as_json=as_json)
-    return 1 if any(check.state == "problem" for check in found) else 0
+    return INCOMPLETE if any(check.state == "problem" for check in found) else DONE
 
 
 def _with_image(profile: Profile) -> tuple[Profile, list[Check]]:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cluster.lab.lab import Lab
 from cluster.lab.settings import Settings
+from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.errors import InputError
 
@@ -48,7 +49,7 @@ def up(settings: Settings, folder: Path | None = None) -> int:
         f"      {where}probprec lab down",
     ):
         console.print(plain(line, style="dim"))
-    return 0
+    return DONE
 
 
 def down(folder: Path | None = None) -> int:
@@ -58,7 +59,7 @@ def down(folder: Path | None = None) -> int:
     lab.down()
     text = "stopped and removed" if was_there else "there was none"
     PlainConsole(soft_wrap=True).print(f"{lab.folder}: {text}")
-    return 0
+    return DONE
 
 
 def status(folder: Path | None = None, *, as_json: bool = False) -> int:
@@ -79,7 +80,7 @@ def status(folder: Path | None = None, *, as_json: bool = False) -> int:
         for node, state in found["nodes"].items():
             table.add_row(node, "", plain(state, "bold red" if "down" in state else ""))
         PlainConsole().print(table)
-    return 0 if all(daemon["alive"] for daemon in found["daemons"].values()) else 1
+    return DONE if all(daemon["alive"] for daemon in found["daemons"].values()) else INCOMPLETE
 
 
 def exec_(folder: Path | None, command: Sequence[str]) -> int:
@@ -125,7 +126,7 @@ def fault(folder: Path | None, name: str, arguments: Sequence[str] = ()) -> int:
         raise InputError(f"lab: {name}: {error.stderr.strip()}") from None
     if result is not None:
         PlainConsole(soft_wrap=True).print(str(result))
-    return 0
+    return DONE
 
 
 def _kill(lab: Lab, daemon: str, how: Sequence[str]) -> None:

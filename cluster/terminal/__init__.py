@@ -1,1 +1,1 @@
-"""What is printed: text of others made safe, standard output as it is, the system's errors in a line; every room may enter."""
+"""What is printed: text of others made safe, standard output as it is, the system's errors in a line, exit codes; every room may enter."""
