@@ -1,6 +1,5 @@
 """The command `probprec build`: an image from a recipe or a Dockerfile, once."""
 
-import json
 import re
 import signal
 import sys
@@ -16,6 +15,7 @@ from rich.status import Status
 from rich.text import Text
 
 from cluster.terminal.exit_codes import DONE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from containers import build as building
 from containers import definition as definitions
@@ -65,7 +65,7 @@ def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int
     image = found or _build(definition, images, console)
     if as_json:
         content = {**image.meta, "path": str(image.path), "already": found is not None}
-        _print({**content, "schema": SCHEMA})
+        print_json({**content, "schema": SCHEMA})
     else:
         _say(image, already=found is not None)
     return DONE
@@ -98,7 +98,7 @@ def _show(recipe: Path, show: str, *, as_json: bool) -> int:
         definition = definition_of(recipe)
         text = definition.final(settings.apt_mirror() if definition.needs_mirror else None)
     if as_json:
-        _print({"schema": SCHEMA, show: text})
+        print_json({"schema": SCHEMA, show: text})
     else:
         sys.stdout.write(text)
     return DONE
@@ -193,7 +193,3 @@ def _say(image: Image, *, already: bool) -> None:
     if not image.meta["pinned"]:
         console.print(plain("not pinned: building it again may give another image", "yellow"))
     console.print(plain(f"next: write `image: {image.path}` in the profile", "dim"))
-
-
-def _print(content: object) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")

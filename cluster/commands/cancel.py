@@ -1,10 +1,8 @@
 """Stop a sweep, or some of its runs, and nothing else: `probprec cancel`."""
 
-import json
 import os
 import signal
 import socket
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from cluster.slurm.client import Element
 from cluster.status import advice, queue
 from cluster.status.queue import Queue
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
 from jobs.store import journal, workers
@@ -84,7 +83,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     _show(PlainConsole(stderr=as_json, soft_wrap=True), store, work, everything=not named)
     if as_json:
         content = work.to_json() | {"slurm_calls": client.asked.total - calls}
-        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        print_json(content)
     return INCOMPLETE if work.left or work.notes else DONE
 
 

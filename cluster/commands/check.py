@@ -4,7 +4,6 @@ Results go to stdout, mistakes to stderr with exit code 2; with `as_json` both a
 stdout.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from cluster.commands.construction import construct
 from cluster.profile.find import load
 from cluster.submit import missing_data, price
 from cluster.terminal.exit_codes import DONE, WRONG_INPUT
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole
 from jobs import spec as specs
 from jobs.resources import Resources, written
@@ -55,7 +55,8 @@ def check(
         counts |= {"runs_to_follow": len(follow)}
         bound = {"hours_at_most": cost.at_most if cost else None}
         noted = {"missing_data": lacking, **asdict(construction)}
-        return _print_json({**counts, **bound, **noted, "errors": []})
+        print_json({**counts, **bound, **noted, "errors": []})
+        return DONE
     console = _console()
     console.print(_headline(plan, runs, cells), style="bold")
     if follow:
@@ -87,9 +88,9 @@ def explain(spec: Path, run: str, overrides: Sequence[str], *, as_json: bool = F
     origins = specs.explain_run(plan, index)
     if as_json:
         fields = [asdict(origin) for origin in origins]
-        return _print_json(
-            {"schema": 1, "id": planned.run.id, "cell": planned.run.cell, "fields": fields}
-        )
+        run_is = {"id": planned.run.id, "cell": planned.run.cell}
+        print_json({"schema": 1, **run_is, "fields": fields})
+        return DONE
     console = _console()
     title = (
         f"run {planned.run.id}: {planned.optimizer} on {planned.problem}, seed {planned.run.seed}"
@@ -102,7 +103,8 @@ def explain(spec: Path, run: str, overrides: Sequence[str], *, as_json: bool = F
 
 def schema() -> int:
     """Print the JSON Schema of a spec."""
-    return _print_json(specs.json_schema())
+    print_json(specs.json_schema())
+    return DONE
 
 
 def _headline(plan: specs.Plan, runs: int, cells: int) -> str:
@@ -254,17 +256,12 @@ def _count(number: int, noun: str) -> str:
 
 def _refuse(error: specs.SpecError, content: dict[str, Any], *, as_json: bool) -> int:
     if as_json:
-        _print_json({**content, "errors": [asdict(mistake) for mistake in error.mistakes]})
+        print_json({**content, "errors": [asdict(mistake) for mistake in error.mistakes]})
     else:
         console = _console(stderr=True)
         console.print(str(error), soft_wrap=True)
         console.print(_count(len(error.mistakes), "mistake"), style="bold red")
     return WRONG_INPUT
-
-
-def _print_json(content: dict[str, Any]) -> int:
-    _console().out(json.dumps(content, indent=2), highlight=False)
-    return DONE
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -1,11 +1,9 @@
 """`probprec collect` and `probprec plot`: from the records to tables and figures."""
 
-import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -15,6 +13,7 @@ from cluster.commands import summary
 from cluster.commands.summary import MANY
 from cluster.status import advice
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import files
 from jobs.results import ledger, tables
@@ -37,7 +36,7 @@ def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: boo
     written = _write_tables(out or store.collected, collection)
     found = collection.ledger
     if as_json:
-        _print_json(found.to_json() | {"files": [str(path) for path in written]})
+        print_json(found.to_json() | {"files": [str(path) for path in written]})
     else:
         _report(PlainConsole(width=_width()), store, collection, written)
     return DONE if found.is_whole and not (strict and found.findings) else INCOMPLETE
@@ -70,7 +69,7 @@ def plot(
         "files": [str(path) for path in written],
     }
     if as_json:
-        _print_json(content)
+        print_json(content)
         return DONE
     console = PlainConsole(soft_wrap=True)
     if not collection.ledger.is_whole:
@@ -102,10 +101,6 @@ def _show_progress(runs: Sequence[PlannedRun]) -> Iterable[PlannedRun]:
     return track(
         runs, "reading records", console=console, transient=True, disable=not console.is_terminal
     )
-
-
-def _print_json(content: Mapping[str, Any]) -> None:
-    PlainConsole(soft_wrap=True).print_json(json.dumps(content), ensure_ascii=True)
 
 
 def _report(

@@ -1,7 +1,6 @@
 """The command `data`: what the data sets of a place are, byte for byte."""
 
 import difflib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.errors import InputError
 from jobs.manifests import manifest, registry
@@ -34,7 +34,7 @@ def add(datasets: Path, name: str, source: Path, *, as_json: bool) -> int:
     is_new = before is None
     if as_json:
         file = str(registry.file_of(datasets, name))
-        _print_json({**_about(found), "file": file, "new": is_new})
+        print_json({"schema": 1, **_about(found), "file": file, "new": is_new})
         return DONE
     console = _console()
     state = "is known now" if is_new else "was known, with the same content"
@@ -48,7 +48,7 @@ def list_(datasets: Path, *, as_json: bool) -> int:
     found = registry.all_(datasets)
     if as_json:
         sets = [{**_about(one), "present": not _is_gone(one.source)} for one in found]
-        _print_json({"datasets": sets})
+        print_json({"schema": 1, "datasets": sets})
         return DONE
     console = _console()
     if not found:
@@ -87,7 +87,7 @@ def verify(datasets: Path, names: Sequence[str], *, as_json: bool) -> int:
             found[one.name] = _differences(one, told)
     if as_json:
         sets = [{**_about(one), "differences": found[one.name]} for one in chosen]
-        _print_json({"datasets": sets})
+        print_json({"schema": 1, "datasets": sets})
     else:
         console = _console()
         for one in chosen:
@@ -114,7 +114,7 @@ def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
         registry.remove(datasets, one.name)
     if as_json:
         sets = [{"key": key, "bytes": size} for key, size in staged.items()]
-        _print_json({"removed": [_about(one) for one in gone], "staged": sets})
+        print_json({"schema": 1, "removed": [_about(one) for one in gone], "staged": sets})
         return DONE
     console = _console()
     for one in gone:
@@ -204,7 +204,3 @@ def _bytes(size: int) -> str:
 
 def _console() -> Console:
     return PlainConsole(soft_wrap=True)
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    _console().print_json(json.dumps({"schema": 1, **content}), ensure_ascii=True)

@@ -1,6 +1,5 @@
 """`submit --dry-run`: the batch scripts as they would be sent, and Slurm's verdict on each."""
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from cluster.status import queue
 from cluster.submit import batch_script, price, queue_room
 from cluster.submit.submit import plan, sort_runs, usable_lanes
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.profile import Profile
 from jobs.store.plan import Chunk, Group
@@ -71,7 +71,7 @@ def dry_run(
         how_many = {"arrays": cut.arrays, "waiting": cut.waiting}
         report = {"schema": 1, **counts, **how_many, "notes": cut.notes, "scripts": scripts}
         report |= cost.to_json() if cost else {}
-        PlainConsole(soft_wrap=True).print_json(json.dumps(report), ensure_ascii=True)
+        print_json(report)
     return INCOMPLETE if any(script["refused"] for script in scripts) else DONE
 
 

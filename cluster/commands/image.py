@@ -1,7 +1,5 @@
 """The commands `probprec image`: what was built, is it still what it was, what can go."""
 
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from containers import build as building
 from containers.images import Image, Images, sha256_of
@@ -26,7 +25,7 @@ def list_(images: Path, *, as_json: bool) -> int:
     """Print the images of a folder, by name, the newest first."""
     found = Images(images).all()
     if as_json:
-        _print({"schema": SCHEMA, "images": [_content(image) for image in found]})
+        print_json({"schema": SCHEMA, "images": [_content(image) for image in found]})
         return DONE
     console = _console()
     if not found:
@@ -52,7 +51,7 @@ def inspect(images: Path, image: str, *, as_json: bool) -> int:
     """
     found = _find(Images(images), image)
     if as_json:
-        _print({"schema": SCHEMA, "image": _content(found)})
+        print_json({"schema": SCHEMA, "image": _content(found)})
         return DONE
     console = _console()
     said = dict(found.meta) | {"path": str(found.path), "built": _when(found)}
@@ -78,7 +77,7 @@ def verify(images: Path, names: Sequence[str], *, as_json: bool) -> int:
     chosen = [_find(known, name) for name in names] if names else known.all()
     rows = [_verified(image) for image in chosen]
     if as_json:
-        _print({"schema": SCHEMA, "images": rows})
+        print_json({"schema": SCHEMA, "images": rows})
     else:
         console = _console()
         for row in rows:
@@ -109,7 +108,7 @@ def prune(images: Path, root: Path, *, as_json: bool) -> int:
         else:
             kept.append({**row, "why": "it is being built just now"})
     if as_json:
-        _print({"schema": SCHEMA, "removed": removed, "kept": kept})
+        print_json({"schema": SCHEMA, "removed": removed, "kept": kept})
         return DONE
     console = _console()
     for verb, rows in (("removed", removed), ("kept", kept)):
@@ -212,10 +211,6 @@ def _torch(image: Image) -> str:
     """As pip has it: `2.13.0+cpu`."""
     pins = (package.partition("==") for package in image.meta["packages"])
     return next((version for name, _, version in pins if name == "torch"), "-")
-
-
-def _print(content: object) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
 def _console() -> Console:

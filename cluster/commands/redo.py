@@ -4,11 +4,9 @@ Records and attempts so far are set aside, never deleted; nothing of them is gon
 """
 
 import contextlib
-import json
 import os
 import pwd
 import socket
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +21,7 @@ from cluster.status.queue import Queue
 from cluster.submit import definition, missing_data, seal, submit
 from cluster.submit.submit import Receipt
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.profile import Profile
@@ -79,7 +78,7 @@ def redo(
     _show(console, store, again, old, receipt)
     if as_json:
         content = _to_json(again, old, receipt) | {"slurm_calls": client.asked.total - calls}
-        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        print_json(content)
     fed = receipt.fed if receipt is not None else None
     return INCOMPLETE if fed is not None and fed.problem else DONE
 

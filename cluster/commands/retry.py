@@ -1,7 +1,5 @@
 """Submit again what failed, with what it lacked: `probprec retry`."""
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +18,7 @@ from cluster.status.standing import Look, Standing
 from cluster.submit import missing_data, seal, submit
 from cluster.submit.submit import Receipt
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.profile import Profile
@@ -99,7 +98,7 @@ def retry(
     if as_json:
         content = _to_json(planned, choice, receipt) | {"notes": [*look.notes, *changed]}
         content["slurm_calls"] = client.asked.total - calls
-        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        print_json(content)
     return _code(look, planned, receipt)
 
 

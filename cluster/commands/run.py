@@ -1,6 +1,5 @@
 """The commands `run` and `submit`: from a spec to runs under way, and to their end."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from cluster.submit import definition, missing_data, seal
 from cluster.submit.submit import Receipt, jobs_json
 from cluster.submit.submit import submit as send
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import spec
 from jobs.datasets import find as datasets
@@ -217,4 +217,4 @@ def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
         **jobs_json(receipt),
         "sbatch_calls": client.asked.calls.get("sbatch", 0),
     }
-    PlainConsole(soft_wrap=True).print_json(json.dumps(content), ensure_ascii=True)
+    print_json(content)

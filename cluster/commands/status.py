@@ -1,7 +1,5 @@
 """How a sweep stands: states with their evidence, as a table for people and as JSON for machines."""
 
-import json
-import sys
 import time
 from typing import Any
 
@@ -9,6 +7,7 @@ from cluster.commands.sweep_screen import _is_typed, count, screen
 from cluster.status import choices, nodes, progress, standing
 from cluster.status.standing import Look, Standing
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole
 from jobs.store.store import Store
 
@@ -25,7 +24,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     else:
         look = standing.look(store)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(look, store), indent=1) + "\n")
+        print_json(to_json(look, store))
     else:
         console = PlainConsole()
         lines = screen(look, store, width=console.width, fit=console.is_terminal)

@@ -1,8 +1,6 @@
 """The sweeps below a root: finding the one that a person names, and listing all of them."""
 
-import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from rich.text import Text
 
 from cluster.status.progress import duration
 from cluster.terminal.exit_codes import DONE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from cluster.terminal.plain import command as quoted
 from jobs.errors import InputError
@@ -178,7 +177,7 @@ def ls(root: Path, *, as_json: bool) -> int:
     found = list(all_below(root))
     if as_json:
         content = {"schema": 1, "sweeps": [one.to_json() for one in found]}
-        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        print_json(content)
         return DONE
     console = PlainConsole()
     if not found:

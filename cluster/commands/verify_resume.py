@@ -23,6 +23,7 @@ from rich.table import Table
 
 from cluster.commands import torch_environment
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from jobs import files
 from jobs import spec as specs
@@ -75,9 +76,7 @@ def verify(spec_file: Path, overrides: Sequence[str], *, run: str | None, as_jso
         ]
     _print(verdicts, console)
     if as_json:
-        PlainConsole(soft_wrap=True).print_json(
-            json.dumps(_to_json(sweep, verdicts)), ensure_ascii=True
-        )
+        print_json(_to_json(sweep, verdicts))
     return INCOMPLETE if any(verdict.finding for verdict in verdicts) else DONE
 
 

@@ -1,8 +1,6 @@
 """What became of a run, and what to do about it: `probprec why RUN`."""
 
-import json
 import re
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +18,7 @@ from cluster.status import advice, meaning, nodes, progress, standing
 from cluster.status.nodes import Node
 from cluster.status.standing import Look, Standing
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs.resources import Resources, slurm_time
 from jobs.store import journal, record
@@ -140,7 +139,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
     found = _PostMortem(store, look, one)
     if as_json:
         content = found.to_json() | {"slurm_calls": client.asked.total - calls}
-        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        print_json(content)
     else:
         _show(found, PlainConsole())
     return DONE if one.state.state in RECORDED else INCOMPLETE

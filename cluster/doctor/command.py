@@ -1,6 +1,5 @@
 """`probprec doctor`: look, show what was found, and propose a profile."""
 
-import json
 import os
 import platform
 import sys
@@ -22,6 +21,7 @@ from cluster.profile.find import load
 from cluster.slurm.client import SlurmError
 from cluster.submit import seal
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import hashes, snapshot
 from jobs.errors import InputError
@@ -211,7 +211,7 @@ def _show(
             "checks": [check.to_json() for check in found],
             "node": answer,
         }
-        sys.stdout.write(json.dumps(report, indent=1) + "\n")
+        print_json(report)
         return
     PlainConsole().print(screen(found, profile, node=node))
 

@@ -1,6 +1,5 @@
 """The command `probprec lab`: up, down, status, exec, and the knobs that break it."""
 
-import json
 import shlex
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from rich.table import Table
 from cluster.lab.lab import Lab
 from cluster.lab.settings import Settings
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
+from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.errors import InputError
 
@@ -67,7 +67,7 @@ def status(folder: Path | None = None, *, as_json: bool = False) -> int:
     lab = Lab(folder)
     found = lab.status()
     if as_json:
-        PlainConsole(soft_wrap=True).print_json(json.dumps(found), ensure_ascii=True)
+        print_json(found)
     else:
         table = Table(title=f"lab in {lab.folder}", title_justify="left")
         table.add_column("daemon")

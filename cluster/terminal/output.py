@@ -1,9 +1,12 @@
 """Standard output as it really is: it may be closed, full, or of an encoding that lacks characters."""
 
 import codecs
+import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 _PLAIN = {"±": "+-", "━": "=", "…": "..."}
 """How characters of our own are written where they are lacking; others as Python escapes them."""
@@ -19,15 +22,19 @@ def prepare() -> None:
         sys.stdout.reconfigure(errors="plain")
 
 
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print the one JSON object of `--json`."""
+    sys.stdout.write(f"{json.dumps(content, indent=1)}\n")
+
+
 def print_errors(error: Exception, text: str) -> None:
     """Print what is wrong as one JSON object: all mistakes of a file, or the text as it is."""
-    import json
     from dataclasses import asdict
 
     mistakes = [asdict(mistake) for mistake in getattr(error, "mistakes", ())]
     content = {"schema": 1, "errors": mistakes or [{"message": text}]}
     with suppress(OSError):  # it may be standard output that is full
-        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        print_json(content)
 
 
 def drop_rest() -> None:
