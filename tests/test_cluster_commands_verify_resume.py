@@ -138,36 +138,6 @@ def test_a_run_that_fails_says_why(spec, capsys, in_process):
     )
 
 
-def line(step, state=0, loss=0.5, attributes=0, *, resumed=False):
-    return {
-        "epoch": 1,
-        "index": step,
-        "step": step,
-        "resumed": resumed,
-        "loss": loss,
-        "state": {"weights": state, **dict.fromkeys("abcde", 0)},
-        "attributes": {"buffer": attributes, "other": 0},
-    }
-
-
-STRAIGHT = [line(step, state=step, attributes=step) for step in range(1, 6)]
-
-
-def test_equal_traces_have_no_finding():
-    pieces = [*STRAIGHT[:3], line(3, state=3, resumed=True), *STRAIGHT[3:]]
-    assert verify_resume.compare(STRAIGHT, pieces) is None
-
-
-def test_a_process_that_has_taken_no_step_has_seen_no_loss():
-    """As where it was interrupted at an epoch's end."""
-    pieces = [
-        line(2, 2, loss=None, attributes=2, resumed=True),
-        line(2, 2, loss=None),
-        *STRAIGHT[2:],
-    ]
-    assert verify_resume.compare(STRAIGHT, pieces) is None
-
-
 def test_a_state_that_is_not_laid_out_as_torch_does_it_has_names_too():
     state = {"state": {"k": 3, 0: {"z": 1}}, "param_groups": [{"lr": 0.1}], "slow": [1, 2]}
     assert dict(trace._state_of_optimizer(state)) == {
@@ -176,38 +146,6 @@ def test_a_state_that_is_not_laid_out_as_torch_does_it_has_names_too():
         "optimizer setting 'lr' of group 0": 0.1,
         "optimizer state 'slow'": [1, 2],
     }
-
-
-@pytest.mark.parametrize(
-    ("pieces", "words"),
-    [
-        ([line(1, state=9)], ["even without an interruption", "after step 1", "weights"]),
-        ([line(1, state=1, loss=0.25)], ["even without", "loss of step 1 differs: 0.5 or 0.25"]),
-        (
-            [line(2, state=9, resumed=True)],
-            ["resumed at step 2, but not to what was saved: weights", "load_state_dict()"],
-        ),
-        (
-            [line(2, 2, attributes=2, resumed=True), line(3, 3, loss=0.25)],
-            ["resumed at step 2", "the loss of step 3 differs: 0.5 or 0.25", "of the problem"],
-        ),
-        (
-            [line(2, 2, resumed=True), line(3, 9)],
-            ["after step 3 there differ weights", "outside state_dict()", "not restored: buffer."],
-        ),
-        ([line(6)], ["after step 6 only the interrupted training goes on"]),
-    ],
-)
-def test_what_differs_first(pieces, words):
-    finding = verify_resume.compare(STRAIGHT, pieces)
-    for word in words:
-        assert word in finding
-
-
-def test_many_differences_are_counted():
-    other = dict.fromkeys("bcdea", 9)
-    finding = verify_resume.compare(STRAIGHT, [STRAIGHT[0] | {"state": {"weights": 1} | other}])
-    assert "a, b, c and 2 more" in finding
 
 
 def test_interruptions_are_the_same_each_time_and_within_the_run():

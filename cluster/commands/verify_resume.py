@@ -12,7 +12,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,10 @@ from jobs.failure import EXIT_INTERRUPTED
 from jobs.problems.catalog import datasets_of
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import PlannedRun, Run, Sweep
+from jobs.training.comparison import Line, compare
 
 EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3
 """How far a run is trained; the preconditioner's default estimate takes 14 steps."""
-
-_NAMED = 3  # of the values that differ
-
-Line = dict[str, Any]
-"""One of `jobs.training.trace`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +91,7 @@ def _verify(planned: PlannedRun, sweep: Sweep, folder: Path) -> Verdict:
     steps = 0
     try:
         straight = tracer.train("straight")
-        steps = straight.lines[-1]["step"]
+        steps = straight.lines[-1].step
         stops = interruptions(short, steps)
         finding = _compare_pieces(straight, tracer.train_in_pieces(stops))
     except TraceError as error:
@@ -165,8 +161,8 @@ class Tracer:
         )
         if done.returncode not in {0, EXIT_INTERRUPTED}:
             raise TraceError(_why_failed(out, done))
-        lines = files.read_lines(self._trace(out))
-        if resume is not None and not lines[0]["resumed"]:
+        lines = [Line(**line) for line in files.read_lines(self._trace(out))]
+        if resume is not None and not lines[0].resumed:
             raise TraceError(f"cannot be gone on from: {_logged(done.stderr, 'skipped: ')}")
         if done.returncode == 0:
             return Traced(lines, json.loads(out.outcome_file.read_bytes()))
@@ -203,69 +199,6 @@ def _logged(log: str, mark: str) -> str:
     """What the first line with the mark says behind it."""
     found = (line.partition(mark)[2] for line in log.splitlines() if mark in line)
     return next(found, "the log does not say why")
-
-
-def compare(straight: Sequence[Line], pieces: Sequence[Line]) -> str | None:
-    """What differs first between a training in one go and one in pieces; None if nothing does."""
-    expected = {(line["epoch"], line["index"]): line for line in straight}
-    resumed_at, lost = None, ""
-    for line in pieces:
-        at = expected.get((line["epoch"], line["index"]))
-        if at is None:
-            return f"after step {line['step']} only the interrupted training goes on"
-        names = differing(at["state"], line["state"])
-        if line["resumed"]:
-            resumed_at = line["step"]
-            lost = _listed(differing(at["attributes"], line["attributes"]))
-            if names:
-                return (
-                    f"resumed at step {resumed_at}, but not to what was saved: {_listed(names)}:"
-                    " does load_state_dict() not bring back what state_dict() gave?"
-                )
-            continue
-        if names or not _is_same_loss(at, line):
-            return _explain(at, line, names, resumed_at, lost)
-    return None
-
-
-def _explain(at: Line, line: Line, names: Sequence[str], resumed_at: int | None, lost: str) -> str:
-    """What the first difference after a step means."""
-    step = line["step"]
-    is_same_loss = _is_same_loss(at, line)
-    loss = f"the loss of step {step} differs: {at['loss']!r} or {line['loss']!r}"
-    if resumed_at is None:
-        what = f"after step {step} there differ {_listed(names)}" if is_same_loss else loss
-        return (
-            f"even without an interruption two trainings are not the same: {what}:"
-            " randomness that does not come from the run's seed?"
-        )
-    since = f"resumed at step {resumed_at} to exactly what was saved, but"
-    if not is_same_loss:
-        return f"{since} {loss}: state outside state_dict(), of the problem or its model?"
-    hint = f" These attributes of it were not restored: {lost}." if lost else ""
-    return (
-        f"{since} after step {step} there differ {_listed(names)}:"
-        f" does the optimizer keep state outside state_dict()?{hint}"
-    )
-
-
-def _is_same_loss(at: Line, line: Line) -> bool:
-    """Whether both saw the same loss last; a process that has taken no step yet has seen none."""
-    return line["loss"] is None or repr(at["loss"]) == repr(line["loss"])  # NaN is NaN
-
-
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Names whose values differ, or that only one of the two has."""
-    names = dict.fromkeys([*one, *other])
-    return [name for name in names if one.get(name, _LACKS) != other.get(name, _LACKS)]
-
-
-_LACKS = object()
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _print(verdicts: Sequence[Verdict], console: Console) -> None:

@@ -1,1 +1,1 @@
-"""The training of a run, with torch: the loop, checkpoints, costs, provenance; only `jobs.train` and the doctor enter."""
+"""The training of a run, with torch: the loop, checkpoints, costs, provenance; only `jobs.train`, the doctor and commands enter."""

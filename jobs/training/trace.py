@@ -27,6 +27,7 @@ from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 from jobs.training import checkpoint, execute, own_code
 from jobs.training.checkpoint import Checkpoint
+from jobs.training.comparison import Line
 from jobs.training.loop import Training
 from jobs.training.stop import InterruptionError, Stop
 
@@ -40,12 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class TracedTraining(Training):
-    """A training that is short, and writes a line at every boundary and after a resume.
-
-    A line: `{"epoch", "index", "step", "resumed", "loss", "state", "attributes"}`. The last two map
-    names to values or hashes: `state` is what a checkpoint holds, `attributes` what else the
-    optimizer has as plain values.
-    """
+    """A training that is short, and writes a `Line` at every boundary and after a resume."""
 
     file: Path
     steps: int
@@ -84,17 +80,17 @@ class TracedTraining(Training):
         super().boundary(between_epochs=between_epochs)
 
     def _write(self, *, resumed: bool) -> None:
-        line = {
-            "epoch": self.epoch,
-            "index": self.index,
-            "step": self.step,
-            "resumed": resumed,
-            "loss": None if self._loss is None else self._loss.item(),
-            "state": state_of(self),
-            "attributes": attributes_of(self.optimizer),
-        }
+        line = Line(
+            epoch=self.epoch,
+            index=self.index,
+            step=self.step,
+            resumed=resumed,
+            loss=None if self._loss is None else self._loss.item(),
+            state=state_of(self),
+            attributes=attributes_of(self.optimizer),
+        )
         with self.file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(vars(line)) + "\n")
 
 
 def state_of(training: Training) -> dict[str, Any]:
