@@ -1,21 +1,22 @@
-"""More of what a run lacked: memory, time, another node."""
+"""What a run gets when it is submitted again: more of what it lacked, be it memory, time or another node."""
 
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster.status import progress
-from cluster.status.standing import Standing
+from cluster.status import meaning, progress
+from cluster.status.standing import Look, Standing
 from jobs.errors import InputError
 from jobs.profile import Profile
 from jobs.resources import Resources, parse_size, parse_time, written
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
-_FACTOR, _MARGIN, _LEAST = 2, 1.2, 1.5
-"""Of memory; of the measured time; of the time there was, at least."""
+_MEMORY_FACTOR = 2
+_TIME_MARGIN = 1.2  # x the time that the epochs that are left took so far
+_TIME_FACTOR_MIN = 1.5  # x the time there was, at least
 
 _TIMES = re.compile(r"x([0-9]+(?:\.[0-9]+)?)")
 _PERCENT = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)%")
@@ -46,6 +47,20 @@ class Change:
         return math.ceil(before * self.factor) if self.factor else before + (self.more or 0)
 
 
+@dataclass(frozen=True)
+class Retry:
+    """One run that is to be submitted again."""
+
+    one: Standing
+    more: Resources
+    changes: str  # for people
+
+    @property
+    def failure(self) -> str:
+        """The class of its failure."""
+        return self.one.state.failure or self.one.state.state
+
+
 def parse_change(name: str, text: str | None) -> Change | None:
     """The change that `--mem` or `--time` asks for.
 
@@ -72,6 +87,70 @@ def _by_factor(text: str, factor: float) -> Change:
     if not 0 < factor <= 1000:
         raise ValueError(f"expected a factor above 0 and not above 1000, found {factor:g}")
     return Change(text, factor=factor)
+
+
+def plan(
+    look: Look,
+    store: Store,
+    place: Profile,
+    chosen: Sequence[Standing],
+    changes: tuple[Change | None, Change | None],
+    bad: Sequence[str],
+) -> list[Retry]:
+    """What each of the chosen runs gets when it is submitted again.
+
+    Args:
+        look: the sweep as it stands.
+        store: where it is.
+        place: the profile that they go to; on this machine there is nothing to give.
+        chosen: these runs.
+        changes: of memory and of time, as they were asked for; None: what the policy does.
+        bad: nodes that all of them avoid.
+    """
+    if place.engine == "local":
+        return [Retry(one, Resources(), "as before") for one in chosen]
+    last = last_asked(store)
+    seen = {node for one in look.runs for node, _ in one.state.tried}
+    return [
+        _plan_one(one, place, last.get(one.planned.run.id), changes, bad, seen) for one in chosen
+    ]
+
+
+def _plan_one(
+    one: Standing,
+    place: Profile,
+    last: Resources | None,
+    changes: tuple[Change | None, Change | None],
+    bad: Sequence[str],
+    seen: set[str],
+) -> Retry:
+    """What one run gets: what it had, what the flags say, else what the policy says."""
+    mem, time = changes
+    base = place.resources.merged(one.planned.resources)
+    more = kept(one.planned, place, last)
+    asked = base.merged(more)
+    action = meaning.action_of(place.policy, one.state.failure)
+    note = ""
+    if mem is not None or action == "mem":
+        grown = with_memory(asked, mem)
+        note = "" if grown.said() else _no_more_memory(asked)
+        more = more.merged(grown)
+    if time is not None or action == "time":
+        more = more.merged(with_time(asked, one, time))
+    avoided = list(bad)
+    if action == "exclude" and one.state.node is not None:
+        if seen - {one.state.node} - set(asked.exclude or ()):
+            avoided.append(one.state.node)
+        else:
+            note += f"; {one.state.node} is not avoided: no other node is known"
+    more = more.merged(without(asked, avoided))
+    return Retry(one, more, described(asked, more) + note)
+
+
+def _no_more_memory(asked: Resources) -> str:
+    if asked.mem == 0:
+        return "; it had all memory of its node: name larger nodes (partition, constraint)"
+    return "; it asked for no memory: give it some, e.g. --mem 8G"
 
 
 def last_asked(store: Store) -> dict[str, Resources]:
@@ -111,7 +190,7 @@ def with_memory(asked: Resources, change: Change | None) -> Resources:
     """
     if change is not None and change.value is not None:
         return Resources(mem=change.value)
-    doubled = change or Change(f"x{_FACTOR}", factor=_FACTOR)
+    doubled = change or Change(f"x{_MEMORY_FACTOR}", factor=_MEMORY_FACTOR)
     if asked.mem_per_cpu is not None:
         return Resources(mem_per_cpu=doubled.of(asked.mem_per_cpu, "mem"))
     if asked.mem == 0 or (asked.mem is None and change is None):
@@ -126,8 +205,8 @@ def with_time(asked: Resources, one: Standing, change: Change | None) -> Resourc
     if asked.time is None:
         return Resources()
     left = one.planned.run.epochs - progress.done(one)
-    measured = left * (one.state.epoch_s or 0.0) * _MARGIN
-    return Resources(time=math.ceil(max(measured, asked.time * _LEAST) / 60) * 60)
+    measured = left * (one.state.epoch_s or 0.0) * _TIME_MARGIN
+    return Resources(time=math.ceil(max(measured, asked.time * _TIME_FACTOR_MIN) / 60) * 60)
 
 
 def without(asked: Resources, nodes: Iterable[str]) -> Resources:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cluster.commands import escalate, selection
 from cluster.commands.changes import changed_since
-from cluster.commands.escalate import Change
+from cluster.commands.escalate import Retry
 from cluster.profile import syntax
 from cluster.slurm import client, partitions
 from cluster.status import advice, meaning, nodes, standing
@@ -22,24 +22,9 @@ from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs.errors import InputError
 from jobs.profile import Profile
-from jobs.resources import Resources
 from jobs.store.state import UNFINISHED
 from jobs.store.store import Store
 from jobs.yaml.mistakes import did_you_mean, listed
-
-
-@dataclass(frozen=True)
-class Retry:
-    """One run that is to be submitted again."""
-
-    one: Standing
-    more: Resources
-    changes: str  # for people
-
-    @property
-    def failure(self) -> str:
-        """The class of its failure."""
-        return self.one.state.failure or self.one.state.state
 
 
 @dataclass
@@ -89,7 +74,7 @@ def retry(
         raise InputError("on this machine there are no limits: --mem, --time, ... change nothing")
     choice = _choose(look, place, failed=failed, classes=classes, runs=runs)
     bad = nodes.suspicious(look.runs) if exclude_bad_nodes else []
-    planned = _plan(look, store, place, choice.chosen, changes, [node.name for node in bad])
+    planned = escalate.plan(look, store, place, choice.chosen, changes, [node.name for node in bad])
     receipt = _send(store, look, place, planned) if planned else None
     console = PlainConsole(stderr=as_json, soft_wrap=as_json)
     _show(console, store, look, planned, choice, receipt)
@@ -146,60 +131,6 @@ def _choose(
         else:
             found.chosen.append(one)
     return found
-
-
-def _plan(
-    look: Look,
-    store: Store,
-    place: Profile,
-    chosen: Sequence[Standing],
-    changes: tuple[Change | None, Change | None],
-    bad: Sequence[str],
-) -> list[Retry]:
-    if place.engine == "local":
-        return [Retry(one, Resources(), "as before") for one in chosen]
-    last = escalate.last_asked(store)
-    seen = {node for one in look.runs for node, _ in one.state.tried}
-    return [
-        _plan_one(one, place, last.get(one.planned.run.id), changes, bad, seen) for one in chosen
-    ]
-
-
-def _plan_one(
-    one: Standing,
-    place: Profile,
-    last: Resources | None,
-    changes: tuple[Change | None, Change | None],
-    bad: Sequence[str],
-    seen: set[str],
-) -> Retry:
-    """What one run gets: what it had, what the flags say, else what the policy says."""
-    mem, time = changes
-    base = place.resources.merged(one.planned.resources)
-    more = escalate.kept(one.planned, place, last)
-    asked = base.merged(more)
-    action = meaning.action_of(place.policy, one.state.failure)
-    note = ""
-    if mem is not None or action == "mem":
-        grown = escalate.with_memory(asked, mem)
-        note = "" if grown.said() else _no_more_memory(asked)
-        more = more.merged(grown)
-    if time is not None or action == "time":
-        more = more.merged(escalate.with_time(asked, one, time))
-    avoided = list(bad)
-    if action == "exclude" and one.state.node is not None:
-        if seen - {one.state.node} - set(asked.exclude or ()):
-            avoided.append(one.state.node)
-        else:
-            note += f"; {one.state.node} is not avoided: no other node is known"
-    more = more.merged(escalate.without(asked, avoided))
-    return Retry(one, more, escalate.described(asked, more) + note)
-
-
-def _no_more_memory(asked: Resources) -> str:
-    if asked.mem == 0:
-        return "; it had all memory of its node: name larger nodes (partition, constraint)"
-    return "; it asked for no memory: give it some, e.g. --mem 8G"
 
 
 def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) -> Receipt:
