@@ -19,6 +19,7 @@ from cluster.slurm import client
 from jobs import signals
 from jobs.failure import Failure
 from jobs.node.allocation import Allocation, timeout
+from jobs.node.deadline import Deadline
 from jobs.node.execution import how
 from jobs.node.launcher import Launcher
 from jobs.snapshot import ROOT, found_sha256
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
             return _refuse(store, entries, message, f"imported: {ROOT}; PYTHONPATH={path}")
         _become(archive, arguments)
     settings = how(store, number, plan, chunk.group, client.gpus_of(os.environ))
-    launcher = Launcher(store, settings, SlurmAllocation(chunk.group.lead))
+    launcher = Launcher(store, settings, Deadline(SlurmAllocation(chunk.group.lead)))
     return 0 if launcher.run_task(entries) else FAILED
 
 

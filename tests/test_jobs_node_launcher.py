@@ -14,10 +14,11 @@ import pytest
 from containers.command import Command
 from jobs import files, signals
 from jobs.failure import Failure
-from jobs.node import child
+from jobs.node import cgroup, child
 from jobs.node import launcher as launcher_module
 from jobs.node.allocation import Allocation
 from jobs.node.budget import out_of_budget
+from jobs.node.deadline import Deadline
 from jobs.node.execution import How
 from jobs.node.launcher import Launcher
 from jobs.node.worker import work
@@ -128,7 +129,7 @@ def how(**changes):
 
 
 def launcher(store, allocation=None, **changes):
-    return Launcher(store, how(**changes), allocation or Allocation())
+    return Launcher(store, how(**changes), Deadline(allocation or Allocation()))
 
 
 def attempt(store, fence=0, allocation=None, run=RUN, **changes):
@@ -201,8 +202,7 @@ def test_a_training_that_cannot_be_started(store, folder, monkeypatch):
 def test_the_kernels_word_on_memory(store, folder, trains, monkeypatch):
     """A process that was killed while the counter of its cgroup grew was killed for its memory."""
     readings = iter([4, 5])
-    monkeypatch.setattr(launcher_module.memory, "oom_kills", lambda: next(readings))
-    monkeypatch.setattr(child.Live.__dataclass_fields__["oom_kills"], "default_factory", int)
+    monkeypatch.setattr(cgroup, "oom_kills", lambda: next(readings))
     trains("os.kill(os.getpid(), 9)")
     attempt(store)
 

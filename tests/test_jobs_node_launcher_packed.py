@@ -9,6 +9,7 @@ import pytest
 
 from containers.command import Command
 from jobs import files
+from jobs.node import cgroup
 from jobs.node import launcher as launcher_module
 from jobs.node.prepare import Node, UnusableDataError
 from jobs.store import attempts
@@ -197,7 +198,7 @@ def test_gpus_of_a_task_that_was_put_back_are_shared_out_among_the_rest(store, t
 def test_one_kill_for_memory_is_no_excuse_for_the_others(store, trains, monkeypatch, tmp_path):
     """The counter is of all of them: it tells that one was killed, not which."""
     killed = tmp_path / "killed"
-    monkeypatch.setattr(launcher_module.memory, "oom_kills", lambda: int(killed.exists()))
+    monkeypatch.setattr(cgroup, "oom_kills", lambda: int(killed.exists()))
     error = json.dumps({"failure": "exception", "message": "a bug"})
     trains(
         f"""{SEED}
@@ -222,7 +223,7 @@ while other.exists() and ") Z" not in (other / "stat").read_text():
 def test_a_kill_for_memory_right_at_the_start_is_one(store, trains, monkeypatch, tmp_path):
     """The training has ended before the launcher does anything more."""
     killed = tmp_path / "killed"
-    monkeypatch.setattr(launcher_module.memory, "oom_kills", lambda: int(killed.exists()))
+    monkeypatch.setattr(cgroup, "oom_kills", lambda: int(killed.exists()))
     start = subprocess.Popen
 
     def start_and_end(*arguments, **more):
@@ -231,7 +232,7 @@ def test_a_kill_for_memory_right_at_the_start_is_one(store, trains, monkeypatch,
         killed.touch()
         return process
 
-    monkeypatch.setattr(launcher_module.subprocess, "Popen", start_and_end)
+    monkeypatch.setattr(subprocess, "Popen", start_and_end)
     trains("os.kill(os.getpid(), 9)")
     attempt(store, runs=[FIRST])
 

@@ -18,6 +18,7 @@ from jobs import files, snapshot
 from jobs.errors import DriftedError
 from jobs.manifests.manifest import ManifestError, of_folder
 from jobs.node import launcher as launcher_module
+from jobs.node.deadline import Deadline
 from jobs.node.execution import How
 from jobs.node.launcher import Launcher
 from jobs.node.prepare import Node, Told, why_not
@@ -92,7 +93,7 @@ def attempt(store, sealed, tmp_path, *, allocation=None, scratch="scratch/$USER"
         requeues=frozenset({"preempted"}),
         **changes,
     )
-    launcher = Launcher(store, how, allocation or Element())
+    launcher = Launcher(store, how, Deadline(allocation or Element()))
     launcher.run_task([Entry.of(RUN, folder.last_fence())])
     record = json.loads(folder.record_file.read_bytes()) if folder.record_file.exists() else None
     return folder.journal(), record

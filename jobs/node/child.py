@@ -1,4 +1,4 @@
-"""A training under way on the node, seen from outside."""
+"""A training runs on the node as a child of the launcher; this is how the launcher sees it."""
 
 import json
 import os
@@ -6,17 +6,19 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from containers.command import Command
 from jobs import files, signals
 from jobs.failure import Failure
+from jobs.node import cgroup
 from jobs.node.execution import How
 from jobs.store import record
 from jobs.store.attempts import Attempt
 
 
 @dataclass(eq=False)
-class Live:
+class RunningTraining:
     """The process of one attempt, and what is known of it."""
 
     attempt: Attempt
@@ -26,8 +28,30 @@ class Live:
     oom_kills: int  # by the kernel, before it started
     others: set[str] = field(default_factory=set)  # runs that were trained beside it
     is_told: bool = False  # to stop
-    start: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=time.perf_counter)
     total: dict[str, Any] = field(default_factory=dict)  # what it cost
+
+    @classmethod
+    def start(
+        cls, attempt: Attempt, command: Command, staging: dict[str, Any] | None, gpu: str
+    ) -> Self:
+        """Start the training of an attempt.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        oom_kills = cgroup.oom_kills()
+        with attempt.log_file.open("ab") as log, signals.hold():  # until the training listens
+            process = subprocess.Popen(
+                command.arguments,
+                env=dict(command.environment),
+                cwd=attempt.path,
+                stdin=subprocess.PIPE,  # never written to: its end tells that we are gone
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that its whole process group can be ended
+            )
+        return cls(attempt, process, staging, gpu, oom_kills)
 
     def has_ended(self) -> bool:
         """Whether it has; what it left behind is ended, too."""
@@ -38,7 +62,7 @@ class Live:
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.total = {
-            "wall_s": time.perf_counter() - self.start,
+            "wall_s": time.perf_counter() - self.started,
             "cpu_s": usage.ru_utime + usage.ru_stime,
             "peak_memory_bytes": usage.ru_maxrss * 1024,
         }

@@ -4,7 +4,8 @@ from collections.abc import Container
 from pathlib import Path
 
 from jobs.node.allocation import Allocation
-from jobs.node.execution import How, how
+from jobs.node.deadline import Deadline
+from jobs.node.execution import how
 from jobs.node.launcher import Launcher
 from jobs.store import choosing
 from jobs.store.store import Store
@@ -30,7 +31,7 @@ class _Worker:
 
     def __init__(self, store: Store, lane: int) -> None:
         self.store, self.lane = store, lane
-        self.launcher: Launcher | None = None
+        self.deadline = Deadline(Allocation())
 
     def go(self, number: int) -> None:
         """Work until nothing is left, or it is told to stop."""
@@ -46,21 +47,17 @@ class _Worker:
     def _go_through(self, submission: Submission, held: AtWork) -> None:
         plan = submission.plan()
         gpu = plan.gpus[self.lane % len(plan.gpus)] if plan.gpus else ""
+        self.deadline.on_signal = held.release
         for group in plan.groups:
             settings = how(self.store, submission.number, plan, group, gpu)
-            launcher = self._launcher(settings)
-            launcher.how, launcher.on_told = settings, held.release
+            launcher = Launcher(self.store, settings, self.deadline)
             for task in group.tasks:
-                if launcher.stopped is None:
+                if self.deadline.stopped is None:
                     launcher.run_task(task)
-
-    def _launcher(self, settings: How) -> Launcher:
-        self.launcher = self.launcher or Launcher(self.store, settings, Allocation())
-        return self.launcher
 
     def _following(self, number: int, gone_through: Container[int]) -> list[Submission]:
         """What else follows from the submission; waits for tuning runs that others are training."""
-        while not self._is_stopped() and self.store.sweep().tunings:
+        while self.deadline.stopped is None and self.store.sweep().tunings:
             waiting = choosing.under_way(self.store, self.store.sweep(), number)
             with self.store.submitting():
                 made = choosing.choose(self.store, self.store.sweep())
@@ -68,13 +65,6 @@ class _Worker:
             todo = [one for one in following if one.number not in gone_through]
             if todo or not waiting:
                 return todo
-            while all(folder.is_locked() for folder in waiting) and not self._is_stopped():
-                self._rest()
+            while all(folder.is_locked() for folder in waiting) and self.deadline.stopped is None:
+                self.deadline.rest(_PAUSE)
         return []
-
-    def _rest(self) -> None:
-        if self.launcher is not None:
-            self.launcher.rest(_PAUSE)
-
-    def _is_stopped(self) -> bool:
-        return self.launcher is None or self.launcher.stopped is not None

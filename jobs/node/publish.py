@@ -1,0 +1,99 @@
+"""What became of the attempts of an array task is written down: a record, or an end, or a requeue."""
+
+import logging
+from typing import Any
+
+from jobs import failure
+from jobs.failure import Failure
+from jobs.node.budget import out_of_budget
+from jobs.node.deadline import Deadline
+from jobs.node.execution import How
+from jobs.store.attempts import Attempt, StaleAttemptError
+
+log = logging.getLogger(__name__)
+
+_REQUEUE_WAIT_S = 120.0
+"""Within this time a requeue ends the launcher's process."""
+
+
+class Publisher:
+    """Ends the attempts of an array task, each once, and then puts the task back into the queue."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._ended: list[tuple[Attempt, Failure]] = []  # of the task under way, without a record
+
+    def publish(self, attempt: Attempt, outcome: dict[str, Any]) -> None:
+        """Make it the run's record, once and for good; where that fails, write down why."""
+        try:
+            attempt.publish(outcome)
+        except (FileExistsError, StaleAttemptError) as error:
+            attempt.folder.try_note("refused", fence=attempt.fence, message=str(error))
+        except OSError as error:
+            why = Failure(
+                failure="disk_full" if failure.is_disk_full(error) else "exception",
+                message=f"its record cannot be written: {error}",
+                evidence=str(attempt.outcome_file),
+            )
+            self.end(attempt, why)
+        else:
+            _clean_up(attempt, outcome["outcome"])
+        attempt.release()
+
+    def end(self, attempt: Attempt, why: Failure) -> None:
+        """Write down why the attempt has no outcome."""
+        if note_end(attempt, why):
+            self._ended.append((attempt, why))
+        attempt.release()
+
+    def requeue(self, how: How) -> None:
+        """Put the array element back into the queue, if a run that ended early may go on later."""
+        ended, self._ended = self._ended, []
+        again = [
+            attempt
+            for attempt, why in ended
+            if why.failure in how.requeues and _may_go_on(attempt, how.max_attempts)
+        ]
+        if again:
+            self._requeue(again)
+
+    def _requeue(self, attempts: list[Attempt]) -> None:
+        allocation = self._deadline.allocation
+        for attempt in attempts:
+            attempt.folder.try_note("requeued", fence=attempt.fence, element=allocation.name)
+        self._deadline.forget_signal()
+        problem = allocation.requeue()
+        if problem is not None:
+            for attempt in attempts:
+                attempt.folder.try_note("not requeued", fence=attempt.fence, message=problem)
+            return
+        # The requeue ends this process; an exit before that would look like a failure.
+        self._deadline.await_signal(_REQUEUE_WAIT_S)
+
+
+def note_end(attempt: Attempt, why: Failure) -> bool:
+    """Write down that an attempt ended so; whether that was possible."""
+    return attempt.folder.try_note(
+        "ended", fence=attempt.fence, step=attempt.checkpointed_step(), **why.to_json()
+    )
+
+
+def _clean_up(attempt: Attempt, outcome: str) -> None:
+    """After the record is there: what it holds, or makes needless, goes."""
+    try:
+        attempt.outcome_file.unlink()
+        attempt.folder.note("ended", fence=attempt.fence, failure=None, outcome=outcome)
+        for fence in range(1, attempt.fence + 1):
+            attempt.folder.attempt(fence).drop_checkpoints()
+    except OSError:  # the record is what counts
+        log.exception("run %s has its record", attempt.folder.id)
+
+
+def _may_go_on(attempt: Attempt, max_attempts: int) -> bool:
+    """Whether the run may go on later; if not, that is its end."""
+    if attempt.folder.last_fence() != attempt.fence:
+        return False  # a newer attempt has it, maybe in this very element: leave that alone
+    spent = out_of_budget(attempt.folder, max_attempts)
+    if spent is not None:
+        note_end(attempt, spent)
+    return spent is None
