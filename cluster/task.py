@@ -23,6 +23,7 @@ from jobs.node.deadline import Deadline
 from jobs.node.execution import how
 from jobs.node.launcher import Launcher
 from jobs.snapshot import ROOT, found_sha256
+from jobs.store import journal
 from jobs.store.attempts import ClaimedError
 from jobs.store.plan import Entry
 from jobs.store.store import Store
@@ -180,8 +181,8 @@ def _refuse(store: Store, entries: Sequence[Entry], message: str, evidence: str)
             attempt = folder.claim(entry.fence)
         except ClaimedError:
             continue
-        folder.note("claimed", fence=attempt.fence, **_identity(os.environ))
-        folder.note("ended", fence=attempt.fence, **why.to_json())
+        attempt.note(journal.claimed(**_identity(os.environ)))
+        attempt.note(journal.ended(why))
     _log(f"{why.message}: {why.evidence}")
     return FAILED
 

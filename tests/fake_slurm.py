@@ -17,7 +17,7 @@ from jobs.resources import Resources
 from jobs.store.plan import Chunk, FeederJob
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
-from tests.helpers import make_plan, make_run
+from tests.helpers import make_plan, make_run, note
 
 ACCOUNTING = ("JobID", "State", "ExitCode", "NodeList", "MaxRSS", "ReqMem", "Elapsed", "Timelimit")
 
@@ -156,7 +156,7 @@ class FakeSlurm:
     def end(self, attempt, failure, message="it failed", **more):
         """It wrote its end, and is over."""
         fields = {"fence": attempt.fence, "failure": failure, "message": message}
-        attempt.folder.note("ended", **fields, evidence="exit status", **more)
+        note(attempt.folder, "ended", **fields, evidence="exit status", **more)
         attempt.release()
 
     def fail(self, index, element, failure, message="it failed", **where):

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobs.profile import LOCAL
+from jobs.store.attempts import RunFolder
+from jobs.store.journal import Event
 from jobs.store.plan import Plan
 from jobs.sweep import PlannedRun, Run, Sweep
 
@@ -48,6 +50,11 @@ def wait_for(
         assert time.monotonic() < deadline, f"it did not happen in {seconds:.0f} s: {what}"
         time.sleep(pause)
     return found
+
+
+def note(folder: RunFolder, event: str, **details: Any) -> None:
+    """Append a line to a run's journal, also one that nothing of ours writes any more."""
+    folder.note(Event(event, details))
 
 
 Row = TypeVar("Row")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cluster.cli.parser import parser
-from tests.helpers import probprec, short_folder
+from tests.helpers import note, probprec, short_folder
 from tests.make_sweep import make_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,9 +160,9 @@ def furnish(folder: Path, free: Path) -> Place:
     )
     failed = store.sweep().runs[1].run
     attempt = store.run(failed.id).claim()
-    store.run(failed.id).note("claimed", fence=1, host="here", pid=1, element=None)
+    note(store.run(failed.id), "claimed", fence=1, host="here", pid=1, element=None)
     attempt.log_file.write_text("it began\n")
-    store.run(failed.id).note("ended", fence=1, failure="killed", message="killed by SIGKILL")
+    note(store.run(failed.id), "ended", fence=1, failure="killed", message="killed by SIGKILL")
     attempt.release()
     probprec("status", "small", "--root", folder / "sweeps", cwd=folder, check=1)
     (folder / "other.yaml").write_text(SPEC)

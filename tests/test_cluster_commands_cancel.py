@@ -17,7 +17,7 @@ from cluster.commands.cancel import cancel
 from cluster.slurm.client import SlurmError
 from cluster.status import standing
 from tests.fake_slurm import FakeSlurm
-from tests.helpers import LONG
+from tests.helpers import LONG, note
 
 
 @pytest.fixture
@@ -103,9 +103,10 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 from jobs.store.attempts import RunFolder
+from jobs.store.journal import claimed
 folder = RunFolder(Path(sys.argv[1]))
 attempt = folder.claim()
-folder.note("claimed", fence=attempt.fence, host=sys.argv[2], pid=os.getpid(), submission=1)
+attempt.note(claimed(host=sys.argv[2], pid=os.getpid(), submission=1))
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -185,7 +186,7 @@ def test_a_pid_that_is_somebody_elses_by_now(worker, capsys):
     start("elsewhere")
     folder = fake.store.run(fake.runs[0].id)
     innocent = subprocess.Popen(["sleep", "600"])
-    folder.note("claimed", fence=1, host=socket.gethostname(), pid=innocent.pid, submission=1)
+    note(folder, "claimed", fence=1, host=socket.gethostname(), pid=innocent.pid, submission=1)
     report = call(fake, capsys, 1, 0)
 
     assert "does not hold its lock" in report["left"][0]["why"]

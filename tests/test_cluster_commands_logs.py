@@ -6,6 +6,7 @@ from cluster.commands.logs import last_lines, logs
 from cluster.status.accounting import logs_of
 from cluster.status.queue import Sent
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import note
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_following_over_two_attempts_to_the_record(fake, capsys):
     def requeue():
         append("last words\n")
         fake.end(attempts[-1], "preempted")
-        attempts[-1].folder.note("requeued", fence=1, element="100_0")
+        note(attempts[-1].folder, "requeued", fence=1, element="100_0")
 
     code = follow(
         fake,

@@ -162,12 +162,12 @@ def test_an_interrupted_redo_is_finished_by_another(fake, capsys, monkeypatch, w
         else:
             real = RunFolder.note
 
-            def note(self, event, **details):
-                if self.id == fake.runs[1].id and event == "set aside":
+            def note(self, event):
+                if self.id == fake.runs[1].id and event.name == "set aside":
                     if where == "noted":
-                        real(self, event, **details)
+                        real(self, event)
                     _die()
-                real(self, event, **details)
+                real(self, event)
 
             patch.setattr(RunFolder, "note", note)
         with pytest.raises(KeyboardInterrupt):

@@ -15,7 +15,7 @@ from cluster.status import progress, standing
 from jobs.store.store import Store
 from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm
-from tests.helpers import content_of, make_plan, short_folder
+from tests.helpers import content_of, make_plan, note, short_folder
 from tests.make_sweep import make_sweep
 
 
@@ -112,7 +112,7 @@ def test_the_start_of_a_finished_run_is_what_was_no_epoch(tmp_path, monkeypatch)
     """Of 600 s from claim to end 250 s were epochs; what went on elsewhere tells nothing."""
     fake = FakeSlurm(tmp_path, monkeypatch, 1)
     attempt = fake.claim(0, "100_0", ago=600.0)
-    attempt.folder.note("ended", fence=1, outcome="completed")
+    note(attempt.folder, "ended", fence=1, outcome="completed")
     attempt.release()
     fake.record(0)
     record = json.loads(attempt.folder.record_file.read_bytes())

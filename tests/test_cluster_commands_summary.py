@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from cluster.commands.collect import collect
 from jobs.store.store import Store
+from tests.helpers import note
 from tests.make_sweep import make_sweep
 
 GRID = [{"lr": lr, "momentum": 0.9} for lr in (0.001, 0.01, 0.1, 0.2, 0.5)]
@@ -94,7 +95,7 @@ def test_labels_are_shown_as_they_are(tmp_path: Path, monkeypatch, capsys):
         folder = store.run(run)
         folder.record_file.unlink()
         folder.claim().release()
-        folder.note("ended", fence=1, failure="exception", message="KeyError: '[/x]'")
+        note(folder, "ended", fence=1, failure="exception", message="KeyError: '[/x]'")
     lines = shown(store, 100, monkeypatch, capsys)
 
     for label in LABELS:
@@ -110,6 +111,6 @@ def test_failures_are_named_although_many_runs_wait(tmp_path, monkeypatch, capsy
     )
     folder = store.run(store.sweep().runs[-1].run.id)
     folder.claim().release()
-    folder.note("ended", fence=1, failure="oom", message="over the limit")
+    note(folder, "ended", fence=1, failure="oom", message="over the limit")
 
     assert any(line.startswith(f"x {folder.id}") for line in shown(store, 100, monkeypatch, capsys))

@@ -15,7 +15,7 @@ from jobs import files
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 from tests.fake_slurm import FakeSlurm
-from tests.helpers import make_run
+from tests.helpers import make_run, note
 
 
 def planned(seed):
@@ -54,7 +54,7 @@ def watched(tmp_path):
 def fail(store, sweep, index, message="RuntimeError: no"):
     folder = store.run(sweep.runs[index].run.id)
     attempt = folder.claim()
-    folder.note("ended", fence=attempt.fence, failure="exception", message=message)
+    note(folder, "ended", fence=attempt.fence, failure="exception", message=message)
     attempt.release()
 
 

@@ -9,6 +9,7 @@ from cluster.status.meaning import MEANING
 from jobs.errors import InputError
 from jobs.profile import POLICY
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import note
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_out_of_memory(fake, capsys, monkeypatch):
     first = fake.claim(0, "100_0", node="node1", ago=900)
     fake.progress(first, 2)
     fake.end(first, "preempted", step=250)
-    first.folder.note("requeued", fence=1, element="100_0")
+    note(first.folder, "requeued", fence=1, element="100_0")
     second = fake.fail(0, "100_0", "oom", "killed by the kernel", node="node2", ago=300)
     second.log_file.write_text("\n".join(f"[line] {number}" for number in range(100)))
     row = {"JobID": "100_0.batch", "State": "OUT_OF_MEMORY", "MaxRSS": "2097152K"}

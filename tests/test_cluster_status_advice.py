@@ -19,7 +19,7 @@ from jobs.store.state import UNFINISHED
 from jobs.store.store import Store
 from tests import trainer
 from tests.fake_slurm import FakeSlurm, make_record
-from tests.helpers import content_of, make_run, probprec, wait_for
+from tests.helpers import content_of, make_run, note, probprec, wait_for
 
 COUNT = 4
 SPEC = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..COUNT\nepochs: 10\n"
@@ -203,7 +203,7 @@ def deleted(world: World) -> None:
     world.record(0, 1, 2)
     attempt = world.fake.claim(3, "900_3")
     attempt.publish(make_record(world.fake.runs[3], "node1"))
-    attempt.folder.note("ended", fence=1, failure=None, outcome="completed")
+    note(attempt.folder, "ended", fence=1, failure=None, outcome="completed")
     attempt.release()
     attempt.folder.record_file.unlink()
 

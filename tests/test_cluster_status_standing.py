@@ -13,6 +13,7 @@ from cluster.status import accounting, standing
 from jobs.errors import InputError
 from jobs.store.state import Memory
 from tests.fake_slurm import FakeSlurm
+from tests.helpers import note
 
 
 @pytest.fixture
@@ -215,7 +216,7 @@ def test_an_orphan_that_was_sent_again_waits(fake):
 def test_requeued_waits_and_says_why(fake):
     attempt = fake.claim(0, "100_0")
     fake.end(attempt, "timeout", "time limit")
-    attempt.folder.note("requeued", fence=1, element="100_0")
+    note(attempt.folder, "requeued", fence=1, element="100_0")
     fake.queue(("100_0", "PENDING", "BeginTime"))
     look = standing.look(fake.store)
 

@@ -19,7 +19,7 @@ from jobs.spec import load
 from jobs.store.store import Store
 from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm
-from tests.helpers import make_plan
+from tests.helpers import make_plan, note
 from tests.make_sweep import make_record, minibatch_series, write
 
 SPEC = """\
@@ -175,7 +175,7 @@ def test_what_a_worker_here_will_come_to_is_not_dropped(tmp_path, monkeypatch):
     folder = fake.store.run(fake.runs[0].id)
     folder.create(fake.runs[0])
     attempt = folder.claim()
-    folder.note("claimed", fence=1, host="here", pid=1, submission=1)
+    note(folder, "claimed", fence=1, host="here", pid=1, submission=1)
     fake.claim(3, "100_3").release()
     fewer = replace(fake.sweep, runs=(fake.sweep.runs[0], fake.sweep.runs[3]))
 

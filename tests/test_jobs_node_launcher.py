@@ -26,7 +26,7 @@ from jobs.snapshot import code_digest
 from jobs.store.plan import Entry
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run
-from tests.helpers import make_plan, make_run, make_sweep_of
+from tests.helpers import make_plan, make_run, make_sweep_of, note
 
 RUN = make_run()
 HEAD = """
@@ -339,7 +339,7 @@ def test_a_requeue_that_is_refused_is_written_down(store, folder, trains):
 def test_a_restarted_element_goes_on_with_its_run(store, folder, trains):
     """It follows its own last attempt, whose end it writes down if that could not."""
     zombie = folder.claim()
-    folder.note("claimed", fence=zombie.fence, element="7_0", submission=0)
+    note(folder, "claimed", fence=zombie.fence, element="7_0", submission=0)
     trains("publish()")
 
     assert attempt(store, allocation=Element(restarts=1))
@@ -348,7 +348,7 @@ def test_a_restarted_element_goes_on_with_its_run(store, folder, trains):
 
 def test_a_restarted_element_leaves_the_runs_of_others_alone(store, folder, trains):
     other = folder.claim()
-    folder.note("claimed", fence=other.fence, element="8_0", submission=0)
+    note(folder, "claimed", fence=other.fence, element="8_0", submission=0)
     trains("publish()")
 
     assert not attempt(store, allocation=Element(restarts=1))
@@ -375,8 +375,8 @@ def test_scratch_is_used_and_left_as_it_was(store, folder, monkeypatch, tmp_path
 
 def journal(folder, *tries, submission=1):
     for fence, (failure, step) in enumerate(tries, 1):
-        folder.note("claimed", fence=fence, submission=submission)
-        folder.note("ended", fence=fence, failure=failure, step=step, message="m")
+        note(folder, "claimed", fence=fence, submission=submission)
+        note(folder, "ended", fence=fence, failure=failure, step=step, message="m")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_the_budget(folder, tries, message):
 def test_a_new_submission_has_a_new_budget(folder):
     folder.create(RUN)
     journal(folder, ("timeout", None), ("timeout", None))
-    folder.note("claimed", fence=3, submission=2)
+    note(folder, "claimed", fence=3, submission=2)
 
     assert out_of_budget(folder, most=5) is None
 

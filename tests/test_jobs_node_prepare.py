@@ -23,11 +23,11 @@ from jobs.node.execution import How
 from jobs.node.launcher import Launcher
 from jobs.node.prepare import Node, Told, why_not
 from jobs.staging import cache, stage
-from jobs.store import journal as journal_module
-from jobs.store import state
+from jobs.store import journal, state
 from jobs.store.plan import Entry, Sealed
 from jobs.store.store import Store
 from jobs.sweep import Run
+from tests.helpers import note
 from tests.test_jobs_node_launcher import (
     HEAD,
     RUN,
@@ -218,10 +218,10 @@ def test_who_waits_for_a_copy_stops_when_told(store, sealed, tmp_path, seen):
     root.chmod(0o700)
     lock = (root / "partial" / f"{sealed.sha256[:32]}.lock").open("ab")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    journal = store.run(RUN.id)
+    folder = store.run(RUN.id)
 
     def preempt():
-        while "waiting" not in events(journal.journal()):
+        while "waiting" not in events(folder.journal()):
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGUSR2)
 
@@ -260,13 +260,13 @@ def test_a_waiting_run_says_what_it_waits_for(store):
     folder = store.run(RUN.id)
     folder.create(RUN)
     attempt = folder.claim()
-    folder.note("claimed", fence=1, host="here")
-    folder.note("waiting", fence=1, what="digits", message="another task is copying it here")
+    note(folder, "claimed", fence=1, host="here")
+    note(folder, "waiting", fence=1, what="digits", message="another task is copying it here")
     found = state.of(folder)
     assert found.state == "running"
     assert "waits for another task that is copying digits" in found.evidence
-    folder.note("staged", fence=1, what="digits", place="/s", copied_bytes=2_000_000, seconds=1.5)
-    (past,) = journal_module.read(folder)
+    note(folder, "staged", fence=1, what="digits", place="/s", copied_bytes=2_000_000, seconds=1.5)
+    (past,) = folder.history()
     assert past.data == "digits in /s, 2 MB copied in 1.5 s"
     attempt.release()
 
@@ -289,7 +289,7 @@ def test_why_a_training_could_not_be_started(error, failure):
 
 def test_an_own_problem_gets_the_data_that_was_added_for_it(store, sealed, tmp_path):
     """Problems of the catalog that read none get the folder that is named, as it is."""
-    told = Told(log=lambda _: None, note=lambda *_, **__: None, pulse=lambda: None)
+    told = Told(log=lambda _: None, note=lambda _: None, pulse=lambda: None)
     how = How(
         data=tmp_path,
         code_file=Path("none.zip"),
@@ -313,7 +313,7 @@ def test_an_own_problem_may_read_what_is_not_verified(store, tmp_path):
     noted, logged = [], []
     told = Told(
         log=logged.append,
-        note=lambda event, **more: noted.append((event, more)),
+        note=noted.append,
         pulse=lambda: None,
     )
     how = How(data=tmp_path, code_file=Path("none.zip"), unverified="it is large")
@@ -322,15 +322,14 @@ def test_an_own_problem_may_read_what_is_not_verified(store, tmp_path):
         assert node.data_of(own, told) == (tmp_path, None)
         assert node.data_of(RUN, told) == (tmp_path, None)
 
-    assert noted == [("unverified data", {"message": "it is large"})]
+    assert noted == [journal.unverified_data("it is large")]
     assert logged == ["the data, if it is used, is not verified: it is large"]
 
 
 def test_own_code_is_unpacked_once_for_a_task(store, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "my_opt.py").write_text("VALUE = 1\n")
-    run = Run.from_json(RUN.to_json() | {"optimizer": "my_opt:Mine"})
-    taken = snapshot.take(tmp_path / "code", [str(tmp_path / "own")], [run])
+    taken = snapshot.take(tmp_path / "code", [str(tmp_path / "own")])
     how = How(data=None, code_file=taken.file, own=taken.own, scratch=str(tmp_path))
     with Node(store, how, "7_0") as node:
         (folder,) = node.own_code()
@@ -343,7 +342,7 @@ def test_own_code_is_unpacked_once_for_a_task(store, tmp_path):
 @pytest.mark.parametrize("scratch", [None, "scratch"])
 def test_an_own_problem_reads_only_what_was_submitted(store, sealed, tmp_path, scratch):
     """It may read all that is in the folder; problems of the catalog name their files."""
-    told = Told(log=lambda _: None, note=lambda *_, **__: None, pulse=lambda: None)
+    told = Told(log=lambda _: None, note=lambda _: None, pulse=lambda: None)
     how = How(
         data=tmp_path,
         code_file=Path("none.zip"),

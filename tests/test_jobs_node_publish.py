@@ -6,6 +6,7 @@ from jobs.failure import Failure
 from jobs.node.deadline import Deadline
 from jobs.node.publish import Publisher
 from jobs.store.store import Store
+from tests.helpers import note
 from tests.test_jobs_node_launcher import (
     RUN,
     Element,
@@ -36,7 +37,7 @@ def publisher(element):
 
 def claim(folder):
     attempt = folder.claim()
-    folder.note("claimed", fence=attempt.fence, submission=1)
+    note(folder, "claimed", fence=attempt.fence, submission=1)
     return attempt
 
 

@@ -13,6 +13,7 @@ from jobs.results import ledger
 from jobs.results.ledger import Ledger
 from jobs.store import state
 from jobs.store.store import Store, StoreError
+from tests.helpers import note
 from tests.make_sweep import make_record, make_sweep, write
 
 
@@ -55,7 +56,7 @@ def test_counts_add_up_whatever_became_of_the_runs(tmp_path):
     store.run(lost).claim().release()
     attempt = store.run(failed).claim()
     attempt.release()
-    store.run(failed).note("ended", fence=attempt.fence, failure="oom", message="out of memory")
+    note(store.run(failed), "ended", fence=attempt.fence, failure="oom", message="out of memory")
 
     found = take(store)
 

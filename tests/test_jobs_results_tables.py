@@ -18,6 +18,7 @@ from jobs.results.cells import best
 from jobs.store.record import EPOCH_METRICS
 from jobs.store.store import Store
 from jobs.sweep import Target
+from tests.helpers import note
 from tests.make_sweep import make_sweep
 
 GRID = {"SGD": [{"lr": 0.01}, {"lr": 0.1}, {"lr": 100}], "Adam": [{"lr": 0.001}]}
@@ -182,9 +183,9 @@ def test_every_planned_run_has_a_row_that_says_what_became_of_it(tmp_path):
     for number in (2, 3, 4):  # failed, lost, about to go on after a preemption
         store.run(ids[number]).claim().release()
     end = {"fence": 1, "failure": "oom", "message": "over the limit"}
-    store.run(ids[2]).note("ended", **end)
-    store.run(ids[4]).note("ended", **(end | {"failure": "preempted"}))
-    store.run(ids[4]).note("requeued", fence=1)
+    note(store.run(ids[2]), "ended", **end)
+    note(store.run(ids[4]), "ended", **(end | {"failure": "preempted"}))
+    note(store.run(ids[4]), "requeued", fence=1)
     collection = ledger.collect(store)
     rows = tables.runs(collection).to_pylist()
 

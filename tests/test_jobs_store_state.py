@@ -8,10 +8,10 @@ import os
 import pytest
 
 from jobs import files
-from jobs.store import journal, record, state
+from jobs.store import record, state
 from jobs.store.state import Memory
 from jobs.store.store import Store
-from tests.helpers import make_run
+from tests.helpers import make_run, note
 
 RUN = make_run(epochs=2)
 
@@ -39,12 +39,12 @@ def folder(tmp_path):
 
 def claim(folder, **details):
     attempt = folder.claim()
-    folder.note("claimed", fence=attempt.fence, host="here", pid=1, **details)
+    note(folder, "claimed", fence=attempt.fence, host="here", pid=1, **details)
     return attempt
 
 
 def end(attempt, failure, message="no", **details):
-    attempt.folder.note("ended", fence=attempt.fence, failure=failure, message=message, **details)
+    note(attempt.folder, "ended", fence=attempt.fence, failure=failure, message=message, **details)
     attempt.release()
 
 
@@ -100,19 +100,19 @@ def test_a_new_attempt_is_as_far_as_the_one_before(folder):
 def test_put_back_into_the_queue(folder):
     attempt = claim(folder, element="7_3")
     end(attempt, "timeout", "time limit")
-    folder.note("requeued", fence=1, element="7_3")
+    note(folder, "requeued", fence=1, element="7_3")
     assert (state.of(folder).state, state.of(folder).failure) == ("pending", "timeout")
 
-    folder.note("not requeued", fence=1, message="no")
+    note(folder, "not requeued", fence=1, message="no")
     assert state.of(folder).state == "failed"
 
 
 def test_the_history_of_all_attempts(folder):
     end(claim(folder, element="7_3", node="node1", end=99.0), "preempted", step=30)
-    folder.note("requeued", fence=1, element="7_3")
+    note(folder, "requeued", fence=1, element="7_3")
     claim(folder, element="7_3", node="node2").release()
-    folder.note("refused", submission=1, message="no fence")
-    first, second = journal.read(folder)
+    note(folder, "refused", submission=1, message="no fence")
+    first, second = folder.history()
 
     assert (first.node, first.failure, first.step, first.limit) == ("node1", "preempted", 30, 99.0)
     assert (first.is_over, first.is_requeued) == (True, True)
@@ -122,7 +122,7 @@ def test_the_history_of_all_attempts(folder):
 @pytest.mark.parametrize("outcome", ["completed", "diverged"])
 def test_the_record_decides(folder, outcome):
     folder.claim().publish(make_record(outcome=outcome))
-    folder.note("ended", fence=1, failure="killed", message="after the record")
+    note(folder, "ended", fence=1, failure="killed", message="after the record")
     found = state.of(folder)
 
     assert (found.state, found.epoch) == (outcome, 2)
@@ -196,7 +196,7 @@ def test_a_record_that_was_changed_after_it_was_published_is_none(folder):
 def test_a_record_of_an_older_version_is_believed(folder):
     """Its journal has no line that says what was published."""
     folder.record_file.write_text(json.dumps(make_record()))
-    folder.note("ended", fence=1, failure=None, outcome="completed")
+    note(folder, "ended", fence=1, failure=None, outcome="completed")
 
     assert state.of(folder).state == "completed"
 

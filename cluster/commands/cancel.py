@@ -20,7 +20,7 @@ from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
-from jobs.store import journal, workers
+from jobs.store import workers
 from jobs.store.state import Memory
 from jobs.store.store import Store
 
@@ -146,7 +146,7 @@ def _local(store: Store, wanted: set[str], work: _Work) -> None:
     for folder in store.folders():
         if folder.id not in wanted or folder.record_file.exists() or not folder.is_locked():
             continue
-        past = next((one for one in reversed(journal.read(folder))), None)
+        past = next(reversed(folder.history()), None)
         if past is None or past.element is not None:
             continue
         if past.host != socket.gethostname():

@@ -11,7 +11,6 @@ from cluster.commands.watch import Pace
 from cluster.status import accounting, advice, standing
 from cluster.status.standing import Standing
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
-from jobs.store import journal
 from jobs.store.attempts import RunFolder
 from jobs.store.state import RECORDED, UNFINISHED, Memory
 from jobs.store.store import Store
@@ -111,7 +110,7 @@ class _Following:
         return shown
 
     def _announce(self, fence: int) -> None:
-        past = next((one for one in journal.read(self.folder) if one.fence == fence), None)
+        past = next((one for one in self.folder.history() if one.fence == fence), None)
         where = f" on {past.node}" if past and past.node else ""
         when = f", {_clock(past.start)}" if past and past.start else ""
         _say(f"==> attempt {fence}{where}{when}: {self.folder.attempt(fence).log_file}")

@@ -25,6 +25,7 @@ from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs import spec
 from jobs.datasets import find as datasets
 from jobs.profile import Profile
+from jobs.store import journal
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
@@ -94,7 +95,7 @@ def _require_begun(receipt: Receipt, found: Sequence[Standing], console: Console
     if left:
         console.print(f"{len(left)} runs could not be begun; the same command goes on with them")
         receipt.store.run(left[0].id).create(left[0])
-        receipt.store.run(left[0].id).note("not begun")
+        receipt.store.run(left[0].id).note(journal.not_begun())
 
 
 def submit(request: Request) -> int:

@@ -21,8 +21,8 @@ from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs.resources import Resources, slurm_time
-from jobs.store import journal, record
-from jobs.store.journal import Past
+from jobs.store import record
+from jobs.store.journal import AttemptSummary
 from jobs.store.state import RECORDED, UNFINISHED
 from jobs.store.store import Store
 
@@ -37,7 +37,7 @@ class _PostMortem:
         self.store, self.look, self.one = store, look, one
         self.state = one.state
         self.folder = store.run(one.planned.run.id)
-        self.pasts = journal.read(self.folder)
+        self.pasts = self.folder.history()
         self.asked = escalate.last_asked(store).get(self.folder.id, Resources())
         self.log = newest_log(self.folder)
         self.log_lines = last_lines(self.log, _LINES) if self.log else []
@@ -108,17 +108,17 @@ class _PostMortem:
             "notes": self.look.notes,
         }
 
-    def _past_json(self, past: Past) -> dict[str, Any]:
+    def _past_json(self, past: AttemptSummary) -> dict[str, Any]:
         return {**asdict(past), "step": self.step_of(past)}
 
-    def begun_anew(self) -> list[tuple[Past, str]]:
+    def begun_anew(self) -> list[tuple[AttemptSummary, str]]:
         """The attempts that could not go on from an earlier one's checkpoint, and why."""
         reasons = (
             (past, past.anew or self.folder.attempt(past.fence).why_anew()) for past in self.pasts
         )
         return [(past, reason) for past, reason in reasons if reason is not None]
 
-    def step_of(self, past: Past) -> int | None:
+    def step_of(self, past: AttemptSummary) -> int | None:
         """The step of an attempt's last checkpoint."""
         if past.step is not None:
             return past.step
@@ -200,7 +200,7 @@ def _attempts(found: _PostMortem) -> Table:
     return table
 
 
-def _ended(found: _PostMortem, past: Past) -> str:
+def _ended(found: _PostMortem, past: AttemptSummary) -> str:
     if past.outcome is not None:
         return past.outcome
     if past.is_over:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from cluster.slurm import client
 from cluster.status.queue import Sent
-from jobs.failure import FailureClass
+from jobs.failure import Failure, FailureClass
+from jobs.store import journal
 from jobs.store.attempts import RunFolder
 from jobs.store.state import Memory, State, ended
 from jobs.store.store import Store
@@ -54,16 +55,9 @@ def refined(folder: RunFolder, known: State, word: str | None) -> State:
     if known.state == "pending":
         message += " while it waited to go on"
     evidence = f"Slurm says {word} of {known.element}"
+    why = Failure(failure=failure, message=message, evidence=evidence)
     with suppress(OSError):  # somebody else's sweep may be looked at, too
-        folder.note(
-            "ended",
-            fence=known.attempts,
-            step=known.step,
-            failure=failure,
-            message=message,
-            evidence=evidence,
-            by="status",
-        )
+        folder.attempt(known.attempts).note(journal.ended(why, step=known.step, by="status"))
     return replace(known, state=ended(failure), failure=failure, message=message, evidence=evidence)
 
 

@@ -18,7 +18,7 @@ from jobs.machine import usable_cpus, visible_gpus
 from jobs.optimizers import uses_own_code
 from jobs.profile import Profile
 from jobs.resources import Resources
-from jobs.store import choosing
+from jobs.store import choosing, journal
 from jobs.store.attempts import RunFolder
 from jobs.store.plan import Entry, Group, Plan, SealedCode
 from jobs.store.state import RECORDED
@@ -241,4 +241,4 @@ def _set_aside(folder: RunFolder, message: str | None) -> None:
     """Keep a torn record under another name, so that the run can be run again."""
     with suppress(FileNotFoundError):  # it is gone altogether
         folder.set_record_aside()
-        folder.note("record set aside", message=message)
+        folder.note(journal.record_set_aside(message))

@@ -12,38 +12,28 @@ def out_of_budget(folder: RunFolder, most: int) -> Failure | None:
     not held against it, for they may have had no time.
     """
     life = folder.life()
-    lines = [line for line in folder.journal() if line.get("fence", 0) > life]
-    submission = next(
-        (line.get("submission") for line in reversed(lines) if line.get("event") == "claimed"), None
-    )
-    fences = [
-        line["fence"]
-        for line in lines
-        if line.get("event") == "claimed" and line.get("submission") == submission
+    attempts = [attempt for attempt in folder.history() if attempt.fence > life]
+    begun = [attempt for attempt in attempts if attempt.start is not None]
+    ended = [attempt for attempt in attempts if attempt.is_over]
+    tried = [
+        attempt
+        for attempt in begun
+        if attempt.is_over and attempt.submission == begun[-1].submission
     ]
-    ended = {line["fence"]: line for line in lines if line.get("event") == "ended"}
-    tried = [ended[fence] for fence in fences if fence in ended]
     if len(tried) >= most:
         return Failure(
             failure="no_progress",
-            message=f"{len(tried)} attempts, as many as allowed; the last: {tried[-1].get('message')}",
+            message=f"{len(tried)} attempts, as many as allowed; the last: {tried[-1].message}",
             evidence="journal",
         )
-    fair = [line for line in tried if line.get("failure") != "preempted"]
-    steps = [line.get("step") or 0 for line in fair]
-    before = max(
-        (
-            line.get("step") or 0
-            for line in lines
-            if line not in fair[-2:] and line.get("event") == "ended"
-        ),
-        default=0,
-    )
-    if len(fair) >= 2 and max(steps[-2:]) <= before:
+    fair = [attempt for attempt in tried if attempt.failure != "preempted"]
+    newest = fair[-2:]
+    before = max((attempt.step or 0 for attempt in ended if attempt not in newest), default=0)
+    if len(newest) == 2 and max(attempt.step or 0 for attempt in newest) <= before:
         return Failure(
             failure="no_progress",
             message=f"two attempts without a newer checkpoint than step {before};"
-            f" the last: {fair[-1].get('message')}",
+            f" the last: {newest[-1].message}",
             evidence="journal",
         )
     return None

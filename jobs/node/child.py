@@ -13,7 +13,7 @@ from jobs import files, signals
 from jobs.failure import Failure
 from jobs.node import cgroup
 from jobs.node.execution import How
-from jobs.store import record
+from jobs.store import journal, record
 from jobs.store.attempts import Attempt
 
 
@@ -77,7 +77,7 @@ class RunningTraining:
         """Let it write a checkpoint and leave; once is enough."""
         if self.process.returncode is None and not self.is_told:
             self.is_told = True
-            self.attempt.folder.try_note("stopping", fence=self.attempt.fence, **why.to_json())
+            self.attempt.try_note(journal.stopping(why))
             signals.signal_one(self.process.pid, signal.SIGTERM)
 
     def outcome(self, how: How) -> dict[str, Any] | Failure | None:

@@ -94,7 +94,7 @@ class Launcher:
         """Whether the run has failed for good in this element, which others of it brought back."""
         if not self.allocation.restarts:
             return False
-        past = journal.read(self.store.run(entry.run.id))
+        past = self.store.run(entry.run.id).history()
         if not past or past[-1].element != self.allocation.name or past[-1].is_requeued:
             return False
         return past[-1].failure not in {None, *_ENDED_FROM_OUTSIDE, *self.how.requeues}
@@ -114,7 +114,7 @@ class Launcher:
         try:
             attempt = folder.claim(self._last_fence(folder, entry))
         except ClaimedError as error:
-            folder.note("refused", submission=self.how.submission, message=str(error))
+            folder.note(journal.refused(str(error), submission=self.how.submission))
             return
         try:
             self._begin(attempt, entry.run, node, gpu)
@@ -124,17 +124,15 @@ class Launcher:
 
     def _begin(self, attempt: Attempt, run: Run, node: Node, gpu: str) -> None:
         """Write down whose it is, and start its training, or write down why that cannot be."""
-        folder = attempt.folder
         self._close_previous(attempt)
-        folder.note(
-            "claimed",
-            fence=attempt.fence,
+        claimed = journal.claimed(
             host=socket.gethostname(),
             pid=os.getpid(),
             submission=self.how.submission,
             **self.allocation.describe(),
         )
-        why = out_of_budget(folder, self.how.max_attempts)
+        attempt.note(claimed)
+        why = out_of_budget(attempt.folder, self.how.max_attempts)
         try:
             if why is None:
                 self._spawn(attempt, run, node, gpu)
@@ -147,30 +145,26 @@ class Launcher:
 
     def _last_fence(self, folder: RunFolder, entry: Entry) -> int:
         """The fence to follow: that of the submission, or of this element's own last attempt."""
-        claims = [line for line in folder.journal() if line.get("event") == "claimed"]
-        if self.allocation.restarts and claims:
-            newest = claims[-1]
-            if newest.get("element") == self.allocation.name:
-                return int(newest["fence"])
-        return entry.fence
+        if not self.allocation.restarts:
+            return entry.fence
+        begun = [past for past in folder.history() if past.start is not None]
+        is_own = bool(begun) and begun[-1].element == self.allocation.name
+        return begun[-1].fence if is_own else entry.fence
 
     def _close_previous(self, attempt: Attempt) -> None:
         """Write down the end of an earlier attempt of this element that could not do so itself."""
-        folder, fence = attempt.folder, attempt.fence - 1
-        lines = [line for line in folder.journal() if line.get("fence") == fence]
-        claimed = next((line for line in lines if line["event"] == "claimed"), None)
-        if claimed is None or any(line["event"] == "ended" for line in lines):
+        if not self.allocation.restarts:
             return
-        if self.allocation.restarts and claimed.get("element") == self.allocation.name:
-            told = [line for line in lines if line["event"] == "stopping"]
-            names = ("failure", "message", "evidence")
-            known = Failure(**{name: told[-1][name] for name in names}) if told else None
-            note_end(folder.attempt(fence), known or self.allocation.why_vanished())
+        fence = attempt.fence - 1
+        previous = next((past for past in attempt.folder.history() if past.fence == fence), None)
+        if previous is None or previous.is_over or previous.element != self.allocation.name:
+            return
+        note_end(attempt.folder.attempt(fence), previous.why or self.allocation.why_vanished())
 
     def _spawn(self, attempt: Attempt, run: Run, node: Node, gpu: str) -> None:
         told = Told(
             log=partial(_log, attempt.log_file),
-            note=partial(attempt.folder.note, fence=attempt.fence),
+            note=attempt.note,
             pulse=self._pulse,
         )
         node.check_code()
@@ -235,9 +229,7 @@ class Launcher:
             for training in sorted(ended, key=lambda training: not training.was_killed()):
                 self._live.remove(training)
                 if anew := training.attempt.why_anew():
-                    training.attempt.folder.try_note(
-                        "anew", fence=training.attempt.fence, message=anew
-                    )
+                    training.attempt.try_note(journal.anew(anew))
                 found = training.outcome(self.how) or self._failure(training)
                 if isinstance(found, Failure):
                     self._publisher.end(training.attempt, found)

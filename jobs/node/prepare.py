@@ -20,6 +20,8 @@ from jobs.manifests.manifest import File, Manifest, ManifestError
 from jobs.node.execution import How
 from jobs.problems import catalog
 from jobs.staging import scratch, stage
+from jobs.store import journal
+from jobs.store.journal import Event
 from jobs.store.plan import Sealed
 from jobs.store.store import Store
 from jobs.sweep import Run
@@ -37,7 +39,7 @@ class Told:
     """Whom to tell what happens, on behalf of one attempt."""
 
     log: Callable[[str], object]  # a line of its log
-    note: Callable[..., object]  # an event of its journal: name, and details
+    note: Callable[[Event], object]  # an event of its journal
     pulse: Callable[[], object]  # called often; what it raises ends the preparation
 
 
@@ -143,7 +145,7 @@ class Node:
         if name is None and catalog.is_own(run):
             name = self._how.own_data
             if self._how.unverified is not None:
-                told.note("unverified data", message=self._how.unverified)
+                told.note(journal.unverified_data(self._how.unverified))
                 told.log(f"the data, if it is used, is not verified: {self._how.unverified}")
         sealed = self._how.datasets.get(name or "")
         if name is None or sealed is None:
@@ -187,7 +189,7 @@ class Node:
         if is_archive:
             raise UnusableDataError(f"{source} is an archive, to be unpacked on scratch: {problem}")
         if self._how.scratch is not None:
-            told.note("not staged", what=name, message=problem)
+            told.note(journal.not_staged(name, problem))
             told.log(f"{name} is read where it lies: {problem}")
         return None, {"in_place": True}
 
@@ -212,7 +214,7 @@ class Node:
             "waited_s": round(found.waited, 3),
             "hit": found.hit,
         }
-        told.note("staged", what=name, place=str(found.path), **report)
+        told.note(journal.staged(name, str(found.path), **report))
         self._staged[manifest.sha256] = found.path
         return found.path, report
 
@@ -238,7 +240,7 @@ class _Lines:
         self._told.pulse()
         if not self._is_waiting:
             self._is_waiting = True
-            self._told.note("waiting", what=self._name, message="another task is copying it here")
+            self._told.note(journal.waiting(self._name))
             self._told.log(f"waits for another task that is copying {self._name} to this node")
 
     def count(self, size: int) -> None:

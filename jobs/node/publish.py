@@ -8,6 +8,7 @@ from jobs.failure import Failure
 from jobs.node.budget import out_of_budget
 from jobs.node.deadline import Deadline
 from jobs.node.execution import How
+from jobs.store import journal
 from jobs.store.attempts import Attempt, StaleAttemptError
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Publisher:
         try:
             attempt.publish(outcome)
         except (FileExistsError, StaleAttemptError) as error:
-            attempt.folder.try_note("refused", fence=attempt.fence, message=str(error))
+            attempt.try_note(journal.refused(str(error)))
         except OSError as error:
             why = Failure(
                 failure="disk_full" if failure.is_disk_full(error) else "exception",
@@ -60,12 +61,12 @@ class Publisher:
     def _requeue(self, attempts: list[Attempt]) -> None:
         allocation = self._deadline.allocation
         for attempt in attempts:
-            attempt.folder.try_note("requeued", fence=attempt.fence, element=allocation.name)
+            attempt.try_note(journal.requeued(allocation.name))
         self._deadline.forget_signal()
         problem = allocation.requeue()
         if problem is not None:
             for attempt in attempts:
-                attempt.folder.try_note("not requeued", fence=attempt.fence, message=problem)
+                attempt.try_note(journal.not_requeued(problem))
             return
         # The requeue ends this process; an exit before that would look like a failure.
         self._deadline.await_signal(_REQUEUE_WAIT_S)
@@ -73,16 +74,14 @@ class Publisher:
 
 def note_end(attempt: Attempt, why: Failure) -> bool:
     """Write down that an attempt ended so; whether that was possible."""
-    return attempt.folder.try_note(
-        "ended", fence=attempt.fence, step=attempt.checkpointed_step(), **why.to_json()
-    )
+    return attempt.try_note(journal.ended(why, step=attempt.checkpointed_step()))
 
 
 def _clean_up(attempt: Attempt, outcome: str) -> None:
     """After the record is there: what it holds, or makes needless, goes."""
     try:
         attempt.outcome_file.unlink()
-        attempt.folder.note("ended", fence=attempt.fence, failure=None, outcome=outcome)
+        attempt.note(journal.recorded(outcome))
         for fence in range(1, attempt.fence + 1):
             attempt.folder.attempt(fence).drop_checkpoints()
     except OSError:  # the record is what counts

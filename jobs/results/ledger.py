@@ -14,7 +14,7 @@ from jobs.results.cells import Cell, group, name_of, reported
 from jobs.results.extra import ExtraRun
 from jobs.results.reading import Result, Unsettled
 from jobs.results.tunings import TuningResult
-from jobs.store import attempts, journal, record, state
+from jobs.store import attempts, record, state
 from jobs.store.attempts import RunFolder
 from jobs.store.state import State
 from jobs.store.store import Store
@@ -147,7 +147,7 @@ def _bad(unsettled: Iterable[Unsettled]) -> Iterator[str]:
 def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
     path = folder.record_file
     try:
-        return Result.of(planned, journal.read_record(folder)[0])
+        return Result.of(planned, record.read_published(folder)[0])
     except FileNotFoundError:
         return Unsettled(planned=planned, state=_state_of(folder))
     except OSError as error:  # it may well be whole

@@ -17,6 +17,8 @@ from typing import Any
 
 from jobs import files
 from jobs.errors import naming
+from jobs.store import journal
+from jobs.store.journal import AttemptSummary, Event
 from jobs.sweep import Run
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ class RunFolder:
         ended = EndedLife(time=time.time(), by=by, why=why, submission=submission)
         attempt = self.claim(last_fence, ends_life=ended)
         try:
-            self.note("set aside", by=by, why=why, attempts=attempt.fence)
+            self.note(journal.set_aside(by=by, why=why, attempts=attempt.fence))
             self.record_file.rename(attempt.kept_record_file)
         except FileNotFoundError:
             return None
@@ -141,22 +143,18 @@ class RunFolder:
         """The attempt of that fence."""
         return Attempt(self, fence)
 
-    def note(self, event: str, **details: Any) -> None:
+    def note(self, event: Event) -> None:
         """Append a line to the journal."""
-        files.append_line(self.journal_file, {"time": time.time(), "event": event, **details})
-
-    def try_note(self, event: str, **details: Any) -> bool:
-        """As `note`; whether that was possible: on a full disk other runs must still go on."""
-        try:
-            self.note(event, **details)
-        except OSError:
-            log.exception("run %s, %s: %s; this cannot be written down", self.id, event, details)
-            return False
-        return True
+        line = {"time": time.time(), "event": event.name, **event.details}
+        files.append_line(self.journal_file, line)
 
     def journal(self) -> list[dict[str, Any]]:
         """The journal's lines; a torn one is left out."""
         return files.read_lines(self.journal_file)
+
+    def history(self) -> list[AttemptSummary]:
+        """Every attempt that the journal knows, oldest first."""
+        return journal.summaries(self.journal())
 
     def strangers(self) -> Iterator[Path]:
         """What this layout does not know in the folder, and leftovers of killed writers."""
@@ -212,6 +210,20 @@ class Attempt(AttemptFiles):
         """Take over the descriptor of its lock; `release`, or forgetting the attempt, closes it."""
         self.release = weakref.finalize(self, os.close, lock)
 
+    def note(self, event: Event) -> None:
+        """Append a line about this attempt to the run's journal."""
+        self.folder.note(event.of(self.fence))
+
+    def try_note(self, event: Event) -> bool:
+        """As `note`; whether that was possible: on a full disk other runs must still go on."""
+        try:
+            self.note(event)
+        except OSError:
+            text = "run %s, %s: %s; this cannot be written down"
+            log.exception(text, self.folder.id, event.name, event.of(self.fence).details)
+            return False
+        return True
+
     def is_alive(self) -> bool:
         """Whether a process holds its lock."""
         return files.is_locked(self.path / "lock")
@@ -262,7 +274,7 @@ class Attempt(AttemptFiles):
             raise FileExistsError(f"the run has a record: {self.folder.record_file}")
         content = files.to_json(record)
         sha256 = hashlib.sha256(content).hexdigest()
-        self.folder.note("publishing", fence=self.fence, sha256=sha256)
+        self.note(journal.publishing(sha256))
         files.publish(self.folder.record_file, content)
 
 

@@ -1,17 +1,111 @@
-"""What became of a run's attempts, one by one, as its journal tells it."""
+"""The lines of a run's journal: what is written down of its attempts, and what that says of each.
 
-import hashlib
+Every line is a JSON object with the `time` and the name of an `event`; lines of an attempt have its
+`fence`. Whoever deals with a run appends to its journal: launchers, and commands. This module alone
+knows the names of the events and what they hold. Those that it does not know are left out.
+"""
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from jobs.store import record
-from jobs.store.attempts import RunFolder
-from jobs.store.record import Record, RecordError
+from jobs.failure import Failure, FailureClass
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a line says, but for its time."""
+
+    name: str
+    details: Mapping[str, Any]
+
+    def of(self, fence: int) -> "Event":
+        """The same of an attempt."""
+        return Event(self.name, {"fence": fence, **self.details})
+
+
+def claimed(**by: Any) -> Event:
+    """An attempt began: by `host` and `pid`, of `submission`, in an `Allocation` (its `describe`)."""
+    return Event("claimed", by)
+
+
+def stopping(why: Failure) -> Event:
+    """The training was told to stop; the reason holds, should it be killed before it ends."""
+    return Event("stopping", why.to_json())
+
+
+def ended(why: Failure, *, step: int | None = None, **more: Any) -> Event:
+    """The attempt ended without a record, and the step of its last checkpoint."""
+    return Event("ended", {"step": step, **why.to_json(), **more})
+
+
+def recorded(outcome: str) -> Event:
+    """The attempt ended, and the run has its record."""
+    return Event("ended", {"failure": None, "outcome": outcome})
+
+
+def publishing(sha256: str) -> Event:
+    """The attempt is about to publish a record with this hash."""
+    return Event("publishing", {"sha256": sha256})
+
+
+def refused(message: str, **of: Any) -> Event:
+    """An attempt, or a task of a `submission`, had no right to go on: somebody else has the run."""
+    return Event("refused", {**of, "message": message})
+
+
+def anew(message: str) -> Event:
+    """The training could not go on from an earlier attempt's checkpoint."""
+    return Event("anew", {"message": message})
+
+
+def requeued(element: str | None) -> Event:
+    """The array element is being put back into the queue, because the run may go on later."""
+    return Event("requeued", {"element": element})
+
+
+def not_requeued(message: str) -> Event:
+    """That was not possible."""
+    return Event("not requeued", {"message": message})
+
+
+def set_aside(*, by: str, why: str, attempts: int) -> Event:
+    """What the run had so far was set aside."""
+    return Event("set aside", {"by": by, "why": why, "attempts": attempts})
+
+
+def record_set_aside(message: str | None) -> Event:
+    """A record that was none, or was edited, was set aside."""
+    return Event("record set aside", {"message": message})
+
+
+def not_begun() -> Event:
+    """No worker could begin the run."""
+    return Event("not begun", {})
+
+
+def waiting(what: str) -> Event:
+    """Another task is copying what the run needs to this node."""
+    return Event("waiting", {"what": what, "message": "another task is copying it here"})
+
+
+def staged(what: str, place: str, **report: Any) -> Event:
+    """What the run needs was copied to this node; with `copied_bytes` and `seconds`."""
+    return Event("staged", {"what": what, "place": place, **report})
+
+
+def not_staged(what: str, message: str) -> Event:
+    """It could not be, and is read where it lies."""
+    return Event("not staged", {"what": what, "message": message})
+
+
+def unverified_data(message: str) -> Event:
+    """Nobody can tell whether the data is what it was when the run was submitted."""
+    return Event("unverified data", {"message": message})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
+class AttemptSummary:
     """One attempt, as the journal tells it."""
 
     fence: int
@@ -34,77 +128,68 @@ class Past:
     data: str | None = None  # how its data comes to the node, in words
     anew: str | None = None  # why it could not go on from an earlier one's checkpoint
 
-
-def read(folder: RunFolder) -> list[Past]:
-    """Every attempt that the journal knows, oldest first."""
-    return _history(folder.journal())
-
-
-def read_record(folder: RunFolder) -> tuple[Record, list[Past]]:
-    """The record of a run if it is, byte for byte, what an attempt published; and all attempts.
-
-    Older versions did not write down what they published: where no attempt did, any record will do.
-
-    Raises:
-        FileNotFoundError: the run has none.
-        RecordError: it is none, is of another run, or was changed after it was published.
-    """
-    found = record.read(folder.record_file, run_id=folder.id)
-    try:
-        pasts = read(folder)  # after the record: what was published is written down by now
-    except OSError:
-        return found, []
-    published = {past.record_sha256 for past in pasts if past.record_sha256 is not None}
-    if not published:
-        return found, pasts
-    with folder.record_file.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 not in published:
-        raise RecordError(
-            f"{folder.record_file}: was changed after it was published: its sha256 is "
-            f"{sha256[:12]}, and not {', '.join(sorted(one[:12] for one in published))} as in "
-            f"{folder.journal_file.name}"
-        )
-    return found, pasts
+    @property
+    def why(self) -> Failure | None:
+        """Why it ended, or was told to; None: nobody has written that down."""
+        if self.failure is None:
+            return None
+        failure = cast("FailureClass", self.failure)
+        return Failure(failure=failure, message=self.message or "", evidence=self.evidence or "")
 
 
-_STAGING: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "waiting": lambda line: f"waits for another task that is copying {line.get('what')} here",
-    "staged": lambda line: (
-        f"{line.get('what')} in {line.get('place')},"
-        f" {line.get('copied_bytes', 0) / 1e6:.0f} MB copied in {line.get('seconds')} s"
-    ),
-    "unverified data": lambda line: (
-        f"the data, if it is used, is not verified: {line.get('message')}"
-    ),
-    "not staged": lambda line: f"{line.get('what')} is read where it lies: {line.get('message')}",
-}
-"""What the events of staging say."""
-
-
-def _history(lines: Sequence[Mapping[str, Any]]) -> list[Past]:
+def summaries(lines: Sequence[Mapping[str, Any]]) -> list[AttemptSummary]:
+    """Every attempt that a journal knows, oldest first."""
     found: dict[int, dict[str, Any]] = {}
     for line in lines:
         fence, event = line.get("fence"), line.get("event")
-        if not isinstance(fence, int):
-            continue
-        fields = found.setdefault(fence, {"fence": fence})
-        if event == "claimed":
-            fields |= {name: line.get(name) for name in ("host", "pid", "element", "submission")}
-            node = line.get("node") or line.get("host")
-            fields |= {"start": line.get("time"), "node": node, "limit": line.get("end")}
-        elif event == "ended":
-            names = ("failure", "outcome", "message", "evidence", "step")
-            fields |= {name: line.get(name) for name in names}
-            fields |= {"is_over": True, "is_requeued": False, "end": line.get("time")}
-        elif event == "stopping":  # its reason holds, should it be killed before it wrote its end
-            fields |= {name: line.get(name) for name in ("failure", "message", "evidence")}
-        elif isinstance(event, str) and event in _STAGING:
-            fields["data"] = _STAGING[event](line)
-        elif event == "anew":
-            fields["anew"] = line.get("message")
-        elif event == "publishing":
-            fields["record_sha256"] = str(line.get("sha256"))
-        elif event in {"requeued", "not requeued"}:
-            fields["is_requeued"] = event == "requeued"
-    return [Past(**found[fence]) for fence in sorted(found)]
+        if isinstance(fence, int):
+            fields = found.setdefault(fence, {"fence": fence})
+            if isinstance(event, str) and event in _FIELDS:
+                fields |= _FIELDS[event](line)
+    return [AttemptSummary(**found[fence]) for fence in sorted(found)]
+
+
+_Line = Mapping[str, Any]
+
+
+def _some(line: _Line, *names: str) -> dict[str, Any]:
+    return {name: line.get(name) for name in names}
+
+
+def _of_claimed(line: _Line) -> dict[str, Any]:
+    node = line.get("node") or line.get("host")
+    times = {"start": line.get("time"), "limit": line.get("end")}
+    return {**_some(line, "host", "pid", "element", "submission"), **times, "node": node}
+
+
+def _of_ended(line: _Line) -> dict[str, Any]:
+    told = _some(line, "failure", "outcome", "message", "evidence", "step")
+    return {**told, "is_over": True, "is_requeued": False, "end": line.get("time")}
+
+
+def _of_staged(line: _Line) -> dict[str, Any]:
+    size = f"{line.get('copied_bytes', 0) / 1e6:.0f} MB"
+    place = f"{line.get('what')} in {line.get('place')}"
+    return {"data": f"{place}, {size} copied in {line.get('seconds')} s"}
+
+
+_FIELDS: Mapping[str, Callable[[_Line], dict[str, Any]]] = {
+    "claimed": _of_claimed,
+    "ended": _of_ended,
+    "stopping": lambda line: _some(line, "failure", "message", "evidence"),
+    "anew": lambda line: {"anew": line.get("message")},
+    "publishing": lambda line: {"record_sha256": str(line.get("sha256"))},
+    "requeued": lambda _: {"is_requeued": True},
+    "not requeued": lambda _: {"is_requeued": False},
+    "waiting": lambda line: {
+        "data": f"waits for another task that is copying {line.get('what')} here"
+    },
+    "staged": _of_staged,
+    "unverified data": lambda line: {
+        "data": f"the data, if it is used, is not verified: {line.get('message')}"
+    },
+    "not staged": lambda line: {
+        "data": f"{line.get('what')} is read where it lies: {line.get('message')}"
+    },
+}
+"""What a line of each event says of its attempt."""

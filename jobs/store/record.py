@@ -1,5 +1,6 @@
 """The published outcome of a run: what it holds, and reading it back with suspicion."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any, Literal
 
 from jobs import files
 from jobs.errors import ExpectedError
+from jobs.store.attempts import RunFolder
+from jobs.store.journal import AttemptSummary
 from jobs.sweep import Run
 
 SCHEMA = 1
@@ -88,6 +91,34 @@ def read(path: Path, *, run_id: str | None = None) -> Record:
     if run_id not in {None, found.id}:
         raise RecordError(f"{path}: is the record of run {found.id}, not of {run_id}")
     return found
+
+
+def read_published(folder: RunFolder) -> tuple[Record, list[AttemptSummary]]:
+    """The record of a run if it is, byte for byte, what an attempt published; and all attempts.
+
+    Older versions did not write down what they published: where no attempt did, any record will do.
+
+    Raises:
+        FileNotFoundError: the run has none.
+        RecordError: it is none, is of another run, or was changed after it was published.
+    """
+    found = read(folder.record_file, run_id=folder.id)
+    try:
+        history = folder.history()  # after the record: what was published is written down by now
+    except OSError:
+        return found, []
+    published = {past.record_sha256 for past in history if past.record_sha256 is not None}
+    if not published:
+        return found, history
+    with folder.record_file.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 not in published:
+        raise RecordError(
+            f"{folder.record_file}: was changed after it was published: its sha256 is "
+            f"{sha256[:12]}, and not {', '.join(sorted(one[:12] for one in published))} as in "
+            f"{folder.journal_file.name}"
+        )
+    return found, history
 
 
 def parse(content: Mapping[str, Any]) -> Record:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jobs import files
-from jobs.store import journal, record
+from jobs.store import record
 from jobs.store.attempts import Attempt, RunFolder
-from jobs.store.journal import Past
+from jobs.store.journal import AttemptSummary
 from jobs.store.record import Record
 from jobs.store.store import Store
 
@@ -150,7 +150,7 @@ def of(folder: RunFolder) -> State:
     An attempt that started, holds no lock and wrote no end is `lost`: not completed, not failed.
     """
     try:
-        found, pasts = journal.read_record(folder)
+        found, pasts = record.read_published(folder)
     except FileNotFoundError:
         try:
             return _without_record(folder)
@@ -163,7 +163,7 @@ def of(folder: RunFolder) -> State:
     return _recorded(folder, found, pasts)
 
 
-def _recorded(folder: RunFolder, found: Record, pasts: Sequence[Past]) -> State:
+def _recorded(folder: RunFolder, found: Record, pasts: Sequence[AttemptSummary]) -> State:
     slurm = found.provenance.get("slurm") or {}
     node = slurm.get("slurmd_nodename") or found.provenance.get("host")
     array, task = slurm.get("array_job_id"), slurm.get("array_task_id")
@@ -191,7 +191,7 @@ def _seconds_per_epoch(found: Record) -> float | None:
     return sum(known) / epochs if known and epochs > 0 else None
 
 
-def _start_of_recorded(found: Record, pasts: Sequence[Past]) -> float | None:
+def _start_of_recorded(found: Record, pasts: Sequence[AttemptSummary]) -> float | None:
     """What a run in one go took beyond its epochs: start-up, data, and its record."""
     seconds, epochs = _seconds_per_epoch(found), found.evaluated_epochs - 1
     if found.provenance.get("attempts") != 1 or not pasts or seconds is None:
@@ -200,7 +200,7 @@ def _start_of_recorded(found: Record, pasts: Sequence[Past]) -> float | None:
     return max(0.0, end - start - epochs * seconds) if start and end else None
 
 
-def _failures(pasts: Sequence[Past]) -> list[tuple[str, str | None]]:
+def _failures(pasts: Sequence[AttemptSummary]) -> list[tuple[str, str | None]]:
     return [(past.node, past.failure) for past in pasts if past.node and past.failure]
 
 
@@ -229,8 +229,8 @@ def _without_record(folder: RunFolder) -> State:
     if fence == 0 or attempt.ended_life() is not None:
         return _not_begun(attempt)
     is_alive = attempt.is_alive()  # asked before the journal is read: who lets go has written
-    pasts = journal.read(folder)
-    last = next((past for past in pasts if past.fence == fence), Past(fence=fence))
+    pasts = folder.history()
+    last = next((past for past in pasts if past.fence == fence), AttemptSummary(fence=fence))
     fields: dict[str, Any] = {
         "attempts": fence,
         "log": str(attempt.log_file),
@@ -267,7 +267,7 @@ def _without_record(folder: RunFolder) -> State:
     return _ended(last, folder, fields)
 
 
-def _ended(last: Past, folder: RunFolder, fields: dict[str, Any]) -> State:
+def _ended(last: AttemptSummary, folder: RunFolder, fields: dict[str, Any]) -> State:
     """The state of a run whose last attempt wrote its end, and that has no record."""
     evidence = last.evidence or str(folder.journal_file)
     if last.outcome is not None:
