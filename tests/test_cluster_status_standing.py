@@ -11,7 +11,7 @@ from cluster.commands import selection
 from cluster.slurm import reasons
 from cluster.status import accounting, standing
 from jobs.errors import InputError
-from jobs.store.state import Memory
+from jobs.store.cache import StateCache
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import note
 
@@ -103,7 +103,7 @@ def test_accounting_is_asked_once_with_a_start_time(fake):
     fake.claim(0, "100_0").release()
     fake.queue()
     fake.accounting([])
-    memory = Memory(fake.store)
+    memory = StateCache(fake.store)
     for _ in range(3):
         look = standing.look(fake.store, memory=memory)
 
@@ -386,13 +386,13 @@ def test_reasons_in_words(name, part, is_hopeless):
 
 def test_what_is_remembered_by_two_who_look_at_once(fake):
     fake.queue()
-    one, two = Memory(fake.store), Memory(fake.store)
+    one, two = StateCache(fake.store), StateCache(fake.store)
     one.keep_word("100_1", "TIMEOUT")
     two.keep_word("100_2", "CANCELLED")
     one.save()
     two.save()
 
-    assert Memory(fake.store).word("100_1") == "TIMEOUT"
+    assert StateCache(fake.store).word("100_1") == "TIMEOUT"
     assert json.loads(fake.store.states_file.read_text())["schema"] == 3
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobs import files
 from jobs.store import record, state
-from jobs.store.state import Memory
+from jobs.store.cache import StateCache
 from jobs.store.store import Store
 from tests.helpers import make_run, note
 
@@ -237,18 +237,18 @@ def test_a_record_tells_its_node_and_what_an_epoch_took(folder):
 
 def test_memory_reads_a_record_once(tmp_path, folder, monkeypatch):
     folder.claim().publish(make_record(provenance={"host": "here"}))
-    memory = Memory(Store(tmp_path))
+    memory = StateCache(Store(tmp_path))
     first = memory.of(folder)
     memory.save()
     monkeypatch.setattr(state, "of", None)
-    again = Memory(Store(tmp_path))
+    again = StateCache(Store(tmp_path))
 
     assert again.of(folder) == first
 
 
 def test_memory_notices_another_record(tmp_path, folder):
     folder.claim().publish(make_record())
-    memory = Memory(Store(tmp_path))
+    memory = StateCache(Store(tmp_path))
     memory.of(folder)
     folder.record_file.write_text("{")
 
@@ -258,18 +258,18 @@ def test_memory_notices_another_record(tmp_path, folder):
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 1, "records": {"a": [1]}}'])
 def test_a_memory_of_another_kind_is_empty(tmp_path, text):
     (tmp_path / "states.json").write_text(text)
-    memory = Memory(Store(tmp_path))
+    memory = StateCache(Store(tmp_path))
     memory.keep_word("7_3", "TIMEOUT")
     memory.save()
 
-    assert Memory(Store(tmp_path)).word("7_3") == "TIMEOUT"
-    assert Memory(Store(tmp_path)).word(None) is None
+    assert StateCache(Store(tmp_path)).word("7_3") == "TIMEOUT"
+    assert StateCache(Store(tmp_path)).word(None) is None
 
 
 def test_a_memory_that_cannot_be_written(tmp_path, folder):
     """Somebody else's sweep may be looked at."""
     folder.claim().publish(make_record())
-    memory = Memory(Store(tmp_path / "not there"))
+    memory = StateCache(Store(tmp_path / "not there"))
     memory.of(folder)
     memory.save()
 

@@ -21,7 +21,7 @@ from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
 from jobs.store import workers
-from jobs.store.state import Memory
+from jobs.store.cache import StateCache
 from jobs.store.store import Store
 
 
@@ -134,7 +134,7 @@ def _names(found: Queue, elements: dict[str, Element]) -> list[str]:
 
 def _remember(store: Store, elements: dict[str, Element]) -> None:
     """What never began leaves no journal, and Slurm forgets it."""
-    memory = Memory(store)
+    memory = StateCache(store)
     for element in elements.values():
         if element.state == "PENDING" and element.task is not None:
             memory.keep_word(element.name, "CANCELLED")

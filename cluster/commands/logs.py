@@ -12,7 +12,8 @@ from cluster.status import accounting, advice, standing
 from cluster.status.standing import Standing
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from jobs.store.attempts import RunFolder
-from jobs.store.state import RECORDED, UNFINISHED, Memory
+from jobs.store.cache import StateCache
+from jobs.store.state import RECORDED, UNFINISHED
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 from jobs.text import printable_lines
@@ -51,7 +52,7 @@ class _Following:
         self.store = store
         self.folder = store.run(planned.run.id)
         self.sweep = replace(store.sweep(), runs=(planned,))
-        self.memory = Memory(store)
+        self.memory = StateCache(store)
         self._fence = 0
         self._offset = 0
         self._said = ""

@@ -18,7 +18,8 @@ from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from cluster.terminal.plain import command as quoted
 from jobs.errors import InputError
-from jobs.store.state import STATES, Memory
+from jobs.store.cache import StateCache
+from jobs.store.state import STATES
 from jobs.store.store import Store
 
 _NEAR = 8
@@ -154,7 +155,7 @@ def _stores(root: Path) -> Iterator[tuple[Store, str | None]]:
 
 
 def _look(store: Store) -> Found:
-    memory, sweep = Memory(store), store.sweep()
+    memory, sweep = StateCache(store), store.sweep()
     folders = {folder.id: folder for folder in store.folders()}
     states: Counter[str] = Counter()
     for planned in sweep.runs:

@@ -18,7 +18,7 @@ from cluster.status import progress, standing
 from cluster.status.progress import duration
 from cluster.status.standing import Look
 from cluster.terminal.plain import command, plain
-from jobs.store.state import Memory
+from jobs.store.cache import StateCache
 from jobs.store.store import Store
 from jobs.sweep import Sweep
 
@@ -101,7 +101,7 @@ class _Watching:
 
     def __init__(self, store: Store, files: Pace, slurm: Pace) -> None:
         self.store, self.files, self.slurm = store, files, slurm
-        self.memory = Memory(store)
+        self.memory = StateCache(store)
         self._sweep = CurrentSweep(store)
         self.quiet = 0  # fresh looks in a row that found nothing alive
         self._last: Look | None = None

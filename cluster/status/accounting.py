@@ -16,7 +16,8 @@ from cluster.status.queue import Sent
 from jobs.failure import Failure, FailureClass
 from jobs.store import journal
 from jobs.store.attempts import RunFolder
-from jobs.store.state import Memory, State, ended
+from jobs.store.cache import StateCache
+from jobs.store.state import State, ended
 from jobs.store.store import Store
 
 _CLASS: Mapping[str, tuple[FailureClass, str]] = {
@@ -102,7 +103,7 @@ Row = Mapping[str, str]
 
 
 def ask_accounting(
-    store: Store, memory: Memory, lost: Mapping[str, int]
+    store: Store, memory: StateCache, lost: Mapping[str, int]
 ) -> tuple[list[Row], list[str]]:
     """Ask sacct once for the elements that are lost, of these submissions, and keep its words.
 

@@ -15,7 +15,8 @@ from cluster.status.accounting import Row
 from cluster.status.queue import Queue, Sent
 from jobs.store import workers
 from jobs.store.attempts import RunFolder
-from jobs.store.state import RECORDED, Memory, State
+from jobs.store.cache import StateCache
+from jobs.store.state import RECORDED, State
 from jobs.store.store import Store
 from jobs.store.workers import Crew
 from jobs.sweep import PlannedRun, Sweep
@@ -90,7 +91,7 @@ def look(
     store: Store,
     sweep: Sweep | None = None,
     *,
-    memory: Memory | None = None,
+    memory: StateCache | None = None,
     earlier: Look | None = None,
     about: PlannedRun | None = None,
 ) -> Look:
@@ -104,7 +105,7 @@ def look(
         about: ask accounting only for this run.
     """
     calls = client.asked.total
-    sweep, memory = sweep or store.sweep(), memory or Memory(store)
+    sweep, memory = sweep or store.sweep(), memory or StateCache(store)
     if earlier is not None:
         found = earlier.queue
     else:
@@ -114,7 +115,7 @@ def look(
     return result
 
 
-def _is_settled(store: Store, sweep: Sweep, memory: Memory) -> bool:
+def _is_settled(store: Store, sweep: Sweep, memory: StateCache) -> bool:
     """Whether every run has a record: Slurm knows nothing that could change that."""
     folders = (store.run(planned.run.id) for planned in sweep.runs)
     return all(
@@ -124,13 +125,13 @@ def _is_settled(store: Store, sweep: Sweep, memory: Memory) -> bool:
 
 def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
     """How each run stands, in the sweep's order, by the files and a queue already asked for."""
-    return _Looking(store, sweep, queue, Memory(store)).runs()
+    return _Looking(store, sweep, queue, StateCache(store)).runs()
 
 
 class _Looking:
     """One look."""
 
-    def __init__(self, store: Store, sweep: Sweep, queue: Queue, memory: Memory) -> None:
+    def __init__(self, store: Store, sweep: Sweep, queue: Queue, memory: StateCache) -> None:
         self.store, self.sweep, self.queue, self.memory = store, sweep, queue, memory
         self.folders = {folder.id: folder for folder in store.folders()}
         self.arrays = {one.job_id for one in queue.jobs.values() if not one.is_over}

@@ -1,10 +1,8 @@
 """The state of a run, from its files alone, with the evidence."""
 
-import json
-import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jobs import files
@@ -12,7 +10,6 @@ from jobs.store import record
 from jobs.store.attempts import Attempt, RunFolder
 from jobs.store.journal import AttemptSummary
 from jobs.store.record import Record
-from jobs.store.store import Store
 
 StateName = Literal[
     "completed", "diverged", "running", "pending", "stopped", "failed", "lost", "unknown"
@@ -59,88 +56,6 @@ class State:
     submission: int | None = None  # that sent the last attempt
     claimed: float | None = None  # unix time at which the last attempt began
     tried: tuple[tuple[str, str | None], ...] = ()  # node and failure class; None: it went well
-
-
-class Memory:
-    """Remembers what will not be different the next time, so that 10,000 runs are looked at quickly.
-
-    A record that was read and found whole never changes; one whose size or time did is read again.
-    And Slurm forgets a job minutes after its end: its last word is kept here. The file may be
-    deleted at any time, and is written by whoever happens to look.
-    """
-
-    _SCHEMA = 3
-
-    def __init__(self, store: Store) -> None:
-        self._file = store.states_file
-        content = self._read()
-        self._known: dict[str, Any] = content.get("records", {})
-        self._words: dict[str, str] = content.get("words", {})
-        self._is_new = False
-        self.asked: set[str] = set()  # the elements that Slurm's accounting was asked for
-
-    def of(self, folder: RunFolder) -> State:
-        """The state of a run, from memory where its record is known."""
-        signature = _signature(folder)
-        known = self._known.get(folder.id)
-        if signature is not None and known is not None and known["file"] == signature:
-            tried = tuple((node, failure) for node, failure in known["tried"])
-            fields = {**known["state"], "evidence": str(folder.record_file), "tried": tried}
-            return State(**fields)
-        found = of(folder)
-        if found.state in RECORDED and signature is not None:
-            names = ["state", "attempts", "epoch", "step", "steps", "node", "element"]
-            names += ["epoch_s", "start_s"]
-            self._known[folder.id] = {
-                "file": signature,
-                "state": {name: getattr(found, name) for name in names},
-                "tried": found.tried,
-            }
-            self._is_new = True
-        return found
-
-    def word(self, element: str | None) -> str | None:
-        """What Slurm said last of an element that is over."""
-        return None if element is None else self._words.get(element)
-
-    def keep_word(self, element: str, word: str) -> None:
-        """Remember it: an element that is over stays so."""
-        if self._words.get(element) != word:
-            self._words[element] = word
-            self._is_new = True
-
-    def save(self) -> None:
-        """Write it down, if there is something new and the folder can be written to."""
-        if not self._is_new:
-            return
-        theirs = self._read()  # of somebody who has looked at the same time
-        content = {
-            "schema": self._SCHEMA,
-            "records": {**theirs.get("records", {}), **self._known},
-            "words": {**theirs.get("words", {}), **self._words},
-        }
-        try:
-            files.write_atomically(self._file, files.to_json(content))
-        except OSError:
-            return
-        self._is_new = False
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = json.loads(files.read(self._file))
-            is_mine = content["schema"] == self._SCHEMA
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        return content if is_mine else {}
-
-
-def _signature(folder: RunFolder) -> list[int] | None:
-    """What changes when a record's file changes; None: there is none."""
-    try:
-        found = os.stat(folder.record_file)  # noqa: PTH116 - thousands of them; a Path is slower
-    except OSError:
-        return None
-    return [found.st_mtime_ns, found.st_size, found.st_ino]
 
 
 def of(folder: RunFolder) -> State:
@@ -229,56 +144,57 @@ def _without_record(folder: RunFolder) -> State:
     if fence == 0 or attempt.ended_life() is not None:
         return _not_begun(attempt)
     is_alive = attempt.is_alive()  # asked before the journal is read: who lets go has written
-    pasts = folder.history()
-    last = next((past for past in pasts if past.fence == fence), AttemptSummary(fence=fence))
-    fields: dict[str, Any] = {
-        "attempts": fence,
-        "log": str(attempt.log_file),
-        "node": last.node,
-        "element": last.element,
-        "submission": last.submission,
-        "claimed": last.start,
-        "tried": tuple(_failures(pasts)),
-        **_progress(folder, fence),
-        "start_s": _start_of(attempt, last.start),
-    }
+    history = folder.history()
+    last = next((past for past in history if past.fence == fence), AttemptSummary(fence=fence))
+    known = _lost(attempt, last, history)
     if is_alive:
-        waits = f"; {last.data}" if last.data and fields.get("step") is None else ""
+        waits = f"; {last.data}" if last.data and known.step is None else ""
         evidence = f"attempt {fence} holds its lock in {attempt.path}{waits}"
-        return State(state="running", evidence=evidence, **fields)
-    if not last.is_over and last.failure is not None:
-        message = f"{last.message}; it was killed before it could write its end"
-        evidence = last.evidence or str(folder.journal_file)
-        return State(
+        return replace(known, state="running", evidence=evidence, failure=None, message=None)
+    if last.is_over:
+        return _ended(last, folder, known)
+    if last.failure is not None:
+        return replace(
+            known,
             state=ended(last.failure),
             failure=last.failure,
-            message=message,
-            evidence=evidence,
-            **fields,
+            message=f"{last.message}; it was killed before it could write its end",
+            evidence=last.evidence or str(folder.journal_file),
         )
-    if not last.is_over:
-        return State(
-            state="lost",
-            evidence=f"attempt {fence} started, wrote no end and is not alive",
-            failure="lost",
-            message="its launcher vanished",
-            **fields,
-        )
-    return _ended(last, folder, fields)
+    return known
 
 
-def _ended(last: AttemptSummary, folder: RunFolder, fields: dict[str, Any]) -> State:
+def _lost(attempt: Attempt, last: AttemptSummary, history: Sequence[AttemptSummary]) -> State:
+    """The state of a run whose last attempt started, if that is all: it is lost."""
+    return State(
+        state="lost",
+        evidence=f"attempt {attempt.fence} started, wrote no end and is not alive",
+        failure="lost",
+        message="its launcher vanished",
+        log=str(attempt.log_file),
+        attempts=attempt.fence,
+        node=last.node,
+        element=last.element,
+        submission=last.submission,
+        claimed=last.start,
+        tried=tuple(_failures(history)),
+        start_s=_start_of(attempt, last.start),
+        **_progress(attempt.folder, attempt.fence),
+    )
+
+
+def _ended(last: AttemptSummary, folder: RunFolder, known: State) -> State:
     """The state of a run whose last attempt wrote its end, and that has no record."""
-    evidence = last.evidence or str(folder.journal_file)
     if last.outcome is not None:
         message = f"its record is gone: attempt {last.fence} published one"
-        fields |= {"failure": "bad_record", "message": message}
-        return State(state="failed", evidence=evidence, **fields)
-    fields |= {"failure": last.failure, "message": last.message}
-    if last.is_requeued:
-        evidence = f"attempt {last.fence} put {last.element} back into the queue"
-        return State(state="pending", evidence=evidence, **fields)
-    return State(state=ended(last.failure), evidence=evidence, **fields)
+        known = replace(known, state="failed", failure="bad_record", message=message)
+    else:
+        state = ended(last.failure)
+        known = replace(known, state=state, failure=last.failure, message=last.message)
+        if last.is_requeued:
+            evidence = f"attempt {last.fence} put {last.element} back into the queue"
+            return replace(known, state="pending", evidence=evidence)
+    return replace(known, evidence=last.evidence or str(folder.journal_file))
 
 
 def _not_begun(attempt: Attempt) -> State:
