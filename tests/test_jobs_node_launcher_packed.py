@@ -243,10 +243,10 @@ def test_what_has_ended_does_not_wait_for_the_data_of_another(store, trains, mon
     """It is published at once, with its own time, and who never trained was no co-tenant."""
     whole = Node.data_of
 
-    def data_of(node, run, told):
+    def data_of(node, run, reporter):
         if run.id != SECOND.id:
-            return whole(node, run, told)
-        wait_for(lambda: told.pulse() or store.run(FIRST.id).record_file.exists())
+            return whole(node, run, reporter)
+        wait_for(lambda: reporter.heartbeat() or store.run(FIRST.id).record_file.exists())
         raise UnusableDataError("torn")
 
     monkeypatch.setattr(Node, "data_of", data_of)
@@ -261,11 +261,11 @@ def test_who_is_started_after_the_word_to_stop_hears_it_too(store, trains, monke
     """Of the first one the data is being staged when it comes; the second one needs none."""
     whole = Node.data_of
 
-    def data_of(node, run, told):
+    def data_of(node, run, reporter):
         if run.id == FIRST.id:
             os.kill(os.getpid(), 10)
-            told.pulse()
-        return whole(node, run, told)
+            reporter.heartbeat()
+        return whole(node, run, reporter)
 
     monkeypatch.setattr(Node, "data_of", data_of)
     trains(f"{LISTENS} {WAITS}")

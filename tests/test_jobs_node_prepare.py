@@ -21,7 +21,7 @@ from jobs.node import launcher as launcher_module
 from jobs.node.deadline import Deadline
 from jobs.node.execution import How
 from jobs.node.launcher import Launcher
-from jobs.node.prepare import Node, Told, why_not
+from jobs.node.prepare import Node, Reporter, why_not
 from jobs.staging import cache, stage
 from jobs.store import journal, state
 from jobs.store.plan import Entry, Sealed
@@ -289,7 +289,7 @@ def test_why_a_training_could_not_be_started(error, failure):
 
 def test_an_own_problem_gets_the_data_that_was_added_for_it(store, sealed, tmp_path):
     """Problems of the catalog that read none get the folder that is named, as it is."""
-    told = Told(log=lambda _: None, note=lambda _: None, pulse=lambda: None)
+    reporter = Reporter(log=lambda _: None, note=lambda _: None, heartbeat=lambda: None)
     how = How(
         data=tmp_path,
         code_file=Path("none.zip"),
@@ -300,27 +300,27 @@ def test_an_own_problem_gets_the_data_that_was_added_for_it(store, sealed, tmp_p
     own = Run.from_json(RUN.to_json() | {"problem": "mine:Mine"})
     plain = Run.from_json(RUN.to_json() | {"problem": "quadratic_deep"})
     with Node(store, how, "7_0") as node:
-        folder, report = node.data_of(own, told)
-        again, second = node.data_of(own, told)
+        folder, report = node.data_of(own, reporter)
+        again, second = node.data_of(own, reporter)
         assert report["dataset"] == "things"
         assert of_folder(folder).sha256 == sealed.sha256
         assert (again, second["hit"]) == (folder, True)
-        assert node.data_of(plain, told) == (tmp_path, None)
+        assert node.data_of(plain, reporter) == (tmp_path, None)
 
 
 def test_an_own_problem_may_read_what_is_not_verified(store, tmp_path):
     """Journal and log say so."""
     noted, logged = [], []
-    told = Told(
+    reporter = Reporter(
         log=logged.append,
         note=noted.append,
-        pulse=lambda: None,
+        heartbeat=lambda: None,
     )
     how = How(data=tmp_path, code_file=Path("none.zip"), unverified="it is large")
     own = Run.from_json(RUN.to_json() | {"problem": "mine:Mine"})
     with Node(store, how, "7_0") as node:
-        assert node.data_of(own, told) == (tmp_path, None)
-        assert node.data_of(RUN, told) == (tmp_path, None)
+        assert node.data_of(own, reporter) == (tmp_path, None)
+        assert node.data_of(RUN, reporter) == (tmp_path, None)
 
     assert noted == [journal.unverified_data("it is large")]
     assert logged == ["the data, if it is used, is not verified: it is large"]
@@ -342,7 +342,7 @@ def test_own_code_is_unpacked_once_for_a_task(store, tmp_path):
 @pytest.mark.parametrize("scratch", [None, "scratch"])
 def test_an_own_problem_reads_only_what_was_submitted(store, sealed, tmp_path, scratch):
     """It may read all that is in the folder; problems of the catalog name their files."""
-    told = Told(log=lambda _: None, note=lambda _: None, pulse=lambda: None)
+    reporter = Reporter(log=lambda _: None, note=lambda _: None, heartbeat=lambda: None)
     how = How(
         data=tmp_path,
         code_file=Path("none.zip"),
@@ -354,10 +354,10 @@ def test_an_own_problem_reads_only_what_was_submitted(store, sealed, tmp_path, s
     known = Run.from_json(RUN.to_json() | {"problem": "fmnist_2c2d"})
     (sealed.path / "new.csv").touch()
     with Node(store, how, "7_0") as node:
-        assert node.data_of(known, told)[0] is not None
+        assert node.data_of(known, reporter)[0] is not None
         if scratch:
-            folder, _ = node.data_of(own, told)
+            folder, _ = node.data_of(own, reporter)
             assert not (folder / "new.csv").exists()
         else:
             with pytest.raises(ManifestError, match=r"new\.csv: is not in its manifest"):
-                node.data_of(own, told)
+                node.data_of(own, reporter)

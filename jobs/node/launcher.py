@@ -27,7 +27,7 @@ from jobs.node.budget import out_of_budget
 from jobs.node.child import RunningTraining
 from jobs.node.deadline import Deadline
 from jobs.node.execution import How
-from jobs.node.prepare import Node, Told, UnusableDataError, why_not
+from jobs.node.prepare import Node, Reporter, UnusableDataError, why_not
 from jobs.node.publish import Publisher, note_end
 from jobs.store import journal
 from jobs.store.attempts import Attempt, ClaimedError, RunFolder
@@ -162,14 +162,14 @@ class Launcher:
         note_end(attempt.folder.attempt(fence), previous.why or self.allocation.why_vanished())
 
     def _spawn(self, attempt: Attempt, run: Run, node: Node, gpu: str) -> None:
-        told = Told(
+        reporter = Reporter(
             log=partial(_log, attempt.log_file),
             note=attempt.note,
-            pulse=self._pulse,
+            heartbeat=self._heartbeat,
         )
         node.check_code()
-        container = node.container(told)
-        data, staging = node.data_of(run, told)
+        container = node.container(reporter)
+        data, staging = node.data_of(run, reporter)
         fences = range(attempt.fence - 1, attempt.folder.life(), -1)
         earlier = map(attempt.folder.attempt, fences)
         training = command.training(
@@ -197,7 +197,7 @@ class Launcher:
             started.others.add(other.attempt.folder.id)
         self._live.append(started)
 
-    def _pulse(self) -> None:
+    def _heartbeat(self) -> None:
         """While data is being staged: look after the trainings, and leave, if it is time to."""
         self._reap()
         why = self.deadline.look()

@@ -26,8 +26,8 @@ from jobs.store.plan import Sealed
 from jobs.store.store import Store
 from jobs.sweep import Run
 
-_BETWEEN_LINES = 10.0
-"""Seconds between two lines of the log about one copy."""
+_LOG_PAUSE_S = 10.0
+"""Between two lines of the log about one copy."""
 
 
 class UnusableDataError(RuntimeError):
@@ -35,12 +35,12 @@ class UnusableDataError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """Whom to tell what happens, on behalf of one attempt."""
+class Reporter:
+    """What the preparation of one attempt calls to say how it goes."""
 
     log: Callable[[str], object]  # a line of its log
     note: Callable[[Event], object]  # an event of its journal
-    pulse: Callable[[], object]  # called often; what it raises ends the preparation
+    heartbeat: Callable[[], object]  # called often; what it raises ends the preparation
 
 
 class Node:
@@ -77,7 +77,7 @@ class Node:
         """Let go of what was staged, and remove the temporary files."""
         self._stack.close()
 
-    def container(self, told: Told) -> Container | None:
+    def container(self, reporter: Reporter) -> Container | None:
         """The image, verified on this node; None: the training runs as it is.
 
         Raises:
@@ -89,9 +89,9 @@ class Node:
         if image is None:
             return None
         found = runtime.find()
-        path = self._staged_image(image, told) if self._how.stage_image else None
+        path = self._staged_image(image, reporter) if self._how.stage_image else None
         if path is None:
-            hashes.check(image.path, image.sha256, told.pulse)
+            hashes.check(image.path, image.sha256, reporter.heartbeat)
             path = image.path
         return Container(
             runtime=found,
@@ -100,11 +100,11 @@ class Node:
             writable=(self._store.root.resolve(),),
         )
 
-    def _staged_image(self, image: Sealed, told: Told) -> Path | None:
+    def _staged_image(self, image: Sealed, reporter: Reporter) -> Path | None:
         size = image.path.stat().st_size
         file = File(path=image.path.name, size=size, sha256=image.sha256)
         name, manifest = f"image {file.path}", Manifest((file,))
-        folder, _ = self._stage(name, manifest, image.path.parent, told)
+        folder, _ = self._stage(name, manifest, image.path.parent, reporter)
         return None if folder is None else folder / file.path
 
     def check_code(self) -> None:
@@ -127,7 +127,7 @@ class Node:
     def _temporary(self) -> Path:
         return self.scratch or Path(tempfile.gettempdir())
 
-    def data_of(self, run: Run, told: Told) -> tuple[Path | None, dict[str, Any] | None]:
+    def data_of(self, run: Run, reporter: Reporter) -> tuple[Path | None, dict[str, Any] | None]:
         """The folder of the run's data on this node, and what the record says of how it came there.
 
         A data set that nobody could look at when the run was submitted is left to the training,
@@ -145,16 +145,16 @@ class Node:
         if name is None and catalog.is_own(run):
             name = self._how.own_data
             if self._how.unverified is not None:
-                told.note(journal.unverified_data(self._how.unverified))
-                told.log(f"the data, if it is used, is not verified: {self._how.unverified}")
+                reporter.note(journal.unverified_data(self._how.unverified))
+                reporter.log(f"the data, if it is used, is not verified: {self._how.unverified}")
         sealed = self._how.datasets.get(name or "")
         if name is None or sealed is None:
             return self._how.data, None
         manifest = self._manifest(sealed)
-        folder, report = self._stage(name, manifest, sealed.path, told)
+        folder, report = self._stage(name, manifest, sealed.path, reporter)
         if folder is None:
             folder = sealed.path
-            self._verify(manifest, folder, told, alone=catalog.is_own(run))
+            self._verify(manifest, folder, reporter, alone=catalog.is_own(run))
         return folder, {"dataset": name, "manifest": manifest.sha256, **report}
 
     def _manifest(self, sealed: Sealed) -> Manifest:
@@ -168,7 +168,7 @@ class Node:
         return manifest
 
     def _stage(
-        self, name: str, manifest: Manifest, source: Path, told: Told
+        self, name: str, manifest: Manifest, source: Path, reporter: Reporter
     ) -> tuple[Path | None, dict[str, Any]]:
         """Where it was staged, and what that took; None: read it in place."""
         if manifest.sha256 in self._staged:
@@ -178,7 +178,7 @@ class Node:
             problem = f"no scratch: the profile's is {self._how.scratch!r}"
         else:
             try:
-                return self._copy(name, manifest, source, told)
+                return self._copy(name, manifest, source, reporter)
             except OSError as error:
                 if self._how.unstaged == "fail" and _is_of(error, source):
                     raise UnusableDataError(f"{name}: {_words(error)}") from error
@@ -189,14 +189,14 @@ class Node:
         if is_archive:
             raise UnusableDataError(f"{source} is an archive, to be unpacked on scratch: {problem}")
         if self._how.scratch is not None:
-            told.note(journal.not_staged(name, problem))
-            told.log(f"{name} is read where it lies: {problem}")
+            reporter.note(journal.not_staged(name, problem))
+            reporter.log(f"{name} is read where it lies: {problem}")
         return None, {"in_place": True}
 
     def _copy(
-        self, name: str, manifest: Manifest, source: Path, told: Told
+        self, name: str, manifest: Manifest, source: Path, reporter: Reporter
     ) -> tuple[Path, dict[str, Any]]:
-        lines = _Lines(name, manifest.size, told)
+        lines = _Lines(name, manifest.size, reporter)
         root = stage.store_of(self._place or Path())
         found = self._stack.enter_context(
             stage.staged(
@@ -214,17 +214,17 @@ class Node:
             "waited_s": round(found.waited, 3),
             "hit": found.hit,
         }
-        told.note(journal.staged(name, str(found.path), **report))
+        reporter.note(journal.staged(name, str(found.path), **report))
         self._staged[manifest.sha256] = found.path
         return found.path, report
 
     @staticmethod
-    def _verify(manifest: Manifest, folder: Path, told: Told, *, alone: bool) -> None:
+    def _verify(manifest: Manifest, folder: Path, reporter: Reporter, *, alone: bool) -> None:
         """Compare the original, where it lies, with what was submitted."""
         try:
             if not folder.exists():
                 raise UnusableDataError(f"{folder} is not there on this node; is it mounted?")
-            stage.in_place(manifest, folder, told.pulse, alone=alone)
+            stage.in_place(manifest, folder, reporter.heartbeat, alone=alone)
         except OSError as error:
             raise UnusableDataError(_words(error)) from error
 
@@ -232,23 +232,23 @@ class Node:
 class _Lines:
     """What a task tells of a copy: that it waits, and now and then how far it is."""
 
-    def __init__(self, name: str, size: int, told: Told) -> None:
-        self._name, self._size, self._told = name, size, told
+    def __init__(self, name: str, size: int, reporter: Reporter) -> None:
+        self._name, self._size, self._reporter = name, size, reporter
         self._done, self._is_waiting, self._last = 0, False, time.monotonic()
 
     def wait(self) -> None:
-        self._told.pulse()
+        self._reporter.heartbeat()
         if not self._is_waiting:
             self._is_waiting = True
-            self._told.note(journal.waiting(self._name))
-            self._told.log(f"waits for another task that is copying {self._name} to this node")
+            self._reporter.note(journal.waiting(self._name))
+            self._reporter.log(f"waits for another task that is copying {self._name} to this node")
 
     def count(self, size: int) -> None:
-        self._told.pulse()
+        self._reporter.heartbeat()
         self._done += size
-        if time.monotonic() - self._last >= _BETWEEN_LINES:
+        if time.monotonic() - self._last >= _LOG_PAUSE_S:
             self._last = time.monotonic()
-            self._told.log(f"{self._name}: {self._done >> 20} of {self._size >> 20} MiB copied")
+            self._reporter.log(f"{self._name}: {self._done >> 20} of {self._size >> 20} MiB copied")
 
 
 def why_not(error: Exception) -> Failure:
