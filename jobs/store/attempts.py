@@ -115,21 +115,19 @@ class RunFolder:
             files.write_atomically(place / LIFE, files.to_json(asdict(ends_life)))
         while True:
             newest = self.last_fence()
+            if last_fence not in {None, newest}:
+                os.close(lock)
+                shutil.rmtree(place)
+                raise ClaimedError(f"attempt {newest} has been made in the meantime")
             attempt = Attempt(self, newest + 1)
-            is_free = last_fence in {None, newest}
             try:
-                if is_free:
-                    place.rename(attempt.path)  # refused if it exists: no attempt's folder is empty
+                place.rename(attempt.path)  # refused if it exists: no attempt's folder is empty
             except OSError as error:
                 if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise
-                continue
-            if is_free:
+            else:
                 attempt.holds(lock)
                 return attempt
-            os.close(lock)
-            shutil.rmtree(place)
-            raise ClaimedError(f"attempt {newest} has been made in the meantime")
 
     def last_fence(self) -> int:
         """The newest attempt's fence; 0 before the first."""
