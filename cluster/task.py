@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.slurm import client
+from cluster.slurm import client, states
 from jobs import signals
 from jobs.failure import Failure
 from jobs.node.allocation import Allocation, timeout
@@ -34,9 +34,6 @@ _FROM_SNAPSHOT = "--from-snapshot"
 
 _TOO_EARLY = 65.0
 """Seconds: Slurm may warn of a time limit up to 60 s before it was to do so."""
-
-
-_LIVE = {"RUNNING", "CONFIGURING", "SUSPENDED"}
 
 
 class SlurmAllocation(Allocation):
@@ -67,8 +64,8 @@ class SlurmAllocation(Allocation):
         except client.SlurmError as error:
             _log(f"the end time is not known: {error}")
             return None
-        is_live = job.get("JobState", "RUNNING") in _LIVE
-        return client.unix_time(job.get("EndTime")) if is_live else None
+        is_limited = job.get("JobState", "RUNNING") in states.LIMITED
+        return client.unix_time(job.get("EndTime")) if is_limited else None
 
     def describe(self) -> dict[str, Any]:
         """What the journal says of it."""

@@ -360,7 +360,7 @@ def test_the_last_start_of_a_requeued_element_counts():
         {"JobID": "7_2", "State": "RUNNING"},
         {"JobID": "7_2.batch", "State": "OUT_OF_MEMORY"},
     ]
-    assert accounting.last_words(rows) == {"7_1": "OUT_OF_MEMORY", "7_2": "RUNNING"}
+    assert accounting.last_states(rows) == {"7_1": "OUT_OF_MEMORY", "7_2": "RUNNING"}
 
 
 @pytest.mark.parametrize(
@@ -387,12 +387,12 @@ def test_reasons_in_words(name, part, is_hopeless):
 def test_what_is_remembered_by_two_who_look_at_once(fake):
     fake.queue()
     one, two = StateCache(fake.store), StateCache(fake.store)
-    one.keep_word("100_1", "TIMEOUT")
-    two.keep_word("100_2", "CANCELLED")
+    one.remember_slurm_state("100_1", "TIMEOUT")
+    two.remember_slurm_state("100_2", "CANCELLED")
     one.save()
     two.save()
 
-    assert StateCache(fake.store).word("100_1") == "TIMEOUT"
+    assert StateCache(fake.store).slurm_state("100_1") == "TIMEOUT"
     assert json.loads(fake.store.states_file.read_text())["schema"] == 3
 
 

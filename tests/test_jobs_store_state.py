@@ -259,11 +259,11 @@ def test_memory_notices_another_record(tmp_path, folder):
 def test_a_memory_of_another_kind_is_empty(tmp_path, text):
     (tmp_path / "states.json").write_text(text)
     memory = StateCache(Store(tmp_path))
-    memory.keep_word("7_3", "TIMEOUT")
+    memory.remember_slurm_state("7_3", "TIMEOUT")
     memory.save()
 
-    assert StateCache(Store(tmp_path)).word("7_3") == "TIMEOUT"
-    assert StateCache(Store(tmp_path)).word(None) is None
+    assert StateCache(Store(tmp_path)).slurm_state("7_3") == "TIMEOUT"
+    assert StateCache(Store(tmp_path)).slurm_state(None) is None
 
 
 def test_a_memory_that_cannot_be_written(tmp_path, folder):

@@ -137,7 +137,7 @@ def _remember(store: Store, elements: dict[str, Element]) -> None:
     memory = StateCache(store)
     for element in elements.values():
         if element.state == "PENDING" and element.task is not None:
-            memory.keep_word(element.name, "CANCELLED")
+            memory.remember_slurm_state(element.name, "CANCELLED")
     memory.save()
 
 

@@ -16,7 +16,7 @@ from cluster.doctor.node import FOUND, MARKER, REQUEST
 from cluster.doctor.request import script
 from cluster.profile import syntax
 from cluster.profile.sbatch_parameters import sbatch_parameters
-from cluster.slurm import client, reasons
+from cluster.slurm import client, reasons, states
 from cluster.slurm.client import SlurmError
 from cluster.submit import batch_script
 from jobs import files, signals, snapshot
@@ -187,7 +187,7 @@ def _wait(job: int, folder: Path, tell: Callable[[str], object]) -> dict[str, An
             told = _asked(job, told)
             state = told.get("JobState", "?")
             tell(_described(job, state, told.get("Reason", "")))
-            if state in client.OVER:
+            if state in states.OVER:
                 over_at = now
             elif state == "PENDING" and now > begun + LONGEST_WAIT:
                 _give_up(job, told)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.slurm import states
 from jobs.errors import ExpectedError
 
 _OF_THE_CALLER = (
@@ -92,22 +93,7 @@ class Element:
     @property
     def is_over(self) -> bool:
         """Whether it will never run (again)."""
-        return self.state in OVER
-
-
-OVER = {
-    "COMPLETED",
-    "CANCELLED",
-    "FAILED",
-    "TIMEOUT",
-    "NODE_FAIL",
-    "PREEMPTED",
-    "BOOT_FAIL",
-    "DEADLINE",
-    "OUT_OF_MEMORY",
-    "REVOKED",
-}
-"""The states that a job does not leave (squeue(1), JOB STATE CODES)."""
+        return self.state in states.OVER
 
 
 def environment() -> dict[str, str]:

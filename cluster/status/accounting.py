@@ -1,7 +1,7 @@
-"""Slurm's last words: what it says of an array element that is over, and what that means for a run.
+"""The last state that Slurm gives an array element, and what it means for the element's runs.
 
 The node itself writes down why an attempt ended. Only where it could not (it died, or the run never
-began) Slurm is believed, and its word is written down, because it forgets within minutes.
+began) Slurm is believed, and its state is written down, because it forgets within minutes.
 """
 
 import re
@@ -11,81 +11,64 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.slurm import client
+from cluster.slurm import client, states
 from cluster.status.queue import Sent
-from jobs.failure import Failure, FailureClass
+from jobs.failure import Failure
 from jobs.store import journal
 from jobs.store.attempts import RunFolder
 from jobs.store.cache import StateCache
 from jobs.store.state import State, ended
 from jobs.store.store import Store
 
-_CLASS: Mapping[str, tuple[FailureClass, str]] = {
-    "OUT_OF_MEMORY": ("oom", "killed with its launcher: over the memory limit"),
-    "TIMEOUT": ("timeout", "killed at its time limit"),
-    "DEADLINE": ("timeout", "killed at its deadline"),
-    "NODE_FAIL": ("node_fail", "its node failed"),
-    "BOOT_FAIL": ("node_fail", "its node could not be started"),
-    "CANCELLED": ("cancelled", "cancelled"),
-    "REVOKED": ("cancelled", "taken back by another cluster"),
-    "PREEMPTED": ("preempted", "preempted, and not put back into the queue"),
-    "FAILED": ("killed", "its launcher was killed, or could not go on"),
-}
-
-TAKEN_OUT = "TAKEN_OUT"
-"""No word of Slurm's: an element that never began is not in the queue, and its array still is.
-
-Slurm shows what has ended for minutes, except elements that were cancelled one by one while they
-waited: of those nothing is left.
-"""
-
 _MANY = 200
 """More elements than this are not named one by one on a command line."""
 
 
-def refined(folder: RunFolder, known: State, word: str | None) -> State:
-    """The state of a run whose last attempt left no end, or was put back into a queue that lost it.
+def state_after_attempt(folder: RunFolder, known: State, slurm_state: str | None) -> State:
+    """Give the state of a run whose last attempt left no end, or was put back into a queue that lost it.
 
     What Slurm says is noted in the run's journal: everybody else, too, shall know it.
     """
-    if word is None or word not in _CLASS:
-        said = f"says {word} of" if word else "no longer knows"
+    if slurm_state is None or slurm_state not in states.FAILURES:
+        said = f"says {slurm_state} of" if slurm_state else "no longer knows"
         evidence = f"{known.evidence}; Slurm {said} {known.element}"
         return replace(known, state="lost", failure="lost", evidence=evidence)
-    failure, message = _CLASS[word]
+    failure, message = states.FAILURES[slurm_state]
     if known.state == "pending":
         message += " while it waited to go on"
-    evidence = f"Slurm says {word} of {known.element}"
+    evidence = f"Slurm says {slurm_state} of {known.element}"
     why = Failure(failure=failure, message=message, evidence=evidence)
     with suppress(OSError):  # somebody else's sweep may be looked at, too
         folder.attempt(known.attempts).note(journal.ended(why, step=known.step, by="status"))
     return replace(known, state=ended(failure), failure=failure, message=message, evidence=evidence)
 
 
-def never_began(known: State, sent: Sent, word: str | None, *, is_late: bool = False) -> State:
-    """The state of a run that was sent, and no attempt of which has begun before its job was over.
+def state_without_attempt(
+    known: State, sent: Sent, slurm_state: str | None, *, is_late: bool = False
+) -> State:
+    """Give the state of a run that was sent, and no attempt of which began before its job was over.
 
     `is_late`: whether that was long ago, so that a record or an attempt would be seen by now.
     """
     name = sent.name
     known = replace(known, log=None, node=None, element=name)
-    if word is None:
+    if slurm_state is None:
         evidence = f"sent as {name}; no attempt began, and Slurm no longer knows it"
         message = "vanished before it began"
         return replace(known, state="lost", failure="lost", message=message, evidence=evidence)
-    if word == TAKEN_OUT:
+    if slurm_state == states.CANCELLED_WHILE_PENDING:
         evidence = f"{name} was in the queue no more while its array was; no attempt began"
         message = "cancelled before it began"
         return replace(
             known, state="stopped", failure="cancelled", message=message, evidence=evidence
         )
-    evidence = f"Slurm says {word} of {name}, and no attempt began"
-    if word == "COMPLETED" and not is_late:  # the launcher saw a record, or a newer attempt
+    evidence = f"Slurm says {slurm_state} of {name}, and no attempt began"
+    if slurm_state == "COMPLETED" and not is_late:  # the launcher saw a record, or a newer attempt
         evidence += "; the file system may be late: look again in a minute"
         return replace(known, state="unknown", evidence=evidence)
-    failure, message = _CLASS.get(word, ("lost", "vanished"))
-    if word in {"FAILED", "COMPLETED"}:
-        code = " with exit code 0" if word == "COMPLETED" else ""
+    failure, message = states.FAILURES.get(slurm_state, ("lost", "vanished"))
+    if slurm_state in {"FAILED", "COMPLETED"}:
+        code = " with exit code 0" if slurm_state == "COMPLETED" else ""
         message = f"its batch script ended{code} before the launcher could begin"
         failure = "setup"
     else:
@@ -105,7 +88,7 @@ Row = Mapping[str, str]
 def ask_accounting(
     store: Store, memory: StateCache, lost: Mapping[str, int]
 ) -> tuple[list[Row], list[str]]:
-    """Ask sacct once for the elements that are lost, of these submissions, and keep its words.
+    """Ask sacct once for the elements that are lost, of these submissions, and keep their last states.
 
     Returns:
         What sacct said, and what could not be known, in words.
@@ -120,10 +103,10 @@ def ask_accounting(
     if rows is None:
         many = "1 run was" if len(names) == 1 else f"{len(names)} runs were"
         return [], [f"no accounting (sacct) here: why {many} lost cannot be asked"]
-    found = last_words(rows)
+    found = last_states(rows)
     for name in names:
-        if found.get(name) in client.OVER:
-            memory.keep_word(name, found[name])
+        if found.get(name) in states.OVER:
+            memory.remember_slurm_state(name, found[name])
     return [*rows], []
 
 
@@ -135,7 +118,7 @@ def _time_of(store: Store, number: int) -> float:
         return time.time() - 30 * 86400
 
 
-def last_words(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def last_states(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """The last state of every element, from what sacct says of all its starts and steps."""
     found: dict[str, str] = {}
     for row in rows:
@@ -144,7 +127,7 @@ def last_words(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for name in _expanded(names):
             if not step:
                 found[name] = state  # an element that was requeued has several; the last one counts
-            elif state == "OUT_OF_MEMORY" and found.get(name) in client.OVER:
+            elif state == "OUT_OF_MEMORY" and found.get(name) in states.OVER:
                 found[name] = state
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.slurm import client, reasons
+from cluster.slurm import client, reasons, states
 from cluster.slurm.reasons import Reason
 from cluster.status import accounting, queue
 from cluster.status.accounting import Row
@@ -26,17 +26,6 @@ _PATIENCE = 15.0
 
 _MARGIN, _JUST_NOW = 120.0, 10.0
 """Seconds that an attempt, or an array, must be older than the queue to be missed in it."""
-
-_WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
-_RUNNING = {
-    "RUNNING",
-    "COMPLETING",
-    "SUSPENDED",
-    "STOPPED",
-    "SIGNALING",
-    "STAGE_OUT",
-    "RESIZING",
-}
 
 _ENDED = {"failed", "stopped"}
 """The states of a run whose last attempt wrote its end."""
@@ -215,8 +204,9 @@ class _Looking:
             if self.queue.unknown is not None:
                 return self._unknown(known, sent.name or "a job that may send it")
             if sent.job_id is not None:
-                word = self._word(sent.name) or self._gone(sent)
-                return accounting.never_began(known, sent, word, is_late=self._is_late(sent))
+                last = self._slurm_state(sent.name) or self._gone(sent)
+                is_late = self._is_late(sent)
+                return accounting.state_without_attempt(known, sent, last, is_late=is_late)
         if known.attempts == 0:
             where = "not sent" if sent else "not sent, or its worker ended before it came to it"
             return replace(known, evidence=where)
@@ -224,7 +214,7 @@ class _Looking:
             return known  # a locked one is an orphan, which may still write its end
         if self.queue.unknown is not None:
             return self._unknown(known, known.element)
-        return accounting.refined(folder, known, self._word(known.element))
+        return accounting.state_after_attempt(folder, known, self._slurm_state(known.element))
 
     def _is_late(self, sent: Sent) -> bool:
         """Whether its batch script wrote its last word so long ago that all it did would be seen."""
@@ -233,13 +223,13 @@ class _Looking:
         return bool(logs) and not any(_is_newer(path, since) for path in logs)
 
     def _gone(self, sent: Sent) -> str | None:
-        """A word for what left no trace in the queue, although the array that it is of is there."""
+        """Remember an element as cancelled that left no trace in the queue while its array is there."""
         if sent.name is None or sent.element is not None or sent.job_id not in self.arrays:
             return None
         if any(path.exists() for path in accounting.logs_of(self.store, sent)):
             return None  # it began
-        self.memory.keep_word(sent.name, accounting.TAKEN_OUT)
-        return accounting.TAKEN_OUT
+        self.memory.remember_slurm_state(sent.name, states.CANCELLED_WHILE_PENDING)
+        return states.CANCELLED_WHILE_PENDING
 
     def _unknown(self, known: State, name: str) -> State:
         return replace(
@@ -250,12 +240,12 @@ class _Looking:
             evidence=f"{name}: Slurm cannot be asked, and no attempt is alive",
         )
 
-    def _word(self, name: str | None) -> str | None:
+    def _slurm_state(self, name: str | None) -> str | None:
         """What Slurm says, or said, of an element that is over."""
         element = self.queue.jobs.get(name or "")
         if element is not None and element.is_over:
-            self.memory.keep_word(element.name, element.state)
-        return self.memory.word(name)
+            self.memory.remember_slurm_state(element.name, element.state)
+        return self.memory.slurm_state(name)
 
     def _in_queue(self, planned: PlannedRun, known: State, sent: Sent) -> Standing:
         """Its job waits or runs, or will be sent; and no attempt of it is alive."""
@@ -265,13 +255,13 @@ class _Looking:
             state = replace(known, state="pending", evidence=evidence)
             return Standing(planned, state, sent, _FED, is_live=True)
         said = f"{element.name} is {element.state}"
-        if element.state in _WAITING:
+        if element.state in states.WAITING:
             name = element.reason if element.state == "PENDING" else element.state
             reason = reasons.explain(name)
             evidence = f"{said} ({name}): {reason.words}"
             state = replace(known, state="pending", evidence=evidence)
             return Standing(planned, state, sent, reason, is_live=True)
-        if element.state not in _RUNNING:
+        if element.state not in states.RUNNING:
             state = replace(
                 known, state="unknown", evidence=f"{said}: what that means is not known"
             )

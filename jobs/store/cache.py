@@ -1,4 +1,4 @@
-"""A cache of the states of a sweep's runs, and of Slurm's last words on array elements."""
+"""A cache of the states of a sweep's runs, and of Slurm's last states of array elements."""
 
 import json
 import os
@@ -15,7 +15,7 @@ class StateCache:
     """Keeps what will not be different the next time, so that 10,000 runs are looked at quickly.
 
     A record that was read and found whole never changes; one whose size or time did is read again.
-    And Slurm forgets a job minutes after its end: its last word is kept here. The file may be
+    And Slurm forgets a job minutes after its end: its last state is kept here. The file may be
     deleted at any time, and is written by whoever happens to look.
     """
 
@@ -25,7 +25,7 @@ class StateCache:
         self._file = store.states_file
         content = self._read()
         self._known: dict[str, Any] = content.get("records", {})
-        self._words: dict[str, str] = content.get("words", {})
+        self._slurm_states: dict[str, str] = content.get("words", {})
         self._is_new = False
         self.asked: set[str] = set()  # the elements that Slurm's accounting was asked for
 
@@ -49,14 +49,14 @@ class StateCache:
             self._is_new = True
         return found
 
-    def word(self, element: str | None) -> str | None:
-        """What Slurm said last of an element that is over."""
-        return None if element is None else self._words.get(element)
+    def slurm_state(self, element: str | None) -> str | None:
+        """The last state that Slurm gave an element that is over."""
+        return None if element is None else self._slurm_states.get(element)
 
-    def keep_word(self, element: str, word: str) -> None:
+    def remember_slurm_state(self, element: str, state: str) -> None:
         """Remember it: an element that is over stays so."""
-        if self._words.get(element) != word:
-            self._words[element] = word
+        if self._slurm_states.get(element) != state:
+            self._slurm_states[element] = state
             self._is_new = True
 
     def save(self) -> None:
@@ -67,7 +67,7 @@ class StateCache:
         content = {
             "schema": self._SCHEMA,
             "records": {**theirs.get("records", {}), **self._known},
-            "words": {**theirs.get("words", {}), **self._words},
+            "words": {**theirs.get("words", {}), **self._slurm_states},
         }
         try:
             files.write_atomically(self._file, files.to_json(content))
