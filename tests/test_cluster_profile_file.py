@@ -15,7 +15,7 @@ import pytest
 from cluster.profile import sbatch_options
 from cluster.profile.find import load
 from cluster.profile.sbatch_parameters import sbatch_parameters
-from cluster.slurm import client
+from cluster.slurm import site
 from cluster.submit import batch_script
 from containers import command
 from jobs.errors import InputError
@@ -602,7 +602,7 @@ def test_the_built_in_list_knows_the_real_sbatch(
     conf = write(tmp_path / "slurm.conf", "ClusterName=x\nSlurmctldHost=localhost\n")
     monkeypatch.setenv("SLURM_CONF", str(conf))
 
-    text = client.sbatch_help()
+    text = site.sbatch_help()
 
     assert text is not None
     assert "--cpus-per-task" in text

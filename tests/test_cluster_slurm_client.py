@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cluster.slurm import client
+from cluster.slurm import client, site
 from cluster.status import standing
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
@@ -42,7 +42,7 @@ def test_a_wrapper_that_greets(fake, text):
 
     assert states(fake) == ["pending", "pending", "pending", "stopped"]
     assert client.accounting([100], time.time())[0]["State"] == "TIMEOUT"
-    assert client.number_of(client.config(), "MaxArraySize", 7) == 1001
+    assert client.number_of(site.config(), "MaxArraySize", 7) == 1001
 
 
 def test_the_uid_says_whose_jobs_are_mine(fake, monkeypatch):
@@ -56,8 +56,8 @@ def test_the_uid_says_whose_jobs_are_mine(fake, monkeypatch):
 
     assert states(fake) == ["pending"] * 4
     assert not submit.submit(fake.sweep, fake.store, fake.profile).submitted
-    client.submit_caps(None, None)
-    client.associations()
+    site.submit_caps(None, None)
+    site.associations()
     assert len(fake.calls("sacctmgr")) == 2
     assert not [call for call in fake.calls("sacctmgr") if "nobody" in call]
 
@@ -145,8 +145,8 @@ def test_the_shell_sends_no_job_to_another_cluster(fake, monkeypatch):
     client.queue()
     client.cancel(["900"])
     client.accounting([900], time.time())
-    client.config()
-    client.partitions()
-    client.associations()
+    site.config()
+    site.partitions()
+    site.associations()
 
     assert set(seen.read_text().splitlines()) == set(names)

@@ -275,12 +275,13 @@ def test_only_the_store_knows_the_layout():
 
 
 def test_only_one_module_runs_slurms_commands():
-    """No other module spells one; but the lab, which is a Slurm of its own."""
+    """Its room spells them, and the lab, which is a Slurm of its own; one module of the room runs them."""
     names = re.compile(r'\[\s*"(sbatch|squeue|scontrol|scancel|sacct|sacctmgr|sinfo|srun)"')
-    found = {path.name for path in modules() if names.search(path.read_text())}
-    lab = {path.name for path in modules() if path.parent.name == "lab"}
+    found = {room_of(name_of(path)) for path in modules() if names.search(path.read_text())}
+    room = [path for path in modules() if path.parent.name == "slurm"]
 
-    assert found - lab == {"client.py"}
+    assert found - {"cluster.lab"} == {"cluster.slurm"}
+    assert {path.name for path in room if "subprocess" in imported(path)} == {"client.py"}
 
 
 def test_only_one_module_makes_consoles_and_texts():

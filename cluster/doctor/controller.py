@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cluster.doctor.finding import Check, Group
-from cluster.slurm import client
+from cluster.slurm import client, site
 from cluster.slurm.client import SlurmError
 
 _SHOWN = 6  # partitions that get a line of their own
@@ -17,7 +17,7 @@ class Offer:
     """What a cluster offers, each asked for once."""
 
     config: Mapping[str, str] = field(default_factory=dict)  # empty: it does not answer
-    partitions: list[dict[str, str]] = field(default_factory=list)  # see slurm.partitions
+    partitions: list[dict[str, str]] = field(default_factory=list)  # see site.partitions
     associations: list[dict[str, str]] | None = None
     has_accounting: bool = False
     error: str = ""
@@ -41,14 +41,14 @@ class Offer:
 def ask() -> Offer:
     """Ask Slurm: four short calls."""
     try:
-        config = client.config()
-        rows = client.partitions()
+        config = site.config()
+        rows = site.partitions()
     except SlurmError as error:
         return Offer(error=str(error))
     return Offer(
         config=config,
         partitions=rows,
-        associations=client.associations(config.get("ClusterName")),
+        associations=site.associations(config.get("ClusterName")),
         has_accounting=client.accounting([1], time.time()) is not None,
     )
 
@@ -68,7 +68,7 @@ def look(offer: Offer, *, is_chosen: bool) -> Iterator[Check]:
     yield group.ok("controller", f"answers: {name}")
     if not is_chosen:
         yield from _partitions(group, offer)
-    limit = client.submit_limit(None, None, offer.cluster)
+    limit = site.submit_limit(None, None, offer.cluster)
     yield group.ok(
         "limits",
         f"an array's indices end before {config.get('MaxArraySize', '?')}; jobs in the queue:"

@@ -10,7 +10,7 @@ from cluster.doctor.controller import Offer, described
 from cluster.doctor.finding import Check, Group
 from cluster.profile import syntax
 from cluster.profile.sbatch_parameters import sbatch_parameters
-from cluster.slurm import client
+from cluster.slurm import client, site
 from cluster.slurm.client import SlurmError
 from cluster.slurm.partitions import longest, seconds_of
 from jobs.profile import Option, Profile
@@ -184,7 +184,7 @@ def _limits(profile: Profile, offer: Offer) -> Iterator[Check]:
             "limits", found, f"write in the profile: limits: {{max_array: {allowed}}}"
         )
     r = profile.resources
-    limit, mine = client.submit_limit(r.account, r.qos, offer.cluster), profile.limits.max_submit
+    limit, mine = site.submit_limit(r.account, r.qos, offer.cluster), profile.limits.max_submit
     if limit is not None and mine is not None and mine > limit:
         found = f"max_submit {mine}, you may have {limit} jobs in the queue"
         yield _GROUP.problem(

@@ -2,7 +2,7 @@
 
 import re
 
-from cluster.slurm import client
+from cluster.slurm import site
 from jobs.yaml.mistakes import did_you_mean
 
 _KNOWN_NAMES = """
@@ -130,7 +130,7 @@ def wrong_option(name: str, known: frozenset[str]) -> str | None:
 
 def sbatch_options() -> frozenset[str]:
     """The long options of this machine's sbatch; where none answers, those of 22.05 to 24.11."""
-    lines = (client.sbatch_help() or "").splitlines()
+    lines = (site.sbatch_help() or "").splitlines()
     matches = [re.match(r"\s+(?:-\w,?\s+)?--([a-z][\w-]+)", line) for line in lines]
     found = frozenset(match[1] for match in matches if match)
     return found | NOT_IN_HELP if found else KNOWN

@@ -1,10 +1,9 @@
-"""Slurm's commands: the only place where they are run and their output is read.
+"""Slurm's commands about jobs, and the only place where a command of Slurm's is run.
 
 Every call is counted, because a controller that serves a whole university is easily annoyed.
 """
 
 import os
-import pwd
 import re
 import subprocess
 import time
@@ -126,7 +125,7 @@ def queue(others: Iterable[int] = (), patience: float = PATIENCE) -> list[Elemen
     """
     fields = "%F|%K|%A|%T|%r|%N|%q|%k"
     users = sorted({os.getuid(), *others})
-    output = _run(
+    output = run(
         [
             "squeue",
             "--noheader",
@@ -165,7 +164,7 @@ def show_job(name: str) -> dict[str, str]:
     A key counts where it stands first: paths and comments, which may hold anything, come last.
     """
     command = ["scontrol", "--oneliner", "show", "job", name]
-    line = next((line for line in _run(command).splitlines() if line.startswith("JobId=")), None)
+    line = next((line for line in run(command).splitlines() if line.startswith("JobId=")), None)
     if line is None:
         raise SlurmError(command, "says nothing of the job")
     found: dict[str, str] = {}
@@ -182,119 +181,10 @@ def unix_time(text: str | None) -> float | None:
         return None
 
 
-def config(patience: float = PATIENCE) -> dict[str, str]:
-    """The controller's settings, e.g. MaxArraySize, MinJobAge, KillWait."""
-    output = _run(["scontrol", "show", "config"], timeout=patience)
-    pairs = re.findall(r"^(\w+)\s*=[ \t]*(.*)$", output, re.MULTILINE)
-    return {name: value.strip() for name, value in pairs}
-
-
 def number_of(settings: Mapping[str, str], name: str, usual: int) -> int:
     """A setting that is a number; `usual` where it is none, or not there."""
     text = settings.get(name, "")
     return int(text) if text.isdecimal() else usual
-
-
-def partitions(patience: float = PATIENCE) -> list[dict[str, str]]:
-    """What the partitions offer: a row for each kind of node in each partition, by one call.
-
-    The keys: name, default ("yes" or ""), up, max_time, default_time (of Slurm's form, or
-    "infinite", "n/a"), nodes, idle, cpus, mem (MiB per node), gres, features.
-    """
-    keys = [
-        "name",
-        "up",
-        "max_time",
-        "default_time",
-        "nodes",
-        "idle",
-        "cpus",
-        "mem",
-        "gres",
-        "features",
-    ]
-    wanted = "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"
-    output = _run(["sinfo", "--noheader", "--exact", wanted], timeout=patience)
-    rows = []
-    for line in output.splitlines():
-        row = dict(zip(keys, line.strip().split("|"), strict=False))
-        if len(row) == len(keys):  # sites print greetings around it
-            row["default"] = "yes" if row["name"].endswith("*") else ""
-            row["name"] = row["name"].removesuffix("*")
-            row["idle"] = row["idle"].partition("/")[2]  # allocated/idle
-            rows.append(row)
-    return rows
-
-
-def associations(cluster: str | None = None) -> list[dict[str, str]] | None:
-    """My accounts, each with its partition and the QOS that it may use; None: nobody can tell.
-
-    Args:
-        cluster: its ClusterName; None: of all clusters that one accounting serves.
-    """
-    keys = ("account", "partition", "qos")
-    where = ["where", *_mine(cluster), "format=Account,Partition,QOS"]
-    try:
-        output = _run(["sacctmgr", "-nP", "show", "assoc", *where])
-    except SlurmError:
-        return None
-    lines = [line.split("|") for line in filter(_has_three, output.splitlines())]
-    return [dict(zip(keys, line, strict=True)) for line in lines]
-
-
-def _mine(cluster: str | None) -> list[str]:
-    return [f"user={_user()}", *([f"cluster={cluster}"] if cluster else [])]
-
-
-def _user() -> str:
-    """My name, by the uid; where it has none, the uid: accounting knows names alone."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cap:
-    """How many jobs I may have in the queue."""
-
-    jobs: int
-    qos: str | None = None  # only those of this quality of service count; None: all do
-
-
-def submit_caps(account: str | None, qos: str | None, cluster: str | None = None) -> list[Cap]:
-    """The caps on jobs that ask for these, as far as sacctmgr tells.
-
-    They are the MaxSubmitJobs of my associations and the MaxSubmitJobsPerUser of the quality of
-    service that the jobs will get. `cluster`: see `associations`.
-    """
-    where = [*_mine(cluster), *([f"account={account}"] if account else [])]
-    fields = "format=MaxSubmitJobs,DefaultQOS,QOS"
-    try:
-        rows = _run(["sacctmgr", "-nP", "show", "assoc", "where", *where, fields]).splitlines()
-        names = {qos} if qos else set()
-        found: list[tuple[str, str | None]] = []
-        for row in filter(_has_three, rows):
-            limit, default, all_of_them = row.split("|")
-            found.append((limit, None))
-            if not qos:  # as slurmctld: the default, else the only one, else this name
-                names.add(default or ("normal" if "," in all_of_them else all_of_them))
-        for name in filter(None, sorted(names)):
-            chosen = ["where", f"name={name}", "format=MaxSubmitJobsPerUser"]
-            lines = _run(["sacctmgr", "-nP", "show", "qos", *chosen]).splitlines()
-            found += [(line, name) for line in lines]
-    except SlurmError:
-        return []
-    return [Cap(jobs=int(text), qos=name) for text, name in found if text.isdecimal()]
-
-
-def _has_three(row: str) -> bool:
-    return row.count("|") == 2
-
-
-def submit_limit(account: str | None, qos: str | None, cluster: str | None = None) -> int | None:
-    """The tightest of `submit_caps`; None: sacctmgr tells of none."""
-    return min((cap.jobs for cap in submit_caps(account, qos, cluster)), default=None)
 
 
 _JOB_ID = re.compile(
@@ -318,7 +208,7 @@ def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) ->
     """
     options = ["--test-only"] if test_only else ["--parsable"]
     command = ["sbatch", *options, str(script)]
-    output = _run(command, hold=hold, timeout=300, both=test_only)
+    output = run(command, hold=hold, timeout=300, both=test_only)
     if test_only:
         return 0, output.strip()
     found = set(map(int, _JOB_ID.findall(output)))  # sites print greetings around it
@@ -328,27 +218,16 @@ def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) ->
     return found.pop(), output
 
 
-def sbatch_help() -> str | None:
-    """What `sbatch --help` prints, options of the site's plugins included; None: no answer.
-
-    It needs the site's slurm.conf, but no running controller.
-    """
-    try:
-        return _run(["sbatch", "--help"])
-    except SlurmError:
-        return None
-
-
 def requeue(name: str) -> None:
     """Put a job, or exactly one element of an array, back into the queue."""
-    _run(["scontrol", "requeue", name])
+    run(["scontrol", "requeue", name])
 
 
 def cancel(names: Iterable[str]) -> None:
     """Cancel jobs and elements."""
     listed = list(names)
     for start in range(0, len(listed), 500):  # a command line is finite
-        _run(["scancel", *listed[start : start + 500]])
+        run(["scancel", *listed[start : start + 500]])
 
 
 def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str]] | None:
@@ -360,7 +239,7 @@ def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
     ids = ",".join(str(job_id) for job_id in job_ids)
     try:
-        output = _run(
+        output = run(
             [
                 "sacct",
                 "-nP",
@@ -376,7 +255,7 @@ def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str
     return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
 
 
-def _run(
+def run(
     command: list[str], *, hold: int | None = None, timeout: float = PATIENCE, both: bool = False
 ) -> str:
     """Standard output of a command; `both`: standard error, too."""

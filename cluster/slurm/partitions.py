@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cluster.slurm import client
+from cluster.slurm import client, site
 from jobs.errors import InputError
 from jobs.resources import Resources, slurm_time
 
@@ -10,7 +10,7 @@ _PATIENCE = 15.0
 """Seconds that Slurm has to say what there is; if it does not, sbatch will have its say."""
 
 Row = Mapping[str, str]
-"""A kind of node in a partition, see `slurm.partitions`."""
+"""A kind of node in a partition, see `site.partitions`."""
 
 
 def seconds_of(text: str) -> int | None:
@@ -49,7 +49,7 @@ def check_times(asked: Iterable[Resources]) -> list[str]:
     if not timed:
         return []
     try:
-        rows = client.partitions(_PATIENCE)
+        rows = site.partitions(_PATIENCE)
     except client.SlurmError:
         return []
     found = list(dict.fromkeys(_too_long(timed, rows)))

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster.slurm import client
-from cluster.slurm.client import Cap
+from cluster.slurm import client, site
+from cluster.slurm.site import Cap
 from jobs.profile import Profile
 from jobs.store.plan import Group
 
@@ -21,7 +21,7 @@ class QueueRoom:
 
 def room_of(profile: Profile, groups: Sequence[Group]) -> QueueRoom:
     """How much fits: by the profile, else by what Slurm says of its limits."""
-    config = client.config()
+    config = site.config()
     per_array = min(
         client.number_of(config, "MaxArraySize", 1001), profile.limits.max_array or sys.maxsize
     )
@@ -33,7 +33,7 @@ def room_of(profile: Profile, groups: Sequence[Group]) -> QueueRoom:
     elif enforced:
         asked = {(group.resources.account, group.resources.qos) for group in groups}
         for account, qos in asked:
-            caps.update(client.submit_caps(account, qos, config.get("ClusterName")))
+            caps.update(site.submit_caps(account, qos, config.get("ClusterName")))
     return QueueRoom(
         per_array=max(1, per_array),
         caps=(Cap(jobs=capacity), *caps),
