@@ -64,7 +64,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     sweep = store.sweep()
     named = {planned.run.id for planned in selection.resolve(sweep, runs)}
     wanted = named or {folder.id for folder in store.folders()}  # also what was replaced
-    calls = client.asked.total
+    calls = client.CallCount()
     work = _Work()
     with store.submitting():  # a feeder at work would send what we do not know of yet
         found = queue.look(store)
@@ -82,7 +82,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     work.idle = sorted(named - work.runs - work.left.keys())
     _show(PlainConsole(stderr=as_json, soft_wrap=True), store, work, everything=not named)
     if as_json:
-        content = work.to_json() | {"slurm_calls": client.asked.total - calls}
+        content = work.to_json() | {"slurm_calls": calls.total}
         print_json(content)
     return INCOMPLETE if work.left or work.notes else DONE
 

@@ -50,7 +50,7 @@ def redo(
         InputError: some of them wait or run; no such run; image or data are not there.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
-    calls, sweep = client.asked.total, store.sweep()
+    calls, sweep = client.CallCount(), store.sweep()
     chosen = selection(sweep, only)
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
@@ -77,7 +77,7 @@ def redo(
         )
     _show(console, store, again, old, receipt)
     if as_json:
-        content = _to_json(again, old, receipt) | {"slurm_calls": client.asked.total - calls}
+        content = _to_json(again, old, receipt) | {"slurm_calls": calls.total}
         print_json(content)
     fed = receipt.fed if receipt is not None else None
     return INCOMPLETE if fed is not None and fed.problem else DONE

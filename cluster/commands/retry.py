@@ -67,7 +67,7 @@ def retry(
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
     _check_classes(classes)
-    calls, look = client.asked.total, standing.look(store)
+    calls, look = client.CallCount(), standing.look(store)
     place = profile or advice.last_profile(store)
     changed = [] if profile else changed_since(place)
     if place.engine == "local" and (mem or time or exclude_bad_nodes):
@@ -82,7 +82,7 @@ def retry(
         console.print(plain(line, style="yellow"), soft_wrap=True)
     if as_json:
         content = _to_json(planned, choice, receipt) | {"notes": [*look.notes, *changed]}
-        content["slurm_calls"] = client.asked.total - calls
+        content["slurm_calls"] = calls.total
         print_json(content)
     return _code(look, planned, receipt)
 

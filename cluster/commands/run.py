@@ -216,6 +216,6 @@ def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
         "submitted": len(receipt.submitted),
         "already": len(receipt.done) + len(receipt.running),
         **jobs_json(receipt),
-        "sbatch_calls": client.asked.calls.get("sbatch", 0),
+        "sbatch_calls": client.calls_of("sbatch"),
     }
     print_json(content)

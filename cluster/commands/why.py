@@ -131,14 +131,14 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
     Raises:
         InputError: no such run, or several that begin so.
     """
-    calls = client.asked.total
+    calls = client.CallCount()
     sweep = store.sweep()
     planned = selection.resolve(sweep, [run])[0]
     look = standing.look(store, sweep, about=planned)
     one = next(one for one in look.runs if one.planned is planned)
     found = _PostMortem(store, look, one)
     if as_json:
-        content = found.to_json() | {"slurm_calls": client.asked.total - calls}
+        content = found.to_json() | {"slurm_calls": calls.total}
         print_json(content)
     else:
         _show(found, PlainConsole())

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,20 +55,25 @@ class UnreachableError(SlurmError):
     """The controller does not answer, or the command is not there: what it would say is unknown."""
 
 
-@dataclass
-class Counter:
-    """How often Slurm was asked, by command."""
+_calls: Counter[str] = Counter()
+"""How often this process has run each of Slurm's commands."""
 
-    calls: dict[str, int]
+
+class CallCount:
+    """Counts the runs of Slurm's commands from now on."""
+
+    def __init__(self) -> None:
+        self._before = _calls.total()
 
     @property
     def total(self) -> int:
-        """All of them."""
-        return sum(self.calls.values())
+        """All of them, until now."""
+        return _calls.total() - self._before
 
 
-asked = Counter({})
-"""The calls of this process."""
+def calls_of(command: str) -> int:
+    """How often this process has run that command."""
+    return _calls[command]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +265,7 @@ def run(
     command: list[str], *, hold: int | None = None, timeout: float = PATIENCE, both: bool = False
 ) -> str:
     """Standard output of a command; `both`: standard error, too."""
-    asked.calls[command[0]] = asked.calls.get(command[0], 0) + 1
+    _calls[command[0]] += 1
     try:
         done = subprocess.run(
             command,

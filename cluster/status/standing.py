@@ -93,14 +93,14 @@ def look(
         earlier: take the queue from then instead of asking again.
         about: ask accounting only for this run.
     """
-    calls = client.asked.total
+    calls = client.CallCount()
     sweep, memory = sweep or store.sweep(), memory or StateCache(store)
     if earlier is not None:
         found = earlier.queue
     else:
         found = queue.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE)
     result = _Looking(store, sweep, found, memory).go(earlier, about)
-    result.slurm_calls = client.asked.total - calls
+    result.slurm_calls = calls.total
     return result
 
 
