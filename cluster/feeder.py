@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.slurm import client
+from cluster.slurm.command import SlurmError
 from cluster.submit.feed import feed
 from jobs.store.store import Store
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             with store.submitting() as lock:
                 fed = feed(store, store.submission(number), hold=lock)
-        except client.SlurmError as error:
+        except SlurmError as error:
             log.info("%s", error)
             if time.monotonic() > deadline:
                 return 1

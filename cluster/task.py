@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.slurm import client, states
+from cluster.slurm.command import SlurmError
 from jobs import signals
 from jobs.failure import Failure
 from jobs.node.allocation import Allocation, timeout
@@ -61,7 +62,7 @@ class SlurmAllocation(Allocation):
             return float(told)
         try:
             job = client.show_job(self.name)
-        except client.SlurmError as error:
+        except SlurmError as error:
             _log(f"the end time is not known: {error}")
             return None
         is_limited = job.get("JobState", "RUNNING") in states.LIMITED
@@ -88,7 +89,7 @@ class SlurmAllocation(Allocation):
             return timeout(self.end)
         try:
             job = client.show_job(self.name)
-        except client.SlurmError as error:
+        except SlurmError as error:
             job = {"JobState": f"not known ({error})"}
         state = job.get("JobState", "")
         evidence = f"{name}; scontrol says JobState={state} Restarts={job.get('Restarts')}"
@@ -127,7 +128,7 @@ class SlurmAllocation(Allocation):
         """Put back exactly this element: the array's own id would requeue all of it."""
         try:
             client.requeue(self.name)
-        except client.SlurmError as error:
+        except SlurmError as error:
             # Slurm may have done it already, as after a preemption.
             return None if "pending execution" in error.message else str(error)
         return None

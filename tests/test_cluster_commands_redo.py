@@ -9,7 +9,7 @@ import pytest
 
 from cluster import cli
 from cluster.commands.redo import redo
-from cluster.slurm import client
+from cluster.slurm.command import UnreachableError
 from cluster.submit import submit
 from jobs.errors import InputError
 from jobs.profile import LOCAL
@@ -147,7 +147,7 @@ def test_a_live_run_of_this_machine_is_refused(fake):
 
 def test_while_slurm_does_not_answer_nothing_is_set_aside(fake):
     fake.down()
-    with pytest.raises(client.UnreachableError):
+    with pytest.raises(UnreachableError):
         redo(fake.store, **HOW)
     assert folder(fake, 0).record_file.exists()
 

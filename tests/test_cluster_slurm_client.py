@@ -6,6 +6,7 @@ import time
 import pytest
 
 from cluster.slurm import client, site
+from cluster.slurm.command import UnreachableError
 from cluster.status import standing
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
@@ -79,7 +80,7 @@ def test_the_job_that_sbatch_took(fake, tmp_path, said, job):
     if job is not None:
         assert client.sbatch(tmp_path / "x.sh")[0] == job
         return
-    with pytest.raises(client.UnreachableError, match="instead of a job id"):
+    with pytest.raises(UnreachableError, match="instead of a job id"):
         client.sbatch(tmp_path / "x.sh")
 
 
@@ -88,7 +89,7 @@ def test_a_job_whose_id_nobody_could_read_is_not_sent_twice(tmp_path, monkeypatc
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     fake.queue()
     fake.command("sbatch", "echo thank you")
-    with pytest.raises(client.UnreachableError):
+    with pytest.raises(UnreachableError):
         submit.submit(fake.sweep, fake.store, fake.profile)
     (part,) = fake.store.submission(1).parts("chunk")
     token = content_of(part)["token"]

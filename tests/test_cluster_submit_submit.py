@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cluster import cli
-from cluster.slurm import client
+from cluster.slurm.command import UnreachableError
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import content_of
@@ -45,9 +45,7 @@ def test_while_slurm_cannot_be_asked_nothing_that_it_may_hold_is_sent(fake):
     fake.record(0)
     fake.down()
 
-    with pytest.raises(
-        client.UnreachableError, match=r"whether 100_1 still waits.*nothing was sent"
-    ):
+    with pytest.raises(UnreachableError, match=r"whether 100_1 still waits.*nothing was sent"):
         sent(fake)
     assert not fake.calls("sbatch")
     assert len(fake.store.submissions()) == 1
@@ -135,7 +133,7 @@ def test_a_job_that_sbatch_does_not_name_is_looked_for(tmp_path, monkeypatch, sa
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     fake.queue()
     fake.command("sbatch", said)
-    with pytest.raises(client.UnreachableError, match="instead of a job id; the next command"):
+    with pytest.raises(UnreachableError, match="instead of a job id; the next command"):
         sent(fake)
     part = fake.store.submissions()[0].parts("chunk")[0]
     token = content_of(part)["token"]

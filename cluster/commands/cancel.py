@@ -14,6 +14,7 @@ from rich.console import Console
 from cluster.commands import selection
 from cluster.slurm import client
 from cluster.slurm.client import Element
+from cluster.slurm.command import CallCount
 from cluster.status import advice, queue
 from cluster.status.queue import Queue
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
@@ -64,7 +65,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     sweep = store.sweep()
     named = {planned.run.id for planned in selection.resolve(sweep, runs)}
     wanted = named or {folder.id for folder in store.folders()}  # also what was replaced
-    calls = client.CallCount()
+    calls = CallCount()
     work = _Work()
     with store.submitting():  # a feeder at work would send what we do not know of yet
         found = queue.look(store)

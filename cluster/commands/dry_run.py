@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.commands import sweeps
 from cluster.slurm import client
+from cluster.slurm.command import SlurmError
 from cluster.status import queue
 from cluster.submit import batch_script, price, queue_room
 from cluster.submit.submit import plan, sort_runs, usable_lanes
@@ -117,7 +118,7 @@ def _room(profile: Profile, groups: Sequence[Group]) -> tuple[queue_room.QueueRo
     try:
         found = queue_room.room_of(profile, groups)
         return found, queue_room.free_places(found, client.queue()), []
-    except client.SlurmError as error:
+    except SlurmError as error:
         note = f"how much Slurm takes is not known ({error}): shown as if all of it fits"
         per_array = profile.limits.max_array or sys.maxsize
         return (
@@ -136,7 +137,7 @@ def _tried(store: Store, profile: Profile, chunk: Chunk) -> dict[str, Any]:
         path.write_text(text)
         try:
             _, verdict = client.sbatch(path, test_only=True)
-        except client.SlurmError as error:
+        except SlurmError as error:
             return {"text": text, "verdict": str(error), "refused": True}
     return {"text": text, "verdict": verdict, "refused": False}
 

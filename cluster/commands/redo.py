@@ -15,7 +15,7 @@ from rich.console import Console
 from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
-from cluster.slurm import client
+from cluster.slurm.command import CallCount, UnreachableError
 from cluster.status import advice, queue, standing
 from cluster.status.queue import Queue
 from cluster.submit import definition, missing_data, seal, submit
@@ -50,7 +50,7 @@ def redo(
         InputError: some of them wait or run; no such run; image or data are not there.
         slurm.SlurmError: Slurm does not answer, or takes nothing.
     """
-    calls, sweep = client.CallCount(), store.sweep()
+    calls, sweep = CallCount(), store.sweep()
     chosen = selection(sweep, only)
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
@@ -121,7 +121,7 @@ def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[Pl
     unknown = [one for one in chosen if one.state.state == "unknown"]
     if unknown:
         message = f"{known.unknown}; whether {len(unknown)} runs still wait or run cannot be known"
-        raise client.UnreachableError(("squeue",), f"{message} now; nothing was set aside")
+        raise UnreachableError(("squeue",), f"{message} now; nothing was set aside")
     live = [one for one in chosen if one.is_live or known.is_live(one.planned.run.id)]
     if live:
         lines = definition.summary([one.planned for one in live])

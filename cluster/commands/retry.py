@@ -12,7 +12,8 @@ from cluster.commands import escalate, selection
 from cluster.commands.changes import changed_since
 from cluster.commands.escalate import Retry
 from cluster.profile import syntax
-from cluster.slurm import client, partitions
+from cluster.slurm import partitions
+from cluster.slurm.command import CallCount
 from cluster.status import advice, meaning, nodes, standing
 from cluster.status.standing import Look, Standing
 from cluster.submit import missing_data, seal, submit
@@ -67,7 +68,7 @@ def retry(
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
     _check_classes(classes)
-    calls, look = client.CallCount(), standing.look(store)
+    calls, look = CallCount(), standing.look(store)
     place = profile or advice.last_profile(store)
     changed = [] if profile else changed_since(place)
     if place.engine == "local" and (mem or time or exclude_bad_nodes):

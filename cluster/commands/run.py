@@ -13,7 +13,8 @@ from cluster.commands.dry_run import dry_run as show_dry_run
 from cluster.commands.selection import selection
 from cluster.lab import connect
 from cluster.profile import destination, syntax
-from cluster.slurm import client, partitions
+from cluster.slurm import partitions
+from cluster.slurm.command import calls_of
 from cluster.status import advice, choices, queue
 from cluster.status.standing import Standing
 from cluster.submit import definition, missing_data, seal
@@ -216,6 +217,6 @@ def _print_json(receipt: Receipt, extra: dict[str, Any]) -> None:
         "submitted": len(receipt.submitted),
         "already": len(receipt.done) + len(receipt.running),
         **jobs_json(receipt),
-        "sbatch_calls": client.calls_of("sbatch"),
+        "sbatch_calls": calls_of("sbatch"),
     }
     print_json(content)

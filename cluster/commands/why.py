@@ -14,6 +14,7 @@ from rich.text import Text
 from cluster.commands import escalate, selection, status, sweep_screen
 from cluster.commands.logs import last_lines, newest_log
 from cluster.slurm import client
+from cluster.slurm.command import CallCount
 from cluster.status import advice, meaning, nodes, progress, standing
 from cluster.status.nodes import Node
 from cluster.status.standing import Look, Standing
@@ -131,7 +132,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
     Raises:
         InputError: no such run, or several that begin so.
     """
-    calls = client.CallCount()
+    calls = CallCount()
     sweep = store.sweep()
     planned = selection.resolve(sweep, [run])[0]
     look = standing.look(store, sweep, about=planned)

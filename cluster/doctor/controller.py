@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cluster.doctor.finding import Check, Group
 from cluster.slurm import client, site
-from cluster.slurm.client import SlurmError
+from cluster.slurm.command import SlurmError
 
 _SHOWN = 6  # partitions that get a line of their own
 

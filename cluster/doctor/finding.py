@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from cluster.slurm.client import SlurmError
+from cluster.slurm.command import SlurmError
 from containers.runtime import ContainerError
 
 State = Literal["ok", "problem", "note"]

@@ -17,7 +17,7 @@ from cluster.doctor.request import script
 from cluster.profile import syntax
 from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client, reasons, states
-from cluster.slurm.client import SlurmError
+from cluster.slurm.command import SlurmError, UnreachableError
 from cluster.submit import batch_script
 from jobs import files, signals, snapshot
 from jobs.datasets.catalog import DATASETS
@@ -204,7 +204,7 @@ def _asked(job: int, before: Mapping[str, str]) -> Mapping[str, str]:
     """What Slurm says of the job now; the same as before where it does not answer."""
     try:
         return client.show_job(str(job))
-    except client.UnreachableError:
+    except UnreachableError:
         return before
     except SlurmError:  # it has forgotten it
         return {**before, "JobState": "COMPLETED"}

@@ -11,7 +11,7 @@ from cluster.doctor.finding import Check, Group
 from cluster.profile import syntax
 from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client, site
-from cluster.slurm.client import SlurmError
+from cluster.slurm.command import SlurmError
 from cluster.slurm.partitions import longest, seconds_of
 from jobs.profile import Option, Profile
 from jobs.resources import Resources, slurm_mem, slurm_time

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cluster.slurm import client, site
+from cluster.slurm import site
+from cluster.slurm.command import SlurmError
 from jobs.errors import InputError
 from jobs.resources import Resources, slurm_time
 
@@ -50,7 +51,7 @@ def check_times(asked: Iterable[Resources]) -> list[str]:
         return []
     try:
         rows = site.partitions(_PATIENCE)
-    except client.SlurmError:
+    except SlurmError:
         return []
     found = list(dict.fromkeys(_too_long(timed, rows)))
     refused = [text for text, is_certain in found if is_certain]

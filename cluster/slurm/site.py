@@ -5,17 +5,17 @@ import pwd
 import re
 from dataclasses import dataclass
 
-from cluster.slurm.client import PATIENCE, SlurmError, run
+from cluster.slurm.command import PATIENCE_S, SlurmError, run
 
 
-def config(patience: float = PATIENCE) -> dict[str, str]:
+def config(patience: float = PATIENCE_S) -> dict[str, str]:
     """The controller's settings, e.g. MaxArraySize, MinJobAge, KillWait."""
     output = run(["scontrol", "show", "config"], timeout=patience)
     pairs = re.findall(r"^(\w+)\s*=[ \t]*(.*)$", output, re.MULTILINE)
     return {name: value.strip() for name, value in pairs}
 
 
-def partitions(patience: float = PATIENCE) -> list[dict[str, str]]:
+def partitions(patience: float = PATIENCE_S) -> list[dict[str, str]]:
     """What the partitions offer: a row for each kind of node in each partition, by one call.
 
     The keys: name, default ("yes" or ""), up, max_time, default_time (of Slurm's form, or

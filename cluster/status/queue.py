@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from cluster.slurm import client
 from cluster.slurm.client import Element
+from cluster.slurm.command import PATIENCE_S, SlurmError, UnreachableError
 from jobs.store.store import Store
 from jobs.store.submissions import Part, Submission
 
@@ -51,7 +52,7 @@ class Queue:
         return sent.element is not None and not sent.element.is_over
 
 
-def look(store: Store, *, ask: bool = True, patience: float = client.PATIENCE) -> Queue:
+def look(store: Store, *, ask: bool = True, patience: float = PATIENCE_S) -> Queue:
     """Ask Slurm once, if anything of this sweep was ever sent to it.
 
     Args:
@@ -67,7 +68,7 @@ def look(store: Store, *, ask: bool = True, patience: float = client.PATIENCE) -
     if ask:
         try:
             elements = client.queue((submission.owner() for submission in submissions), patience)
-        except client.SlurmError as error:
+        except SlurmError as error:
             found.unknown = str(error)
     by_token = {
         word: element.job_id for element in elements for word in _TOKEN.findall(element.comment)
@@ -162,7 +163,7 @@ def repair(store: Store) -> Queue:
     if not found.unsettled:
         return found
     if found.unknown is not None:
-        raise client.UnreachableError(
+        raise UnreachableError(
             ("squeue",),
             f"{found.unknown}; whether {len(found.unsettled)} jobs of an interrupted submission"
             " were sent cannot be known now; nothing was sent; try again later",

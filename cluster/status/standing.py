@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.slurm import client, reasons, states
+from cluster.slurm import reasons, states
+from cluster.slurm.command import CallCount
 from cluster.slurm.reasons import Reason
 from cluster.status import accounting, queue
 from cluster.status.accounting import Row
@@ -93,7 +94,7 @@ def look(
         earlier: take the queue from then instead of asking again.
         about: ask accounting only for this run.
     """
-    calls = client.CallCount()
+    calls = CallCount()
     sweep, memory = sweep or store.sweep(), memory or StateCache(store)
     if earlier is not None:
         found = earlier.queue

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cluster.slurm import client
+from cluster.slurm.command import SlurmError, UnreachableError
 from cluster.status import queue
 from cluster.submit import batch_script
 from cluster.submit.queue_room import free_places, next_size, room_of
@@ -163,9 +164,9 @@ class _Feeding:
             )
             try:
                 job = self._sbatch("chunk", chunk.first, chunk)
-            except client.UnreachableError:
+            except UnreachableError:
                 raise
-            except client.SlurmError as error:
+            except SlurmError as error:
                 if error.is_limit and self.live:
                     return False
                 if not error.is_limit or size == 1:
@@ -201,9 +202,9 @@ class _Feeding:
         )
         try:
             self.fed.feeder = self._sbatch("feeder", position, feeder)
-        except client.UnreachableError:
+        except UnreachableError:
             raise
-        except client.SlurmError as error:
+        except SlurmError as error:
             self.fed.problem = str(error)
 
     def _sbatch(self, kind: PartKind, first: int, content: Chunk | FeederJob) -> int:
@@ -217,9 +218,9 @@ class _Feeding:
         text = batch_script.script_of(self.store, self.submission, self.profile, content)
         try:
             job, _ = client.sbatch(batch_script.write(self.submission, part, text), hold=self.hold)
-        except client.UnreachableError:
+        except UnreachableError:
             raise
-        except client.SlurmError as error:
+        except SlurmError as error:
             part.withdraw(str(error))
             raise
         part.settle(job)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cluster.slurm import client
+from cluster.slurm.command import UnreachableError
 from cluster.status import queue, standing
 from cluster.submit import definition, feed, seal, submitit_engine
 from jobs import files, snapshot
@@ -227,7 +227,7 @@ def sort_runs(
         elif one.is_live or known.is_live(run_id):  # of those that failed, others of their task run
             running.append(run_id)
         elif one.state.state == "unknown" and known.unknown is not None:
-            raise client.UnreachableError(
+            raise UnreachableError(
                 ("squeue",),
                 f"{known.unknown}; whether {one.sent.name if one.sent else one.element} still waits"
                 " or runs cannot be known now; nothing was sent; try again later",
