@@ -124,7 +124,7 @@ def test_slurm_is_not_asked_about_what_has_a_record(fake):
 
 
 def test_whoever_looks_does_not_wait_for_ever(fake, monkeypatch):
-    monkeypatch.setattr(standing, "_PATIENCE", 0.5)
+    monkeypatch.setattr(standing, "_PATIENCE_S", 0.5)
     fake.command("squeue", "exec sleep 600")
     fake.record(0)
 

@@ -4,9 +4,9 @@ A record decides. Else the files say what was, and the queue says what still may
 knows stays unknown; a run that Slurm has forgotten is not completed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cluster.slurm import reasons, states
 from cluster.slurm.command import CallCount
@@ -22,11 +22,14 @@ from jobs.store.store import Store
 from jobs.store.workers import Crew
 from jobs.sweep import PlannedRun, Sweep
 
-_PATIENCE = 15.0
-"""Seconds that Slurm has to answer whoever only looks."""
+_PATIENCE_S = 15.0
+"""Slurm has this long to answer whoever only looks."""
 
-_MARGIN, _JUST_NOW = 120.0, 10.0
-"""Seconds that an attempt, or an array, must be older than the queue to be missed in it."""
+_ATTEMPT_GRACE_S = 120.0
+"""An attempt younger than this when squeue was asked may not be listed yet: that is no evidence."""
+
+_ARRAY_GRACE_S = 10.0
+"""An array younger than this when squeue was asked may not be listed yet: that is no evidence."""
 
 _ENDED = {"failed", "stopped"}
 """The states of a run whose last attempt wrote its end."""
@@ -99,10 +102,32 @@ def look(
     if earlier is not None:
         found = earlier.queue
     else:
-        found = queue.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE)
-    result = _Looking(store, sweep, found, memory).go(earlier, about)
+        found = queue.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE_S)
+    evidence = _Evidence(store, sweep, found, memory)
+    result = Look(sweep, evidence.runs(), found, notes=[], accounting=[])
+    memory.save()
+    if found.unknown is not None:
+        result.notes = [f"Slurm cannot be asked now: {found.unknown}"]
+    elif earlier is not None:
+        result.notes = earlier.notes
+    else:
+        wanted = _lost_elements(result.runs, about)
+        result.accounting, result.notes = accounting.ask_accounting(store, memory, wanted)
+        result.runs = [
+            evidence.of(one.planned) if one.state.state == "lost" else one for one in result.runs
+        ]
+        memory.save()
     result.slurm_calls = calls.total
     return result
+
+
+def _lost_elements(runs: Iterable[Standing], about: PlannedRun | None) -> dict[str, int]:
+    """The elements that lost runs were last in, each with its submission; `about`: only that run's."""
+    return {
+        one.element: one.sent.submission if one.sent else 1
+        for one in runs
+        if one.state.state == "lost" and one.element and (about is None or one.planned is about)
+    }
 
 
 def _is_settled(store: Store, sweep: Sweep, memory: StateCache) -> bool:
@@ -115,11 +140,14 @@ def _is_settled(store: Store, sweep: Sweep, memory: StateCache) -> bool:
 
 def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
     """How each run stands, in the sweep's order, by the files and a queue already asked for."""
-    return _Looking(store, sweep, queue, StateCache(store)).runs()
+    memory = StateCache(store)
+    found = _Evidence(store, sweep, queue, memory).runs()
+    memory.save()
+    return found
 
 
-class _Looking:
-    """One look."""
+class _Evidence:
+    """What files, queue and local workers say of a sweep's runs at one moment."""
 
     def __init__(self, store: Store, sweep: Sweep, queue: Queue, memory: StateCache) -> None:
         self.store, self.sweep, self.queue, self.memory = store, sweep, queue, memory
@@ -127,37 +155,14 @@ class _Looking:
         self.arrays = {one.job_id for one in queue.jobs.values() if not one.is_over}
         self.feeders = _feeders(store, queue)
         self.here = {run_id: crew for crew in workers.crews(store) for run_id in crew.runs}
-        self.fresh = _fresh(store, queue.asked_at - _JUST_NOW)
+        self.fresh = _fresh(store, queue.asked_at - _ARRAY_GRACE_S)
 
     def runs(self) -> list[Standing]:
         """Every run, in the sweep's order."""
-        found = [self._standing(planned) for planned in self.sweep.runs]
-        self.memory.save()
-        return found
+        return [self.of(planned) for planned in self.sweep.runs]
 
-    def go(self, earlier: Look | None, about: PlannedRun | None) -> Look:
-        """Every run, in the sweep's order; accounting is asked for what is lost, or was earlier."""
-        runs = self.runs()
-        notes = [] if earlier is None else earlier.notes
-        rows: list[Row] = []
-        if self.queue.unknown is not None:
-            notes = [f"Slurm cannot be asked now: {self.queue.unknown}"]
-        elif earlier is None:
-            lost = [one for one in runs if one.state.state == "lost"]
-            if about is not None:
-                lost = [one for one in lost if one.planned is about]
-            elements = {
-                one.element: one.sent.submission if one.sent else 1
-                for one in lost
-                if one.element is not None
-            }
-            rows, notes = accounting.ask_accounting(self.store, self.memory, elements)
-            again = {id(one): self._standing(one.planned) for one in lost}
-            runs = [again.get(id(one), one) for one in runs]
-        self.memory.save()
-        return Look(self.sweep, runs, self.queue, notes, rows)
-
-    def _standing(self, planned: PlannedRun) -> Standing:
+    def of(self, planned: PlannedRun) -> Standing:
+        """How one run stands."""
         run_id = planned.run.id
         folder = self.folders.get(run_id)
         known = self.memory.of(folder) if folder is not None else _NOT_STARTED
@@ -165,10 +170,10 @@ class _Looking:
         if known.state in RECORDED:
             return Standing(planned, known, sent)
         if known.state == "running":
-            why = self._why_orphan(known)
-            if why is None:
+            orphan = self._orphan(known)
+            if orphan is None:
                 return Standing(planned, known, sent, is_live=True)
-            known = replace(known, **why)
+            known = orphan
         if run_id in self.here:
             return _waiting_here(planned, known, self.here[run_id])
         if sent is not None and self.queue.is_live(run_id):
@@ -182,22 +187,23 @@ class _Looking:
         """Whether the queue that was asked for may be older than the array, and so not show it."""
         return sent.element is None and sent.job_id in self.fresh
 
-    def _why_orphan(self, known: State) -> dict[str, Any] | None:
-        """Why a held lock does not mean that the run is alive: its job is over; None: it is."""
+    def _orphan(self, known: State) -> State | None:
+        """The state of a run whose lock is held although its job is over; None: it is alive."""
         if known.element is None or self.queue.unknown is not None:
             return None
         element, asked_at = self.queue.jobs.get(known.element), self.queue.asked_at
-        if element is None and (known.claimed or asked_at) > asked_at - _MARGIN:
-            return None  # the queue may be older than the job
+        if element is None and (known.claimed or asked_at) > asked_at - _ATTEMPT_GRACE_S:
+            return None
         if element is not None and not element.is_over:
             return None
-        word = "no longer knows it" if element is None else f"says {element.state}"
-        return {
-            "state": "lost",
-            "failure": "lost",
-            "message": "a process outlived its job; it holds the run's lock, but can change nothing",
-            "evidence": f"attempt {known.attempts} is locked; of {known.element} Slurm {word}",
-        }
+        said = "no longer knows it" if element is None else f"says {element.state}"
+        return replace(
+            known,
+            state="lost",
+            failure="lost",
+            message="a process outlived its job; it holds the run's lock, but can change nothing",
+            evidence=f"attempt {known.attempts} is locked; of {known.element} Slurm {said}",
+        )
 
     def _over(self, folder: RunFolder, known: State, sent: Sent | None) -> State:
         """The state of a run that neither waits nor runs, as far as is known."""
@@ -220,7 +226,7 @@ class _Looking:
     def _is_late(self, sent: Sent) -> bool:
         """Whether its batch script wrote its last word so long ago that all it did would be seen."""
         logs = [path for path in accounting.logs_of(self.store, sent) if path.exists()]
-        since = self.queue.asked_at - _MARGIN
+        since = self.queue.asked_at - _ATTEMPT_GRACE_S
         return bool(logs) and not any(_is_newer(path, since) for path in logs)
 
     def _gone(self, sent: Sent) -> str | None:
