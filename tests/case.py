@@ -185,7 +185,8 @@ from pathlib import Path
 
 from cluster import cli
 from cluster.commands import retry
-from cluster.status import advice, standing
+from cluster.status import advice
+from cluster.status.sweep_status import sweep_status
 from jobs.store.store import Store
 
 
@@ -199,7 +200,7 @@ root = Path(sys.argv[1])
 status = {run["id"]: (run["state"], run["class"]) for run in said("status", str(root))["runs"]}
 left = sorted(run for run, (state, _) in status.items() if state not in {"completed", "diverged"})
 why = {run: said("why", run, "--root", str(root.parent)) for run in left[:1]}
-look, place = standing.look(Store(root)), advice.last_profile(Store(root))
+look, place = sweep_status(Store(root)), advice.last_profile(Store(root))
 chosen = retry._choose(look, place, failed=False, classes=(), runs=()).chosen
 print(json.dumps({
     "status": status,

@@ -15,7 +15,7 @@ import pytest
 from cluster.commands import cancel as cancel_module
 from cluster.commands.cancel import cancel
 from cluster.slurm.command import SlurmError
-from cluster.status import standing
+from cluster.status.sweep_status import sweep_status
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import LONG, note
 
@@ -44,7 +44,7 @@ def test_the_whole_sweep_by_its_arrays_id(fake, capsys):
     assert report["cancelled"] == sorted(run.id for run in fake.runs[1:])
     assert report["slurm_calls"] == 2
     fake.queue()
-    assert standing.look(fake.store).runs[1].state.failure == "cancelled"
+    assert sweep_status(fake.store).runs[1].state.failure == "cancelled"
 
 
 def test_some_runs_by_their_elements(fake, capsys):

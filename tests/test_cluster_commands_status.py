@@ -11,7 +11,8 @@ from rich.console import Console, Group
 from cluster import cli
 from cluster.commands import status, sweep_screen
 from cluster.commands.why import why
-from cluster.status import progress, standing
+from cluster.status import progress
+from cluster.status.sweep_status import sweep_status
 from jobs.store.store import Store
 from jobs.store.workers import at_work
 from tests.fake_slurm import FakeSlurm
@@ -47,7 +48,7 @@ def _fill(fake):
 def text(fake, width=80, **options):
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=True, color_system=None)
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
     console.print(Group(*sweep_screen.screen(look, fake.store, width=width, **options)))
     return output.getvalue()
 
@@ -69,7 +70,7 @@ def test_json_has_evidence_for_every_run(fake, capsys):
 
 def test_the_time_to_go_rests_on_measured_epochs(fake):
     """6 epochs of 60 s are left of the one that runs, 2 x 10 wait; 25 s and 60 s were measured."""
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
     found = progress.eta(look.runs)
     rate = progress.seconds_per_epoch(look.runs)
 
@@ -81,13 +82,13 @@ def test_the_time_to_go_rests_on_measured_epochs(fake):
 def test_no_time_to_go_without_measurements(tmp_path, monkeypatch):
     fake = FakeSlurm(tmp_path, monkeypatch)
     fake.queue(("100_0", "PENDING"))
-    assert progress.eta(standing.look(fake.store).runs).basis == "nothing runs yet"
+    assert progress.eta(sweep_status(fake.store).runs).basis == "nothing runs yet"
     fake.queue(("100_0", "RUNNING"))
-    assert str(progress.eta(standing.look(fake.store).runs)) == (
+    assert str(progress.eta(sweep_status(fake.store).runs)) == (
         "time to go: unknown (no epoch has been measured yet)"
     )
     fake.queue()
-    assert progress.eta(standing.look(fake.store).runs).seconds is None
+    assert progress.eta(sweep_status(fake.store).runs).seconds is None
 
 
 def test_the_time_to_go_counts_what_workers_here_will_come_to(tmp_path, monkeypatch):
@@ -99,7 +100,7 @@ def test_the_time_to_go_counts_what_workers_here_will_come_to(tmp_path, monkeypa
     fake.progress(alive, 0, epoch_s=None)
     fake.progress(alive, 4, epoch_s=10.0)
     with at_work(submission, 0):
-        look = standing.look(fake.store)
+        look = sweep_status(fake.store)
     found = progress.eta(look.runs)
     alive.release()
 
@@ -119,15 +120,15 @@ def test_the_start_of_a_finished_run_is_what_was_no_epoch(tmp_path, monkeypatch)
     for attempts, start in ((1, 350.0), (2, None)):
         record["provenance"]["attempts"] = attempts
         attempt.folder.record_file.write_text(json.dumps(record))
-        state = standing.look(fake.store).runs[0].state
+        state = sweep_status(fake.store).runs[0].state
         assert state.start_s == (None if start is None else pytest.approx(start, abs=60))
-        again = standing.look(fake.store).runs[0].state  # from memory
+        again = sweep_status(fake.store).runs[0].state  # from memory
         assert again.start_s == state.start_s
 
 
 def test_another_problem_tells_nothing_about_the_time_to_go(fake):
     """It may take a thousand times as long."""
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
     runs = [
         replace(one, planned=replace(one.planned, problem="cifar")) if index == 3 else one
         for index, one in enumerate(look.runs)
@@ -194,7 +195,7 @@ def test_a_table_that_does_not_fit_is_summed_up(tmp_path, height, last):
         seeds=(1,),
     )
     output = io.StringIO()
-    look = standing.look(store)
+    look = sweep_status(store)
     table = sweep_screen.table(look.sweep, look.runs, width=80, height=height)
     Console(file=output, width=80).print(table)
 

@@ -7,7 +7,7 @@ import pytest
 
 from cluster.slurm import client, site
 from cluster.slurm.command import UnreachableError
-from cluster.status import standing
+from cluster.status.sweep_status import sweep_status
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import content_of
@@ -30,7 +30,7 @@ def greet(fake, name, text=GREETING):
 
 
 def states(fake):
-    return [one.state.state for one in standing.look(fake.store).runs]
+    return [one.state.state for one in sweep_status(fake.store).runs]
 
 
 @pytest.mark.parametrize("text", [GREETING, "", "2026", "Last login: Mon", "a=b|c=d"])
@@ -117,18 +117,18 @@ def test_slurm_is_not_asked_about_what_has_a_record(fake):
     for index in range(4):
         fake.record(index)
 
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert (look.slurm_calls, fake.calls("squeue")) == (0, [])
     assert look.is_complete
 
 
 def test_whoever_looks_does_not_wait_for_ever(fake, monkeypatch):
-    monkeypatch.setattr(standing, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr("cluster.status.sweep_status._PATIENCE_S", 0.5)
     fake.command("squeue", "exec sleep 600")
     fake.record(0)
 
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert [one.state.state for one in look.runs] == ["completed", *["unknown"] * 3]
     assert look.notes == ["Slurm cannot be asked now: squeue: no answer within 0.5 s"]

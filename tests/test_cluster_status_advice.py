@@ -14,7 +14,7 @@ import pytest
 
 from cluster import cli
 from cluster.commands import watch
-from cluster.status import standing
+from cluster.status.sweep_status import sweep_status
 from jobs.store.state import UNFINISHED
 from jobs.store.store import Store
 from tests import trainer
@@ -36,7 +36,7 @@ class World:
         self.place = "engine: slurm\nresources: {time: 1h, mem: 2G}\n"
         self.live = []
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(watch, "until_over", lambda store, *_args, **_how: standing.look(store))
+        monkeypatch.setattr(watch, "until_over", lambda store, *_args, **_how: sweep_status(store))
 
     def submit(self, *words: str) -> None:
         """With the real command; long ago, as far as Slurm's queue is concerned."""
@@ -61,7 +61,7 @@ class World:
             self.fake.fail(index, f"900_{index}", failure, **where)
 
     def states(self) -> dict[str, str]:
-        look = standing.look(self.store)
+        look = sweep_status(self.store)
         return {one.planned.run.id: one.state.state for one in look.runs}
 
     def said(self, *words: object) -> tuple[int, str]:
@@ -387,7 +387,7 @@ def here(tmp_path, monkeypatch):
 
 
 def is_quiet(folder: Path) -> bool:
-    look = standing.look(Store(folder / "sweeps" / "some"))
+    look = sweep_status(Store(folder / "sweeps" / "some"))
     return not any(one.is_live for one in look.runs)
 
 

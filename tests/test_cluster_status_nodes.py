@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.status import nodes
-from cluster.status.standing import Standing
+from cluster.status.run_status import RunStatus
 from jobs.store.state import State
 
 
 def run(*tried, state="completed", node=None):
-    return Standing(None, State(state=state, evidence="", tried=tried, node=node))
+    return RunStatus(None, State(state=state, evidence="", tried=tried, node=node))
 
 
 def passes(node, number):

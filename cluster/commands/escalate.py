@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster.status import meaning, progress
-from cluster.status.standing import Look, Standing
+from cluster.status.run_status import RunStatus
+from cluster.status.sweep_status import SweepStatus
 from jobs.errors import InputError
 from jobs.profile import Profile
 from jobs.resources import Resources, parse_size, parse_time, written
@@ -51,7 +52,7 @@ class Change:
 class Retry:
     """One run that is to be submitted again."""
 
-    one: Standing
+    one: RunStatus
     more: Resources
     changes: str  # for people
 
@@ -90,10 +91,10 @@ def _by_factor(text: str, factor: float) -> Change:
 
 
 def plan(
-    look: Look,
+    look: SweepStatus,
     store: Store,
     place: Profile,
-    chosen: Sequence[Standing],
+    chosen: Sequence[RunStatus],
     changes: tuple[Change | None, Change | None],
     bad: Sequence[str],
 ) -> list[Retry]:
@@ -117,7 +118,7 @@ def plan(
 
 
 def _plan_one(
-    one: Standing,
+    one: RunStatus,
     place: Profile,
     last: Resources | None,
     changes: tuple[Change | None, Change | None],
@@ -198,7 +199,7 @@ def with_memory(asked: Resources, change: Change | None) -> Resources:
     return Resources(mem=doubled.of(asked.mem, "mem"))
 
 
-def with_time(asked: Resources, one: Standing, change: Change | None) -> Resources:
+def with_time(asked: Resources, one: RunStatus, change: Change | None) -> Resources:
     """More time than `asked`: what the epochs that are left will take, with a margin."""
     if change is not None:
         return Resources(time=change.of(asked.time, "time"))

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cluster.commands import sweep_screen
 from cluster.commands.watch import CurrentSweep, Pace
 from cluster.status import choices, progress
-from cluster.status.standing import Standing
+from cluster.status.run_status import RunStatus
 from cluster.submit.submit import Receipt
 from cluster.terminal.plain import plain
 from jobs.store import state
@@ -38,10 +38,10 @@ class Watch:
         """The sweep, with what has been chosen by now."""
         return self._sweep.read()
 
-    def look(self) -> list[Standing]:
+    def look(self) -> list[RunStatus]:
         """The state of every run now."""
         states = ((planned, self._state(planned)) for planned in self.sweep.runs)
-        return [Standing(one, of, is_live=of.state == "running") for one, of in states]
+        return [RunStatus(one, of, is_live=of.state == "running") for one, of in states]
 
     def _state(self, planned: PlannedRun) -> State:
         run_id = planned.run.id
@@ -62,7 +62,7 @@ class Watch:
         before, self._told = self._told, self.sweep
         return choices.new(self.receipt.store, before, self._told)
 
-    def waiting(self, found: list[Standing]) -> set[str]:
+    def waiting(self, found: list[RunStatus]) -> set[str]:
         """The ids of the runs that the workers will come to."""
         pending = {one.planned.run.id for one in found if one.state.state == "pending"}
         return {
@@ -71,17 +71,17 @@ class Watch:
             if run_id in self.receipt.submitted or run_id not in self._at_first  # chosen since
         }
 
-    def is_busy(self, found: list[Standing]) -> bool:
+    def is_busy(self, found: list[RunStatus]) -> bool:
         """Whether the workers still have something to do."""
         return any(one.is_live for one in found) or bool(self.waiting(found))
 
-    def eta(self, found: list[Standing]) -> progress.Eta:
+    def eta(self, found: list[RunStatus]) -> progress.Eta:
         """How long the workers still need for the runs of this submission."""
         lanes = sum(not worker.done() for worker in self.receipt.workers)
         return progress.eta(found, self.waiting(found), lanes)
 
 
-def follow(receipt: Receipt, console: Console) -> list[Standing]:
+def follow(receipt: Receipt, console: Console) -> list[RunStatus]:
     """Show how the submission goes until its workers have ended; returns the last look."""
     watch = Watch(receipt)
     if console.is_terminal:
@@ -89,7 +89,7 @@ def follow(receipt: Receipt, console: Console) -> list[Standing]:
     return _lines(watch, console)
 
 
-def _live(watch: Watch, console: Console) -> list[Standing]:
+def _live(watch: Watch, console: Console) -> list[RunStatus]:
     bar = Progress(
         TextColumn("epochs"),
         BarColumn(),
@@ -102,7 +102,7 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
     task = bar.add_task("", eta="")
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
-        def show(found: list[Standing]) -> None:
+        def show(found: list[RunStatus]) -> None:
             for line in watch.new_choices():
                 console.print(plain(line), soft_wrap=True)
             completed = sum(_epochs_done(one) for one in found)
@@ -118,7 +118,7 @@ def _live(watch: Watch, console: Console) -> list[Standing]:
         return _until_over(watch, show)
 
 
-def _lines(watch: Watch, console: Console) -> list[Standing]:
+def _lines(watch: Watch, console: Console) -> list[RunStatus]:
     return _until_over(watch, _Lines(watch, console).show)
 
 
@@ -131,7 +131,7 @@ class _Lines:
         self._pace, self._epochs = Pace(5.0, 300.0), 0
         self._next = time.monotonic() + self._pace.next(changed=True)
 
-    def show(self, found: list[Standing]) -> None:
+    def show(self, found: list[RunStatus]) -> None:
         """Print what is new."""
         for line in self._watch.new_choices():
             self._print(line)
@@ -154,7 +154,7 @@ class _Lines:
             self._epochs = epochs
             self._next = time.monotonic() + self._pace.next(changed=False)
 
-    def _has_ended(self, one: Standing) -> bool:
+    def _has_ended(self, one: RunStatus) -> bool:
         is_open = one.state.state in {"pending", "running", "lost"}
         return not is_open and one.planned.run.id not in self._reported
 
@@ -168,11 +168,11 @@ def _name(planned: PlannedRun) -> str:
     return f"{planned.problem} {planned.optimizer}{varied} seed {planned.run.seed}"
 
 
-def _at(one: Standing) -> str:
+def _at(one: RunStatus) -> str:
     return f"{_name(one.planned)} at epoch {one.state.epoch or 0} of {one.planned.run.epochs}"
 
 
-def _until_over(watch: Watch, show: Callable[[list[Standing]], None]) -> list[Standing]:
+def _until_over(watch: Watch, show: Callable[[list[RunStatus]], None]) -> list[RunStatus]:
     """Look and show, at least every half second, but never for more than a tenth of the time."""
     while True:
         over = watch.receipt.is_over()  # asked first, so that the last look misses nothing
@@ -184,7 +184,7 @@ def _until_over(watch: Watch, show: Callable[[list[Standing]], None]) -> list[St
         time.sleep(max(0.5, 9 * (time.monotonic() - start)))
 
 
-def _epochs_done(one: Standing) -> int:
+def _epochs_done(one: RunStatus) -> int:
     """Epochs that need no more work: all of them once the run has ended, however it ended."""
     if one.state.state in RECORDED | {"failed", "stopped"}:
         return one.planned.run.epochs

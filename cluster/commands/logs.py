@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cluster.commands import selection
 from cluster.commands.watch import Pace
-from cluster.status import accounting, advice, standing
-from cluster.status.standing import Standing
+from cluster.status import accounting, advice
+from cluster.status.run_status import RunStatus
+from cluster.status.sweep_status import sweep_status
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from jobs.store.attempts import RunFolder
 from jobs.store.cache import StateCache
@@ -76,12 +77,12 @@ class _Following:
                 ask_at = time.monotonic() + slurm.next(changed=has_new)
             sleep(files.next(changed=has_new))
 
-    def look(self) -> Standing:
+    def look(self) -> RunStatus:
         """How the run stands."""
-        self.seen = standing.look(self.store, self.sweep, memory=self.memory)
+        self.seen = sweep_status(self.store, self.sweep, memory=self.memory)
         return self.seen.runs[0]
 
-    def advice(self, one: Standing) -> str:
+    def advice(self, one: RunStatus) -> str:
         """What to type about it."""
         if one.state.state in UNFINISHED:
             return advice.of_class(self.store, one.state.failure, [one], self.seen)
@@ -128,13 +129,13 @@ class _Following:
         _write(text)
         return bool(text)
 
-    def _wait(self, one: Standing) -> None:
+    def _wait(self, one: RunStatus) -> None:
         said = f"{one.state.state}: {one.state.evidence}"
         if said != self._said and one.state.state != "running":
             _say(f"waiting; {said}")
         self._said = said
 
-    def _end(self, one: Standing) -> int:
+    def _end(self, one: RunStatus) -> int:
         state = one.state
         if state.state in RECORDED:
             _say(f"{self.folder.id} has its record")

@@ -16,7 +16,7 @@ from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
 from cluster.slurm.command import CallCount, UnreachableError
-from cluster.status import advice, queue, standing
+from cluster.status import advice, queue, run_status
 from cluster.status.queue import Queue
 from cluster.submit import definition, missing_data, seal, submit
 from cluster.submit.submit import Receipt
@@ -116,7 +116,7 @@ def _both(sweep: Sweep, left: Sequence[PlannedRun]) -> list[str]:
 
 def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[PlannedRun]:
     """The wanted runs, none of which may wait or run."""
-    found = standing.of_runs(store, sweep, known)
+    found = run_status.of_runs(store, sweep, known)
     chosen = [one for one in found if one.planned.run.id in wanted]
     unknown = [one for one in chosen if one.state.state == "unknown"]
     if unknown:

@@ -14,8 +14,9 @@ from cluster.commands.escalate import Retry
 from cluster.profile import syntax
 from cluster.slurm import partitions
 from cluster.slurm.command import CallCount
-from cluster.status import advice, meaning, nodes, standing
-from cluster.status.standing import Look, Standing
+from cluster.status import advice, meaning, nodes
+from cluster.status.run_status import RunStatus
+from cluster.status.sweep_status import SweepStatus, sweep_status
 from cluster.submit import missing_data, seal, submit
 from cluster.submit.submit import Receipt
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
@@ -32,8 +33,8 @@ from jobs.yaml.mistakes import did_you_mean, listed
 class _Choice:
     """What is retried, and what is not, and why."""
 
-    chosen: list[Standing] = field(default_factory=list)
-    left: list[tuple[Standing, str]] = field(default_factory=list)
+    chosen: list[RunStatus] = field(default_factory=list)
+    left: list[tuple[RunStatus, str]] = field(default_factory=list)
 
 
 def retry(
@@ -68,7 +69,7 @@ def retry(
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
     _check_classes(classes)
-    calls, look = CallCount(), standing.look(store)
+    calls, look = CallCount(), sweep_status(store)
     place = profile or advice.last_profile(store)
     changed = [] if profile else changed_since(place)
     if place.engine == "local" and (mem or time or exclude_bad_nodes):
@@ -88,7 +89,7 @@ def retry(
     return _code(look, planned, receipt)
 
 
-def _code(look: Look, planned: Sequence[Retry], receipt: Receipt | None) -> int:
+def _code(look: SweepStatus, planned: Sequence[Retry], receipt: Receipt | None) -> int:
     if receipt is not None and receipt.fed is not None and receipt.fed.problem:
         return INCOMPLETE
     return DONE if _sent(planned, receipt) or look.is_complete else INCOMPLETE
@@ -110,7 +111,7 @@ def _check_classes(classes: Sequence[str]) -> None:
 
 
 def _choose(
-    look: Look, place: Profile, *, failed: bool, classes: Sequence[str], runs: Sequence[str]
+    look: SweepStatus, place: Profile, *, failed: bool, classes: Sequence[str], runs: Sequence[str]
 ) -> _Choice:
     """The runs that failed and are wanted; of the others that were asked for, why not."""
     named = {planned.run.id for planned in selection.resolve(look.sweep, runs)}
@@ -134,7 +135,7 @@ def _choose(
     return found
 
 
-def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) -> Receipt:
+def _send(store: Store, look: SweepStatus, place: Profile, planned: Sequence[Retry]) -> Receipt:
     more = {retry_.one.planned.run.id: retry_.more for retry_ in planned}
     wanted = [retry_.one.planned for retry_ in planned]
     syntax.require(store.root, place)
@@ -158,14 +159,14 @@ def _send(store: Store, look: Look, place: Profile, planned: Sequence[Retry]) ->
 def _show(
     console: Console,
     store: Store,
-    look: Look,
+    look: SweepStatus,
     planned: Sequence[Retry],
     choice: _Choice,
     receipt: Receipt | None,
 ) -> None:
     if planned:
         console.print(_table(planned))
-    groups: dict[str, list[Standing]] = {}
+    groups: dict[str, list[RunStatus]] = {}
     for one, why in choice.left:
         groups.setdefault(why, []).append(one)
     for why, members in groups.items():
@@ -206,7 +207,7 @@ def sent_lines(receipt: Receipt) -> list[str]:
     return [*fed.lines(), *([fed.lacks] if fed.lacks else [])]
 
 
-def _why_nothing(store: Store, look: Look, choice: _Choice) -> Text:
+def _why_nothing(store: Store, look: SweepStatus, choice: _Choice) -> Text:
     unknown = sum(one.state.state == "unknown" for one in look.runs)
     if unknown:
         return plain(

@@ -16,7 +16,7 @@ from cluster.profile import destination, syntax
 from cluster.slurm import partitions
 from cluster.slurm.command import calls_of
 from cluster.status import advice, choices, queue
-from cluster.status.standing import Standing
+from cluster.status.run_status import RunStatus
 from cluster.submit import definition, missing_data, seal
 from cluster.submit.submit import Receipt, jobs_json
 from cluster.submit.submit import submit as send
@@ -82,7 +82,7 @@ def run(request: Request) -> int:
     return DONE if is_complete else INCOMPLETE
 
 
-def _require_begun(receipt: Receipt, found: Sequence[Standing], console: Console) -> None:
+def _require_begun(receipt: Receipt, found: Sequence[RunStatus], console: Console) -> None:
     """Say which runs no worker could begin, and try it once: that says why.
 
     Raises:

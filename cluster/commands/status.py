@@ -4,8 +4,9 @@ import time
 from typing import Any
 
 from cluster.commands.sweep_screen import _is_typed, count, screen
-from cluster.status import choices, nodes, progress, standing
-from cluster.status.standing import Look, Standing
+from cluster.status import choices, nodes, progress
+from cluster.status.run_status import RunStatus
+from cluster.status.sweep_status import SweepStatus, sweep_status
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole
@@ -22,7 +23,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
 
         look = until_over(store, PlainConsole(stderr=as_json))
     else:
-        look = standing.look(store)
+        look = sweep_status(store)
     if as_json:
         print_json(to_json(look, store))
     else:
@@ -33,7 +34,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     return DONE if look.is_complete else INCOMPLETE
 
 
-def to_json(look: Look, store: Store) -> dict[str, Any]:
+def to_json(look: SweepStatus, store: Store) -> dict[str, Any]:
     """What `--json` prints."""
     eta = progress.eta(look.runs)
     return {
@@ -55,7 +56,7 @@ def to_json(look: Look, store: Store) -> dict[str, Any]:
     }
 
 
-def run_json(one: Standing) -> dict[str, Any]:
+def run_json(one: RunStatus) -> dict[str, Any]:
     """One run of it."""
     return {
         "id": one.planned.run.id,

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from cluster.status import advice, choices, nodes, progress
 from cluster.status.queue import Queue
-from cluster.status.standing import Look, Standing
+from cluster.status.run_status import RunStatus
+from cluster.status.sweep_status import SweepStatus
 from cluster.terminal.plain import plain, to_copy
 from jobs.store.state import STATES, UNFINISHED
 from jobs.store.store import Store
@@ -55,13 +56,13 @@ def _is_typed(line: RenderableType) -> bool:
     return isinstance(line, Text) and any(name in line.plain for name in _COMMANDS)
 
 
-def count(found: Sequence[Standing]) -> Counter[str]:
+def count(found: Sequence[RunStatus]) -> Counter[str]:
     """Runs by state."""
     return Counter(one.state.state for one in found)
 
 
 def screen(
-    look: Look, store: Store, *, width: int, height: int | None = None, fit: bool = True
+    look: SweepStatus, store: Store, *, width: int, height: int | None = None, fit: bool = True
 ) -> list[RenderableType]:
     """All that is to be said, most important last: that is where a person looks.
 
@@ -91,7 +92,7 @@ def screen(
 
 
 def table(
-    sweep: Sweep, found: Sequence[Standing], *, width: int = 80, height: int | None = None
+    sweep: Sweep, found: Sequence[RunStatus], *, width: int = 80, height: int | None = None
 ) -> Table:
     """A row per problem and optimizer, a column per state that occurs, and the epochs done.
 
@@ -130,16 +131,18 @@ def table(
 
 
 def _grouped(
-    found: Sequence[Standing], *, with_optimizer: bool
-) -> dict[tuple[str, str], list[Standing]]:
-    rows: dict[tuple[str, str], list[Standing]] = {}
+    found: Sequence[RunStatus], *, with_optimizer: bool
+) -> dict[tuple[str, str], list[RunStatus]]:
+    rows: dict[tuple[str, str], list[RunStatus]] = {}
     for one in found:
         key = (one.planned.problem, one.planned.optimizer if with_optimizer else "")
         rows.setdefault(key, []).append(one)
     return rows
 
 
-def _cells_of_row(members: Sequence[Standing], shown: Sequence[str], *, is_wide: bool) -> list[str]:
+def _cells_of_row(
+    members: Sequence[RunStatus], shown: Sequence[str], *, is_wide: bool
+) -> list[str]:
     counts = count(members)
     done, wanted = sum(map(progress.done, members)), progress.wanted(members)
     share = done / wanted if wanted else 1.0
@@ -177,7 +180,7 @@ def jobs_lines(queue: Queue, most: int = _MOST) -> list[Text]:
     return lines
 
 
-def _waiting(found: Sequence[Standing], most: int = _MOST) -> list[Text]:
+def _waiting(found: Sequence[RunStatus], most: int = _MOST) -> list[Text]:
     """Why runs wait, a line per reason; first where waiting is in vain."""
     reasons = Counter(one.reason for one in found if one.reason is not None)
     ordered = sorted(reasons.items(), key=lambda item: (not item[0].is_hopeless, -item[1]))
@@ -189,15 +192,15 @@ def _waiting(found: Sequence[Standing], most: int = _MOST) -> list[Text]:
 
 
 def troubles(
-    found: Sequence[Standing],
+    found: Sequence[RunStatus],
     most: int = _MOST,
-    advise: Callable[[str, Sequence[Standing]], str] | None = None,
+    advise: Callable[[str, Sequence[RunStatus]], str] | None = None,
 ) -> list[Text]:
     """What failed or was lost, by class and error: how many, and what to type, or the first's log.
 
     Of what a person has stopped there is nothing to explain: how many, and why.
     """
-    groups: dict[tuple[str, str | None], list[Standing]] = {}
+    groups: dict[tuple[str, str | None], list[RunStatus]] = {}
     for one in found:
         if one.state.state in UNFINISHED:
             key = (one.state.failure or one.state.state, one.state.message)
@@ -227,7 +230,7 @@ def troubles(
     return lines
 
 
-def _bad_nodes(look: Look, store: Store) -> list[Text]:
+def _bad_nodes(look: SweepStatus, store: Store) -> list[Text]:
     bad = nodes.suspicious(look.runs)[:2]
     lines = []
     for node in bad:

@@ -14,9 +14,9 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from cluster.commands import sweep_screen
-from cluster.status import progress, standing
+from cluster.status import progress
 from cluster.status.progress import duration
-from cluster.status.standing import Look
+from cluster.status.sweep_status import SweepStatus, sweep_status
 from cluster.terminal.plain import command, plain
 from jobs.store.cache import StateCache
 from jobs.store.store import Store
@@ -67,7 +67,7 @@ def until_over(
     sleep: Callable[[float], None] = time.sleep,
     files: Pace | None = None,
     slurm: Pace | None = None,
-) -> Look:
+) -> SweepStatus:
     """Watch until nothing waits or runs any more; returns the last look.
 
     Args:
@@ -104,7 +104,7 @@ class _Watching:
         self.memory = StateCache(store)
         self._sweep = CurrentSweep(store)
         self.quiet = 0  # fresh looks in a row that found nothing alive
-        self._last: Look | None = None
+        self._last: SweepStatus | None = None
         self._ask_at = 0.0
 
     @property
@@ -112,11 +112,11 @@ class _Watching:
         """Seconds until Slurm is asked again."""
         return max(0.0, self._ask_at - time.monotonic())
 
-    def look(self) -> tuple[Look, float]:
+    def look(self) -> tuple[SweepStatus, float]:
         """How it stands, and how long to wait."""
         before, start = self._last, time.monotonic()
         is_asking = before is None or self.quiet > 0 or start >= self._ask_at
-        found = standing.look(
+        found = sweep_status(
             self.store,
             self._sweep.read(),
             memory=self.memory,
@@ -133,11 +133,11 @@ class _Watching:
         return found, self.files.next(changed=changed or self.quiet > 0, took=took)
 
 
-def _essence(look: Look) -> list[tuple[str, int | None, int]]:
+def _essence(look: SweepStatus) -> list[tuple[str, int | None, int]]:
     return [(one.state.state, one.state.epoch, one.state.attempts) for one in look.runs]
 
 
-_Show = Callable[[Look, float], None]
+_Show = Callable[[SweepStatus, float], None]
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def _shown(store: Store, console: Console) -> Iterator[_Show]:
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
-        def show(look: Look, until_slurm: float) -> None:
+        def show(look: SweepStatus, until_slurm: float) -> None:
             hint = "Ctrl-C stops watching, not the jobs"
             if look.queue.runs:
                 hint += f"; Slurm is asked again in about {duration(until_slurm)}"
@@ -161,7 +161,7 @@ def _shown(store: Store, console: Console) -> Iterator[_Show]:
 def _line_by_line(console: Console) -> _Show:
     last = ""
 
-    def show(look: Look, _: float) -> None:
+    def show(look: SweepStatus, _: float) -> None:
         nonlocal last
         counts: Counter[str] = sweep_screen.count(look.runs)
         said = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))

@@ -15,9 +15,10 @@ from cluster.commands import escalate, selection, status, sweep_screen
 from cluster.commands.logs import last_lines, newest_log
 from cluster.slurm import client
 from cluster.slurm.command import CallCount
-from cluster.status import advice, meaning, nodes, progress, standing
+from cluster.status import advice, meaning, nodes, progress
 from cluster.status.nodes import Node
-from cluster.status.standing import Look, Standing
+from cluster.status.run_status import RunStatus
+from cluster.status.sweep_status import SweepStatus, sweep_status
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain, to_copy
@@ -34,7 +35,7 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 class _PostMortem:
     """All that is known of one run."""
 
-    def __init__(self, store: Store, look: Look, one: Standing) -> None:
+    def __init__(self, store: Store, look: SweepStatus, one: RunStatus) -> None:
         self.store, self.look, self.one = store, look, one
         self.state = one.state
         self.folder = store.run(one.planned.run.id)
@@ -135,7 +136,7 @@ def why(store: Store, run: str, *, as_json: bool) -> int:
     calls = CallCount()
     sweep = store.sweep()
     planned = selection.resolve(sweep, [run])[0]
-    look = standing.look(store, sweep, about=planned)
+    look = sweep_status(store, sweep, about=planned)
     one = next(one for one in look.runs if one.planned is planned)
     found = _PostMortem(store, look, one)
     if as_json:

@@ -12,7 +12,8 @@ from cluster.profile import destination
 from cluster.profile.find import folders
 from cluster.status import choices
 from cluster.status.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
-from cluster.status.standing import Look, Standing
+from cluster.status.run_status import RunStatus
+from cluster.status.sweep_status import SweepStatus
 from cluster.terminal.plain import command
 from jobs.profile import LOCAL, Profile
 from jobs.store.state import RECORDED, UNFINISHED
@@ -33,7 +34,7 @@ class Step:
         return f"{said}next: {'; '.join(self.commands)}"
 
 
-def of_sweep(store: Store, look: Look) -> Step:
+def of_sweep(store: Store, look: SweepStatus) -> Step:
     """What to do about a sweep as it stands."""
     root, counts = store.root, Counter(one.state.state for one in look.runs)
     if look.is_complete:
@@ -52,7 +53,7 @@ def of_sweep(store: Store, look: Look) -> Step:
     return _of_stuck(store, look)
 
 
-def _of_stuck(store: Store, look: Look) -> Step:
+def _of_stuck(store: Store, look: SweepStatus) -> Step:
     """What to do about a sweep of which nothing can be sent as it is."""
     failed = next((one for one in look.runs if one.state.state in UNFINISHED), None)
     if failed is not None:
@@ -95,7 +96,7 @@ def collect_command(store: Store) -> str:
     return command("collect", store.root)
 
 
-def retried(store: Store, look: Look) -> list[Standing]:
+def retried(store: Store, look: SweepStatus) -> list[RunStatus]:
     """The runs that `retry` sends without being told more: mending comes first for the others."""
     policy = last_profile(store).policy
     return [
@@ -107,7 +108,9 @@ def retried(store: Store, look: Look) -> list[Standing]:
     ]
 
 
-def of_run(store: Store, look: Look, one: Standing, *, on_bad_node: bool = False) -> list[str]:
+def of_run(
+    store: Store, look: SweepStatus, one: RunStatus, *, on_bad_node: bool = False
+) -> list[str]:
     """What to do about one run."""
     root, run_id = store.root, one.planned.run.id
     if one.state.state in RECORDED:
@@ -128,7 +131,7 @@ def of_run(store: Store, look: Look, one: Standing, *, on_bad_node: bool = False
     return [first, cancel_command(store, look, one)]
 
 
-def cancel_command(store: Store, look: Look, one: Standing) -> str:
+def cancel_command(store: Store, look: SweepStatus, one: RunStatus) -> str:
     """The command that stops a run, and those that share its array element with it.
 
     What has no element of its own yet is stopped only with the whole sweep.
@@ -163,7 +166,9 @@ def commands(root: Path, failure: str | None, run_id: str) -> Sequence[str]:
     return [why, retry + on_again(store, {failure})]
 
 
-def of_class(store: Store, failure: str | None, members: Sequence[Standing], look: Look) -> str:
+def of_class(
+    store: Store, failure: str | None, members: Sequence[RunStatus], look: SweepStatus
+) -> str:
     """What to type about the runs of a class, for the screen; what has to be mended first is marked.
 
     A retry is named only where it sends something: others of an array task may still run.
@@ -175,7 +180,7 @@ def of_class(store: Store, failure: str | None, members: Sequence[Standing], loo
     return f"{why}; {'once mended: ' if mend else ''}{retry[0]}"
 
 
-def around_bad_nodes(store: Store, look: Look) -> str | None:
+def around_bad_nodes(store: Store, look: SweepStatus) -> str | None:
     """The command that sends again, elsewhere, what failed; None: there is nothing to send."""
     if last_profile(store).engine != "slurm" or not retried(store, look):
         return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from cluster.status.standing import Standing
+from cluster.status.run_status import RunStatus
 from cluster.terminal.plain import plain
 from jobs.store.state import RECORDED
 from jobs.store.store import Store
@@ -14,7 +14,7 @@ from jobs.text import described, spelled
 from jobs.tuning import Choice, Tuning
 
 
-def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> list[Text]:
+def lines(store: Store, sweep: Sweep, found: Sequence[RunStatus], most: int) -> list[Text]:
     """A line per tuning that nothing has been chosen for yet."""
     told, recorded = [], _recorded(found)
     for tuning in sweep.undecided[:most]:
@@ -26,7 +26,7 @@ def lines(store: Store, sweep: Sweep, found: Sequence[Standing], most: int) -> l
     return [*told, *([plain(f"... and {rest} more choices", style="dim")] if rest else [])]
 
 
-def _recorded(found: Sequence[Standing]) -> set[str]:
+def _recorded(found: Sequence[RunStatus]) -> set[str]:
     """The ids of the runs that have a record."""
     return {one.planned.run.id for one in found if one.state.state in RECORDED}
 
@@ -65,7 +65,7 @@ def hopeless(store: Store, sweep: Sweep) -> Iterator[str]:
             yield f"{tuning.problem} {tuning.optimizer}: {reason}"
 
 
-def to_json(store: Store, sweep: Sweep, found: Sequence[Standing]) -> list[dict[str, Any]]:
+def to_json(store: Store, sweep: Sweep, found: Sequence[RunStatus]) -> list[dict[str, Any]]:
     """What `status --json` says of each tuning."""
     recorded = _recorded(found)
     return [

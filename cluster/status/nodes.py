@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cluster.status.standing import Standing
+from cluster.status.run_status import RunStatus
 
 BLAMED = frozenset(
     {"node_fail", "gpu_missing", "killed", "disk_full", "image", "lost", "drifted", "bad_data"}
@@ -54,7 +54,7 @@ class Node:
         return {**asdict(self), "suspicious": self.is_suspicious, "evidence": self.evidence}
 
 
-def judge(standings: Iterable[Standing]) -> list[Node]:
+def judge(runs: Iterable[RunStatus]) -> list[Node]:
     """Every node on which something failed as on a bad node, the worst first.
 
     One-sided Fisher exact test of each node against all others, corrected for the number of nodes
@@ -64,12 +64,12 @@ def judge(standings: Iterable[Standing]) -> list[Node]:
     failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
     passed: Counter[str] = Counter()
     rescued: Counter[str] = Counter()
-    for standing in standings:
-        tried = standing.state.tried
+    for one in runs:
+        tried = one.state.tried
         success = next((where for where, failure in tried if failure is None), None)
         if success is not None:
             passed[success] += 1
-        bad = [tried_ for tried_ in _with_lost(standing) if tried_[1] in BLAMED]
+        bad = [tried_ for tried_ in _with_lost(one) if tried_[1] in BLAMED]
         for where, failure in bad:
             failures[where][failure or ""] += 1
         if success is not None:
@@ -93,14 +93,14 @@ def judge(standings: Iterable[Standing]) -> list[Node]:
     return sorted(found, key=lambda node: (not node.is_suspicious, node.p, -node.failed, node.name))
 
 
-def suspicious(standings: Iterable[Standing]) -> list[Node]:
+def suspicious(runs: Iterable[RunStatus]) -> list[Node]:
     """The nodes against which there is enough evidence."""
-    return [node for node in judge(standings) if node.is_suspicious]
+    return [node for node in judge(runs) if node.is_suspicious]
 
 
-def _with_lost(standing: Standing) -> list[tuple[str, str | None]]:
+def _with_lost(one: RunStatus) -> list[tuple[str, str | None]]:
     """The attempts with how they ended; one that vanished has no line in the journal of its end."""
-    state = standing.state
+    state = one.state
     lost = [(state.node, "lost")] if state.state == "lost" and state.node else []
     return [*state.tried, *lost]
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster.status.standing import Standing
+from cluster.status.run_status import RunStatus
 from jobs.store.state import RECORDED
 from jobs.sweep import PlannedRun
 
@@ -29,41 +29,39 @@ class Eta:
         return f"about {duration(max(1.0, self.seconds))} to go"
 
 
-def done(standing: Standing) -> int:
+def done(one: RunStatus) -> int:
     """Epochs that need no more work."""
-    if standing.state.state in RECORDED:
-        return standing.planned.run.epochs
-    return standing.state.epoch or 0
+    if one.state.state in RECORDED:
+        return one.planned.run.epochs
+    return one.state.epoch or 0
 
 
-def wanted(standings: Sequence[Standing]) -> int:
+def wanted(runs: Sequence[RunStatus]) -> int:
     """Epochs of all the runs together."""
-    return sum(standing.planned.run.epochs for standing in standings)
+    return sum(one.planned.run.epochs for one in runs)
 
 
-def eta(
-    standings: Sequence[Standing], waiting: Collection[str] = (), lanes: int | None = None
-) -> Eta:
+def eta(runs: Sequence[RunStatus], waiting: Collection[str] = (), lanes: int | None = None) -> Eta:
     """What waits or runs: measured start-up and epochs of each, shared by as many as run at a time.
 
     Never less than the longest of these runs needs. Runs that failed or were never sent are not
     counted: nobody works on them.
 
     Args:
-        standings: all runs; what was measured of those that are done counts, too.
+        runs: all of them; what was measured of those that are done counts, too.
         waiting: ids of the runs that workers of this machine will come to.
         lanes: runs at a time; default: as many as run now. A throttle, and room in the queue, show
             in that.
     """
-    todo = [one for one in standings if one.is_live or one.planned.run.id in waiting]
+    todo = [one for one in runs if one.is_live or one.planned.run.id in waiting]
     running = sum(one.state.state == "running" for one in todo)
     lanes = running if lanes is None else lanes
     if not todo:
         return Eta(None, "nothing waits or runs")
     if not lanes:
         return Eta(None, "nothing runs yet")
-    epochs = _Measured((one.planned, one.state.epoch_s) for one in standings)
-    starts = _Measured((one.planned, one.state.start_s) for one in standings)
+    epochs = _Measured((one.planned, one.state.epoch_s) for one in runs)
+    starts = _Measured((one.planned, one.state.start_s) for one in runs)
     if not epochs.number:
         return Eta(None, "no epoch has been measured yet")
     work = []
@@ -78,18 +76,18 @@ def eta(
     return Eta(max(sum(work) / lanes, *work), basis)
 
 
-def seconds_per_epoch(standings: Sequence[Standing]) -> float | None:
+def seconds_per_epoch(runs: Sequence[RunStatus]) -> float | None:
     """The median over the runs that were measured."""
-    measured = [standing.state.epoch_s for standing in standings if standing.state.epoch_s]
+    measured = [one.state.epoch_s for one in runs if one.state.epoch_s]
     return statistics.median(measured) if measured else None
 
 
-def _left(one: Standing) -> int:
+def _left(one: RunStatus) -> int:
     """Epochs that a run still needs."""
     return one.planned.run.epochs - done(one)
 
 
-def _has_begun(one: Standing) -> bool:
+def _has_begun(one: RunStatus) -> bool:
     """Whether the start of a run is behind it."""
     return one.state.state == "running" and one.state.epoch is not None
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.status import standing
+from cluster.status import run_status
 from cluster.status.queue import Queue
-from cluster.status.standing import Standing
+from cluster.status.run_status import RunStatus
 from jobs.canonical import Value
 from jobs.errors import InputError
 from jobs.spec.sources import read_tree
@@ -110,12 +110,12 @@ def _texts(file: str) -> list[str] | None:
         return None
 
 
-def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[Standing]:
+def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[RunStatus]:
     """The runs that are asked for no more, and have a record, wait or run."""
     kept = {planned.run.id for planned in now.runs}
     if all(planned.run.id in kept for planned in before.runs):
         return []
-    found = standing.of_runs(store, before, queue)
+    found = run_status.of_runs(store, before, queue)
     return [
         one
         for one in found

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cluster.slurm.command import UnreachableError
-from cluster.status import queue, standing
+from cluster.status import queue, run_status
+from cluster.status.run_status import RunStatus
 from cluster.submit import definition, feed, seal, submitit_engine
 from jobs import files, snapshot
 from jobs.machine import usable_cpus, visible_gpus
@@ -213,14 +214,14 @@ def usable_lanes(made: Plan, workers: int | None, to_follow: int) -> int:
 
 def sort_runs(
     sweep: Sweep, store: Store, known: queue.Queue
-) -> tuple[tuple[str, ...], tuple[str, ...], list[standing.Standing]]:
+) -> tuple[tuple[str, ...], tuple[str, ...], list[RunStatus]]:
     """The runs that have a record, those that wait or run, and the others: they are to be sent.
 
     Raises:
         slurm.UnreachableError: what became of a run that was sent cannot be known now.
     """
     done, running, missing = [], [], []
-    for one in standing.of_runs(store, sweep, known):
+    for one in run_status.of_runs(store, sweep, known):
         run_id = one.planned.run.id
         if one.state.state in RECORDED:
             done.append(run_id)

@@ -1,18 +1,15 @@
-"""How every run of a sweep stands: its files, joined with what Slurm's queue says, with evidence.
+"""How each run of a sweep stands: its files, joined with what Slurm's queue says, with evidence.
 
 A record decides. Else the files say what was, and the queue says what still may come. What neither
 knows stays unknown; a run that Slurm has forgotten is not completed.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.slurm import reasons, states
-from cluster.slurm.command import CallCount
 from cluster.slurm.reasons import Reason
-from cluster.status import accounting, queue
-from cluster.status.accounting import Row
+from cluster.status import accounting
 from cluster.status.queue import Queue, Sent
 from jobs.store import workers
 from jobs.store.attempts import RunFolder
@@ -21,9 +18,6 @@ from jobs.store.state import RECORDED, State
 from jobs.store.store import Store
 from jobs.store.workers import Crew
 from jobs.sweep import PlannedRun, Sweep
-
-_PATIENCE_S = 15.0
-"""Slurm has this long to answer whoever only looks."""
 
 _ATTEMPT_GRACE_S = 120.0
 """An attempt younger than this when squeue was asked may not be listed yet: that is no evidence."""
@@ -39,7 +33,7 @@ _FED = Reason("not sent yet", "will be sent by a job that waits for room in the 
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """One run and how it stands."""
 
     planned: PlannedRun
@@ -54,99 +48,15 @@ class Standing:
         return (self.sent.name if self.sent else None) or self.state.element
 
 
-@dataclass
-class Look:
-    """A sweep at one moment."""
-
-    sweep: Sweep
-    runs: list[Standing]
-    queue: Queue
-    notes: list[str]  # what could not be known, and why
-    accounting: list[Row]  # what sacct said of what was lost
-    slurm_calls: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing waits or runs any more, as far as can be known."""
-        return not self.queue.fed and not any(
-            standing.is_live or standing.state.state == "unknown" for standing in self.runs
-        )
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every run has a record, those that follow from what is to be chosen included."""
-        return not self.sweep.undecided and all(
-            standing.state.state in RECORDED for standing in self.runs
-        )
-
-
-def look(
-    store: Store,
-    sweep: Sweep | None = None,
-    *,
-    memory: StateCache | None = None,
-    earlier: Look | None = None,
-    about: PlannedRun | None = None,
-) -> Look:
-    """How the sweep stands; at most two calls of Slurm's commands.
-
-    Args:
-        store: where it lives.
-        sweep: if it has been read already.
-        memory: if there is one already; it is saved.
-        earlier: take the queue from then instead of asking again.
-        about: ask accounting only for this run.
-    """
-    calls = CallCount()
-    sweep, memory = sweep or store.sweep(), memory or StateCache(store)
-    if earlier is not None:
-        found = earlier.queue
-    else:
-        found = queue.look(store, ask=not _is_settled(store, sweep, memory), patience=_PATIENCE_S)
-    evidence = _Evidence(store, sweep, found, memory)
-    result = Look(sweep, evidence.runs(), found, notes=[], accounting=[])
-    memory.save()
-    if found.unknown is not None:
-        result.notes = [f"Slurm cannot be asked now: {found.unknown}"]
-    elif earlier is not None:
-        result.notes = earlier.notes
-    else:
-        wanted = _lost_elements(result.runs, about)
-        result.accounting, result.notes = accounting.ask_accounting(store, memory, wanted)
-        result.runs = [
-            evidence.of(one.planned) if one.state.state == "lost" else one for one in result.runs
-        ]
-        memory.save()
-    result.slurm_calls = calls.total
-    return result
-
-
-def _lost_elements(runs: Iterable[Standing], about: PlannedRun | None) -> dict[str, int]:
-    """The elements that lost runs were last in, each with its submission; `about`: only that run's."""
-    return {
-        one.element: one.sent.submission if one.sent else 1
-        for one in runs
-        if one.state.state == "lost" and one.element and (about is None or one.planned is about)
-    }
-
-
-def _is_settled(store: Store, sweep: Sweep, memory: StateCache) -> bool:
-    """Whether every run has a record: Slurm knows nothing that could change that."""
-    folders = (store.run(planned.run.id) for planned in sweep.runs)
-    return all(
-        folder.record_file.exists() and memory.of(folder).state in RECORDED for folder in folders
-    )
-
-
-def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[Standing]:
+def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[RunStatus]:
     """How each run stands, in the sweep's order, by the files and a queue already asked for."""
     memory = StateCache(store)
-    found = _Evidence(store, sweep, queue, memory).runs()
+    found = Evidence(store, sweep, queue, memory).runs()
     memory.save()
     return found
 
 
-class _Evidence:
+class Evidence:
     """What files, queue and local workers say of a sweep's runs at one moment."""
 
     def __init__(self, store: Store, sweep: Sweep, queue: Queue, memory: StateCache) -> None:
@@ -157,22 +67,22 @@ class _Evidence:
         self.here = {run_id: crew for crew in workers.crews(store) for run_id in crew.runs}
         self.fresh = _fresh(store, queue.asked_at - _ARRAY_GRACE_S)
 
-    def runs(self) -> list[Standing]:
+    def runs(self) -> list[RunStatus]:
         """Every run, in the sweep's order."""
         return [self.of(planned) for planned in self.sweep.runs]
 
-    def of(self, planned: PlannedRun) -> Standing:
+    def of(self, planned: PlannedRun) -> RunStatus:
         """How one run stands."""
         run_id = planned.run.id
         folder = self.folders.get(run_id)
         known = self.memory.of(folder) if folder is not None else _NOT_STARTED
         sent = self.queue.runs.get(run_id)
         if known.state in RECORDED:
-            return Standing(planned, known, sent)
+            return RunStatus(planned, known, sent)
         if known.state == "running":
             orphan = self._orphan(known)
             if orphan is None:
-                return Standing(planned, known, sent, is_live=True)
+                return RunStatus(planned, known, sent, is_live=True)
             known = orphan
         if run_id in self.here:
             return _waiting_here(planned, known, self.here[run_id])
@@ -180,8 +90,8 @@ class _Evidence:
             return self._in_queue(planned, known, sent)
         if sent is not None and self._may_be_missed(sent) and not _is_of(sent, known):
             state = replace(known, state="pending", evidence=f"sent as {sent.name} just now")
-            return Standing(planned, state, sent, is_live=True)
-        return Standing(planned, self._over(folder or self.store.run(run_id), known, sent), sent)
+            return RunStatus(planned, state, sent, is_live=True)
+        return RunStatus(planned, self._over(folder or self.store.run(run_id), known, sent), sent)
 
     def _may_be_missed(self, sent: Sent) -> bool:
         """Whether the queue that was asked for may be older than the array, and so not show it."""
@@ -254,27 +164,27 @@ class _Evidence:
             self.memory.remember_slurm_state(element.name, element.state)
         return self.memory.slurm_state(name)
 
-    def _in_queue(self, planned: PlannedRun, known: State, sent: Sent) -> Standing:
+    def _in_queue(self, planned: PlannedRun, known: State, sent: Sent) -> RunStatus:
         """Its job waits or runs, or will be sent; and no attempt of it is alive."""
         element = sent.element
         if element is None:
             evidence = f"will be sent by job {self.feeders.get(sent.submission)}"
             state = replace(known, state="pending", evidence=evidence)
-            return Standing(planned, state, sent, _FED, is_live=True)
+            return RunStatus(planned, state, sent, _FED, is_live=True)
         said = f"{element.name} is {element.state}"
         if element.state in states.WAITING:
             name = element.reason if element.state == "PENDING" else element.state
             reason = reasons.explain(name)
             evidence = f"{said} ({name}): {reason.words}"
             state = replace(known, state="pending", evidence=evidence)
-            return Standing(planned, state, sent, reason, is_live=True)
+            return RunStatus(planned, state, sent, reason, is_live=True)
         if element.state not in states.RUNNING:
             state = replace(
                 known, state="unknown", evidence=f"{said}: what that means is not known"
             )
-            return Standing(planned, state, sent, is_live=True)
+            return RunStatus(planned, state, sent, is_live=True)
         if known.state in _ENDED and known.element == element.name:
-            return Standing(planned, known, sent)  # others of its array task may still run
+            return RunStatus(planned, known, sent)  # others of its array task may still run
         state = replace(
             known,
             state="running",
@@ -282,16 +192,16 @@ class _Evidence:
             node=element.node or known.node,
             element=element.name,
         )
-        return Standing(planned, state, sent, is_live=True)
+        return RunStatus(planned, state, sent, is_live=True)
 
 
-def _waiting_here(planned: PlannedRun, known: State, crew: Crew) -> Standing:
+def _waiting_here(planned: PlannedRun, known: State, crew: Crew) -> RunStatus:
     """A run that workers of a person's own machine have yet to begin."""
     names = ", ".join(worker.name for worker in crew.workers)
     evidence = f"waits for a local worker: {names}"
     state = replace(known, state="pending", failure=None, message=None, evidence=evidence)
     reason = Reason(names, "waiting for a local worker")
-    return Standing(planned, state, None, reason, is_live=True)
+    return RunStatus(planned, state, None, reason, is_live=True)
 
 
 def _is_of(sent: Sent, known: State) -> bool:

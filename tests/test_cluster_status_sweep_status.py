@@ -9,7 +9,8 @@ import pytest
 
 from cluster.commands import selection
 from cluster.slurm import reasons
-from cluster.status import accounting, standing
+from cluster.status import accounting
+from cluster.status.sweep_status import sweep_status
 from jobs.errors import InputError
 from jobs.store.cache import StateCache
 from tests.fake_slurm import FakeSlurm
@@ -22,7 +23,7 @@ def fake(tmp_path, monkeypatch):
 
 
 def states(fake, **options):
-    return [one.state for one in standing.look(fake.store, **options).runs]
+    return [one.state for one in sweep_status(fake.store, **options).runs]
 
 
 def names(fake):
@@ -37,7 +38,7 @@ def test_the_queue_tells_who_waits_and_who_runs(fake):
         ("100_2", "RUNNING", "None", "node2"),
         ("100_3", "PENDING", "QOSMaxJobsPerUserLimit"),
     )
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert [one.state.state for one in look.runs] == ["completed", "running", "running", "pending"]
     assert [one.is_live for one in look.runs] == [False, True, True, True]
@@ -71,7 +72,7 @@ def test_what_vanished_is_what_slurm_says(fake, word, failure, by):
         fake.queue(*[(f"100_{i}", "PENDING") for i in (1, 2, 3)])
         row = {"JobID": "100_0", "State": f"{word} by 1000" if word == "CANCELLED" else word}
         fake.accounting([row, {"JobID": "100_0.batch", "State": "FAILED"}])
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
     found = look.runs[0].state
 
     assert found.state == ("stopped" if failure == "cancelled" else "failed")
@@ -90,7 +91,7 @@ def test_without_accounting_lost_is_lost_and_that_is_said(fake):
     for index in range(4):
         fake.claim(index, f"100_{index}").release()
     fake.queue()
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert {one.state.state for one in look.runs} == {"lost"}
     assert "Slurm no longer knows 100_2" in look.runs[2].state.evidence
@@ -105,7 +106,7 @@ def test_accounting_is_asked_once_with_a_start_time(fake):
     fake.accounting([])
     memory = StateCache(fake.store)
     for _ in range(3):
-        look = standing.look(fake.store, memory=memory)
+        look = sweep_status(fake.store, memory=memory)
 
     calls = fake.calls("sacct")
     assert len(calls) == 1
@@ -218,7 +219,7 @@ def test_requeued_waits_and_says_why(fake):
     fake.end(attempt, "timeout", "time limit")
     note(attempt.folder, "requeued", fence=1, element="100_0")
     fake.queue(("100_0", "PENDING", "BeginTime"))
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert (look.runs[0].state.state, look.runs[0].state.failure) == ("pending", "timeout")
     assert "about two minutes" in look.runs[0].state.evidence
@@ -240,7 +241,7 @@ def test_failed_in_a_packed_task_that_still_runs(tmp_path, monkeypatch):
     fake.fail(0, "100_0", "exception")
     attempt = fake.claim(1, "100_0")
     fake.queue(("100_0", "RUNNING"), ("100_1", "PENDING"))
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert [one.state.state for one in look.runs] == ["failed", "running", "pending", "pending"]
     assert not look.runs[0].is_live
@@ -263,7 +264,7 @@ def test_slurm_does_not_answer(fake):
     attempt = fake.claim(1, "100_1")
     fake.fail(2, "100_2", "oom")
     fake.down()
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert [one.state.state for one in look.runs] == ["completed", "running", "failed", "unknown"]
     assert "Unable to contact slurm controller" in look.notes[0]
@@ -277,12 +278,12 @@ def test_a_feeder_will_send_it(tmp_path, monkeypatch):
     submission = fake.send([0, 1], planned=[2, 3], job=100)
     fake.feed(submission, job=200, first=2)
     fake.queue(("100_0", "RUNNING"), ("100_1", "PENDING"), ("200", "PENDING", "Dependency"))
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
     assert look.runs[3].state.evidence == "will be sent by job 200"
     assert look.runs[3].is_live
 
     fake.queue(("100_0", "RUNNING"))
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
     assert (look.runs[3].state.state, look.runs[3].state.evidence) == ("pending", "not sent")
     assert not look.runs[3].is_live
 
@@ -294,7 +295,7 @@ def test_sent_a_moment_after_the_queue_was_asked(fake):
     receipt = fake.jobs[100].part("chunk", 0).receipt_file
     os.utime(receipt)
     fake.queue()
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert names(fake) == ["pending"] * 4
     assert look.runs[0].state.evidence == "sent as 100_0 just now"
@@ -303,7 +304,7 @@ def test_sent_a_moment_after_the_queue_was_asked(fake):
 
 def test_a_state_that_nobody_knows(fake):
     fake.queue(("100_0", "TELEPORTING"))
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert look.runs[0].state.state == "unknown"
     assert look.runs[0].is_live
@@ -313,7 +314,7 @@ def test_nothing_was_ever_sent(tmp_path, monkeypatch):
     fake = FakeSlurm(tmp_path, monkeypatch, sent=False)
     fake.queue()
     fake.claim(1, None, submission=None).release()
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert [one.state.state for one in look.runs] == ["pending", "lost", "pending", "pending"]
     assert look.slurm_calls == 0
@@ -322,9 +323,9 @@ def test_nothing_was_ever_sent(tmp_path, monkeypatch):
 
 def test_an_earlier_queue_is_not_asked_for_again(fake):
     fake.queue(*[(f"100_{index}", "PENDING") for index in range(4)])
-    earlier = standing.look(fake.store)
+    earlier = sweep_status(fake.store)
     fake.record(0)
-    again = standing.look(fake.store, earlier=earlier)
+    again = sweep_status(fake.store, earlier=earlier)
 
     assert again.runs[0].state.state == "completed"
     assert again.slurm_calls == 0
@@ -335,7 +336,7 @@ def test_ten_thousand_runs_take_two_calls(tmp_path, monkeypatch):
     fake = FakeSlurm(tmp_path, monkeypatch, 10_000)
     fake.claim(0, "100_0").release()
     fake.queue(*[(f"100_{index}", "PENDING", "Priority") for index in range(1, 10_000)])
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
 
     assert len(look.runs) == 10_000
     assert look.slurm_calls == len(fake.calls("squeue")) + len(fake.calls("sacct")) == 2
@@ -400,7 +401,7 @@ def test_what_the_queue_shows_as_over_is_over_however_lately_it_was_sent(fake):
     """Else a submission right after a cancellation would take its runs for waiting ones."""
     os.utime(fake.jobs[100].part("chunk", 0).receipt_file)
     fake.queue(("100_0", "CANCELLED"))
-    found = standing.look(fake.store).runs[0]
+    found = sweep_status(fake.store).runs[0]
 
     assert (found.state.state, found.state.failure) == ("stopped", "cancelled")
     assert not found.is_live
@@ -417,7 +418,7 @@ def test_what_a_site_prints_around_is_no_job(fake):
         fake.command(name, f"{GREETING}; cat {fake.folder / name}.txt; {GREETING}")
     fake.claim(1, "100_1").release()
 
-    found = standing.look(fake.store)
+    found = sweep_status(fake.store)
     assert [one.state.state for one in found.runs[:2]] == ["pending", "failed"]
     assert found.runs[1].state.failure == "timeout"
 
@@ -425,7 +426,7 @@ def test_what_a_site_prints_around_is_no_job(fake):
 def test_names_of_jobs_may_be_of_any_encoding(fake):
     fake.command("squeue", r"printf '100|0|1000|PENDING|Priority||normal|Gr\374\337e\n'")
 
-    assert standing.look(fake.store).runs[0].state.state == "pending"
+    assert sweep_status(fake.store).runs[0].state.state == "pending"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755])
@@ -435,7 +436,7 @@ def test_a_command_that_cannot_be_started_is_an_answer_that_is_missing(fake, mon
     (fake.bin / "squeue").chmod(mode)
     monkeypatch.setenv("PATH", str(fake.bin))
 
-    look = standing.look(fake.store)
+    look = sweep_status(fake.store)
     assert look.queue.unknown is not None
     assert "squeue: " in look.notes[0]
 
@@ -444,6 +445,6 @@ def test_a_command_that_cannot_be_started_is_an_answer_that_is_missing(fake, mon
 def test_the_jobs_are_those_of_whoever_sent_them(fake):
     os.chown(fake.jobs[100].file, 65534, -1)
     fake.queue()
-    standing.look(fake.store)
+    sweep_status(fake.store)
 
     assert "--user=0,65534" in fake.calls("squeue")[-1]
