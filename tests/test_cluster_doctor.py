@@ -23,6 +23,7 @@ from cluster.doctor.finding import Check, Group
 from cluster.doctor.request import gpus_of
 from cluster.profile.file import read_profile
 from cluster.slurm import partitions
+from cluster.slurm.site import Association, NodeKind
 from containers import runtime
 from containers.images import SCHEMA, Images
 from jobs.errors import InputError
@@ -845,11 +846,9 @@ def test_what_is_proposed_of_odd_clusters(tmp_path, monkeypatch):
     monkeypatch.setenv("MODULEPATH", "/modules")
     monkeypatch.setattr(runtime, "find", no_runtime)
     monkeypatch.delenv("PROBPREC_DATA", raising=False)
-    row = dict.fromkeys(("default", "features"), "")
-    row |= {"name": "1e3", "up": "up", "max_time": "infinite", "default_time": "n/a"}
-    row |= {"nodes": "1", "idle": "1", "cpus": "2", "mem": "10", "gres": "(null)"}
-    accounts = [{"account": name, "partition": "", "qos": ""} for name in ("a", "b")]
-    offer = controller.Offer(config={"ClusterName": "x"}, partitions=[row], associations=accounts)
+    kind = row("1e3", max_time="infinite", cpus="2", mem="10")
+    accounts = [Association(account=name, partition="", qos="") for name in ("a", "b")]
+    offer = controller.Offer(config={"ClusterName": "x"}, partitions=[kind], associations=accounts)
     bare = Profile(name="", engine="slurm")
     asked = Resources(partition="1e3", qos="y", mem_per_cpu=3072, gpus="a100:2", account="null")
     for number, profile in enumerate(
@@ -920,7 +919,8 @@ def test_what_a_profile_says_is_kept(tmp_path):
     others = dataclasses.replace(FULL, mem_per_cpu=None, gpus=None, mem=2048, gres="5")
     offers = [controller.Offer()]
     for number in (1, 2):  # one account to be proposed, or several
-        accounts = [{"account": f"a{one}", "partition": "", "qos": ""} for one in range(number)]
+        one = Association(account="a", partition="", qos="")
+        accounts = [dataclasses.replace(one, account=f"a{index}") for index in range(number)]
         rows = [row("day", gres="gpu:4"), row("gpu", cpus="2")]
         offers.append(controller.Offer(partitions=rows, associations=accounts))
     for number, offer in enumerate(offers):
@@ -935,9 +935,9 @@ def test_what_a_profile_says_is_kept(tmp_path):
 
 def row(name, **changes):
     """A kind of nodes of a partition."""
-    usual = {"name": name, "default": "", "up": "up", "max_time": "1:00:00", "default_time": "n/a"}
-    usual |= {"nodes": "1", "idle": "1", "cpus": "16", "mem": "9000", "gres": "(null)"}
-    return usual | {"features": ""} | changes
+    usual = {"is_default": False, "availability": "up", "max_time": "1:00:00"}
+    usual |= {"default_time": "n/a", "nodes": "1", "idle": "1", "cpus": "16", "mem": "9000"}
+    return NodeKind(partition=name, **usual | {"gres": "(null)"} | changes)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cluster.doctor.finding import Check, Group
 from cluster.slurm import client, site
 from cluster.slurm.command import SlurmError
+from cluster.slurm.site import Association, NodeKind
 
 _SHOWN = 6  # partitions that get a line of their own
 
@@ -17,25 +18,25 @@ class Offer:
     """What a cluster offers, each asked for once."""
 
     config: Mapping[str, str] = field(default_factory=dict)  # empty: it does not answer
-    partitions: list[dict[str, str]] = field(default_factory=list)  # see site.partitions
-    associations: list[dict[str, str]] | None = None
+    partitions: list[NodeKind] = field(default_factory=list)
+    associations: list[Association] | None = None
     has_accounting: bool = False
     error: str = ""
 
     @property
     def default(self) -> str | None:
         """The partition of whoever names none."""
-        return next((row["name"] for row in self.partitions if row["default"]), None)
+        return next((row.partition for row in self.partitions if row.is_default), None)
 
     @property
     def cluster(self) -> str | None:
         """Its name, also in the accounting; None: it does not say."""
         return self.config.get("ClusterName")
 
-    def rows(self, partition: str | None) -> list[dict[str, str]]:
+    def rows(self, partition: str | None) -> list[NodeKind]:
         """The kinds of nodes in a partition, or in several: `day,week`."""
         names = (partition or "").split(",")
-        return [row for row in self.partitions if row["name"] in names]
+        return [row for row in self.partitions if row.partition in names]
 
 
 def ask() -> Offer:
@@ -80,27 +81,27 @@ def look(offer: Offer, *, is_chosen: bool) -> Iterator[Check]:
 
 
 def _partitions(group: Group, offer: Offer) -> Iterator[Check]:
-    names = list(dict.fromkeys(row["name"] for row in offer.partitions))
+    names = list(dict.fromkeys(row.partition for row in offer.partitions))
     if not names:
         yield group.problem("partitions", "there is none that you may use", "see: sinfo")
     for name in names[:_SHOWN]:
         rows = offer.rows(name)
         found = f"{name}{' (default)' if name == offer.default else ''}: {described(rows)}"
-        is_up = any(row["up"] == "up" for row in rows)
+        is_up = any(row.availability == "up" for row in rows)
         yield group.ok("partition", found) if is_up else group.note("partition", found)
     if len(names) > _SHOWN:
         more = f"{len(names) - _SHOWN} more: {', '.join(names[_SHOWN:])}"
         yield group.note("partition", more, "all of them: sinfo")
 
 
-def described(rows: list[dict[str, str]]) -> str:
+def described(rows: Sequence[NodeKind]) -> str:
     """A partition in a few words: its state, its time limit, its nodes."""
     kinds = []
     for row in rows:
-        gres = re.sub(r"\(S:[^)]*\)", "", row["gres"])  # which sockets they hang on
+        gres = re.sub(r"\(S:[^)]*\)", "", row.gres)  # which sockets they hang on
         gpus = "" if gres in {"(null)", ""} else f", {gres}"
-        kinds.append(f"{row['nodes']} nodes ({row['idle']} idle) of {row['cpus']} CPUs{gpus}")
-    return f"{rows[0]['up']}, at most {rows[0]['max_time']}; {'; '.join(kinds[:3])}"
+        kinds.append(f"{row.nodes} nodes ({row.idle} idle) of {row.cpus} CPUs{gpus}")
+    return f"{rows[0].availability}, at most {rows[0].max_time}; {'; '.join(kinds[:3])}"
 
 
 def _accounting(group: Group, offer: Offer) -> Check:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cluster.doctor.judge import is_usable
 from cluster.doctor.request import gpus_of
 from cluster.profile import yaml_text
 from cluster.slurm.partitions import longest, seconds_of
+from cluster.slurm.site import NodeKind
 from cluster.submit.seal import IMAGES
 from cluster.terminal.plain import command
 from containers import runtime
@@ -133,16 +134,16 @@ def _partition(asked: Resources, offer: Offer) -> str:
     if partition is None:
         return "# partition: NAME"
     chosen = partition.split(",")
-    every = dict.fromkeys(row["name"] for row in offer.partitions)
+    every = dict.fromkeys(row.partition for row in offer.partitions)
     others = ", ".join(name for name in every if name not in chosen)
     return yaml_text.line("partition", partition) + (
         f"   # there are also: {others}" if others else ""
     )
 
 
-def _time(asked: Resources, rows: list[dict[str, str]]) -> str:
+def _time(asked: Resources, rows: Sequence[NodeKind]) -> str:
     """What is asked; else the partition's default, else its limit: the least where there are several."""
-    found = [seconds_of(row[name]) for row in rows for name in ("default_time", "max_time")]
+    found = [seconds_of(time) for row in rows for time in (row.default_time, row.max_time)]
     usual = min((time for time in found if time and time <= _A_YEAR), default=_A_DAY)
     line = f"{yaml_text.line('time', asked.time or usual)}   # of one task"
     if not rows:
@@ -152,7 +153,7 @@ def _time(asked: Resources, rows: list[dict[str, str]]) -> str:
     return f"{line}; the partition allows {most}"
 
 
-def _cpus(asked: Resources, rows: list[dict[str, str]]) -> str:
+def _cpus(asked: Resources, rows: Sequence[NodeKind]) -> str:
     if not rows:
         return yaml_text.line("cpus", asked.cpus) if asked.cpus else f"# cpus: {_MOST_CPUS}"
     cpus, gpus, _ = _of_a_node(rows)
@@ -160,7 +161,7 @@ def _cpus(asked: Resources, rows: list[dict[str, str]]) -> str:
     return f"{yaml_text.line('cpus', asked.cpus or share)}   # a node has {cpus}"
 
 
-def _gpus(profile: Profile, rows: list[dict[str, str]]) -> str:
+def _gpus(profile: Profile, rows: Sequence[NodeKind]) -> str:
     """A GPU where nodes have some, unless a profile does without."""
     _, count, kinds = _of_a_node(rows)
     if not count:
@@ -169,19 +170,19 @@ def _gpus(profile: Profile, rows: list[dict[str, str]]) -> str:
     return f"{'# ' if profile.name else ''}gpus: 1   # {hint}"
 
 
-def _of_a_node(rows: list[dict[str, str]]) -> tuple[int, int, str]:
+def _of_a_node(rows: Sequence[NodeKind]) -> tuple[int, int, str]:
     """CPUs and GPUs of a partition's best node, and its GPUs in words."""
     best: tuple[int, int, str] = (1, 0, "")
     for row in rows:
-        kinds = gpus_of(row["gres"])
+        kinds = gpus_of(row.gres)
         words = ", ".join(f"{kind or 'gpu'}:{count}" for kind, count in kinds.items())
-        cpus = int(row["cpus"]) if row["cpus"].isdecimal() else 1
+        cpus = int(row.cpus) if row.cpus.isdecimal() else 1
         best = max(best, (cpus, sum(kinds.values()), words), key=lambda one: (one[1], one[0]))
     return best
 
 
 def _account(asked: Resources, offer: Offer) -> list[str]:
-    accounts = sorted({row["account"] for row in offer.associations or []})
+    accounts = sorted({row.account for row in offer.associations or []})
     if asked.account or not accounts:
         return []
     if len(accounts) == 1:

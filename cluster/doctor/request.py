@@ -3,7 +3,7 @@
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cluster.doctor.controller import Offer, described
@@ -13,6 +13,7 @@ from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client, site
 from cluster.slurm.command import SlurmError
 from cluster.slurm.partitions import longest, seconds_of
+from cluster.slurm.site import NodeKind
 from jobs.profile import Option, Profile
 from jobs.resources import Resources, slurm_mem, slurm_time
 from jobs.yaml.mistakes import did_you_mean, listed
@@ -43,7 +44,7 @@ def look(profile: Profile, offer: Offer) -> list[Check]:
 
 
 def _partition(r: Resources, offer: Offer) -> Iterator[Check]:
-    names = sorted({row["name"] for row in offer.partitions})
+    names = sorted({row.partition for row in offer.partitions})
     line = f"write in the profile: resources: {{partition: {offer.default or 'NAME'}}}"
     if r.partition is None and offer.default is None:
         advice = f"{line}; there are {listed(names)}"
@@ -54,7 +55,7 @@ def _partition(r: Resources, offer: Offer) -> Iterator[Check]:
         if not rows:
             found = f"no partition {name!r}{did_you_mean(name, names)} (known: {listed(names)})"
             yield _GROUP.problem("partition", found, line)
-        elif not any(row["up"] == "up" for row in rows):
+        elif not any(row.availability == "up" for row in rows):
             found = f"{name} takes no jobs now: {described(rows)}"
             yield _GROUP.problem("partition", found, "wait, or name another one; see: sinfo")
         else:
@@ -62,10 +63,10 @@ def _partition(r: Resources, offer: Offer) -> Iterator[Check]:
             yield _GROUP.ok("partition", f"{name}{kind}: {described(rows)}")
 
 
-def _time(r: Resources, rows: list[dict[str, str]]) -> Iterator[Check]:
-    limit, default = longest(rows), seconds_of(rows[0]["default_time"])
+def _time(r: Resources, rows: Sequence[NodeKind]) -> Iterator[Check]:
+    limit, default = longest(rows), seconds_of(rows[0].default_time)
     if r.time is None:
-        given = slurm_time(default) if default else f"the longest, {rows[0]['max_time']}"
+        given = slurm_time(default) if default else f"the longest, {rows[0].max_time}"
         advice = "write in the profile: resources: {time: 02:00:00}"
         yield _GROUP.note("time", f"not asked for; the partition gives {given}", advice)
     elif limit is not None and r.time > limit:
@@ -77,10 +78,10 @@ def _time(r: Resources, rows: list[dict[str, str]]) -> Iterator[Check]:
         yield _GROUP.ok("time", f"{slurm_time(r.time)}; the partition gives {most}")
 
 
-def _size(r: Resources, rows: list[dict[str, str]]) -> Iterator[Check]:
+def _size(r: Resources, rows: Sequence[NodeKind]) -> Iterator[Check]:
     """CPUs and memory of a task have to fit one node."""
-    cpus = max(_number(row["cpus"]) for row in rows)
-    mem = max(_number(row["mem"]) for row in rows)
+    cpus = max(_number(row.cpus) for row in rows)
+    mem = max(_number(row.mem) for row in rows)
     asked = r.mem or (r.mem_per_cpu or 0) * (r.cpus or 1)
     if (r.cpus or 1) > cpus:
         found, advice = f"{r.cpus} CPUs asked, no node has more than {cpus}", f"{{cpus: {cpus}}}"
@@ -119,8 +120,8 @@ def asked_gpus(r: Resources) -> dict[str, int]:
     return gpus_of(",".join(f"gpu:{part}" for part in str(r.gpus).split(","))) if r.gpus else {}
 
 
-def _gpus(r: Resources, rows: list[dict[str, str]]) -> Iterator[Check]:
-    asked, there = asked_gpus(r), [gpus_of(row["gres"]) for row in rows]
+def _gpus(r: Resources, rows: Sequence[NodeKind]) -> Iterator[Check]:
+    asked, there = asked_gpus(r), [gpus_of(row.gres) for row in rows]
     most: dict[str, int] = {}
     for kinds in there:
         most |= {kind: max(count, most.get(kind, 0)) for kind, count in kinds.items()}
@@ -153,7 +154,7 @@ def _account(r: Resources, offer: Offer) -> Iterator[Check]:
         found = "which ones you may use cannot be known: no accounting here"
         yield _GROUP.note("account", found if rows is None else "you have none in the accounting")
         return
-    accounts = sorted({row["account"] for row in rows})
+    accounts = sorted({row.account for row in rows})
     line = f"write in the profile: resources: {{account: {accounts[0]}}}"
     if r.account is not None and r.account not in accounts:
         found = (
@@ -164,8 +165,8 @@ def _account(r: Resources, offer: Offer) -> Iterator[Check]:
         yield _GROUP.note("account", f"none named: your default of {listed(accounts)}", line)
     else:
         yield _GROUP.ok("account", r.account or accounts[0])
-    mine = [row for row in rows if r.account in {None, row["account"]}]
-    allowed = sorted({name for row in mine for name in row["qos"].split(",") if name})
+    mine = [row for row in rows if r.account in {None, row.account}]
+    allowed = sorted({name for row in mine for name in row.qos.split(",") if name})
     if r.qos is not None and allowed and r.qos not in allowed:
         found = f"{r.qos!r} is not for you{did_you_mean(r.qos, allowed)}: {listed(allowed)}"
         advice = f"write in the profile: resources: {{qos: {allowed[0]}}}"

@@ -1,17 +1,15 @@
 """The time that partitions give a task: whoever asks for more waits for ever, and sbatch says nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cluster.slurm import site
 from cluster.slurm.command import SlurmError
+from cluster.slurm.site import NodeKind
 from jobs.errors import InputError
 from jobs.resources import Resources, slurm_time
 
 _PATIENCE = 15.0
 """Seconds that Slurm has to say what there is; if it does not, sbatch will have its say."""
-
-Row = Mapping[str, str]
-"""A kind of node in a partition, see `site.partitions`."""
 
 
 def seconds_of(text: str) -> int | None:
@@ -30,9 +28,9 @@ def seconds_of(text: str) -> int | None:
     return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def longest(rows: Sequence[Row]) -> int | None:
+def longest(rows: Sequence[NodeKind]) -> int | None:
     """Seconds that the most generous of these partitions gives a task; None: no limit."""
-    limits = [seconds_of(row["max_time"]) for row in rows]
+    limits = [seconds_of(row.max_time) for row in rows]
     known = [limit for limit in limits if limit is not None]
     return max(known, default=None) if len(known) == len(limits) else None
 
@@ -60,11 +58,11 @@ def check_times(asked: Iterable[Resources]) -> list[str]:
     return [text for text, _ in found]
 
 
-def _too_long(asked: Iterable[Resources], rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:
-    default = next((row["name"] for row in rows if row["default"]), "")
+def _too_long(asked: Iterable[Resources], rows: Sequence[NodeKind]) -> Iterator[tuple[str, bool]]:
+    default = next((row.partition for row in rows if row.is_default), "")
     for one in asked:
         names = one.partition or default
-        chosen = [row for row in rows if row["name"] in names.split(",")]
+        chosen = [row for row in rows if row.partition in names.split(",")]
         limit = longest(chosen)
         if limit is None or one.time is None or one.time <= limit:
             continue

@@ -15,51 +15,71 @@ def config(patience: float = PATIENCE_S) -> dict[str, str]:
     return {name: value.strip() for name, value in pairs}
 
 
-def partitions(patience: float = PATIENCE_S) -> list[dict[str, str]]:
-    """What the partitions offer: a row for each kind of node in each partition, by one call.
+@dataclass(frozen=True, kw_only=True)
+class NodeKind:
+    """One kind of node in one partition, in the words of sinfo."""
 
-    The keys: name, default ("yes" or ""), up, max_time, default_time (of Slurm's form, or
-    "infinite", "n/a"), nodes, idle, cpus, mem (MiB per node), gres, features.
-    """
-    keys = [
-        "name",
-        "up",
-        "max_time",
-        "default_time",
-        "nodes",
-        "idle",
-        "cpus",
-        "mem",
-        "gres",
-        "features",
-    ]
+    partition: str
+    is_default: bool  # whether jobs that name no partition go there
+    availability: str  # up, down, drain, inact
+    max_time: str  # 1-00:00:00, 30:00 or infinite
+    default_time: str  # the same, or n/a
+    nodes: str  # how many
+    idle: str  # of them
+    cpus: str  # of each
+    mem: str  # of each, MiB
+    gres: str  # of each; (null): none
+
+
+def partitions(patience: float = PATIENCE_S) -> list[NodeKind]:
+    """What the partitions offer: each kind of node in each partition, by one call."""
     wanted = "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"
     output = run(["sinfo", "--noheader", "--exact", wanted], timeout=patience)
-    rows = []
-    for line in output.splitlines():
-        row = dict(zip(keys, line.strip().split("|"), strict=False))
-        if len(row) == len(keys):  # sites print greetings around it
-            row["default"] = "yes" if row["name"].endswith("*") else ""
-            row["name"] = row["name"].removesuffix("*")
-            row["idle"] = row["idle"].partition("/")[2]  # allocated/idle
-            rows.append(row)
-    return rows
+    lines = (line.strip().split("|") for line in output.splitlines())
+    return [_node_kind(*line[:9]) for line in lines if len(line) >= 10]  # sites print greetings
 
 
-def associations(cluster: str | None = None) -> list[dict[str, str]] | None:
+def _node_kind(name: str, up: str, most: str, usual: str, *node: str) -> NodeKind:
+    count, states, cpus, mem, gres = node
+    return NodeKind(
+        partition=name.removesuffix("*"),
+        is_default=name.endswith("*"),
+        availability=up,
+        max_time=most,
+        default_time=usual,
+        nodes=count,
+        idle=states.partition("/")[2],  # allocated/idle
+        cpus=cpus,
+        mem=mem,
+        gres=gres,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Association:
+    """An account of mine, for one partition or all."""
+
+    account: str
+    partition: str  # empty: all
+    qos: str  # those that it may use: a,b
+
+
+def associations(cluster: str | None = None) -> list[Association] | None:
     """My accounts, each with its partition and the QOS that it may use; None: nobody can tell.
 
     Args:
         cluster: its ClusterName; None: of all clusters that one accounting serves.
     """
-    keys = ("account", "partition", "qos")
     where = ["where", *_mine(cluster), "format=Account,Partition,QOS"]
     try:
         output = run(["sacctmgr", "-nP", "show", "assoc", *where])
     except SlurmError:
         return None
-    lines = [line.split("|") for line in filter(_has_three, output.splitlines())]
-    return [dict(zip(keys, line, strict=True)) for line in lines]
+    lines = (line.split("|") for line in filter(_has_three, output.splitlines()))
+    return [
+        Association(account=account, partition=partition, qos=qos)
+        for account, partition, qos in lines
+    ]
 
 
 def _mine(cluster: str | None) -> list[str]:
