@@ -19,7 +19,7 @@ from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 from tests.helpers import make_plan, make_run, note
 
-ACCOUNTING = ("JobID", "State", "ExitCode", "NodeList", "MaxRSS", "ReqMem", "Elapsed", "Timelimit")
+ACCOUNTING = ("JobID", "State", "MaxRSS")
 
 
 class FakeSlurm:

@@ -36,13 +36,13 @@ def states(fake):
 @pytest.mark.parametrize("text", [GREETING, "", "2026", "Last login: Mon", "a=b|c=d"])
 def test_a_wrapper_that_greets(fake, text):
     fake.queue(*[(f"100_{index}", "PENDING") for index in range(3)])
-    row = {"JobID": "100_3", "State": "TIMEOUT", "ExitCode": "0:0"}
+    row = {"JobID": "100_3", "State": "TIMEOUT"}
     fake.accounting([row])
     for name in ("squeue", "sacct", "scontrol"):
         greet(fake, name, text)
 
     assert states(fake) == ["pending", "pending", "pending", "stopped"]
-    assert client.accounting([100], time.time())[0]["State"] == "TIMEOUT"
+    assert client.accounting([100], time.time())[0].state == "TIMEOUT"
     assert client.number_of(site.config(), "MaxArraySize", 7) == 1001
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.commands import selection
 from cluster.slurm import reasons
+from cluster.slurm.client import AccountingRow
 from cluster.status import accounting
 from cluster.status.sweep_status import sweep_status
 from jobs.errors import InputError
@@ -353,14 +354,15 @@ def test_runs_by_the_beginning_of_their_id(fake):
 
 
 def test_the_last_start_of_a_requeued_element_counts():
-    rows = [
-        {"JobID": "7_1", "State": "PREEMPTED"},
-        {"JobID": "7_1.batch", "State": "CANCELLED"},
-        {"JobID": "7_1", "State": "FAILED"},
-        {"JobID": "7_1.batch", "State": "OUT_OF_MEMORY"},
-        {"JobID": "7_2", "State": "RUNNING"},
-        {"JobID": "7_2.batch", "State": "OUT_OF_MEMORY"},
+    said = [
+        ("7_1", "PREEMPTED"),
+        ("7_1.batch", "CANCELLED"),
+        ("7_1", "FAILED"),
+        ("7_1.batch", "OUT_OF_MEMORY"),
+        ("7_2", "RUNNING"),
+        ("7_2.batch", "OUT_OF_MEMORY"),
     ]
+    rows = [AccountingRow(name=name, state=state, max_rss="") for name, state in said]
     assert accounting.last_states(rows) == {"7_1": "OUT_OF_MEMORY", "7_2": "RUNNING"}
 
 

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -64,10 +63,10 @@ class _PostMortem:
         element = self.state.element
         if element is None or not self.pasts or self.look.queue.unknown is not None:
             return None, ""
-        rows = [row for row in self.look.accounting if _is_of(row, element)] or client.accounting(
+        rows = [row for row in self.look.accounting if row.element == element] or client.accounting(
             [element], (self.pasts[0].start or time.time()) - 60
         )
-        sizes = [_bytes_of(row.get("MaxRSS", "")) for row in rows or ()]
+        sizes = [_bytes_of(row.max_rss) for row in rows or ()]
         return max((size for size in sizes if size), default=None), "sacct"
 
     @property
@@ -256,10 +255,6 @@ def _memory(found: _PostMortem) -> str:
 
 def _gib(number: int) -> str:
     return f"{number / 1024**3:.2f} GiB" if number >= 1024**3 else f"{number / 1024**2:.0f} MiB"
-
-
-def _is_of(row: Mapping[str, str], element: str) -> bool:
-    return row["JobID"].partition(".")[0] == element
 
 
 def _bytes_of(text: str) -> int | None:

@@ -155,12 +155,30 @@ def cancel(names: Iterable[str]) -> None:
         run(["scancel", *listed[start : start + 500]])
 
 
-def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str]] | None:
+@dataclass(frozen=True, kw_only=True)
+class AccountingRow:
+    """One start of an element, or one step of that start, as sacct knows it."""
+
+    name: str  # 100_3; 100_[0-3,7%2]: elements that never began; 100_3.batch: a step
+    state: str
+    max_rss: str  # 12M; empty: not measured
+
+    @property
+    def element(self) -> str:
+        """The name without the step's."""
+        return self.name.partition(".")[0]
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it is a step of a start."""
+        return "." in self.name
+
+
+def accounting(job_ids: Iterable[int | str], since: float) -> list[AccountingRow] | None:
     """What sacct knows of the jobs' elements, all their runs; None where there is no accounting.
 
     Without a start time sacct forgets everything before midnight.
     """
-    fields = ("JobID", "State", "ExitCode", "NodeList", "MaxRSS", "ReqMem", "Elapsed", "Timelimit")
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
     ids = ",".join(str(job_id) for job_id in job_ids)
     try:
@@ -171,13 +189,20 @@ def accounting(job_ids: Iterable[int | str], since: float) -> list[dict[str, str
                 "--duplicates",
                 f"--starttime={start}",
                 f"--jobs={ids}",
-                f"--format={','.join(fields)}",
+                "--format=JobID,State,MaxRSS",
             ]
         )
     except SlurmError:
         return None
-    rows = (line.split("|") for line in output.splitlines() if re.match(r"\d+(_|\.|\||$)", line))
-    return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
+    return [
+        AccountingRow(name=match[1], state=match[2], max_rss=match[3])
+        for match in map(_ACCOUNTING.match, output.splitlines())
+        if match
+    ]
+
+
+_ACCOUNTING = re.compile(r"(\d+(?:[_.][^|]*)?)\|([^| ]*)[^|]*\|([^|]*)$")
+"""A line of sacct; the state may be `CANCELLED by 1000`."""
 
 
 def gpus_of(variables: Mapping[str, str]) -> str:

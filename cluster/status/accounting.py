@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.slurm import client, states
+from cluster.slurm.client import AccountingRow
 from cluster.status.queue import Sent
 from jobs.failure import Failure
 from jobs.store import journal
@@ -82,12 +83,9 @@ def logs_of(store: Store, sent: Sent) -> list[Path]:
     return [folder / f"{sent.name}_0_log.{kind}" for kind in ("err", "out")]
 
 
-Row = Mapping[str, str]
-
-
 def ask_accounting(
     store: Store, memory: StateCache, lost: Mapping[str, int]
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[AccountingRow], list[str]]:
     """Ask sacct once for the elements that are lost, of these submissions, and keep their last states.
 
     Returns:
@@ -107,7 +105,7 @@ def ask_accounting(
     for name in names:
         if found.get(name) in states.OVER:
             memory.remember_slurm_state(name, found[name])
-    return [*rows], []
+    return rows, []
 
 
 def _time_of(store: Store, number: int) -> float:
@@ -118,17 +116,15 @@ def _time_of(store: Store, number: int) -> float:
         return time.time() - 30 * 86400
 
 
-def last_states(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def last_states(rows: Iterable[AccountingRow]) -> dict[str, str]:
     """The last state of every element, from what sacct says of all its starts and steps."""
     found: dict[str, str] = {}
     for row in rows:
-        names, _, step = row["JobID"].partition(".")
-        state = row["State"].partition(" ")[0]  # "CANCELLED by 1000"
-        for name in _expanded(names):
-            if not step:
-                found[name] = state  # an element that was requeued has several; the last one counts
-            elif state == "OUT_OF_MEMORY" and found.get(name) in states.OVER:
-                found[name] = state
+        for name in _expanded(row.element):
+            if not row.is_step:
+                found[name] = row.state  # of an element that was requeued the last one counts
+            elif row.state == "OUT_OF_MEMORY" and found.get(name) in states.OVER:
+                found[name] = row.state
     return found
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cluster.slurm.client import AccountingRow
 from cluster.slurm.command import CallCount
 from cluster.status import accounting, queue
-from cluster.status.accounting import Row
 from cluster.status.queue import Queue
 from cluster.status.run_status import Evidence, RunStatus
 from jobs.store.cache import StateCache
@@ -25,7 +25,7 @@ class SweepStatus:
     runs: list[RunStatus]
     queue: Queue
     notes: list[str]  # what could not be known, and why
-    accounting: list[Row]  # what sacct said of what was lost
+    accounting: list[AccountingRow]  # what sacct said of what was lost
     slurm_calls: int = 0
 
     @property
