@@ -21,12 +21,16 @@ def use(profile: str) -> None:
     lab = Lab()
     if not lab.is_up():
         raise InputError(f"no lab is up in {lab.folder}; start one: probprec lab up")
-    os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}
+    _turn_to(lab)
 
 
 def use_that_of(store: Store) -> None:
     """Turn to the cluster that the sweep was last submitted to; if it is gone, it will not answer."""
     submissions = store.submissions()
     if submissions and submissions[-1].plan().profile.name == LAB:
-        lab = Lab()
-        os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}
+        _turn_to(Lab())
+
+
+def _turn_to(lab: Lab) -> None:
+    """Let all commands of Slurm's that this process runs talk to the lab."""
+    os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}

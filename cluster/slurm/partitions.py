@@ -8,8 +8,8 @@ from cluster.slurm.site import NodeKind
 from jobs.errors import InputError
 from jobs.resources import Resources, slurm_time
 
-_PATIENCE = 15.0
-"""Seconds that Slurm has to say what there is; if it does not, sbatch will have its say."""
+_PATIENCE_S = 15.0
+"""Slurm has this long to say what there is; if it does not, sbatch will have its say."""
 
 
 def seconds_of(text: str) -> int | None:
@@ -48,7 +48,7 @@ def check_times(asked: Iterable[Resources]) -> list[str]:
     if not timed:
         return []
     try:
-        rows = site.partitions(_PATIENCE)
+        rows = site.partitions(_PATIENCE_S)
     except SlurmError:
         return []
     found = list(dict.fromkeys(_too_long(timed, rows)))

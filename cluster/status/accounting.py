@@ -21,7 +21,7 @@ from jobs.store.cache import StateCache
 from jobs.store.state import State, ended
 from jobs.store.store import Store
 
-_MANY = 200
+_NAMED_ELEMENTS_MAX = 200
 """More elements than this are not named one by one on a command line."""
 
 
@@ -96,7 +96,8 @@ def ask_accounting(
         return [], []
     memory.asked.update(names)
     since = min(_time_of(store, number) for number in set(names.values()))
-    ids = sorted({name.partition("_")[0] for name in names} if len(names) > _MANY else names)
+    arrays = {name.partition("_")[0] for name in names}
+    ids = sorted(arrays if len(names) > _NAMED_ELEMENTS_MAX else names)
     rows = client.accounting(ids, since)
     if rows is None:
         many = "1 run was" if len(names) == 1 else f"{len(names)} runs were"

@@ -13,8 +13,11 @@ BLAMED = frozenset(
 )
 """The failure classes that may be a node's fault: its hardware, its disks, what is mounted there."""
 
-_LEVEL = 0.05
-_ENOUGH = 2  # runs that failed on a node and passed on another one
+_P_VALUE_MAX = 0.05
+"""A node with a smaller p is suspicious."""
+
+_RESCUED_RUNS_MIN = 2
+"""A node is suspicious, too, if so many runs failed on it and passed on another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Node:
     @property
     def is_suspicious(self) -> bool:
         """Whether there is enough evidence against it."""
-        return self.failed > 0 and (self.p < _LEVEL or self.rescued >= _ENOUGH)
+        return self.failed > 0 and (self.p < _P_VALUE_MAX or self.rescued >= _RESCUED_RUNS_MIN)
 
     @property
     def evidence(self) -> str:
