@@ -17,7 +17,8 @@ from cluster.profile.find import load
 from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import site
 from cluster.submit import batch_script
-from containers import command
+from containers.training import Training
+from containers.variables import why_reserved
 from jobs.errors import InputError
 from jobs.failure import FailureClass
 from jobs.profile import LOCAL, POLICY, Limits, Profile
@@ -167,9 +168,9 @@ def test_a_value_that_means_nothing(tmp_path: Path, line: str, said: str) -> Non
 
 def test_all_that_probprec_sets_is_refused() -> None:
     """What stands in a training's environment whatever the profile says."""
-    started = command.training(
-        Path("/r"),
-        Path("/o"),
+    started = Training(
+        run_file=Path("/r"),
+        out=Path("/o"),
         python="p",
         data=None,
         resume=[],
@@ -184,13 +185,13 @@ def test_all_that_probprec_sets_is_refused() -> None:
         needs_gpu=False,
         scratch=Path("/s"),
         environment=dict.fromkeys(["MINE"], "kept"),
-    )
+    ).command(None)
     changed = {
         name for name in started.environment if started.environment[name] != os.environ.get(name)
     }
 
-    assert {name for name in changed - {"MINE"} if command.why_reserved(name) is None} == set()
-    assert command.why_reserved("MINE") is None
+    assert {name for name in changed - {"MINE"} if why_reserved(name) is None} == set()
+    assert why_reserved("MINE") is None
 
 
 def test_lines_of_setup_may_be_several(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from containers import command
-from containers.command import Container
+from containers.command import Container, plain
 from containers.runtime import ContainerError, Runtime
+from containers.training import Training
+from containers.variables import gpu_variables
 
 
 @pytest.fixture
@@ -16,9 +17,9 @@ def training(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setenv("MY_TOKEN", "kept")
-    return command.training(
-        Path("/s/run.json"),
-        Path("/s/attempts/0001"),
+    return Training(
+        run_file=Path("/s/run.json"),
+        out=Path("/s/attempts/0001"),
         python="/venv/python",
         data=Path("/data"),
         resume=[Path("/s/attempts/0002"), Path("/s/attempts/0001")],
@@ -33,7 +34,7 @@ def training(monkeypatch):
         needs_gpu=True,
         scratch=Path("/scratch/7"),
         environment={"OF_THE_PROFILE": "1"},
-    )
+    ).command(None)
 
 
 def test_arguments(training):
@@ -46,9 +47,9 @@ def test_arguments(training):
 
 
 def test_what_is_not_wanted_is_no_argument():
-    plain = command.training(
-        Path("r"),
-        Path("o"),
+    bare = Training(
+        run_file=Path("r"),
+        out=Path("o"),
         python="p",
         data=None,
         resume=[],
@@ -63,10 +64,10 @@ def test_what_is_not_wanted_is_no_argument():
         needs_gpu=False,
         scratch=None,
         environment={},
-    )
+    ).command(None)
 
     unwanted = {"--data", "--manifest", "--image", "--own", "--resume", "--until", "--gpu"}
-    assert not unwanted & set(plain.arguments)
+    assert not unwanted & set(bare.arguments)
 
 
 def test_environment(training):
@@ -84,16 +85,16 @@ def test_environment(training):
 
 
 def box(**more):
-    plain = {"writable": (Path("/s"),), "workdir": Path("/scratch/7")}
+    bound = {"writable": (Path("/s"),), "workdir": Path("/scratch/7")}
     apptainer = Runtime(path="/bin/apptainer", name="apptainer", version=(1, 4, 5))
-    return Container(**{"runtime": apptainer, "image": Path("/i.sif"), **plain, **more})
+    return Container(**{"runtime": apptainer, "image": Path("/i.sif"), **bound, **more})
 
 
 def boxed(container=None, gpu="", **more):
-    return command.training(
-        Path("/s/run.json"),
-        Path("/s/attempts/0001"),
+    return Training(
         **{
+            "run_file": Path("/s/run.json"),
+            "out": Path("/s/attempts/0001"),
             "python": "python3",
             "data": None,
             "resume": [],
@@ -108,10 +109,9 @@ def boxed(container=None, gpu="", **more):
             "needs_gpu": bool(gpu),
             "scratch": Path("/scratch/7"),
             "environment": {},
-            "container": container or box(),
             **more,
         },
-    )
+    ).command(container or box())
 
 
 def test_inside_only_what_is_named_is_seen(monkeypatch, tmp_path):
@@ -152,7 +152,7 @@ def node(monkeypatch, tmp_path):
 
     def put(drivers, variables):
         for maker in ("_NVIDIA", "_AMD"):
-            monkeypatch.setattr(command, maker, tmp_path / maker)
+            monkeypatch.setattr(f"containers.variables.{maker}", tmp_path / maker)
         for maker in drivers:
             (tmp_path / maker).touch()
         for name, value in variables.items():
@@ -198,7 +198,7 @@ def test_a_gpu_is_passed_in_if_the_task_holds_one(node, drivers, variables, opti
 def test_a_gpu_without_an_image(node, drivers, variables, seen):
     """ROCm would number by CUDA_VISIBLE_DEVICES what ROCR_VISIBLE_DEVICES has numbered anew."""
     node(drivers, variables)
-    words = command.plain(["train"], command.gpu_variables("2"))
+    words = plain(["train"], gpu_variables("2"))
 
     assert words.arguments == ("train",)
     assert {n: v for n, v in words.environment.items() if n.endswith("_VISIBLE_DEVICES")} == seen

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from containers.command import Command
+from containers.training import Training
 from jobs import files, signals
 from jobs.failure import Failure
 from jobs.node import cgroup, child
-from jobs.node import launcher as launcher_module
 from jobs.node.allocation import Allocation
 from jobs.node.budget import out_of_budget
 from jobs.node.deadline import Deadline
@@ -79,14 +79,14 @@ def trainer(monkeypatch):
     """`trains(script)`: what a training does instead of training."""
 
     def use(script):
-        def training(run_file, out, **_how):
-            run = Run.from_json(json.loads(run_file.read_bytes()))
+        def command(training, _container):
+            run = Run.from_json(json.loads(training.run_file.read_bytes()))
             return Command(
-                arguments=(sys.executable, "-c", HEAD + script, str(out)),
+                arguments=(sys.executable, "-c", HEAD + script, str(training.out)),
                 environment={**os.environ, "OUTCOME": json.dumps(outcome(run))},
             )
 
-        monkeypatch.setattr(launcher_module.command, "training", training)
+        monkeypatch.setattr(Training, "command", command)
 
     return use
 
@@ -190,9 +190,7 @@ def test_what_is_no_outcome_is_a_failure(store, folder, trains, script, failure,
 
 def test_a_training_that_cannot_be_started(store, folder, monkeypatch):
     monkeypatch.setattr(
-        launcher_module.command,
-        "training",
-        lambda *_, **__: Command(arguments=("/no/such/python",), environment={}),
+        Training, "command", lambda *_: Command(arguments=("/no/such/python",), environment={})
     )
 
     assert not attempt(store)
@@ -359,10 +357,10 @@ def test_scratch_is_used_and_left_as_it_was(store, folder, monkeypatch, tmp_path
     seen = []
     monkeypatch.setenv("MY_JOB", "7")
     monkeypatch.setattr(
-        launcher_module.command,
-        "training",
-        lambda *_, scratch, **__: (
-            seen.append(scratch) or Command(arguments=("true",), environment={})
+        Training,
+        "command",
+        lambda training, _container: (
+            seen.append(training.scratch) or Command(arguments=("true",), environment={})
         ),
     )
     for place in ("$MY_JOB", "$NOT_SET"):
@@ -474,13 +472,13 @@ def test_a_run_that_was_set_aside_begins_again(store, folder, trains, monkeypatc
 
     def use(script):
         trains(script)
-        inner = launcher_module.command.training
+        inner = Training.command
 
-        def training(run_file, out, *, resume, **more):
-            resumed.append([path.name for path in resume])
-            return inner(run_file, out, **more)
+        def command(training, container):
+            resumed.append([path.name for path in training.resume])
+            return inner(training, container)
 
-        monkeypatch.setattr(launcher_module.command, "training", training)
+        monkeypatch.setattr(Training, "command", command)
 
     checkpoint = "(out / 'checkpoint-a.pt').write_bytes(b'c');"
     progress = '(out / "progress.jsonl").write_text(\'{"checkpoint": 1, "step": 900}\\n\');'

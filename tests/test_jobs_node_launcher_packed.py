@@ -8,9 +8,9 @@ import subprocess
 import pytest
 
 from containers.command import Command
+from containers.training import Training
 from jobs import files
 from jobs.node import cgroup
-from jobs.node import launcher as launcher_module
 from jobs.node.prepare import Node, UnusableDataError
 from jobs.store import attempts
 from jobs.store.plan import Entry
@@ -167,11 +167,11 @@ if seed == 2:
 def test_gpus_are_shared_out(store, monkeypatch, gpu, given):
     seen = []
 
-    def training(_run_file, _out, *, gpu, **_how):
-        seen.append(gpu)
+    def command(training, _container):
+        seen.append(training.gpu)
         return Command(arguments=("true",), environment={})
 
-    monkeypatch.setattr(launcher_module.command, "training", training)
+    monkeypatch.setattr(Training, "command", command)
     attempt(store, runs=[FIRST, SECOND, RUN], gpu=gpu)
     assert seen == given
 
@@ -186,11 +186,11 @@ def test_gpus_of_a_task_that_was_put_back_are_shared_out_among_the_rest(store, t
     attempt(store, runs=runs[::2])
     seen = []
 
-    def training(_run_file, _out, *, gpu, **_how):
-        seen.append(gpu)
+    def command(training, _container):
+        seen.append(training.gpu)
         return Command(arguments=("true",), environment={})
 
-    monkeypatch.setattr(launcher_module.command, "training", training)
+    monkeypatch.setattr(Training, "command", command)
     attempt(store, runs=runs, gpu="0,1")
     assert seen == ["0", "1"]
 

@@ -14,10 +14,10 @@ import pytest
 
 from containers.command import Command
 from containers.runtime import ContainerError
+from containers.training import Training
 from jobs import files, snapshot
 from jobs.errors import DriftedError
 from jobs.manifests.manifest import ManifestError, of_folder
-from jobs.node import launcher as launcher_module
 from jobs.node.deadline import Deadline
 from jobs.node.execution import How
 from jobs.node.launcher import Launcher
@@ -71,14 +71,15 @@ def seen(monkeypatch):
 
     folders = []
 
-    def training(_run_file, out, *, data, **_how):
+    def command(training, _container):
+        data = training.data
         folders.append((data, sorted(path.name for path in data.rglob("*") if path.is_file())))
         return Command(
-            arguments=(sys.executable, "-c", HEAD + "publish()", str(out)),
+            arguments=(sys.executable, "-c", HEAD + "publish()", str(training.out)),
             environment={**os.environ, "OUTCOME": json.dumps(outcome())},
         )
 
-    monkeypatch.setattr(launcher_module.command, "training", training)
+    monkeypatch.setattr(Training, "command", command)
     return folders
 
 

@@ -25,6 +25,7 @@ from cluster.slurm import client
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError
+from containers.variables import gpu_variables, python_variables
 from jobs import files, hashes
 from jobs.datasets.find import find
 from jobs.profile import Profile
@@ -255,7 +256,7 @@ def _answer(folder: Path, started: command.Command, profile: Profile) -> dict[st
         raise ValueError(f"exit code {done.returncode}{killed}: {said[-1]}")
     answer: dict[str, Any] = json.loads(answers[-1])
     variables = answer.pop("variables")
-    named = {*profile.environment, *command.python_variables([])}
+    named = {*profile.environment, *python_variables([])}
     answer["leaked"] = [
         name
         for name, value in variables.items()
@@ -275,8 +276,8 @@ def _command(
     modules = [Path(request["code"])]
     python = profile.python or (command.PYTHON if profile.image else sys.executable)
     words = [python, "-m", "jobs.training.probe", *([str(writable)] if writable else [])]
-    own = dict(profile.environment) | command.python_variables(modules)
-    own |= command.gpu_variables(found["gpu"])
+    own = dict(profile.environment) | python_variables(modules)
+    own |= gpu_variables(found["gpu"])
     if profile.image is None:
         return command.plain(words, own)
     readable = [*modules, *(Path(path) for path in found["data"].values() if isinstance(path, str))]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from cluster.profile.sbatch_options import sbatch_options, wrong_option
-from containers import command
+from containers.variables import why_reserved
 from jobs import places
 from jobs.failure import FailureClass
 from jobs.profile import POLICY, Action, Engine, Limits, Option, Profile, Unstaged
@@ -196,7 +196,7 @@ def _set_by_us(root: MapNode) -> Iterator[Mistake]:
     entry = root.entries.get("environment")
     if entry is not None and isinstance(entry.node, MapNode):
         for name, found in entry.node.entries.items():
-            why = command.why_reserved(name)
+            why = why_reserved(name)
             if why is not None:
                 yield Mistake.at(found.key, f"environment.{name}", f"{name!r} {why}")
 

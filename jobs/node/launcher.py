@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from containers import command
 from containers.runtime import ContainerError
+from containers.training import Training
 from jobs import failure, signals
 from jobs.errors import DriftedError
 from jobs.failure import Failure
@@ -172,9 +172,9 @@ class Launcher:
         data, staging = node.data_of(run, reporter)
         fences = range(attempt.fence - 1, attempt.folder.life(), -1)
         earlier = map(attempt.folder.attempt, fences)
-        training = command.training(
-            attempt.folder.run_file.resolve(),
-            attempt.path.resolve(),
+        training = Training(
+            run_file=attempt.folder.run_file.resolve(),
+            out=attempt.path.resolve(),
             python=self.how.python,
             data=data,
             resume=[old.path.resolve() for old in earlier if old.has_checkpoint()],
@@ -189,8 +189,7 @@ class Launcher:
             needs_gpu=self.how.needs_gpu,
             scratch=node.scratch,
             environment=self.how.environment,
-            container=container,
-        )
+        ).command(container)
         started = RunningTraining.start(attempt, training, staging, gpu)
         for other in self._live:
             other.others.add(run.id)
