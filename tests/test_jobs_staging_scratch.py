@@ -192,7 +192,7 @@ def test_no_node_removes_what_another_one_uses(tmp_path, monkeypatch):
     with ExitStack() as first, ExitStack() as second:
         made = scratch.temporary(tmp_path, first)
         os.utime(made, (0, 0))
-        monkeypatch.setattr(scratch.fcntl, "flock", lambda *_: None)
+        monkeypatch.setattr(fcntl, "flock", lambda *_: None)
         monkeypatch.setattr(scratch.socket, "gethostname", lambda: "n2")
         scratch.temporary(tmp_path, second)
         assert made.exists()
