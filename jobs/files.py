@@ -5,7 +5,6 @@ names the file that was to be written, not a temporary one.
 """
 
 import errno
-import fcntl
 import json
 import os
 import secrets
@@ -25,7 +24,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`: temporary file beside it, fsync, rename over what was there."""
     with _beside(path, content) as temporary:
         temporary.replace(path)
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def publish(path: Path, content: bytes) -> None:
@@ -36,7 +35,7 @@ def publish(path: Path, content: bytes) -> None:
     """
     with _beside(path, content) as temporary:
         os.link(temporary, path)  # link, unlike rename, refuses an existing name
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def append_line(path: Path, content: Mapping[str, Any]) -> None:
@@ -129,10 +128,11 @@ def _beside(path: Path, content: bytes) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path, *, follow: bool = True) -> None:
+    """Wait until the disk has the content of a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
     try:
-        with naming(folder):
+        with naming(path):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -150,26 +150,3 @@ def others(folder: Path, known: set[str]) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / name for name in sorted(names) if name not in known]
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the file's lock; not if there is no file."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return False
-    with file:
-        try:
-            with naming(path):
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file still has that name: a lock may have been removed before it was held."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False

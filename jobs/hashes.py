@@ -4,7 +4,6 @@ A file of a gigabyte is hashed once per node, not once per run: the hash is kept
 file's device, inode, size and times stay as they were.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from jobs import locks
 from jobs.errors import DriftedError, naming
 
 _PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
@@ -113,12 +113,13 @@ def _remembered(state: str, pulse: Callable[[], object]) -> Iterator[int | None]
             raise PermissionError(folder)  # somebody else could write our hashes
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         _forget_old(folder)
-        memory = os.open(folder / f"sha256-{state}", flags, 0o600)
+        path = folder / f"sha256-{state}"
+        memory = os.open(path, flags, 0o600)
     except OSError:
         yield None
         return
     try:
-        while not _is_locked(memory):
+        while not locks.try_hold(memory, path):
             pulse()
             time.sleep(_PAUSE)
         yield memory
@@ -134,15 +135,6 @@ def _forget_old(folder: Path) -> None:
         with suppress(OSError):
             if path.lstat().st_mtime < oldest:
                 path.unlink()
-
-
-def _is_locked(memory: int) -> bool:
-    """Whether it is ours now."""
-    try:
-        fcntl.flock(memory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 BLOCK = 1 << 20

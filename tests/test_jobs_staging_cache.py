@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from jobs import locks
 from jobs.manifests.manifest import of_folder
 from jobs.staging import cache
 from jobs.staging.stage import ForeignStoreError, prune, staged
@@ -98,5 +99,5 @@ def test_a_lease_that_ends_just_now(tmp_path, source, monkeypatch):
     root = tmp_path / "root"
     with staged(root, of_folder(source), source):
         (lease,) = (root / "leases").iterdir()
-        monkeypatch.setattr(cache, "is_held", lambda _: lease.unlink())
+        monkeypatch.setattr(locks, "is_held", lambda _, **__: lease.unlink())
         assert len(cache.unused(root)) == 1

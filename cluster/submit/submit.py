@@ -14,7 +14,7 @@ from cluster.slurm.command import UnreachableError
 from cluster.status import queue, run_status
 from cluster.status.run_status import RunStatus
 from cluster.submit import definition, feed, seal, submitit_engine
-from jobs import files, snapshot
+from jobs import locks, snapshot
 from jobs.machine import usable_cpus, visible_gpus
 from jobs.optimizers import uses_own_code
 from jobs.profile import Profile
@@ -58,10 +58,10 @@ class Receipt:
         if self.submission is None:
             return
         deadline = time.monotonic() + _TO_BEGIN
-        locks = [lock_of(self.submission, lane) for lane in range(len(self.workers))]
+        held = [lock_of(self.submission, lane) for lane in range(len(self.workers))]
         while time.monotonic() < deadline and not all(
-            files.is_locked(lock) or worker.done()
-            for lock, worker in zip(locks, self.workers, strict=True)
+            locks.is_held(lock) or worker.done()
+            for lock, worker in zip(held, self.workers, strict=True)
         ):
             time.sleep(0.05)
 

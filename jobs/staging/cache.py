@@ -5,21 +5,18 @@ whatever Slurm knows of it. That is why the folder has to be on a local disk.
 """
 
 import errno
-import fcntl
 import os
 import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jobs import files
+from jobs import locks
 
 _KEY = re.compile(r"[0-9a-f]{32}(\.\d+)?")
-_SOON, _LATE = 0.02, 0.2  # seconds between two looks at a lock: at first, later
 _PAGE = 4096  # bytes; what a file takes at least
 
 
@@ -64,44 +61,6 @@ def is_own(path: Path, *, folder: bool) -> bool:
     return is_kind and about.st_uid == os.geteuid() and not about.st_mode & 0o022
 
 
-@contextmanager
-def locked(path: Path, on_wait: Callable[[], object] = nothing) -> Iterator[float]:
-    """Hold a lock file; gives the seconds of waiting. `on_wait` is called, often, meanwhile."""
-    begun, pause = time.monotonic(), _SOON
-    while True:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            if _try_lock(descriptor, fcntl.LOCK_EX) and files.is_at(descriptor, path):
-                yield time.monotonic() - begun
-                return
-        finally:
-            os.close(descriptor)
-        on_wait()
-        time.sleep(pause)
-        pause = min(_LATE, 1.5 * pause)
-
-
-def _try_lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process holds that file's lock."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _try_lock(descriptor, fcntl.LOCK_SH)
-    finally:
-        os.close(descriptor)
-
-
 def end(lease: tuple[int, Path]) -> None:
     """The set is not in use any more, by this task."""
     descriptor, path = lease
@@ -116,7 +75,7 @@ def unused(root: Path, *, but: str = "") -> list[Path]:
     """
     read = {but}
     for lease in (root / "leases").iterdir():
-        if is_held(lease):
+        if locks.is_held(lease, follow=False):
             read.add(lease.name.partition(".")[0])
         else:
             lease.unlink(missing_ok=True)  # whoever ends a lease does not ask for the lock
@@ -124,7 +83,9 @@ def unused(root: Path, *, but: str = "") -> list[Path]:
     left = [
         path
         for path in (root / "partial").iterdir()
-        if _KEY.fullmatch(path.name) and path.name != but and not is_held(lock_of(path))
+        if _KEY.fullmatch(path.name)
+        and path.name != but
+        and not locks.is_held(lock_of(path), follow=False)
     ]
     aside = [path for path in kept if "." in path.name]
     sets = [path for path in kept if "." not in path.name and path.name not in read]
@@ -150,7 +111,7 @@ def free(root: Path) -> int:
     left = about.f_bavail * about.f_frsize
     for reserved in (root / "partial").glob("*.size"):
         partial = reserved.with_suffix("")
-        if not is_held(lock_of(partial)):
+        if not locks.is_held(lock_of(partial), follow=False):
             reserved.unlink(missing_ok=True)
             continue
         with suppress(FileNotFoundError, ValueError):  # done just now; torn, so not begun yet
@@ -180,7 +141,7 @@ def sweep_locks(root: Path) -> None:
     for path in (root / "partial").glob("*.lock"):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if _try_lock(descriptor, fcntl.LOCK_EX):
+            if locks.try_hold(descriptor, path):
                 path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)

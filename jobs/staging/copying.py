@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from jobs import files
 from jobs.errors import naming
 from jobs.hashes import BLOCK, blocks_of, sha256_of
 from jobs.manifests.archive import Archive, Member
@@ -43,7 +44,7 @@ def fill(source: Path, data: Path, manifest: Manifest, on_bytes: OnBytes) -> Non
         _sync_all(data)
         return
     for file in manifest.files:  # all at the end: the disk has written most of it by now
-        _sync(data / file.path)
+        files.sync(data / file.path, follow=False)
         on_bytes(0)
 
 
@@ -164,15 +165,6 @@ def _write(
                     left = left[writer.write(left) :]
             on_bytes(len(block))
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        with naming(path):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sync_all(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """One task that wants a data set on its node: looking for it, making room for it, copying it."""
 
 import errno
-import fcntl
 import json
 import os
 import stat
@@ -11,12 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jobs import files
+from jobs import files, locks
 from jobs.failure import is_disk_full
 from jobs.hashes import sha256_of
 from jobs.manifests.manifest import Manifest
 from jobs.staging import cache
-from jobs.staging.cache import locked
 from jobs.staging.copying import READ_ONLY, fill
 
 SPARE = 64 << 20
@@ -97,7 +95,7 @@ class Task:
     @contextmanager
     def locked(self, path: Path) -> Iterator[None]:
         """Hold a lock, and count the seconds until then."""
-        with locked(path, self._wait) as waited:
+        with locks.held(path, self._wait) as waited:
             self.waited += waited
             yield
 
@@ -106,7 +104,7 @@ class Task:
         with self.locked(self.root / "lock"):  # else the file could be swept before it is locked
             prefix = ".".join(filter(None, (self.key, owner, "")))
             descriptor, name = tempfile.mkstemp(dir=self.root / "leases", prefix=f"{prefix}.")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            locks.hold(descriptor, Path(name))
         return descriptor, Path(name)
 
     def is_whole(self) -> bool:

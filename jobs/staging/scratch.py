@@ -1,7 +1,6 @@
 """The scratch of a node: where it is, and the folders for temporary files in it."""
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -11,7 +10,7 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from jobs import files, places
+from jobs import locks, places
 
 _ABANDONED = 60.0
 """Seconds after which a folder for temporary files that nobody holds is not one just being made."""
@@ -82,8 +81,8 @@ def _use(folder: Path, stack: ExitStack) -> bool:
         return False
     if mark is None:
         return True  # the site made it, and removes it
-    fcntl.flock(mark, fcntl.LOCK_SH)
-    if not files.is_at(mark, folder / _MARK):
+    locks.hold(mark, folder / _MARK, shared=True)
+    if not locks.is_at(mark, folder / _MARK):
         os.close(mark)
         return False
     stack.callback(_leave, folder, mark)
@@ -106,7 +105,8 @@ def _opened_mark(folder: Path) -> int | None:
 def _leave(folder: Path, mark: int) -> None:
     """Remove the folder, unless others hold its mark."""
     try:
-        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not locks.try_hold(mark, folder / _MARK):
+            return
         aside = tempfile.mkdtemp(dir=folder.parent, prefix=_ASIDE)
         folder.rename(aside)  # at once: whoever comes now makes a new one
         shutil.rmtree(aside, ignore_errors=True)
@@ -132,7 +132,7 @@ def temporary(parent: Path, stack: ExitStack) -> Path:
     stack.callback(shutil.rmtree, made, ignore_errors=True)
     descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     stack.callback(os.close, descriptor)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # in use, for as long as it is open
+    locks.hold(descriptor, made)  # in use, for as long as it is open
     return made
 
 
@@ -143,7 +143,7 @@ def _sweep(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
+        if locks.try_hold(descriptor, folder):
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jobs import hashes
+from jobs import hashes, locks
 from jobs.errors import naming
 from jobs.hashes import sha256_of
 from jobs.manifests.manifest import Manifest, ManifestError, plain_files
 from jobs.staging import cache
-from jobs.staging.cache import ForeignStoreError, locked, nothing
+from jobs.staging.cache import ForeignStoreError, nothing
 from jobs.staging.fetch import NoRoomError, Task
 
 __all__ = ["ForeignStoreError", "NoRoomError", "Staged", "in_place", "prune", "staged", "store_of"]
@@ -102,7 +102,7 @@ def prune(root: Path) -> dict[str, int]:
     if not root.exists() and not root.is_symlink():
         return removed
     cache.create(root)
-    with locked(root / "lock"):
+    with locks.held(root / "lock"):
         for folder in cache.unused(root):
             key = folder.name.partition(".")[0]
             removed[key] = removed.get(key, 0) + cache.remove(root, folder)

@@ -1,7 +1,6 @@
 """A run's folder and its attempts: who may train it, and who has published; see `jobs.store`."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -15,8 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import files
-from jobs.errors import naming
+from jobs import files, locks
 from jobs.store import journal
 from jobs.store.journal import AttemptSummary, Event
 from jobs.sweep import Run
@@ -109,8 +107,7 @@ class RunFolder:
         place = attempts / f".claim-{secrets.token_hex(8)}.tmp"
         place.mkdir()
         lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o666)  # less the umask
-        with naming(place / "lock"):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        locks.hold(lock, place / "lock")
         if ends_life is not None:
             files.write_atomically(place / LIFE, files.to_json(asdict(ends_life)))
         while True:
@@ -224,7 +221,7 @@ class Attempt(AttemptFiles):
 
     def is_alive(self) -> bool:
         """Whether a process holds its lock."""
-        return files.is_locked(self.path / "lock")
+        return locks.is_held(self.path / "lock")
 
     def ended_life(self) -> "EndedLife | None":
         """Who set aside what was there so far, and why; None: it is an attempt."""

@@ -33,7 +33,6 @@ sweeps/NAME/
   figures/                   figures (`probprec plot`)
 """
 
-import fcntl
 import json
 import os
 import stat
@@ -41,8 +40,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jobs import files
-from jobs.errors import InputError, naming
+from jobs import files, locks
+from jobs.errors import InputError
 from jobs.store.attempts import RunFolder
 from jobs.store.plan import Plan
 from jobs.store.submissions import Submission
@@ -234,13 +233,11 @@ class Store:
         """
         folder = self.root / "submissions"
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("ab") as file:
-            with naming(folder / "lock"):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    on_wait()
-                    fcntl.flock(file, fcntl.LOCK_EX)
+        lock = folder / "lock"
+        with lock.open("ab") as file:
+            if not locks.try_hold(file.fileno(), lock):
+                on_wait()
+                locks.hold(file.fileno(), lock)
             yield file.fileno()
 
     def folders(self) -> Iterator[RunFolder]:

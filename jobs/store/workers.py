@@ -1,6 +1,5 @@
 """Workers on a person's own machine: that they are at work, and which runs they have yet to begin."""
 
-import fcntl
 import json
 import os
 import socket
@@ -9,8 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import files
-from jobs.errors import naming
+from jobs import files, locks
 from jobs.store.store import Store
 from jobs.store.submissions import Submission
 
@@ -65,8 +63,7 @@ def at_work(submission: Submission, lane: int) -> Iterator[AtWork]:
     descriptor = os.open(path, os.O_RDWR)
     held = AtWork(descriptor)
     try:
-        with naming(path):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        locks.hold(descriptor, path)
         yield held
     finally:
         held.release()
@@ -86,7 +83,7 @@ def _alive(submission: Submission) -> Iterator[Worker]:
     for path in sorted(submission.folder.glob("worker-*.lock")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads(files.read(path))
-            if files.is_locked(path):
+            if locks.is_held(path):
                 yield Worker(host=str(content["host"]), pid=int(content["pid"]), lock=path)
 
 
