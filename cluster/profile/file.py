@@ -16,11 +16,14 @@ from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
 from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size, Word
 from jobs.yaml.file_kind import require_kind
+from jobs.yaml.keys import DURATION, Expected, Path
 from jobs.yaml.mistakes import Mistake, SpecError, did_you_mean, listed
 from jobs.yaml.strict import Strict
-from jobs.yaml.translate import Path, Words, missing, validated, without_quotes
+from jobs.yaml.translate import Form, validated, without_quotes
 from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode, load_yaml
 
+A_VARIABLE = "a variable's name of letters, digits and '_', and text"
+AN_ACTION = f"one of {listed(get_args(Action))}"
 MAIL_TYPES = (
     "NONE",
     "BEGIN",
@@ -65,6 +68,7 @@ def _text_or_number(value: object) -> object:
 
 Name = Annotated[str, Field(min_length=1)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
+Text = Annotated[str, BeforeValidator(_text_or_number)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -95,10 +99,10 @@ class ProfileFile(Strict):
     stage_image: bool | None = Field(default=None, description="true or false")
     unstaged: Unstaged | None = Field(default=None, description="fail or in_place")
     python: PathText | None = Field(default=None, description="the path of a Python interpreter")
-    setup: list[Line] | None = Field(
+    setup: list[Annotated[Line, Expected("a shell line")]] | None = Field(
         default=None, description="a list of shell lines like [module load cuda]"
     )
-    environment: dict[Variable, Annotated[str, BeforeValidator(_text_or_number)]] | None = Field(
+    environment: dict[Variable, Annotated[Text, Expected(A_VARIABLE)]] | None = Field(
         default=None, description="a mapping from names of variables to text"
     )
     job_name: Word | None = Field(default=None, description="a name without spaces")
@@ -113,10 +117,10 @@ class ProfileFile(Strict):
     signal_lead: Seconds | None = Field(default=None, description=A_TIME)
     checkpoint_every: Seconds | None = Field(default=None, description=A_TIME)
     max_attempts: Positive | None = Field(default=None, description="a whole number of at least 1")
-    policy: dict[FailureClass, Action] | None = Field(
+    policy: dict[FailureClass, Annotated[Action, Expected(AN_ACTION)]] | None = Field(
         default=None, description="a mapping like {oom: mem, timeout: time}"
     )
-    options: dict[Name, Any] | None = Field(
+    options: Annotated[dict[Name, Annotated[Any, DURATION]], DURATION] | None = Field(
         default=None, description="a mapping from options of sbatch to values: {exclusive: true}"
     )
 
@@ -132,13 +136,12 @@ def read_profile(file: FilePath) -> Profile:
         message = "expected a mapping with the key engine"
         raise SpecError([Mistake.at(root.place, "", message)])
     require_kind(root, "profile", file)
-    given, found = validated(ProfileFile, root, _WORDS)
+    given, found = validated(_FORM, root)
     options, wrong = _read_options(root)
-    absent = missing(root, {"engine": "local or slurm"}, found)
     wrong += [*_unseen(root, ""), *_set_by_us(root)]
-    places_of = {(one.place, one.path) for one in (found | absent).values()}
+    places_of = {(one.place, one.path) for one in found.values()}
     mistakes = [
-        *(found | absent).values(),
+        *found.values(),
         *(one for one in wrong if (one.place, one.path) not in places_of),
     ]
     if mistakes:
@@ -226,29 +229,6 @@ def _option(node: Node) -> Option | None:
     )
 
 
-def _is_duration(path: Path) -> bool:
-    return path in _DURATIONS or path[:1] == ("options",)
-
-
-def _known_keys(path: Path) -> list[str]:
-    model: type[Strict] = _PARTS.get(str(path[0]), ProfileFile) if len(path) > 1 else ProfileFile
-    return list(model.model_fields)
-
-
-def _expected(path: Path) -> str:
-    """The description of the innermost key that has one."""
-    fields = ProfileFile.model_fields
-    if len(path) > 1 and path[0] in _PARTS:
-        return str(_PARTS[str(path[0])].model_fields[str(path[1])].description)
-    if path[0] == "policy" and len(path) > 1:
-        return f"one of {listed(get_args(Action))}"
-    if path[0] == "environment" and len(path) > 1:
-        return "a variable's name of letters, digits and '_', and text"
-    if path[0] == "setup" and len(path) > 1:
-        return "a shell line"
-    return str(fields[str(path[0])].description)
-
-
 def _hint(path: Path, node: Node) -> str:
     if path[-1] == "setup" and isinstance(node, ScalarNode) and isinstance(node.value, str):
         return f"; write [{node.value}]"
@@ -257,18 +237,4 @@ def _hint(path: Path, node: Node) -> str:
     return without_quotes(node)
 
 
-def _pruned(data: Any, mistakes: dict[Path, Mistake]) -> Any:
-    wrong = {path[0] for path in mistakes if path}
-    return {key: value for key, value in data.items() if key not in wrong}
-
-
-_PARTS: dict[str, type[Strict]] = {"resources": Resources, "limits": LimitsFile}
-_DURATIONS = {("resources", "time"), ("signal_lead",), ("checkpoint_every",)}
-_WORDS = Words(
-    known_keys=_known_keys,
-    expected=_expected,
-    hint=_hint,
-    listed_key="class of failures",
-    is_duration=_is_duration,
-    pruned=_pruned,
-)
+_FORM = Form(model=ProfileFile, required=("engine",), listed_key="class of failures", hint=_hint)

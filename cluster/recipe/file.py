@@ -8,12 +8,12 @@ from typing import get_args
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from cluster.recipe.keys import A_BASE, WORDS, BaseFile, RecipeFile
+from cluster.recipe.keys import A_BASE, FORM, BaseFile, RecipeFile
 from containers.recipe import Base, BaseKind, Recipe
 from jobs.snapshot import ROOT
 from jobs.yaml.file_kind import require_kind
 from jobs.yaml.mistakes import Mistake, Place, SpecError
-from jobs.yaml.translate import dotted, missing, validated
+from jobs.yaml.translate import dotted, validated
 from jobs.yaml.tree import ListNode, MapNode, Node, load_yaml
 
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -35,8 +35,8 @@ def read_recipe(file: FilePath) -> Recipe:
         message = "expected a mapping with the key base"
         raise SpecError([Mistake.at(root.place, "", message)])
     require_kind(root, "recipe", file)
-    given, found = validated(RecipeFile, root, WORDS)
-    mistakes = [*(found | missing(root, {"base": A_BASE}, found)).values()]
+    given, found = validated(FORM, root)
+    mistakes = [*found.values()]
     reading = _Reading(root, given, file.absolute())
     mistakes += reading.mistakes()
     if mistakes:

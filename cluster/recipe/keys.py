@@ -1,14 +1,15 @@
 """The keys of an image's recipe, and what they are called when one is wrong."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from jobs.yaml.mistakes import Mistake
+from jobs.yaml.keys import Expected, Path
 from jobs.yaml.strict import Strict
-from jobs.yaml.translate import Path, Words
+from jobs.yaml.translate import Form
 from jobs.yaml.tree import Node, ScalarNode
 
+A_VARIABLE = "a variable's name of letters, digits and '_', and text"
 A_BASE = "one of {docker: NAME@sha256:...}, {debootstrap: SUITE}, {localimage: PATH}"
 
 
@@ -37,6 +38,9 @@ def _text_or_number(value: object) -> object:
 Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
 Word = Annotated[str, Field(pattern=r"^\S+$")]
 Text = Annotated[str, BeforeValidator(_text_or_number), AfterValidator(_line)]
+Step = Annotated[str, Field(min_length=1), AfterValidator(_step)]
+Inside = Annotated[str, AfterValidator(_inside)]
+Url = Annotated[str, Field(pattern=r"^[a-z+]+://\S+$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 AptName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+:-]+(=[A-Za-z0-9.+:~-]+)?$")]
@@ -61,54 +65,34 @@ class RecipeFile(Strict):
     python: Annotated[str, Field(pattern=r"^\d+\.\d+$")] | None = Field(
         default=None, description='a version in quotes like "3.11"'
     )
-    apt: list[AptName] | None = Field(default=None, description="a list of packages like [git]")
-    pip: list[Line] | None = Field(
+    apt: list[Annotated[AptName, Expected("the name of a Debian package")]] | None = Field(
+        default=None, description="a list of packages like [git]"
+    )
+    pip: list[Annotated[Line, Expected("a requirement like numpy==2.0")]] | None = Field(
         default=None, description="a list of requirements like [numpy, torch==2.13.0]"
     )
     constraints: Line | None = Field(default=None, description="the path of a constraints file")
     torch: Annotated[str, Field(pattern=r"^(cpu|cu\d+|rocm[\d.]+)$")] | None = Field(
         default=None, description="the build of torch: cpu, or cu126 for CUDA 12.6"
     )
-    index: list[Annotated[str, Field(pattern=r"^[a-z+]+://\S+$")]] | None = Field(
+    index: list[Annotated[Url, Expected("a URL")]] | None = Field(
         default=None, description="a list of URLs of package indexes"
     )
-    files: dict[Word, Annotated[str, AfterValidator(_inside)]] | None = Field(
-        default=None, description="a mapping from paths here to paths inside"
-    )
-    environment: dict[Variable, Text] | None = Field(
+    files: (
+        dict[Word, Annotated[Inside, Expected("paths without spaces; the one inside absolute")]]
+        | None
+    ) = Field(default=None, description="a mapping from paths here to paths inside")
+    environment: dict[Variable, Annotated[Text, Expected(A_VARIABLE)]] | None = Field(
         default=None, description="a mapping from names of variables to text"
     )
-    labels: dict[Label, Text] | None = Field(
-        default=None, description="a mapping from names without spaces to text"
+    labels: dict[Label, Annotated[Text, Expected("a name without spaces, and text")]] | None = (
+        Field(default=None, description="a mapping from names without spaces to text")
     )
     toolkit: bool | None = Field(default=None, description="true or false")
-    post: list[Annotated[str, Field(min_length=1), AfterValidator(_step)]] | None = Field(
+    post: list[Annotated[Step, Expected("a shell line")]] | None = Field(
         default=None, description="a list of shell lines"
     )
     pinned: bool | None = Field(default=None, description="true or false")
-
-
-def _known_keys(path: Path) -> list[str]:
-    model: type[Strict] = BaseFile if path[0] == "base" and len(path) > 1 else RecipeFile
-    return list(model.model_fields)
-
-
-def _expected(path: Path) -> str:
-    """The description of the innermost key that has one."""
-    if path[0] == "base" and len(path) > 1:
-        return str(BaseFile.model_fields[str(path[1])].description)
-    inner = {
-        "apt": "the name of a Debian package",
-        "pip": "a requirement like numpy==2.0",
-        "index": "a URL",
-        "files": "paths without spaces; the one inside absolute",
-        "environment": "a variable's name of letters, digits and '_', and text",
-        "labels": "a name without spaces, and text",
-        "post": "a shell line",
-    }
-    if len(path) > 1 and path[0] in inner:
-        return inner[str(path[0])]
-    return str(RecipeFile.model_fields[str(path[0])].description)
 
 
 def _hint(path: Path, node: Node) -> str:
@@ -126,16 +110,4 @@ def _hint(path: Path, node: Node) -> str:
     return ""
 
 
-def _pruned(data: Any, mistakes: dict[Path, Mistake]) -> Any:
-    wrong = {path[0] for path in mistakes if path}
-    return {key: value for key, value in data.items() if key not in wrong}
-
-
-WORDS = Words(
-    known_keys=_known_keys,
-    expected=_expected,
-    hint=_hint,
-    listed_key="key",
-    is_duration=lambda _: False,
-    pruned=_pruned,
-)
+FORM = Form(model=RecipeFile, required=("base",), hint=_hint)

@@ -22,6 +22,7 @@ from jobs.regime import schedule_settings
 from jobs.spec.resources import PathText, Resources
 from jobs.spec.seeds import parse_seeds
 from jobs.tuning import METRICS, WHEN
+from jobs.yaml.keys import Expected
 from jobs.yaml.mistakes import did_you_mean
 from jobs.yaml.strict import Strict
 
@@ -32,7 +33,10 @@ CRITERIA = tuple(f"{metric} {when}" for metric in METRICS for when in WHEN)
 CHOOSE = f"one of {', '.join(METRICS)}, then {' or '.join(WHEN)}, as in valid_accuracy final"
 SOME_TUNE = "a mapping like {seeds: 1..3, choose: valid_accuracy final}"
 SOME_RESOURCES = "a mapping like {time: 03:30:00, mem: 3G}"
-
+SOME_EPOCHS = "a whole number of at least 1, or an axis like {values: [5, 10]}"
+SOME_SIZES = "a whole number of at least 1, or an axis like {values: [32, 64]}"
+_SETTINGS = Expected("a mapping of its settings")
+_EXCLUDED = Expected("a mapping like {optimizer: SGD, seed: [44, 45]}")
 
 Scalar = bool | int | float | str
 Values = Annotated[list[Any], Field(min_length=1, max_length=MAX_COUNT)]
@@ -41,12 +45,15 @@ Whole = Annotated[list[int], Field(min_length=2, max_length=2)]
 Span = Annotated[list[float], Field(min_length=3, max_length=3)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Name = Annotated[str, Field(min_length=1)]
+Label = Annotated[Name, Expected("a label that is not empty")]
+Listed = Annotated[Name, Expected("a name")]
 Group = Annotated[list[Name], Field(min_length=1)]
 Seeds = Annotated[
     int | Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^\d+\s*\.\.\s*\d+$"})],
     AfterValidator(parse_seeds),
 ]
-Conditions = Annotated[dict[str, Scalar | list[Scalar | None] | None], Field(min_length=1)]
+Condition = Annotated[Scalar | list[Scalar | None] | None, Expected("a value or a list of values")]
+Conditions = Annotated[dict[str, Condition], Field(min_length=1)]
 
 
 class Draw(Strict):
@@ -143,6 +150,7 @@ Setting = Annotated[
     | Annotated[OfClass, Tag("class")]
     | Annotated[bool | int | float | str | list[Any] | None, Tag("plain")],
     Discriminator(_kind_of_setting),
+    Expected("a value, or an axis like {values: [...]}"),
 ]
 CountSetting = Axis | Count
 
@@ -160,7 +168,8 @@ RegimeSetting = Annotated[
     Discriminator(_kind_of_regime),
 ]
 Target = Annotated[
-    dict[Literal["test_accuracy", "test_loss"], float], Field(min_length=1, max_length=1)
+    dict[Literal["test_accuracy", "test_loss"], Annotated[float, Expected("a number")]],
+    Field(min_length=1, max_length=1),
 ]
 
 
@@ -171,12 +180,8 @@ class Problem(Strict):
         default=None,
         description="the name of a problem, or a dotted path like my_pkg.problems:Blobs",
     )
-    epochs: CountSetting | None = Field(
-        default=None, description="a whole number of at least 1, or an axis like {values: [5, 10]}"
-    )
-    batch_size: CountSetting | None = Field(
-        default=None, description="a whole number of at least 1, or an axis like {values: [32, 64]}"
-    )
+    epochs: CountSetting | None = Field(default=None, description=SOME_EPOCHS)
+    batch_size: CountSetting | None = Field(default=None, description=SOME_SIZES)
     init: Axis | Name | None = Field(
         default=None, description="the name of an initialisation, or an axis like {values: [a, b]}"
     )
@@ -271,28 +276,24 @@ class Spec(Strict):
     seeds: Seeds | Annotated[list[Seeds], Field(min_length=1)] | None = Field(
         default=None, description="a whole number, a range like 42..51, or a list of them"
     )
-    epochs: CountSetting | None = Field(
-        default=None, description="a whole number of at least 1, or an axis like {values: [5, 10]}"
-    )
-    batch_size: CountSetting | None = Field(
-        default=None, description="a whole number of at least 1, or an axis like {values: [32, 64]}"
-    )
+    epochs: CountSetting | None = Field(default=None, description=SOME_EPOCHS)
+    batch_size: CountSetting | None = Field(default=None, description=SOME_SIZES)
     random_seed: int | None = Field(default=None, description="a whole number")
     samples: Count | None = Field(default=None, description="a whole number of at least 1")
     tune: Tune | None = Field(default=None, description=SOME_TUNE)
     problems: (
-        Annotated[list[Name], Field(min_length=1)]
-        | Annotated[dict[Name, Problem | None], Field(min_length=1)]
+        Annotated[list[Listed], Field(min_length=1)]
+        | Annotated[dict[Label, Annotated[Problem | None, _SETTINGS]], Field(min_length=1)]
         | None
     ) = Field(default=None, description="a list of names, or a mapping from labels to settings")
     optimizers: (
-        Annotated[list[Name], Field(min_length=1)]
-        | Annotated[dict[Name, Optimizer | None], Field(min_length=1)]
+        Annotated[list[Listed], Field(min_length=1)]
+        | Annotated[dict[Label, Annotated[Optimizer | None, _SETTINGS]], Field(min_length=1)]
         | None
     ) = Field(
         default=None, description="a list of names, or a mapping from labels to hyperparameters"
     )
     resources: Resources | None = Field(default=None, description=SOME_RESOURCES)
-    exclude: list[Conditions] | None = Field(
+    exclude: list[Annotated[Conditions, _EXCLUDED]] | None = Field(
         default=None, description="a list of mappings like {optimizer: SGD, seed: [44, 45]}"
     )

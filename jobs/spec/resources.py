@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from jobs import places, resources
+from jobs.yaml.keys import DURATION
 from jobs.yaml.mistakes import Place
 from jobs.yaml.strict import Strict
 from jobs.yaml.tree import MapNode
@@ -23,6 +24,7 @@ def _path(text: str) -> str:
 Seconds = Annotated[
     int,
     BeforeValidator(resources.parse_time),
+    DURATION,
     WithJsonSchema({"type": "string", "pattern": _DURATION}),
 ]
 _A_SIZE = {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[MGT](iB)?$"}

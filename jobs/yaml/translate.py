@@ -2,56 +2,71 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from jobs.yaml.keys import Path, expected, is_duration, known_keys
 from jobs.yaml.mistakes import Mistake, Place, did_you_mean, listed
 from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode, to_data
 
 Model = TypeVar("Model", bound=BaseModel)
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
-    """What one kind of file calls things."""
+class Form(Generic[Model]):
+    """One kind of file: its typed form, and what a person who writes it may have meant."""
 
-    known_keys: Callable[[Path], list[str]]  # beside the unknown key at this path
-    expected: Callable[[Path], str]
+    model: type[Model]
+    required: tuple[str, ...]  # keys
+    sections: tuple[str, ...] = ()  # keys of mappings whose entries are right or wrong one by one
+    listed_key: str = "key"  # what the keys of a mapping with listed keys are: "metric"
     hint: Callable[[Path, Node], str]  # what probably was meant: "; write ..."
-    listed_key: str  # what the keys of a mapping with listed keys are: "metric"
-    is_duration: Callable[[Path], bool]  # whether a duration means something there
-    pruned: Callable[[Any, dict[Path, Mistake]], Any]  # the data without parts with a mistake
 
 
-def validated(model: type[Model], root: MapNode, words: Words) -> tuple[Model, dict[Path, Mistake]]:
+def validated(form: Form[Model], root: MapNode) -> tuple[Model, dict[Path, Mistake]]:
     """The typed file and what is wrong with it; parts with a mistake are left out of it."""
     mistakes: dict[Path, Mistake] = {}
-    for path, node, message in _meaningless(root, (), words):
+    for path, node, message in _meaningless(root, (), form.model):
         mistakes[path] = Mistake.at(node.place, dotted(path), message)
-    data = words.pruned(to_data(root), mistakes)
+    data = _pruned(to_data(root), mistakes, form.sections)
     try:
-        return model.model_validate(data), mistakes
+        given = form.model.model_validate(data)
     except ValidationError as error:
-        found = _translated(error.errors(include_url=False), root, words)
+        found = _translated(error.errors(include_url=False), root, form)
         mistakes |= {path: mistake for path, mistake in found.items() if path not in mistakes}
-        return model.model_validate(words.pruned(data, mistakes)), mistakes
+        given = form.model.model_validate(_pruned(data, mistakes, form.sections))
+    return given, mistakes | _missing(form, root, mistakes)
 
 
-def missing(
-    root: MapNode, required: Mapping[str, str | None], mistakes: Mapping[Path, Mistake]
+def _pruned(data: Any, mistakes: Iterable[Path], sections: tuple[str, ...]) -> Any:
+    """The data without the parts that hold a mistake: an entry of a section, or a whole key."""
+    data = dict(data)
+    for path in mistakes:
+        section = data.get(path[0]) if path else None
+        if len(path) > 1 and path[0] in sections and isinstance(section, dict):
+            kept = {label: found for label, found in section.items() if label != path[1]}
+            data[path[0]] = kept
+            if not kept:
+                del data[path[0]]
+        elif path:
+            data.pop(path[0], None)
+    return data
+
+
+def _missing(
+    form: Form[Model], root: MapNode, mistakes: Mapping[Path, Mistake]
 ) -> dict[Path, Mistake]:
-    """A mistake for each required key (and what is expected there) that is not just misspelt."""
+    """A mistake for each required key that is not just misspelt."""
     found: dict[Path, Mistake] = {}
-    for key, expected in required.items():
+    for key in form.required:
         misspelt = any(f"did you mean {key!r}" in mistake.message for mistake in mistakes.values())
         if key not in root.entries and not misspelt:
-            message = f"the key {key!r} is missing; expected {expected}"
+            message = f"the key {key!r} is missing; expected {expected(form.model, (key,))}"
             found[(key,)] = Mistake.at(root.place, key, message)
     return found
 
@@ -87,21 +102,25 @@ def without_quotes(node: Node) -> str:
     return "; write it without quotes" if is_number else ""
 
 
-def _meaningless(node: Node, path: Path, words: Words) -> Iterator[tuple[Path, Node, str]]:
+def _meaningless(
+    node: Node, path: Path, model: type[BaseModel]
+) -> Iterator[tuple[Path, Node, str]]:
     """The values that mean nothing anywhere in such a file."""
     if isinstance(node, MapNode):
         for key, entry in node.entries.items():
-            yield from _meaningless(entry.node, (*path, key), words)
+            yield from _meaningless(entry.node, (*path, key), model)
     elif isinstance(node, ListNode):
         for index, item in enumerate(node.items):
-            yield from _meaningless(item, (*path, index), words)
+            yield from _meaningless(item, (*path, index), model)
     elif isinstance(node.value, float) and not math.isfinite(node.value):
         yield path, node, f"expected a finite number, found {node.value}"
-    elif isinstance(node.value, timedelta) and not words.is_duration(path):
+    elif isinstance(node.value, timedelta) and not is_duration(model, path):
         yield path, node, f"found the duration {node.value}; quote it if it is meant as text"
 
 
-def _translated(errors: list[ErrorDetails], root: MapNode, words: Words) -> dict[Path, Mistake]:
+def _translated(
+    errors: list[ErrorDetails], root: MapNode, form: Form[Model]
+) -> dict[Path, Mistake]:
     """One mistake per place: of a union's complaints only the deepest and the best worded count."""
     located = [(*_locate(error["loc"], root), error) for error in errors]
     ancestors = {path[:length] for path, *_ in located for length in range(len(path))}
@@ -109,7 +128,7 @@ def _translated(errors: list[ErrorDetails], root: MapNode, words: Words) -> dict
     for path, node, key, error in located:
         if path in ancestors:
             continue
-        rank, place, message = _worded(path, node, key, error, words)
+        rank, place, message = _worded(path, node, key, error, form)
         if path not in found or rank < found[path][0]:
             found[path] = (rank, Mistake.at(place, dotted(path), message))
     return {path: mistake for path, (_, mistake) in found.items()}
@@ -133,33 +152,31 @@ def _locate(loc: Path, root: Node) -> tuple[Path, Node, Place]:
 
 
 def _worded(
-    path: Path, node: Node, key: Place, error: ErrorDetails, words: Words
+    path: Path, node: Node, key: Place, error: ErrorDetails, form: Form[Model]
 ) -> tuple[int, Place, str]:
     """The message for one of pydantic's errors, and its rank: lower says more."""
     if error["type"] == "extra_forbidden":
-        name, known = str(path[-1]), words.known_keys(path)
+        name, known = str(path[-1]), known_keys(form.model, path)
         message = f"unknown key {name!r}{did_you_mean(name, known)} (known: {listed(known)})"
         return 0, key, message
     if error["loc"][-1] == "[key]" and error["type"] == "literal_error":
         known = _literals(error)
         near = did_you_mean(str(path[-1]), known)
-        message = f"unknown {words.listed_key} {path[-1]!r}{near} (known: {listed(known)})"
+        message = f"unknown {form.listed_key} {path[-1]!r}{near} (known: {listed(known)})"
         return 0, key, message
     if error["loc"][-1] == "[key]" and error["type"] == "string_pattern_mismatch":
-        return 0, key, f"expected {words.expected(path)}, found the key {path[-1]!r}"
+        return 0, key, f"expected {expected(form.model, path)}, found the key {path[-1]!r}"
     if error["type"] == "value_error":
         return 1, node.place, str(error["ctx"]["error"])
     if error["type"] == "missing" and isinstance(node, MapNode):
         name = str(error["loc"][-1])
-        return (
-            0,
-            node.place,
-            f"the key {name!r} is missing; expected {words.expected((*path, name))}",
-        )
+        wanted = expected(form.model, (*path, name))
+        return 0, node.place, f"the key {name!r} is missing; expected {wanted}"
     value = to_data(node)
     near = did_you_mean(value, _literals(error)) if isinstance(value, str) else ""
-    expected = f"expected {words.expected(path)}, found {show(node)}"
-    return 2, node.place, expected + (near or words.hint(path, node))
+    wanted = expected(form.model, path, of_key=error["loc"][-1] == "[key]")
+    message = f"expected {wanted}, found {show(node)}"
+    return 2, node.place, message + (near or form.hint(path, node))
 
 
 def _literals(error: ErrorDetails) -> list[str]:
