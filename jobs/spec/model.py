@@ -39,6 +39,7 @@ _SETTINGS = Expected("a mapping of its settings")
 _EXCLUDED = Expected("a mapping like {optimizer: SGD, seed: [44, 45]}")
 
 Scalar = bool | int | float | str
+Plain = Annotated[Scalar | list[Any] | None, Expected("a value")]
 Values = Annotated[list[Any], Field(min_length=1, max_length=MAX_COUNT)]
 Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
 Whole = Annotated[list[int], Field(min_length=2, max_length=2)]
@@ -132,7 +133,7 @@ class OfClass(Strict):
     """A class as a value: of an optimizer that is built around another one."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, bool | int | float | str | list[Any] | None] = Field(init=False)
+    __pydantic_extra__: dict[str, Plain] = Field(init=False)
 
     class_: Name = Field(
         alias="class", description="the name of an optimizer, or a dotted path like my_pkg.opt:Lion"
@@ -141,14 +142,14 @@ class OfClass(Strict):
 
 def _kind_of_setting(value: object) -> str:
     if isinstance(value, OfClass) or (isinstance(value, dict) and "class" in value):
-        return "class"
+        return "a class"
     return "axis" if isinstance(value, Axis | dict) else "plain"
 
 
 Setting = Annotated[
     Annotated[Axis, Tag("axis")]
-    | Annotated[OfClass, Tag("class")]
-    | Annotated[bool | int | float | str | list[Any] | None, Tag("plain")],
+    | Annotated[OfClass, Tag("a class")]
+    | Annotated[Plain, Tag("plain")],
     Discriminator(_kind_of_setting),
     Expected("a value, or an axis like {values: [...]}"),
 ]
