@@ -236,13 +236,6 @@ def test_many_jobs_and_errors_are_not_all_shown(tmp_path, monkeypatch):
     assert "... and 3 more (--json lists them all)" in text(fake)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(5, "5 s"), (600, "10 min"), (9000, "2.5 h"), (300_000, "3.5 days")]
-)
-def test_durations(seconds, said):
-    assert progress.duration(seconds) == said
-
-
 SPEC = "problems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\nseeds: 1..2\nepochs: 9\n"
 SETTINGS = ("epochs=1", "optimizers.SGD={lr: 0.5,\n momentum: 0.9}", "description=a b")
 

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from cluster import cli
-from cluster.doctor import command, controller, disks, finding, images, job, judge, node, proposal
+from cluster.doctor import command, controller, disks, images, job, judge, node, proposal
 from cluster.doctor.finding import Check, Group
 from cluster.doctor.request import gpus_of
 from cluster.profile.file import read_profile
@@ -317,13 +317,7 @@ def test_times_of_slurm(text, seconds):
     assert partitions.seconds_of(text) == seconds
 
 
-def test_words_for_sizes_and_gpus():
-    assert [finding.size(n) for n in (5, 64 << 20, 3 << 29, 5000 << 40)] == [
-        "5 B",
-        "64 MiB",
-        "1.5 GiB",
-        "5000 TiB",
-    ]
+def test_gpus_of_all_nodes():
     assert gpus_of("gpu:a100:4(S:0-1),gpu:2,tmpdisk:20") == {"a100": 4, "": 2}
 
 

@@ -23,6 +23,7 @@ from containers import settings
 from containers.definition import Definition
 from containers.images import Image
 from jobs.errors import InputError
+from jobs.units import megabytes
 
 SCHEMA = 1
 
@@ -164,7 +165,7 @@ class _Progress:
 
     def _text(self) -> Text:
         seconds = time.monotonic() - self._started
-        grown = f", {self._size / 1e6:.0f} MB" if self._stage == "squash" and self._size else ""
+        grown = f", {megabytes(self._size)}" if self._stage == "squash" and self._size else ""
         head = f"{self._name}: {self._stage or 'begin'} ({seconds:.0f} s{grown})"
         room = max(0, self._console.width - len(head) - 6)
         return plain(f"{head}  ") + plain(self._said[:room], "dim")
@@ -188,7 +189,7 @@ def _ended_by_signals() -> Iterator[None]:
 def _say(image: Image, *, already: bool) -> None:
     console = PlainConsole(soft_wrap=True)
     how = "is there already" if already else f"built in {image.meta['seconds']:.0f} s"
-    console.print(plain(f"{image.path}: {how}, {image.meta['size'] / 1e6:.0f} MB"))
+    console.print(plain(f"{image.path}: {how}, {megabytes(image.meta['size'])}"))
     console.print(plain(f"sha256 {image.sha256}", "dim"))
     if not image.meta["pinned"]:
         console.print(plain("not pinned: building it again may give another image", "yellow"))

@@ -14,6 +14,7 @@ from rich.table import Table
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
+from jobs import units
 from jobs.errors import InputError
 from jobs.manifests import manifest, registry
 from jobs.manifests.registry import Registered
@@ -64,7 +65,7 @@ def list_(datasets: Path, *, as_json: bool) -> int:
         where = f"{one.source}{' (gone)' if _is_gone(one.source) else ''}"
         added = time.strftime("%Y-%m-%d", time.localtime(one.added))
         content = one.manifest
-        size = _bytes(content.size)
+        size = units.size(content.size)
         row = (one.name, len(content.files), size, content.sha256[:12], added, where)
         table.add_row(*map(plain, row))
     console.print(table)
@@ -123,7 +124,7 @@ def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
     if not gone:
         console.print("no manifest removed: all originals are there")
     if scratch is not None:
-        size = _bytes(sum(staged.values()))
+        size = units.size(sum(staged.values()))
         console.print(f"{len(staged)} staged sets removed in {scratch}, {size}")
     return DONE
 
@@ -189,17 +190,7 @@ def _about(one: Registered) -> dict[str, Any]:
 
 def _count(one: Registered) -> str:
     number = len(one.manifest.files)
-    return f"{number} file{'' if number == 1 else 's'}, {_bytes(one.manifest.size)}"
-
-
-def _bytes(size: int) -> str:
-    """`812 B`, `30.9 MB`."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
+    return f"{number} file{'' if number == 1 else 's'}, {units.size(one.manifest.size)}"
 
 
 def _console() -> Console:

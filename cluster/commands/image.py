@@ -17,6 +17,7 @@ from containers.images import Image, Images, sha256_of
 from containers.runtime import ContainerError
 from jobs.errors import InputError
 from jobs.store.store import Store
+from jobs.units import megabytes
 
 SCHEMA = 1
 
@@ -36,7 +37,7 @@ def list_(images: Path, *, as_json: bool) -> int:
         table.add_column(heading, justify="right" if heading == "size" else "left")
     for image in found:
         pinned = plain("yes") if image.meta["pinned"] else plain("no", "yellow")
-        size = f"{image.meta['size'] / 1e6:.0f} MB"
+        size = megabytes(image.meta["size"])
         row = (image.name, image.key, size, _when(image), _torch(image))
         table.add_row(*map(plain, row), pinned)
     console.print(table)
@@ -113,7 +114,7 @@ def prune(images: Path, root: Path, *, as_json: bool) -> int:
     console = _console()
     for verb, rows in (("removed", removed), ("kept", kept)):
         for row in rows:
-            console.print(f"{verb} {row['path']} ({row['size'] / 1e6:.0f} MB): {row['why']}")
+            console.print(f"{verb} {row['path']} ({megabytes(row['size'])}): {row['why']}")
     if not removed and not kept:
         console.print("nothing to remove")
     return DONE

@@ -12,7 +12,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cluster.status.progress import duration
 from cluster.terminal.exit_codes import DONE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
@@ -21,6 +20,7 @@ from jobs.errors import InputError
 from jobs.store.cache import StateCache
 from jobs.store.state import STATES
 from jobs.store.store import Store
+from jobs.units import duration, rough_size
 
 _NEAR = 8
 """Of more sweeps than these, a mistyped name is not answered with all of them."""
@@ -202,11 +202,4 @@ def _row(one: Found) -> tuple[str, ...]:
         return name, "", f"cannot be read: {one.problem}", "", ""
     said = [f"{one.states[name]} {name}" for name in STATES if one.states[name]]
     ago = f"{duration(one.age_s)} ago"
-    return name, str(one.states.total()), ", ".join(said), ago, _size(one.bytes)
-
-
-def _size(number: int) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if number >= factor:
-            return f"{number / factor:.1f} {unit}"
-    return f"{number / 1e3:.0f} kB"
+    return name, str(one.states.total()), ", ".join(said), ago, rough_size(one.bytes)

@@ -15,12 +15,12 @@ from rich.live import Live
 
 from cluster.commands import sweep_screen
 from cluster.status import progress
-from cluster.status.progress import duration
 from cluster.status.sweep_status import SweepStatus, sweep_status
 from cluster.terminal.plain import command, plain
 from jobs.store.cache import StateCache
 from jobs.store.store import Store
 from jobs.sweep import Sweep
+from jobs.units import duration
 
 _SURE = 3  # looks in a row that find nothing alive: a worker may be between two runs
 

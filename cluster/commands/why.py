@@ -14,7 +14,7 @@ from cluster.commands import escalate, selection, status, sweep_screen
 from cluster.commands.logs import last_lines, newest_log
 from cluster.slurm import client
 from cluster.slurm.command import CallCount
-from cluster.status import advice, meaning, nodes, progress
+from cluster.status import advice, meaning, nodes
 from cluster.status.nodes import Node
 from cluster.status.run_status import RunStatus
 from cluster.status.sweep_status import SweepStatus, sweep_status
@@ -26,6 +26,7 @@ from jobs.store import record
 from jobs.store.journal import AttemptSummary
 from jobs.store.state import RECORDED, UNFINISHED
 from jobs.store.store import Store
+from jobs.units import duration, memory
 
 _LINES = 12  # of the log
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -195,7 +196,7 @@ def _attempts(found: _PostMortem) -> Table:
         elements = [past.element or ""] if any(one.element for one in found.pasts) else []
         step = found.step_of(past)
         ended = _ended(found, past)
-        took = progress.duration(past.end - past.start) if past.end and past.start else ""
+        took = duration(past.end - past.start) if past.end and past.start else ""
         row = [str(past.fence), past.node or "", *elements, _clock(past.start), took, ended]
         table.add_row(*map(Text, row), "" if step is None else str(step))
     return table
@@ -226,7 +227,7 @@ def _facts(found: _PostMortem) -> list[str]:
     if found.asked.time is not None:
         limit = f"time: {slurm_time(found.asked.time)} asked for each attempt"
         left = (run.epochs - (state.epoch or 0)) * (state.epoch_s or 0)
-        needs = f"; the epochs that are left take about {progress.duration(left)}" if left else ""
+        needs = f"; the epochs that are left take about {duration(left)}" if left else ""
         lines.append(limit + needs)
     if found.peak is not None or found.asked_bytes is not None:
         lines.append(f"memory: {_memory(found)}")
@@ -247,14 +248,10 @@ def _judgement(node: Node | None) -> str:
 
 
 def _memory(found: _PostMortem) -> str:
-    peak = "peak not known" if found.peak is None else f"peak {_gib(found.peak)}"
+    peak = "peak not known" if found.peak is None else f"peak {memory(found.peak)}"
     source = f" ({found.peak_source})" if found.peak is not None else ""
-    asked = "" if found.asked_bytes is None else f", {_gib(found.asked_bytes)} asked for"
+    asked = "" if found.asked_bytes is None else f", {memory(found.asked_bytes)} asked for"
     return f"{peak}{source}{asked}"
-
-
-def _gib(number: int) -> str:
-    return f"{number / 1024**3:.2f} GiB" if number >= 1024**3 else f"{number / 1024**2:.0f} MiB"
 
 
 def _bytes_of(text: str) -> int | None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.doctor.finding import Check, Group, size
+from cluster.doctor.finding import Check, Group
+from jobs.units import capacity
 
 SHARED = frozenset(
     [
@@ -145,9 +146,9 @@ def _room(group: Group, sweeps: Path) -> Iterator[Check]:
     if about.f_files and not about.f_favail:
         yield group.problem("room", f"no file more can be made on {mount.point}", advice)
     elif room < _LITTLE:
-        yield group.problem("room", f"only {size(room)} are free on {mount.point}", advice)
+        yield group.problem("room", f"only {capacity(room)} are free on {mount.point}", advice)
     else:
-        yield group.ok("room", f"{size(room)} free on {mount.point}")
+        yield group.ok("room", f"{capacity(room)} free on {mount.point}")
 
 
 def _quota(group: Group, sweeps: Path) -> Iterator[Check]:

@@ -67,12 +67,3 @@ class Group:
 
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def size(count: float) -> str:
-    """Bytes as a person reads them: `512 MiB`, `1.5 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            break
-        count /= 1024
-    return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.doctor import disks
-from cluster.doctor.finding import Check, Group, size
+from cluster.doctor.finding import Check, Group
 from containers import command, runtime
 from containers.command import Container
 from containers.runtime import ContainerError, Runtime
@@ -17,6 +17,7 @@ from jobs.datasets.catalog import DATASETS
 from jobs.datasets.find import find
 from jobs.errors import DataError
 from jobs.profile import Profile
+from jobs.units import capacity
 
 _PROC = Path("/proc/sys")
 
@@ -118,7 +119,7 @@ def look_at_image(profile: Profile) -> Iterator[Check]:
         advice = "build it: probprec build RECIPE; or mend the line `image:` of the profile"
         yield group.problem("file", f"{image}: {error.strerror or error}", advice)
         return
-    yield group.ok("file", f"{image} ({size(bytes_of_it)})")
+    yield group.ok("file", f"{image} ({capacity(bytes_of_it)})")
     yield from group.look("sha256", lambda: [_sha256(group, image)])
     yield from group.look(
         "place", lambda: [disks.shared(group, "place", image, is_local=profile.engine == "local")]

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cluster.doctor.finding import Check, Group, size
+from cluster.doctor.finding import Check, Group
 from cluster.doctor.images import runtime_advice
 from cluster.doctor.request import asked_gpus
 from jobs.profile import Profile
+from jobs.units import capacity
 
 _LITTLE_SHM = 64 << 20  # bytes: loaders of data with workers need that, see jobs.training.preflight
 _LITTLE_SCRATCH = 1 << 30  # bytes
@@ -91,15 +92,15 @@ def _limits(node: Mapping[str, Any]) -> Iterator[Check]:
     if limit is None or (mem is not None and limit > 2 * (mem << 20)):
         yield _GROUP.note("memory", "no limit is enforced by the kernel: a large task harms others")
     else:
-        yield _GROUP.ok("memory", f"limited to {size(limit)} ({mem} MiB asked)")
+        yield _GROUP.ok("memory", f"limited to {capacity(limit)} ({mem} MiB asked)")
 
 
 def _shared_memory(name: str, found: Any) -> Check:
     if found is None or _error(found):
         return _GROUP.note(name, "there is none: loaders of data with workers will not work")
     if found < _LITTLE_SHM:
-        return _GROUP.note(name, f"only {size(found)}: loaders of data with workers may die")
-    return _GROUP.ok(name, size(found))
+        return _GROUP.note(name, f"only {capacity(found)}: loaders of data with workers may die")
+    return _GROUP.ok(name, capacity(found))
 
 
 def _scratch(node: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
@@ -120,7 +121,7 @@ def _scratch(node: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
         yield (_GROUP.problem if is_needed else _GROUP.note)("scratch", text, advice)
         return
     kind = f"{found['kind']}, {'shared: staging saves nothing' if found['shared'] else 'local'}"
-    text = f"{found['path']}: {size(found['free'])} free ({kind})"
+    text = f"{found['path']}: {capacity(found['free'])} free ({kind})"
     if found["free"] < _LITTLE_SCRATCH or found["shared"]:
         yield _GROUP.note("scratch", text)
     else:

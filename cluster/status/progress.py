@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cluster.status.run_status import RunStatus
 from jobs.store.state import RECORDED
 from jobs.sweep import PlannedRun
+from jobs.units import duration
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,3 @@ class _Measured:
         """What may be expected of a run; None: nothing like it was measured."""
         pair = self._medians.get((planned.problem, planned.optimizer))
         return self._medians.get((planned.problem, None)) if pair is None else pair
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`, `2.1 days`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"

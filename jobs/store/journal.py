@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from jobs.failure import Failure, FailureClass
+from jobs.units import megabytes
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _of_ended(line: _Line) -> dict[str, Any]:
 
 
 def _of_staged(line: _Line) -> dict[str, Any]:
-    size = f"{line.get('copied_bytes', 0) / 1e6:.0f} MB"
+    size = megabytes(line.get("copied_bytes", 0))
     place = f"{line.get('what')} in {line.get('place')}"
     return {"data": f"{place}, {size} copied in {line.get('seconds')} s"}
 
