@@ -15,9 +15,12 @@ from containers.definition import RECIPE_HASH, Definition, quiet_spython, spaced
 from containers.runtime import ContainerError
 
 _IGNORED = {"USER", "EXPOSE", "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "MAINTAINER"}
-"""Means nothing where the user stays who they are and nothing listens."""
+"""Instructions without effect under Apptainer: inside one is the calling user, and nothing listens, or
+is supervised."""
 
 _UNKNOWN = {"ONBUILD", "SHELL"}
+"""Instructions that have no equal in a definition file."""
+
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
 

@@ -21,7 +21,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What flock says where there are no locks: NFS without lockd, Lustre mounted without `flock`."""
 
 _SIF = re.compile(r"(?P<name>.+)-(?P<key>[0-9a-f]{12})\.sif")
-_OURS = re.compile(
+_FILE_OF_AN_IMAGE = re.compile(
     r"\.?(?P<name>[^.].*)-(?P<key>[0-9a-f]{12})\.(?:sif|def|log|json|lock|sif\.tmp|json\.tmp)"
 )
 
@@ -120,7 +120,7 @@ class Images:
         """What builds that failed or were killed have left, by NAME-KEY; one may still go on."""
         found: dict[str, list[Path]] = {}
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
-            match = _OURS.fullmatch(path.name)
+            match = _FILE_OF_AN_IMAGE.fullmatch(path.name)
             if match is None:
                 continue
             stem = f"{match['name']}-{match['key']}"

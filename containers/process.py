@@ -12,11 +12,11 @@ from pathlib import Path
 
 from containers.errors import naming
 
-GRACE = 10.0
-"""Seconds between SIGTERM and SIGKILL."""
+GRACE_S = 10.0
+"""Between SIGTERM and SIGKILL."""
 
-TICK = 1.0
-"""Seconds of silence between two ticks."""
+TICK_S = 1.0
+"""The silence between two ticks."""
 
 # The pipe's other end is ours alone: it ends without a line when we do, by kill -9 too.
 _GUARD = """\
@@ -87,7 +87,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str | None]:
     poll, rest, said = select.poll(), "", b" "
     poll.register(pipe, select.POLLIN)
     while said:
-        if not poll.poll(TICK * 1000):
+        if not poll.poll(TICK_S * 1000):
             yield None
             continue
         said = os.read(pipe, 1 << 16)
@@ -104,7 +104,7 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     except BaseException:
         _signal(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
+            process.wait(GRACE_S)
         _signal(process.pid, signal.SIGKILL)
         raise
 

@@ -9,10 +9,12 @@ from containers.command import Command, Container, inside, plain
 from containers.runtime import is_bindable
 from containers.variables import gpu_variables, python_variables, thread_variables
 
-_MOST_LINKS = 64
+_LINKS_MAX = 64
 """Links of a data folder that are followed; the words of a command have their limit."""
 
-_TOP = 2  # parts of /home, or of /data: covered by a bind, all of it would be the node's
+_TOP_PARTS = 2
+"""A path of no more parts, as /home/data: covered by a bind, all of it would be the node's."""
+
 _OF_THE_IMAGE = tuple(
     map(Path, ("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys"))
 ) + tuple(Path("/usr", name) for name in ("bin", "lib", "lib64", "libexec", "local", "sbin"))
@@ -101,8 +103,8 @@ def _led_to(folder: Path, bound: Sequence[Path]) -> list[Path]:
         apart = not any(path.is_relative_to(one) or one.is_relative_to(path) for one in others)
         if apart and not _is_of_the_image(path) and os.access(path, os.R_OK):
             found.append(path)
-    return [path for path in found if is_bindable(path)][:_MOST_LINKS]
+    return [path for path in found if is_bindable(path)][:_LINKS_MAX]
 
 
 def _is_of_the_image(path: Path) -> bool:
-    return len(path.parts) <= _TOP or any(path.is_relative_to(one) for one in _OF_THE_IMAGE)
+    return len(path.parts) <= _TOP_PARTS or any(path.is_relative_to(one) for one in _OF_THE_IMAGE)

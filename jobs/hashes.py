@@ -23,14 +23,14 @@ _PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
 MOST_REMEMBERED = 256
 """Files of one data set whose hashes are remembered one by one: each is a file of its own."""
 
-_PAUSE = 0.1  # seconds
-_KEPT = 30 * 86400.0  # seconds; a file that is still in use is then hashed once more
+_POLL_S = 0.1
+_KEPT_S = 30 * 86400.0  # a file that is still in use is then hashed once more
 
 
 def check(path: Path, sha256: str, pulse: Callable[[], object] = lambda: None) -> None:
     """Compare a file with what was written down when it was submitted.
 
-    `pulse` is called often meanwhile; what it raises ends it.
+    `pulse` is called often meanwhile; an exception that it raises ends the comparison.
 
     Raises:
         DriftedError: it is another one; names both hashes.
@@ -45,7 +45,7 @@ def known_sha256(path: Path, pulse: Callable[[], object] = lambda: None) -> str:
     """The sha256 of a file's content, hashed once per node and state of the file.
 
     Of several that ask at once, one hashes and the others wait. `pulse` is called often meanwhile;
-    what it raises ends it.
+    an exception that it raises ends the hashing.
     """
     return _once(lambda: _state(path), lambda: sha256_of(path, lambda _: pulse()), pulse)
 
@@ -121,7 +121,7 @@ def _remembered(state: str, pulse: Callable[[], object]) -> Iterator[int | None]
     try:
         while not locks.try_hold(memory, path):
             pulse()
-            time.sleep(_PAUSE)
+            time.sleep(_POLL_S)
         yield memory
     finally:
         os.close(memory)
@@ -130,15 +130,15 @@ def _remembered(state: str, pulse: Callable[[], object]) -> Iterator[int | None]
 @cache
 def _forget_old(folder: Path) -> None:
     """Remove hashes of long ago, once per process: their files have changed since, or are gone."""
-    oldest = time.time() - _KEPT
+    oldest = time.time() - _KEPT_S
     for path in folder.glob("sha256-*"):
         with suppress(OSError):
             if path.lstat().st_mtime < oldest:
                 path.unlink()
 
 
-BLOCK = 1 << 20
-"""Bytes that are read at once."""
+BLOCK_BYTES = 1 << 20
+"""What is read at once."""
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
@@ -146,7 +146,7 @@ def blocks_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while True:
             with naming(path):
-                block = file.read(BLOCK)
+                block = file.read(BLOCK_BYTES)
             if not block:
                 return
             yield block

@@ -576,7 +576,7 @@ def test_what_is_said_of_a_short_name_can_be_written() -> None:
     assert refused["--nice"] == "an option is written without dashes: nice"
     assert "write resources.partition" in str(sbatch_options.wrong_option("-p", known))
     assert "did you mean 'exclusive'" in str(sbatch_options.wrong_option("--exclusiv", known))
-    assert set(sbatch_options._SHORT.values()) <= known
+    assert set(sbatch_options._LONG_NAMES.values()) <= known
 
 
 def test_the_comment_of_the_site_stands_beside_ours(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from pathlib import Path
 from jobs.staging import fetch, stage
 from jobs.manifests.manifest import of_folder
 
-fetch.SPARE = 1 << 20
+fetch.SPARE_BYTES = 1 << 20
 root, source, blocks = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 seen = 0
 
@@ -208,7 +208,7 @@ def disk(tmp_path):
 @pytest.fixture
 def small_disk(disk, monkeypatch):
     """A store on it."""
-    monkeypatch.setattr(fetch, "SPARE", 1 << 20)
+    monkeypatch.setattr(fetch, "SPARE_BYTES", 1 << 20)
     return disk / "store"
 
 

@@ -56,16 +56,17 @@ _ELSEWHERE = {
 }
 """Options that have a key of their own."""
 
-_OURS_NAMES = """
+_RESERVED_NAMES = """
     array chdir dependency error export export-file get-user-env help input
     no-requeue nodefile nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node
     ntasks-per-socket open-mode output parsable quiet requeue test-only usage verbose version wait
     wrap
 """
-_OURS = frozenset(_OURS_NAMES.split())
-"""Options on which it depends that a submission is found again, requeued, and one task each."""
+_RESERVED = frozenset(_RESERVED_NAMES.split())
+"""Options that probprec sets itself. With other values it could not find a job again, requeue it, or
+rely on one task for each array element."""
 
-_SHORT = {
+_LONG_NAMES = {
     "A": "account",
     "B": "extra-node-info",
     "C": "constraint",
@@ -102,7 +103,7 @@ _SHORT = {
     "w": "nodelist",
     "x": "exclude",
 }
-"""What sbatch(1) calls them by a letter."""
+"""The options that sbatch(1) knows by a letter, too."""
 
 _CLUSTERS = (
     "jobs that are sent to another cluster cannot be followed from here; submit on a login node of"
@@ -113,17 +114,17 @@ _CLUSTERS = (
 def wrong_option(name: str, known: frozenset[str]) -> str | None:
     """What is wrong with an option that a profile adds; None: nothing."""
     bare = name.lstrip("-") or "exclusive"
-    if (long := _SHORT.get(bare, bare)) != name:
+    if (long := _LONG_NAMES.get(bare, bare)) != name:
         fault = "without dashes" if long == bare else "with its long name"
         return wrong_option(long, known) or f"an option is written {fault}: {long}"
     if name in _ELSEWHERE:
         return f"{name!r} has a key of its own; write {_ELSEWHERE[name]}"
     if name in {"clusters", "cluster-constraint"}:
         return _CLUSTERS
-    if name in _OURS:
+    if name in _RESERVED:
         return f"{name!r} is set by probprec itself and cannot be changed"
     if name not in known:
-        free = known - _OURS - _ELSEWHERE.keys() - {"clusters"}
+        free = known - _RESERVED - _ELSEWHERE.keys() - {"clusters"}
         return f"sbatch has no option {name!r}{did_you_mean(name.replace('_', '-'), sorted(free))}"
     return None
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from jobs.errors import naming
-from jobs.hashes import BLOCK
+from jobs.hashes import BLOCK_BYTES
 from jobs.manifests.formats import (
     Reader,
     StrictTarInfo,
@@ -175,7 +175,7 @@ class Archive:
             left = size
             while True:
                 with self._reading(repr(path)):
-                    block = reader.read(min(BLOCK, left + 1))
+                    block = reader.read(min(BLOCK_BYTES, left + 1))
                 if not block:
                     break
                 left -= len(block)

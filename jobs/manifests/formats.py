@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
-from jobs.hashes import BLOCK
+from jobs.hashes import BLOCK_BYTES
 
 _HEADERS = {b"x", b"g", b"X", b"L", b"K"}  # members of a tar that describe others: pax and GNU
-_LONGEST_HEADER = 1 << 20  # bytes; such a header is read into memory
-_LONGEST_END = 64 << 20  # bytes of zeros after the end of a tar
+_HEADER_MAX_BYTES = 1 << 20  # a header is read into memory
+_END_MAX_BYTES = 64 << 20  # zeros after the end of a tar
 
 
 class Reader(Protocol):
@@ -84,7 +84,7 @@ class StrictTarInfo(tarfile.TarInfo):
             info = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None
-        if info.size < 0 or (info.type in _HEADERS and info.size > _LONGEST_HEADER):
+        if info.size < 0 or (info.type in _HEADERS and info.size > _HEADER_MAX_BYTES):
             raise tarfile.ReadError(f"a header of {info.size} bytes")
         return info
 
@@ -105,9 +105,9 @@ def why_not_tar(info: tarfile.TarInfo) -> str | None:
 def check_end(stream: Reader) -> None:
     """Read what follows the end of a tar: checksums are verified, more data would be lost."""
     length = 0
-    while block := stream.read(BLOCK):
+    while block := stream.read(BLOCK_BYTES):
         length += len(block)
-        if block.count(0) != len(block) or length > _LONGEST_END:
+        if block.count(0) != len(block) or length > _END_MAX_BYTES:
             raise tarfile.ReadError("more data after the end of the archive")
 
 

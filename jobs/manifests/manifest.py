@@ -18,10 +18,9 @@ from typing import Any
 from jobs.errors import InputError
 from jobs.hashes import blocks_of
 
-_LONGEST_NAME, _LONGEST_PATH = (
-    255,
-    2000,
-)  # bytes; Linux allows 255 and 4095, the store's own included
+_NAME_MAX_BYTES, _PATH_MAX_BYTES = 255, 2000
+"""Linux allows 255 and 4095, the store's own path included."""
+
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -210,7 +209,7 @@ def check_inside(path: str) -> None:
         raise ManifestError(f"{path!r} is not the plain spelling of a path: {pure.as_posix()!r}")
     if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", path):
         raise ManifestError(f"{path!r} has control characters, or is not UTF-8")
-    if len(path.encode()) > _LONGEST_PATH or any(
-        len(part.encode()) > _LONGEST_NAME for part in pure.parts
+    if len(path.encode()) > _PATH_MAX_BYTES or any(
+        len(part.encode()) > _NAME_MAX_BYTES for part in pure.parts
     ):
         raise ManifestError(f"{path[:60]!r}... is too long for the name of a file")

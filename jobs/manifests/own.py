@@ -9,7 +9,7 @@ from jobs import hashes
 from jobs.manifests import manifest
 from jobs.manifests.manifest import File, Manifest
 
-_MOST_FILES = 100_000
+_FILES_MAX = 100_000
 
 
 class UnverifiedError(Exception):
@@ -57,8 +57,8 @@ def _files(folder: Path, most_bytes: int) -> Iterator[Path]:
             if not stat.S_ISREG(found.st_mode):
                 raise UnverifiedError(f"{path} is neither a plain file nor a folder")
             count, size = count + 1, size + found.st_size
-            if count > _MOST_FILES or size > most_bytes:
-                most = f"{most_bytes >> 20} MiB or {_MOST_FILES} files"
+            if count > _FILES_MAX or size > most_bytes:
+                most = f"{most_bytes >> 20} MiB or {_FILES_MAX} files"
                 raise UnverifiedError(f"{folder} has more than {most} (limits: max_hashed_data)")
             yield path
 

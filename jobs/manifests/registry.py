@@ -23,8 +23,10 @@ from jobs.manifests.archive import Archive, of_archive
 from jobs.manifests.manifest import File, Manifest, ManifestError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_NAMED = 10  # of the files that differ
-_PACKED = 2  # a catalog's file is never that many times as large compressed as it is plain
+_FILES_SHOWN_MAX = 10  # of those that differ
+_PACKED_FACTOR_MAX = (
+    2  # a catalog's file is never that many times as large compressed as it is plain
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +103,13 @@ def add(
 def _differs(file: Path, known: Registered, found: Registered) -> str:
     lines = manifest.differences(known.manifest, found.manifest, found.source)
     place = shlex.quote(str(found.source))
-    more = [f"... and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []
+    more = (
+        [f"... and {len(lines) - _FILES_SHOWN_MAX} more"] if len(lines) > _FILES_SHOWN_MAX else []
+    )
     return "\n  ".join(
         [
             f"{known.name} is known with other content, from {known.source}:",
-            *lines[:_NAMED],
+            *lines[:_FILES_SHOWN_MAX],
             *more,
             "to replace it:",
             f"  rm {shlex.quote(str(file))}",
@@ -215,7 +219,7 @@ def _check_catalog(dataset: Dataset, source: Path, found: Manifest) -> None:
         for suffix in dataset.suffixes
     }
     for file in found.files:
-        if file.path in wanted and file.size > _PACKED * wanted[file.path]:
+        if file.path in wanted and file.size > _PACKED_FACTOR_MAX * wanted[file.path]:
             raise ManifestError(f"{source}: {file.path}: {file.size} bytes are too many for it")
     with tempfile.TemporaryDirectory(prefix="probprec-data-") as temporary:
         with Archive(source) as archive:

@@ -17,7 +17,7 @@ from typing import Any
 from jobs import locks
 
 _KEY = re.compile(r"[0-9a-f]{32}(\.\d+)?")
-_PAGE = 4096  # bytes; what a file takes at least
+_PAGE_BYTES = 4096  # what a file takes at least
 
 
 class ForeignStoreError(OSError):
@@ -156,7 +156,7 @@ def signature(path: Path) -> list[int]:
 
 def on_disk(size: int) -> int:
     """Bytes that a file of so many bytes takes."""
-    return -(-size // _PAGE) * _PAGE
+    return -(-size // _PAGE_BYTES) * _PAGE_BYTES
 
 
 def bytes_in(folder: Path) -> int:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from jobs import files
 from jobs.errors import naming
-from jobs.hashes import BLOCK, blocks_of, sha256_of
+from jobs.hashes import BLOCK_BYTES, blocks_of, sha256_of
 from jobs.manifests.archive import Archive, Member
 from jobs.manifests.manifest import File, Manifest, ManifestError
 
@@ -21,7 +21,7 @@ READ_ONLY = 0o444
 """The mode of a file that is complete and verified."""
 
 _UNDER_WAY, _FOLDER = 0o600, 0o700
-_MANY = 256  # files; syncing each of so many takes longer than syncing the disk
+_SYNCED_FILES_MAX = 256  # syncing each of more files takes longer than syncing the disk
 
 OnBytes = Callable[[int], object]
 """Told of the bytes that were written; of 0, now and then, while something is only read."""
@@ -40,7 +40,7 @@ def fill(source: Path, data: Path, manifest: Manifest, on_bytes: OnBytes) -> Non
             _copy(source / file.path, _place(data, file), file, on_bytes)
     else:
         _unpack(source, data, manifest, on_bytes)
-    if len(manifest.files) > _MANY:
+    if len(manifest.files) > _SYNCED_FILES_MAX:
         _sync_all(data)
         return
     for file in manifest.files:  # all at the end: the disk has written most of it by now
@@ -91,7 +91,7 @@ def _rest(reader: IO[bytes], original: Path, start: int, size: int) -> Iterator[
     left = size - start
     while left > 0:
         with naming(original):
-            block = reader.read(min(BLOCK, left))
+            block = reader.read(min(BLOCK_BYTES, left))
         if not block:
             return
         left -= len(block)

@@ -17,8 +17,8 @@ from jobs.manifests.manifest import Manifest
 from jobs.staging import cache
 from jobs.staging.copying import READ_ONLY, fill
 
-SPARE = 64 << 20
-"""Bytes that are left free: logs and temporary files want some."""
+SPARE_BYTES = 64 << 20
+"""What is left free: logs and temporary files want some."""
 
 
 class NoRoomError(OSError):
@@ -197,7 +197,7 @@ class Task:
             self._make_partial()
             cache.reservation_of(self.partial).unlink(missing_ok=True)  # of a killed copier
             whole = sum(cache.on_disk(file.size) for file in self.manifest.files)
-            need = max(0, whole - cache.bytes_in(self.partial)) + SPARE
+            need = max(0, whole - cache.bytes_in(self.partial)) + SPARE_BYTES
             unused = cache.unused(self.root, but=self.key)
             free = cache.free(self.root)
             if free + sum(map(cache.bytes_in, unused)) >= need:  # else it would be in vain
@@ -206,7 +206,7 @@ class Task:
                     free = cache.free(self.root)
             if free < need:
                 text = (
-                    f"{whole} bytes wanted, {max(0, free)} free, of which {SPARE} stay free for"
+                    f"{whole} bytes wanted, {max(0, free)} free, of which {SPARE_BYTES} stay free for"
                     " logs; all else is in use"
                 )
                 raise NoRoomError(errno.ENOSPC, f"{self.root}: {text}")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jobs import locks, places
 
-_ABANDONED = 60.0
-"""Seconds after which a folder for temporary files that nobody holds is not one just being made."""
+_ABANDONED_S = 60.0
+"""A folder for temporary files that nobody holds is not one just being made, if it is older."""
 
 _ASIDE = ".probprec-"
 _MARK = ".made-by-probprec"
@@ -139,7 +139,7 @@ def temporary(parent: Path, stack: ExitStack) -> Path:
 def _sweep(folder: Path) -> None:
     """Remove it, if it is ours and in use by nobody."""
     about = folder.lstat()
-    if about.st_uid != os.getuid() or time.time() - about.st_mtime < _ABANDONED:
+    if about.st_uid != os.getuid() or time.time() - about.st_mtime < _ABANDONED_S:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

@@ -118,7 +118,7 @@ def in_place(
     Args:
         manifest: what it was.
         folder: where it lies.
-        pulse: called often meanwhile; what it raises ends it.
+        pulse: called often meanwhile; an exception that it raises ends the comparison.
         alone: whether a file that the manifest does not have is wrong, too: whoever reads all that
             is in the folder would read it.
 
