@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path as FilePath
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from cluster.profile.sbatch_options import sbatch_options, wrong_option
 from containers.variables import why_reserved
@@ -14,15 +14,14 @@ from jobs.failure import FailureClass
 from jobs.profile import POLICY, Action, Engine, Limits, Option, Profile, Unstaged
 from jobs.resources import A_SIZE, A_TIME, parse_time, slurm_time
 from jobs.spec.context import absolute
-from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size, Word
+from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size
 from jobs.yaml.file_kind import require_kind
 from jobs.yaml.keys import DURATION, Expected, Path
 from jobs.yaml.mistakes import Mistake, SpecError, did_you_mean, listed
-from jobs.yaml.strict import Strict
+from jobs.yaml.strict import A_VARIABLE, Strict, Text, Variable, Word
 from jobs.yaml.translate import Form, validated, without_quotes
 from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode, load_yaml
 
-A_VARIABLE = "a variable's name of letters, digits and '_', and text"
 AN_ACTION = f"one of {listed(get_args(Action))}"
 MAIL_TYPES = (
     "NONE",
@@ -62,14 +61,8 @@ def _mail_type(value: str) -> str:
     return value
 
 
-def _text_or_number(value: object) -> object:
-    return str(value) if type(value) is int else value
-
-
 Name = Annotated[str, Field(min_length=1)]
 Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
-Text = Annotated[str, BeforeValidator(_text_or_number)]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class LimitsFile(Strict):

@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from jobs.yaml.keys import Expected, Path
-from jobs.yaml.strict import Strict
+from jobs.yaml.strict import A_VARIABLE, Strict, Text, Variable, Word
 from jobs.yaml.translate import Form
 from jobs.yaml.tree import Node, ScalarNode
 
-A_VARIABLE = "a variable's name of letters, digits and '_', and text"
 A_BASE = "one of {docker: NAME@sha256:...}, {debootstrap: SUITE}, {localimage: PATH}"
 
 
@@ -31,17 +30,11 @@ def _inside(value: str) -> str:
     return value
 
 
-def _text_or_number(value: object) -> object:
-    return str(value) if type(value) is int else value
-
-
 Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
-Word = Annotated[str, Field(pattern=r"^\S+$")]
-Text = Annotated[str, BeforeValidator(_text_or_number), AfterValidator(_line)]
+OneLine = Annotated[Text, AfterValidator(_line)]
 Step = Annotated[str, Field(min_length=1), AfterValidator(_step)]
 Inside = Annotated[str, AfterValidator(_inside)]
 Url = Annotated[str, Field(pattern=r"^[a-z+]+://\S+$")]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 AptName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+:-]+(=[A-Za-z0-9.+:~-]+)?$")]
 
@@ -82,10 +75,10 @@ class RecipeFile(Strict):
         dict[Word, Annotated[Inside, Expected("paths without spaces; the one inside absolute")]]
         | None
     ) = Field(default=None, description="a mapping from paths here to paths inside")
-    environment: dict[Variable, Annotated[Text, Expected(A_VARIABLE)]] | None = Field(
+    environment: dict[Variable, Annotated[OneLine, Expected(A_VARIABLE)]] | None = Field(
         default=None, description="a mapping from names of variables to text"
     )
-    labels: dict[Label, Annotated[Text, Expected("a name without spaces, and text")]] | None = (
+    labels: dict[Label, Annotated[OneLine, Expected("a name without spaces, and text")]] | None = (
         Field(default=None, description="a mapping from names without spaces to text")
     )
     toolkit: bool | None = Field(default=None, description="true or false")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from jobs import places, resources
 from jobs.yaml.keys import DURATION
 from jobs.yaml.mistakes import Place
-from jobs.yaml.strict import Strict
+from jobs.yaml.strict import Strict, Word
 from jobs.yaml.tree import MapNode
 
 _DURATION = r"^(\d{1,4}-)?\d{1,3}:[0-5]\d:[0-5]\d$|^\d{1,4}-\d{1,2}(:[0-5]\d)?$|^(?=\S)(\d+d)?\s*(\d+h)?\s*(\d+min)?\s*(\d+s)?$"
@@ -40,7 +40,6 @@ Gpus = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}),
 ]
 Nodes = Annotated[tuple[str, ...], BeforeValidator(resources.parse_nodes), WithJsonSchema(_NODES)]
-Word = Annotated[str, Field(pattern=r"^\S+$")]
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 

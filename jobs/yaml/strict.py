@@ -1,6 +1,19 @@
-"""What all typed files have in common: they are strict."""
+"""What typed files have in common: they are strict, and some kinds of text stand in several of them."""
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+A_VARIABLE = "a variable's name of letters, digits and '_', and text"
+
+
+def _text_or_number(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+Word = Annotated[str, Field(pattern=r"^\S+$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Text = Annotated[str, BeforeValidator(_text_or_number)]
 
 
 class Strict(BaseModel):
