@@ -21,7 +21,7 @@ from jobs import signals
 from jobs.failure import Failure
 from jobs.node.allocation import Allocation, timeout
 from jobs.node.deadline import Deadline
-from jobs.node.execution import how
+from jobs.node.execution import execution_of
 from jobs.node.launcher import Launcher
 from jobs.snapshot import ROOT, found_sha256
 from jobs.store import journal
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
             path = os.environ.get("PYTHONPATH")
             return _refuse(store, entries, message, f"imported: {ROOT}; PYTHONPATH={path}")
         _become(archive, arguments)
-    settings = how(store, number, plan, chunk.group, client.gpus_of(os.environ))
+    settings = execution_of(store, number, plan, chunk.group, client.gpus_of(os.environ))
     launcher = Launcher(store, settings, Deadline(SlurmAllocation(chunk.group.lead)))
     return 0 if launcher.run_task(entries) else FAILED
 

@@ -19,7 +19,7 @@ from jobs.node import cgroup, child
 from jobs.node.allocation import Allocation
 from jobs.node.budget import out_of_budget
 from jobs.node.deadline import Deadline
-from jobs.node.execution import How
+from jobs.node.execution import Execution
 from jobs.node.launcher import Launcher
 from jobs.node.worker import work
 from jobs.snapshot import code_digest
@@ -125,7 +125,7 @@ def how(**changes):
         "code_file": Path("none.zip"),
         "requeues": frozenset({"timeout", "preempted"}),
     }
-    return How(**{**plain, **changes})
+    return Execution(**{**plain, **changes})
 
 
 def launcher(store, allocation=None, **changes):

@@ -19,7 +19,7 @@ from jobs import files, snapshot
 from jobs.errors import DriftedError
 from jobs.manifests.manifest import ManifestError, of_folder
 from jobs.node.deadline import Deadline
-from jobs.node.execution import How
+from jobs.node.execution import Execution
 from jobs.node.launcher import Launcher
 from jobs.node.prepare import Node, Reporter, why_not
 from jobs.staging import cache, stage
@@ -86,7 +86,7 @@ def seen(monkeypatch):
 def attempt(store, sealed, tmp_path, *, allocation=None, scratch="scratch/$USER", **changes):
     """One attempt of RUN; the lines of its journal and, if there is one, its record."""
     folder = store.run(RUN.id)
-    how = How(
+    how = Execution(
         data=None,
         code_file=Path("none.zip"),
         datasets={"digits": sealed},
@@ -241,7 +241,7 @@ def test_who_waits_for_a_copy_stops_when_told(store, sealed, tmp_path, seen):
 
 def test_temporary_files_lie_on_the_scratch(store, tmp_path):
     with Node(
-        store, How(data=None, code_file=Path("none.zip"), scratch=str(tmp_path)), "7_0"
+        store, Execution(data=None, code_file=Path("none.zip"), scratch=str(tmp_path)), "7_0"
     ) as node:
         assert node.scratch is not None
         assert node.scratch.parent == tmp_path
@@ -291,7 +291,7 @@ def test_why_a_training_could_not_be_started(error, failure):
 def test_an_own_problem_gets_the_data_that_was_added_for_it(store, sealed, tmp_path):
     """Problems of the catalog that read none get the folder that is named, as it is."""
     reporter = Reporter(log=lambda _: None, note=lambda _: None, heartbeat=lambda: None)
-    how = How(
+    how = Execution(
         data=tmp_path,
         code_file=Path("none.zip"),
         scratch=str(tmp_path / "scratch"),
@@ -317,7 +317,7 @@ def test_an_own_problem_may_read_what_is_not_verified(store, tmp_path):
         note=noted.append,
         heartbeat=lambda: None,
     )
-    how = How(data=tmp_path, code_file=Path("none.zip"), unverified="it is large")
+    how = Execution(data=tmp_path, code_file=Path("none.zip"), unverified="it is large")
     own = Run.from_json(RUN.to_json() | {"problem": "mine:Mine"})
     with Node(store, how, "7_0") as node:
         assert node.data_of(own, reporter) == (tmp_path, None)
@@ -331,7 +331,7 @@ def test_own_code_is_unpacked_once_for_a_task(store, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "my_opt.py").write_text("VALUE = 1\n")
     taken = snapshot.take(tmp_path / "code", [str(tmp_path / "own")])
-    how = How(data=None, code_file=taken.file, own=taken.own, scratch=str(tmp_path))
+    how = Execution(data=None, code_file=taken.file, own=taken.own, scratch=str(tmp_path))
     with Node(store, how, "7_0") as node:
         (folder,) = node.own_code()
         assert node.own_code() == (folder,)
@@ -344,7 +344,7 @@ def test_own_code_is_unpacked_once_for_a_task(store, tmp_path):
 def test_an_own_problem_reads_only_what_was_submitted(store, sealed, tmp_path, scratch):
     """It may read all that is in the folder; problems of the catalog name their files."""
     reporter = Reporter(log=lambda _: None, note=lambda _: None, heartbeat=lambda: None)
-    how = How(
+    how = Execution(
         data=tmp_path,
         code_file=Path("none.zip"),
         scratch=scratch and str(tmp_path / scratch),

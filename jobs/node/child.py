@@ -12,7 +12,7 @@ from containers.command import Command
 from jobs import files, signals
 from jobs.failure import Failure
 from jobs.node import cgroup
-from jobs.node.execution import How
+from jobs.node.execution import Execution
 from jobs.store import journal, record
 from jobs.store.attempts import Attempt
 
@@ -80,7 +80,7 @@ class RunningTraining:
             self.attempt.try_note(journal.stopping(why))
             signals.signal_one(self.process.pid, signal.SIGTERM)
 
-    def outcome(self, how: How) -> dict[str, Any] | Failure | None:
+    def outcome(self, execution: Execution) -> dict[str, Any] | Failure | None:
         """The record to publish; None: it left none; a failure: it left what is none."""
         attempt = self.attempt
         try:
@@ -94,9 +94,9 @@ class RunningTraining:
             return Failure(failure="exception", message=f"trained another run: {found}")
         outcome["cost"]["total"] = self.total
         outcome["provenance"] |= {
-            **how.code,
+            **execution.code,
             **of_launch(),
-            "image": how.image.to_json() if how.image else None,
+            "image": execution.image.to_json() if execution.image else None,
             "staging": self.staging,
             "attempts": attempt.fence - attempt.folder.life(),
             "co_tenants": sorted(self.others),

@@ -1,4 +1,4 @@
-"""How a submission's runs are trained, as the node reads it from what was written down."""
+"""An execution says how runs are trained on a node; it is made of the plan of their submission."""
 
 import sys
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from jobs.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
-    """How a submission's runs are trained."""
+class Execution:
+    """How the runs of one group are trained on a node."""
 
     data: Path | None
     code_file: Path  # the snapshot: the code as it was when it was submitted
@@ -38,10 +38,10 @@ class How:
     unstaged: Unstaged = "in_place"
 
 
-def how(store: Store, number: int, plan: Plan, group: Group, gpu: str) -> How:
-    """How the runs of a group of a submission are trained, by its plan."""
+def execution_of(store: Store, number: int, plan: Plan, group: Group, gpu: str) -> Execution:
+    """The execution of a group of a submission, by its plan."""
     code, profile = plan.code, plan.profile
-    return How(
+    return Execution(
         data=plan.data,
         code_file=store.code / code.file,
         own=code.own,

@@ -26,7 +26,7 @@ from jobs.node.allocation import timeout
 from jobs.node.budget import out_of_budget
 from jobs.node.child import RunningTraining
 from jobs.node.deadline import Deadline
-from jobs.node.execution import How
+from jobs.node.execution import Execution
 from jobs.node.prepare import Node, Reporter, UnusableDataError, why_not
 from jobs.node.publish import Publisher, note_end
 from jobs.store import journal
@@ -58,9 +58,9 @@ class _StoppedError(Exception):
 class Launcher:
     """Runs array tasks, as long as there is time."""
 
-    def __init__(self, store: Store, how: How, deadline: Deadline) -> None:
+    def __init__(self, store: Store, execution: Execution, deadline: Deadline) -> None:
         self.store = store
-        self.how = how
+        self.execution = execution
         self.deadline = deadline
         self.allocation = deadline.allocation
         self._publisher = Publisher(deadline)
@@ -72,7 +72,7 @@ class Launcher:
         A run that has a record, or that somebody else has claimed since the submission, is left
         alone.
         """
-        with Node(self.store, self.how, self.allocation.name or str(os.getpid())) as node:
+        with Node(self.store, self.execution, self.allocation.name or str(os.getpid())) as node:
             return self._run_task(list(entries), node)
 
     def _run_task(self, entries: list[Entry], node: Node) -> bool:
@@ -87,7 +87,7 @@ class Launcher:
         while self._live:
             self._attend()
             self._reap()
-        self._publisher.requeue(self.how)
+        self._publisher.requeue(self.execution)
         return all(self.store.run(entry.run.id).record_file.exists() for entry in entries)
 
     def _is_settled(self, entry: Entry) -> bool:
@@ -97,13 +97,13 @@ class Launcher:
         past = self.store.run(entry.run.id).history()
         if not past or past[-1].element != self.allocation.name or past[-1].is_requeued:
             return False
-        return past[-1].failure not in {None, *_ENDED_FROM_OUTSIDE, *self.how.requeues}
+        return past[-1].failure not in {None, *_ENDED_FROM_OUTSIDE, *self.execution.requeues}
 
     def _gpu(self, size: int) -> str:
         """The GPUs of one of so many runs: a task's GPUs are shared out among them."""
-        names = self.how.gpu.split(",")
+        names = self.execution.gpu.split(",")
         taken = [training.gpu for training in self._live]
-        return self.how.gpu if size == 1 else min(names, key=taken.count)
+        return self.execution.gpu if size == 1 else min(names, key=taken.count)
 
     def _start(self, entry: Entry, node: Node, gpu: str) -> None:
         folder = self.store.run(entry.run.id)
@@ -114,7 +114,7 @@ class Launcher:
         try:
             attempt = folder.claim(self._last_fence(folder, entry))
         except ClaimedError as error:
-            folder.note(journal.refused(str(error), submission=self.how.submission))
+            folder.note(journal.refused(str(error), submission=self.execution.submission))
             return
         try:
             self._begin(attempt, entry.run, node, gpu)
@@ -128,11 +128,11 @@ class Launcher:
         claimed = journal.claimed(
             host=socket.gethostname(),
             pid=os.getpid(),
-            submission=self.how.submission,
+            submission=self.execution.submission,
             **self.allocation.describe(),
         )
         attempt.note(claimed)
-        why = out_of_budget(attempt.folder, self.how.max_attempts)
+        why = out_of_budget(attempt.folder, self.execution.max_attempts)
         try:
             if why is None:
                 self._spawn(attempt, run, node, gpu)
@@ -175,20 +175,20 @@ class Launcher:
         training = Training(
             run_file=attempt.folder.run_file.resolve(),
             out=attempt.path.resolve(),
-            python=self.how.python,
+            python=self.execution.python,
             data=data,
             resume=[old.path.resolve() for old in earlier if old.has_checkpoint()],
             until=self.deadline.training_end(),
-            checkpoint_every=self.how.checkpoint_every,
+            checkpoint_every=self.execution.checkpoint_every,
             manifest=staging["manifest"] if staging else None,
-            image_sha256=self.how.image.sha256 if self.how.image else None,
-            code=self.how.code_file.resolve(),
+            image_sha256=self.execution.image.sha256 if self.execution.image else None,
+            code=self.execution.code_file.resolve(),
             own=node.own_code(),
-            threads=self.how.threads,
+            threads=self.execution.threads,
             gpu=gpu,
-            needs_gpu=self.how.needs_gpu,
+            needs_gpu=self.execution.needs_gpu,
             scratch=node.scratch,
-            environment=self.how.environment,
+            environment=self.execution.environment,
         ).command(container)
         started = RunningTraining.start(attempt, training, staging, gpu)
         for other in self._live:
@@ -229,7 +229,7 @@ class Launcher:
                 self._live.remove(training)
                 if anew := training.attempt.why_anew():
                     training.attempt.try_note(journal.anew(anew))
-                found = training.outcome(self.how) or self._failure(training)
+                found = training.outcome(self.execution) or self._failure(training)
                 if isinstance(found, Failure):
                     self._publisher.end(training.attempt, found)
                 else:
@@ -252,7 +252,7 @@ class Launcher:
         try:
             return Failure(**json.loads(training.attempt.error_file.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
-            return failure.of_exit(code, in_image=self.how.image is not None)
+            return failure.of_exit(code, in_image=self.execution.image is not None)
 
     def _why_interrupted(self) -> Failure:
         """Why a training left early: this process was told so, too, or time was running out."""

@@ -17,7 +17,7 @@ from jobs import hashes, snapshot
 from jobs.errors import DriftedError
 from jobs.failure import Failure, is_disk_full
 from jobs.manifests.manifest import File, Manifest, ManifestError
-from jobs.node.execution import How
+from jobs.node.execution import Execution
 from jobs.problems import catalog
 from jobs.staging import scratch, stage
 from jobs.store import journal
@@ -48,12 +48,12 @@ class Node:
 
     Args:
         store: the sweep.
-        how: how its runs are trained.
+        execution: how its runs are trained.
         owner: the job whose leases these are.
     """
 
-    def __init__(self, store: Store, how: How, owner: str) -> None:
-        self._store, self._how, self._owner = store, how, owner
+    def __init__(self, store: Store, execution: Execution, owner: str) -> None:
+        self._store, self._execution, self._owner = store, execution, owner
         self._stack = ExitStack()
         self._place: Path | None = None  # the node's scratch
         self._staged: dict[str, Path] = {}  # by hash
@@ -62,9 +62,9 @@ class Node:
 
     def __enter__(self) -> Self:
         """Make a folder for temporary files below the node's scratch, if there is a scratch."""
-        self._place = scratch.expanded(self._how.scratch)
+        self._place = scratch.expanded(self._execution.scratch)
         with suppress(OSError):  # staging says what is wrong with it
-            if (place := scratch.make(self._how.scratch, self._stack)) is not None:
+            if (place := scratch.make(self._execution.scratch, self._stack)) is not None:
                 self.scratch = scratch.temporary(place, self._stack)
         return self
 
@@ -85,11 +85,11 @@ class Node:
             ContainerError: no runtime on this node.
             OSError: it cannot be read.
         """
-        image = self._how.image
+        image = self._execution.image
         if image is None:
             return None
         found = runtime.find()
-        path = self._staged_image(image, reporter) if self._how.stage_image else None
+        path = self._staged_image(image, reporter) if self._execution.stage_image else None
         if path is None:
             hashes.check(image.path, image.sha256, reporter.heartbeat)
             path = image.path
@@ -113,15 +113,15 @@ class Node:
         Raises:
             DriftedError: it is another one; names both hashes.
         """
-        if self._how.code:
-            hashes.check(self._how.code_file, self._how.code["snapshot"])
+        if self._execution.code:
+            hashes.check(self._execution.code_file, self._execution.code["snapshot"])
 
     def own_code(self) -> tuple[Path, ...]:
         """The folders of the user's own code, unpacked once from the snapshot, which was checked."""
-        if self._how.own and self._own is None:
+        if self._execution.own and self._own is None:
             self._own = scratch.temporary(self._temporary, self._stack)
-            snapshot.unpack_own(self._how.code_file, self._own)
-        return tuple((self._own or Path()) / name for name in self._how.own)
+            snapshot.unpack_own(self._execution.code_file, self._own)
+        return tuple((self._own or Path()) / name for name in self._execution.own)
 
     @property
     def _temporary(self) -> Path:
@@ -143,13 +143,15 @@ class Node:
         """
         name = catalog.dataset_of(run)
         if name is None and catalog.is_own(run):
-            name = self._how.own_data
-            if self._how.unverified is not None:
-                reporter.note(journal.unverified_data(self._how.unverified))
-                reporter.log(f"the data, if it is used, is not verified: {self._how.unverified}")
-        sealed = self._how.datasets.get(name or "")
+            name = self._execution.own_data
+            if self._execution.unverified is not None:
+                reporter.note(journal.unverified_data(self._execution.unverified))
+                reporter.log(
+                    f"the data, if it is used, is not verified: {self._execution.unverified}"
+                )
+        sealed = self._execution.datasets.get(name or "")
         if name is None or sealed is None:
-            return self._how.data, None
+            return self._execution.data, None
         manifest = self._manifest(sealed)
         folder, report = self._stage(name, manifest, sealed.path, reporter)
         if folder is None:
@@ -175,20 +177,20 @@ class Node:
             return self._staged[manifest.sha256], {"copied_bytes": 0, "hit": True}
         is_full = False
         if self._place is None:
-            problem = f"no scratch: the profile's is {self._how.scratch!r}"
+            problem = f"no scratch: the profile's is {self._execution.scratch!r}"
         else:
             try:
                 return self._copy(name, manifest, source, reporter)
             except OSError as error:
-                if self._how.unstaged == "fail" and _is_of(error, source):
+                if self._execution.unstaged == "fail" and _is_of(error, source):
                     raise UnusableDataError(f"{name}: {_words(error)}") from error
                 problem, is_full = _words(error), isinstance(error, stage.NoRoomError)
         is_archive = _is_archive(source)
-        if self._how.unstaged == "fail" or (is_archive and is_full):
+        if self._execution.unstaged == "fail" or (is_archive and is_full):
             raise stage.NoRoomError(f"{name} cannot be staged: {problem}")
         if is_archive:
             raise UnusableDataError(f"{source} is an archive, to be unpacked on scratch: {problem}")
-        if self._how.scratch is not None:
+        if self._execution.scratch is not None:
             reporter.note(journal.not_staged(name, problem))
             reporter.log(f"{name} is read where it lies: {problem}")
         return None, {"in_place": True}

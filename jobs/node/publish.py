@@ -7,7 +7,7 @@ from jobs import failure
 from jobs.failure import Failure
 from jobs.node.budget import out_of_budget
 from jobs.node.deadline import Deadline
-from jobs.node.execution import How
+from jobs.node.execution import Execution
 from jobs.store import journal
 from jobs.store.attempts import Attempt, StaleAttemptError
 
@@ -47,13 +47,13 @@ class Publisher:
             self._ended.append((attempt, why))
         attempt.release()
 
-    def requeue(self, how: How) -> None:
+    def requeue(self, execution: Execution) -> None:
         """Put the array element back into the queue, if a run that ended early may go on later."""
         ended, self._ended = self._ended, []
         again = [
             attempt
             for attempt, why in ended
-            if why.failure in how.requeues and _may_go_on(attempt, how.max_attempts)
+            if why.failure in execution.requeues and _may_go_on(attempt, execution.max_attempts)
         ]
         if again:
             self._requeue(again)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs.node.allocation import Allocation
 from jobs.node.deadline import Deadline
-from jobs.node.execution import how
+from jobs.node.execution import execution_of
 from jobs.node.launcher import Launcher
 from jobs.store import choosing
 from jobs.store.store import Store
@@ -49,7 +49,7 @@ class _Worker:
         gpu = plan.gpus[self.lane % len(plan.gpus)] if plan.gpus else ""
         self.deadline.on_signal = held.release
         for group in plan.groups:
-            settings = how(self.store, submission.number, plan, group, gpu)
+            settings = execution_of(self.store, submission.number, plan, group, gpu)
             launcher = Launcher(self.store, settings, self.deadline)
             for task in group.tasks:
                 if self.deadline.stopped is None:
