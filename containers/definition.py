@@ -1,24 +1,18 @@
 """From a recipe to the definition file that Apptainer and Singularity build from, or a Dockerfile."""
 
 import hashlib
-import io
 import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from spython.logger import bot
-from spython.main.parse.recipe import Recipe as Stage
-from spython.main.parse.writers import DockerWriter, SingularityWriter
 
 from containers import steps
 from containers.recipe import Recipe
 from containers.runtime import ContainerError
+from containers.spython_adapter import DockerWriter, SingularityWriter, Stage, written
 
 MIRROR = "@MIRROR@"
 RECIPE_HASH = "@RECIPE@"
@@ -176,28 +170,6 @@ def _inputs(recipe: Recipe) -> tuple[Path, ...]:
     if recipe.base.kind == "localimage":
         found.append(recipe.folder / recipe.base.name)
     return tuple(path.absolute() for path in found)
-
-
-def written(writer: Any, file: Path) -> str:
-    """What one of spython's writers makes of it."""
-    with quiet_spython(file):
-        return str(writer.convert())
-
-
-@contextmanager
-def quiet_spython(file: Path) -> Iterator[None]:
-    """Without its messages; what makes it exit is an error of ours."""
-    said = io.StringIO()
-    before = (bot.errorStream, bot.outputStream, bot.colorize)
-    bot.errorStream = bot.outputStream = said
-    bot.colorize = False
-    try:
-        yield
-    except SystemExit:
-        text = " ".join(said.getvalue().split())
-        raise ContainerError(f"{file}: spython cannot convert it: {text}") from None
-    finally:
-        bot.errorStream, bot.outputStream, bot.colorize = before
 
 
 def _files_below(path: Path) -> Iterator[Path]:

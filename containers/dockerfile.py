@@ -6,13 +6,16 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from spython.main.parse.parsers import DockerParser
-from spython.main.parse.recipe import Recipe as Stage
-from spython.main.parse.writers import SingularityWriter
-
 from containers import steps
-from containers.definition import RECIPE_HASH, Definition, quiet_spython, spaced, written
+from containers.definition import RECIPE_HASH, Definition, spaced
 from containers.runtime import ContainerError
+from containers.spython_adapter import (
+    DockerParser,
+    SingularityWriter,
+    Stage,
+    quiet_spython,
+    written,
+)
 
 _IGNORED = {"USER", "EXPOSE", "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "MAINTAINER"}
 """Instructions without effect under Apptainer: inside one is the calling user, and nothing listens, or

@@ -23,17 +23,6 @@ def test_its_version_is_pinned():
     assert "1.6.0" not in wanted.specifier
 
 
-def test_only_one_module_imports_it():
-    found = {
-        path.name
-        for package in ("cluster", "jobs", "containers", "probprec")
-        for path in (ROOT / package).rglob("*.py")
-        if re.search(r"^\s*(import|from) submitit", path.read_text(), re.MULTILINE)
-    }
-
-    assert found == {"submitit_engine.py"}
-
-
 def test_the_writer_takes_what_it_is_given():
     asked = {"command", "folder", "map_count", "dependency", "setup", "time", "wckey", "use_srun"}
 

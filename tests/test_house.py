@@ -318,6 +318,16 @@ def test_only_one_module_runs_slurms_commands():
     assert {path.name for path in room if "subprocess" in imported(path)} == {"command.py"}
 
 
+@pytest.mark.parametrize(
+    ("package", "module"), [("submitit", "submitit_engine.py"), ("spython", "spython_adapter.py")]
+)
+def test_only_one_module_imports_what_is_not_ours_to_rely_on(package, module):
+    """Where a new version of it may break something, it is one file that has to be read."""
+    found = {path.name for path in modules() if any(package == name for name in imported(path))}
+
+    assert found == {module}
+
+
 def test_only_one_module_makes_consoles_and_texts():
     """Elsewhere rich would take what others wrote for markup, and show it with less."""
     made = re.compile(r"(?<!\w)(Console|Text|Text\.assemble)\(|from_markup")

@@ -1,0 +1,38 @@
+"""spython parses Dockerfiles and writes definitions; only this module imports it."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spython.logger import bot
+from spython.main.parse.parsers import DockerParser
+from spython.main.parse.recipe import Recipe as Stage
+from spython.main.parse.writers import DockerWriter, SingularityWriter
+
+from containers.runtime import ContainerError
+
+__all__ = ["DockerParser", "DockerWriter", "SingularityWriter", "Stage", "quiet_spython", "written"]
+
+
+def written(writer: Any, file: Path) -> str:
+    """What one of spython's writers makes of it."""
+    with quiet_spython(file):
+        return str(writer.convert())
+
+
+@contextmanager
+def quiet_spython(file: Path) -> Iterator[None]:
+    """Without its messages; what makes it exit is an error of ours."""
+    said = io.StringIO()
+    before = (bot.errorStream, bot.outputStream, bot.colorize)
+    bot.errorStream = bot.outputStream = said
+    bot.colorize = False
+    try:
+        yield
+    except SystemExit:
+        text = " ".join(said.getvalue().split())
+        raise ContainerError(f"{file}: spython cannot convert it: {text}") from None
+    finally:
+        bot.errorStream, bot.outputStream, bot.colorize = before
