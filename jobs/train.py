@@ -95,22 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--code", type=Path, metavar="ZIP", help="fail if this toolkit comes from elsewhere"
     )
-    parser.add_argument(
-        "--own",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a folder of the user's own modules; may be repeated",
-    )
-    parser.add_argument(
-        "--resume",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="an earlier attempt's folder, to go on from its checkpoint; may be repeated, newest first",
-    )
+    _add_folders(parser)
     parser.add_argument(
         "--until",
         type=float,
@@ -129,6 +114,26 @@ def _parser() -> argparse.ArgumentParser:
         "--die-with-parent", action="store_true", help="end when the launcher is killed"
     )
     return parser
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add what may be given several times."""
+    parser.add_argument(
+        "--own",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder of the user's own modules; may be repeated",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="an earlier attempt's folder, to go on from its checkpoint; may be repeated, newest first",
+    )
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ status = {run["id"]: (run["state"], run["class"]) for run in said("status", str(
 left = sorted(run for run, (state, _) in status.items() if state not in {"completed", "diverged"})
 why = {run: said("why", run, "--root", str(root.parent)) for run in left[:1]}
 look, place = sweep_status(Store(root)), advice.last_profile(Store(root))
-chosen = retry._choose(look, place, failed=False, classes=(), runs=()).chosen
+chosen = retry._choose(look, place, retry.Which()).chosen
 print(json.dumps({
     "status": status,
     "why": {run: (found["state"], found["class"]) for run, found in why.items()},

@@ -9,7 +9,7 @@ import pytest
 
 from cluster import cli
 from cluster.commands import escalate
-from cluster.commands.retry import retry
+from cluster.commands import retry as retrying
 from cluster.profile.find import load
 from cluster.recipe.file import read_recipe
 from cluster.status import advice
@@ -31,6 +31,12 @@ NOTHING = {
     "exclude_bad_nodes": False,
     "profile": None,
 }
+
+
+def retry(store, *, failed, classes, runs, **more):
+    """The command, with which runs it retries by name."""
+    which = retrying.Which(failed=failed, classes=classes, runs=runs)
+    return retrying.retry(store, which=which, **more)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_code(saved):
 
 def test_what_training_does_not_import_does_not_count():
     """An edit of the command line, or of how Slurm is asked, throws no hours away."""
-    code = "import jobs.train, jobs.training, sys; print(*jobs.training.Origin.now(jobs.train.NOTHING, 'cpu').toolkit)"
+    code = "import jobs.train, jobs.training.loop as t; from jobs.training.origin import NOTHING; print(*t.Origin.now(NOTHING, 'cpu').toolkit)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(ROOT)},
@@ -64,7 +64,7 @@ def test_what_training_does_not_import_does_not_count():
         check=True,
     )
 
-    assert "jobs.training" in done.stdout.split()
+    assert "jobs.training.loop" in done.stdout.split()
     assert not [name for name in done.stdout.split() if name.startswith("cluster")]
 
 
@@ -90,7 +90,7 @@ def test_a_package_from_a_repository_is_named_by_its_commit(tmp_path, monkeypatc
 
 def test_the_digest_of_the_code_is_that_of_all_trainings(saved):
     """Whatever problem and optimizer: a part of the toolkit is imported only for some."""
-    without = dict.fromkeys(("jobs.train", "jobs.training"), "1")
+    without = dict.fromkeys(("jobs.train", "jobs.training.loop"), "1")
     digest = provenance.training_code(replace(saved, toolkit=without))
     some = {**without, **{name: saved_of(name) for name in ("probprec", "jobs.problems.nets")}}
 

@@ -38,13 +38,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Submit the failures again."""
     store, profile = live_sweep_of(options), profile_again(options)
-    from cluster.commands.retry import retry
+    from cluster.commands.retry import Which, retry
 
     return retry(
         store,
-        failed=options.failed,
-        classes=options.classes,
-        runs=options.runs,
+        which=Which(failed=options.failed, classes=options.classes, runs=options.runs),
         mem=options.mem,
         time=options.time,
         exclude_bad_nodes=options.exclude_bad_nodes,

@@ -7,7 +7,7 @@ import contextlib
 import os
 import pwd
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -57,17 +57,8 @@ def redo(
     _upset(sweep, store, wanted)
     seal.require_as_before(sweep, place, [planned.run for planned in wanted], store)
     missing_data.require(sweep, place, wanted)
-    with contextlib.nullcontext() if dry_run else store.submitting():
-        sweep = store.sweep()  # a worker may have chosen meanwhile
-        wanted = [planned for planned in sweep.runs if chosen(planned)]
-        upset = _upset(sweep, store, wanted)
-        known = queue.look(store) if dry_run else queue.repair(store)
-        again = _idle(sweep, store, known, {planned.run.id for planned in wanted})
-        old = [planned for planned in again if _has_left(store, planned)]
-        if not dry_run:
-            for tuning in upset:
-                store.set_choice_aside(tuning.key)
-            _set_aside(store, old, " ".join(["redo", *(f"--only {text}" for text in only)]))
+    typed = " ".join(["redo", *(f"--only {text}" for text in only)])
+    sweep, upset, again, old = _begun_anew(store, chosen, typed, dry_run=dry_run)
     receipt = None if dry_run else _send(sweep, store, place, again)
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     for tuning in upset:
@@ -81,6 +72,29 @@ def redo(
         print_json(content)
     fed = receipt.fed if receipt is not None else None
     return INCOMPLETE if fed is not None and fed.problem else DONE
+
+
+def _begun_anew(
+    store: Store, chosen: Callable[[PlannedRun], bool], typed: str, *, dry_run: bool
+) -> tuple[Sweep, list[Tuning], list[PlannedRun], list[PlannedRun]]:
+    """Set aside what the chosen runs have left, and the choices that rest on it.
+
+    Returns:
+        The sweep as it is now, the tunings that are decided anew, the runs that are run again, and
+        those of them that had left something.
+    """
+    with contextlib.nullcontext() if dry_run else store.submitting():
+        sweep = store.sweep()  # a worker may have chosen meanwhile
+        wanted = [planned for planned in sweep.runs if chosen(planned)]
+        upset = _upset(sweep, store, wanted)
+        known = queue.look(store) if dry_run else queue.repair(store)
+        again = _idle(sweep, store, known, {planned.run.id for planned in wanted})
+        old = [planned for planned in again if _has_left(store, planned)]
+        if not dry_run:
+            for tuning in upset:
+                store.set_choice_aside(tuning.key)
+            _set_aside(store, old, typed)
+    return sweep, upset, again, old
 
 
 def _upset(sweep: Sweep, store: Store, wanted: Sequence[PlannedRun]) -> list[Tuning]:

@@ -37,12 +37,19 @@ class _Choice:
     left: list[tuple[RunStatus, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Which:
+    """Which of the runs that failed, were lost or were stopped are retried."""
+
+    failed: bool = False  # all of them; else those that may go well without anything mended
+    classes: Sequence[str] = ()  # only these failure classes
+    runs: Sequence[str] = ()  # only these; ids or beginnings of ids
+
+
 def retry(
     store: Store,
     *,
-    failed: bool,
-    classes: list[str],
-    runs: list[str],
+    which: Which,
     mem: str | None,
     time: str | None,
     exclude_bad_nodes: bool,
@@ -53,40 +60,45 @@ def retry(
 
     Args:
         store: the sweep.
-        failed: all of them; default: those that may go well without anybody mending anything.
-        classes: only these failure classes.
-        runs: only these runs; ids or beginnings.
-        mem: `x2`, `+2G` or `8G` instead of what the policy does; `time` likewise.
-        time: `x2`, `+50%`, `+01:00:00` or `04:00:00`.
+        which: of those that failed.
+        mem, time: `x2`, `+2G`, `+50%` or `04:00:00`, instead of what the policy does.
         exclude_bad_nodes: avoid the nodes against which there is evidence.
         profile: where; default: as the last time.
         as_json: print one JSON object.
 
     Raises:
-        InputError: no such run, class, or amount; data is not there, or no longer known as it was
-            sealed.
-        slurm.SlurmError: Slurm does not answer, or takes nothing.
+        InputError: no such run, class or amount; data is not there, or not as it was sealed.
+        SlurmError: Slurm does not answer, or takes nothing.
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
-    _check_classes(classes)
+    _check_classes(which.classes)
     calls, look = CallCount(), sweep_status(store)
     place = profile or advice.last_profile(store)
-    changed = [] if profile else changed_since(place)
-    if place.engine == "local" and (mem or time or exclude_bad_nodes):
-        raise InputError("on this machine there are no limits: --mem, --time, ... change nothing")
-    choice = _choose(look, place, failed=failed, classes=classes, runs=runs)
+    _require_limits(place, is_asked=bool(mem or time or exclude_bad_nodes))
+    choice = _choose(look, place, which)
     bad = nodes.suspicious(look.runs) if exclude_bad_nodes else []
     planned = escalate.plan(look, store, place, choice.chosen, changes, [node.name for node in bad])
     receipt = _send(store, look, place, planned) if planned else None
     console = PlainConsole(stderr=as_json, soft_wrap=as_json)
     _show(console, store, look, planned, choice, receipt)
+    changed = [] if profile else _warned(console, place)
+    if as_json:
+        notes = {"notes": [*look.notes, *changed], "slurm_calls": calls.total}
+        print_json(_to_json(planned, choice, receipt) | notes)
+    return _code(look, planned, receipt)
+
+
+def _warned(console: Console, place: Profile) -> list[str]:
+    """Say what has changed in a profile since the last time; returns it."""
+    changed = changed_since(place)
     for line in changed:
         console.print(plain(line, style="yellow"), soft_wrap=True)
-    if as_json:
-        content = _to_json(planned, choice, receipt) | {"notes": [*look.notes, *changed]}
-        content["slurm_calls"] = calls.total
-        print_json(content)
-    return _code(look, planned, receipt)
+    return changed
+
+
+def _require_limits(place: Profile, *, is_asked: bool) -> None:
+    if place.engine == "local" and is_asked:
+        raise InputError("on this machine there are no limits: --mem, --time, ... change nothing")
 
 
 def _code(look: SweepStatus, planned: Sequence[Retry], receipt: Receipt | None) -> int:
@@ -110,11 +122,10 @@ def _check_classes(classes: Sequence[str]) -> None:
             )
 
 
-def _choose(
-    look: SweepStatus, place: Profile, *, failed: bool, classes: Sequence[str], runs: Sequence[str]
-) -> _Choice:
+def _choose(look: SweepStatus, place: Profile, which: Which) -> _Choice:
     """The runs that failed and are wanted; of the others that were asked for, why not."""
-    named = {planned.run.id for planned in selection.resolve(look.sweep, runs)}
+    named = {planned.run.id for planned in selection.resolve(look.sweep, which.runs)}
+    is_all = bool(which.classes or which.failed or named)
     found = _Choice()
     for one in look.runs:
         state, run_id = one.state, one.planned.run.id
@@ -126,9 +137,9 @@ def _choose(
                 found.left.append((one, f"{state.state}: {state.evidence}"))
         elif look.queue.is_live(run_id):
             found.left.append((one, "its array task still runs other runs"))
-        elif classes and name not in classes:
+        elif which.classes and name not in which.classes:
             continue
-        elif not (classes or failed or named) and meaning.action_of(place.policy, name) == "stop":
+        elif not is_all and meaning.action_of(place.policy, name) == "stop":
             found.left.append((one, f"{name}: {meaning.MEANING[name][1]}"))
         else:
             found.chosen.append(one)

@@ -82,18 +82,16 @@ def sealed_data(
 ) -> SealedData:
     """The data sets that the runs read, by their manifests; `store` keeps those, if there is one.
 
-    A data set that was added (`probprec data add`) is taken from where it was added. One that only
-    compute nodes have is left to them, and one that a Python package carries to the training.
-    What an own problem reads is described, if it was not added and can be; else it is told why not.
+    A data set that was added (`probprec data add`) is taken from there. One that only nodes have is
+    left to them. What an own problem reads and nobody added is described; else it is said why not.
 
     Raises:
-        DataError: a data set is not there.
-        ManifestError: one that was added has changed since.
+        DataError, ManifestError: a data set is not there, or has changed since it was added.
         InputError: the profile's image cannot see one where it lies.
     """
     added = {one.name: one for one in registry.all_(registry_folder())}
     named = named_data(sweep, profile)
-    found = {
+    found = {  # what Python packages carry is left to the training
         name: (place.resolve(), registry.manifest_of_dataset(name, place))
         for name, place in find_data(sweep, profile, runs).items()
         if DATASETS[name].package is None
@@ -111,13 +109,9 @@ def sealed_data(
             found[one.name] = one.source, one.manifest
     if profile.image is not None:
         _require_bindable(place for place, _ in found.values())
-    if store is not None:
-        for _, manifest in found.values():
-            _keep(store, manifest)
     return SealedData(
         datasets={
-            name: Sealed(path=place, sha256=manifest.sha256)
-            for name, (place, manifest) in found.items()
+            name: _sealed(place, manifest, store) for name, (place, manifest) in found.items()
         },
         own_data=own,
         unverified=unverified,
@@ -263,8 +257,10 @@ def _require_bindable(places: Iterable[Path]) -> None:
         )
 
 
-def _keep(store: Store, manifest: Manifest) -> None:
-    file = store.manifest_file(manifest.sha256)
-    if not file.exists():
+def _sealed(place: Path, manifest: Manifest, store: Store | None) -> Sealed:
+    """A data set by its manifest, which the store keeps, if there is one."""
+    file = None if store is None else store.manifest_file(manifest.sha256)
+    if file is not None and not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(file, files.to_json(manifest.to_json(), indent=1))
+    return Sealed(path=place, sha256=manifest.sha256)

@@ -109,14 +109,12 @@ def submit(
         workers: on this machine: runs at a time; default: as many as the CPUs allow.
         chosen: which of the missing runs to send.
         more: resources that a run gets beyond what the profile and the spec say.
-        may_replace: the sweep may be another one than that which is there; what that asked for
-            is kept beside it.
+        may_replace: the sweep may replace another one, which is kept beside it.
         on_wait: called if somebody else is submitting this sweep just now.
 
     Raises:
-        InputError: it would take something away from the sweep that is there, unasked; or `plan`
-            says no.
-        slurm.SlurmError: Slurm does not answer, or takes nothing.
+        InputError: it would take something away from the sweep, unasked; or `plan` says no.
+        SlurmError: Slurm does not answer, or takes nothing.
     """
     with store.submitting(on_wait) as lock:
         known = queue.repair(store)
@@ -126,19 +124,22 @@ def submit(
         sweep = choosing.choose(store, sweep).sweep
         done, running, missing = sort_runs(sweep, store, known)
         wanted = [one.planned for one in missing if chosen(one.planned)]
+        receipt = Receipt(store=store, sweep=sweep, submitted={}, done=done, running=running)
         if not wanted:
-            return Receipt(store=store, sweep=sweep, submitted={}, done=done, running=running)
-        for one in missing:
-            if one.state.failure == "bad_record":
-                _set_aside(store.run(one.planned.run.id), one.state.message)
-        made = plan(sweep, store, profile, wanted, more)
-        submission = store.new_submission(made)
-        submitted = {entry.id: entry.fence for entry in made.entries}
-        receipt = Receipt(store=store, sweep=sweep, submitted=submitted, done=done, running=running)
-        if profile.engine == "slurm":
-            return replace(receipt, fed=feed.feed(store, submission, hold=lock))
-        lanes = usable_lanes(made, workers, len(sweep.to_follow))
-        started = submitit_engine.start(store, submission, lanes)
+            return receipt
+        _set_torn_aside(store, missing)
+        return _sent(receipt, plan(sweep, store, profile, wanted, more), lock, workers)
+
+
+def _sent(receipt: Receipt, made: Plan, lock: int, workers: int | None) -> Receipt:
+    """Write the plan down, then send it off; `lock` is the descriptor by which the sweep is held."""
+    store = receipt.store
+    submission = store.new_submission(made)
+    receipt = replace(receipt, submitted={entry.id: entry.fence for entry in made.entries})
+    if made.profile.engine == "slurm":
+        return replace(receipt, fed=feed.feed(store, submission, hold=lock))
+    lanes = usable_lanes(made, workers, len(receipt.sweep.to_follow))
+    started = submitit_engine.start(store, submission, lanes)
     return replace(receipt, workers=started, submission=submission)
 
 
@@ -238,8 +239,14 @@ def sort_runs(
     return tuple(done), tuple(running), missing
 
 
+def _set_torn_aside(store: Store, missing: Sequence[RunStatus]) -> None:
+    """Keep torn records under other names, so that their runs can be run again."""
+    for one in missing:
+        if one.state.failure == "bad_record":
+            _set_aside(store.run(one.planned.run.id), one.state.message)
+
+
 def _set_aside(folder: RunFolder, message: str | None) -> None:
-    """Keep a torn record under another name, so that the run can be run again."""
     with suppress(FileNotFoundError):  # it is gone altogether
         folder.set_record_aside()
         folder.note(journal.record_set_aside(message))

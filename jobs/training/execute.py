@@ -54,21 +54,26 @@ def execute(
         InterruptionError: told to stop.
         DataError, ImportError, TypeError, ValueError, ...: whatever keeps the run from a result.
     """
-    import torch
-
     from jobs.training.loop import Training
 
     own_code.use(own)  # behind what a training always imports
-    if gpu:
-        preflight.require_gpu()
-    preflight.warn_of_small_shared_memory()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.deterministic = True  # as DeepOBS
+    device = _device(gpu=gpu)
     stop = stop or Stop()
     make = partial(build, Training, run, device, data=data, out=out, stop=stop, given=given)
     training = begin(run, make, out=out, resume=resume, every=checkpoint_every)
     stop.defer()
     return _record(training, training.go(), data)
+
+
+def _device(*, gpu: bool) -> "torch.device":
+    """Where a run is trained; GpuMissingError if it has to be a GPU, and none works."""
+    import torch
+
+    if gpu:
+        preflight.require_gpu()
+    preflight.warn_of_small_shared_memory()
+    torch.backends.cudnn.deterministic = True  # as DeepOBS
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _record(training: "Training", reason: dict[str, Any], data: Path | None) -> dict[str, Any]:
