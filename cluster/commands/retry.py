@@ -45,6 +45,15 @@ class Which:
     classes: Sequence[str] = ()  # only these failure classes
     runs: Sequence[str] = ()  # only these; ids or beginnings of ids
 
+    def __post_init__(self) -> None:
+        """InputError if there is no such class."""
+        for name in self.classes:
+            if name not in meaning.CLASSES:
+                raise InputError(
+                    f"--class {name}: no such class{did_you_mean(name, meaning.CLASSES)}"
+                    f" (there are: {listed(sorted(meaning.CLASSES))})"
+                )
+
 
 def retry(
     store: Store,
@@ -61,7 +70,8 @@ def retry(
     Args:
         store: the sweep.
         which: of those that failed.
-        mem, time: `x2`, `+2G`, `+50%` or `04:00:00`, instead of what the policy does.
+        mem: `x2`, `+2G` or `8G`, instead of what the policy does.
+        time: `x2`, `+50%`, `+01:00:00` or `04:00:00`, likewise.
         exclude_bad_nodes: avoid the nodes against which there is evidence.
         profile: where; default: as the last time.
         as_json: print one JSON object.
@@ -71,7 +81,6 @@ def retry(
         SlurmError: Slurm does not answer, or takes nothing.
     """
     changes = escalate.parse_change("mem", mem), escalate.parse_change("time", time)
-    _check_classes(which.classes)
     calls, look = CallCount(), sweep_status(store)
     place = profile or advice.last_profile(store)
     _require_limits(place, is_asked=bool(mem or time or exclude_bad_nodes))
@@ -111,15 +120,6 @@ def _sent(planned: Sequence[Retry], receipt: Receipt | None) -> list[Retry]:
     """What was really sent: somebody else may have been quicker."""
     submitted = receipt.submitted if receipt is not None else {}
     return [retry_ for retry_ in planned if retry_.one.planned.run.id in submitted]
-
-
-def _check_classes(classes: Sequence[str]) -> None:
-    for name in classes:
-        if name not in meaning.CLASSES:
-            raise InputError(
-                f"--class {name}: no such class{did_you_mean(name, meaning.CLASSES)}"
-                f" (there are: {listed(sorted(meaning.CLASSES))})"
-            )
 
 
 def _choose(look: SweepStatus, place: Profile, which: Which) -> _Choice:
