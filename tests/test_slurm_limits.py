@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -59,7 +60,9 @@ class Crowd:
             self.site.queue_of(self.name, CAP)
             asked |= {"qos": self.name, "nodelist": f"node{NODE}"}
         # Many runs of code that the other tests measure: measuring it takes a third of their time.
-        more["setup"] = ["unset COVERAGE_PROCESS_CONFIG"]
+        self.hold = self.folder / f"{self.name}.hold"  # as long as it is there, no task begins
+        held = f"while [ -e {shlex.quote(str(self.hold))} ]; do sleep 0.1; done"
+        more["setup"] = ["unset COVERAGE_PROCESS_CONFIG", held]
         self.profile = make_profile(self.folder, resources=asked, **more)
         self.store = Store(self.folder / "sweeps" / self.name)
         self.log = self.folder / "sbatch.log"
@@ -199,8 +202,10 @@ def orphaned(stage: Stage) -> Done:
     """The feeder is cancelled; then everything is submitted again."""
     crowd = Crowd(stage.site, stage.folders.mktemp("orphaned"), "orphaned", 30)
     begin = time.monotonic()
+    crowd.hold.touch()  # or the first array could be over, and the feeder at work, too early
     first = crowd.submit()
     stage.site.lab.run("scancel", first["feeder"])
+    crowd.hold.unlink()
     crowd.wait()
     sent = sum(len(job["runs"]) for job in first["jobs"])
     recorded = [run for run in run_ids(crowd.store) if crowd.store.run(run).record_file.exists()]
