@@ -60,7 +60,7 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
 
     Raises:
         InputError: no such run.
-        slurm.SlurmError: scancel failed.
+        SlurmError: scancel failed.
     """
     sweep = store.sweep()
     named = {planned.run.id for planned in selection.resolve(sweep, runs)}

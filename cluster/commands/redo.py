@@ -48,7 +48,7 @@ def redo(
 
     Raises:
         InputError: some of them wait or run; no such run; image or data are not there.
-        slurm.SlurmError: Slurm does not answer, or takes nothing.
+        SlurmError: Slurm does not answer, or takes nothing.
     """
     calls, sweep = CallCount(), store.sweep()
     chosen = selection(sweep, only)

@@ -156,7 +156,7 @@ def repair(store: Store) -> Queue:
     To be called by whoever holds the sweep: nobody else is sending then.
 
     Raises:
-        slurm.SlurmError: something was written down without a receipt, and Slurm does not answer:
+        SlurmError: something was written down without a receipt, and Slurm does not answer:
             whether it was sent cannot be known now.
     """
     found = look(store)

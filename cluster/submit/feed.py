@@ -76,7 +76,7 @@ def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fe
         hold: the descriptor of that lock.
 
     Raises:
-        slurm.SlurmError: Slurm takes nothing at all, or does not answer.
+        SlurmError: Slurm takes nothing at all, or does not answer.
     """
     found = queue.repair(store)
     made = choosing.choose(store, store.sweep())  # after looking: of no run the end is missed

@@ -219,7 +219,7 @@ def sort_runs(
     """The runs that have a record, those that wait or run, and the others: they are to be sent.
 
     Raises:
-        slurm.UnreachableError: what became of a run that was sent cannot be known now.
+        UnreachableError: what became of a run that was sent cannot be known now.
     """
     done, running, missing = [], [], []
     for one in run_status.of_runs(store, sweep, known):

@@ -1,4 +1,4 @@
-"""What became of the attempts of an array task is written down: a record, or an end, or a requeue."""
+"""The attempts of an array task end: with a record, with a failure, or with a requeue of the task."""
 
 import logging
 from typing import Any
@@ -25,7 +25,7 @@ class Publisher:
         self._ended: list[tuple[Attempt, Failure]] = []  # of the task under way, without a record
 
     def publish(self, attempt: Attempt, outcome: dict[str, Any]) -> None:
-        """Make it the run's record, once and for good; where that fails, write down why."""
+        """Make an outcome the run's record, once and for good; where that fails, write down why."""
         try:
             attempt.publish(outcome)
         except (FileExistsError, StaleAttemptError) as error:

@@ -66,7 +66,7 @@ def requeued(element: str | None) -> Event:
 
 
 def not_requeued(message: str) -> Event:
-    """That was not possible."""
+    """The array element could not be put back into the queue."""
     return Event("not requeued", {"message": message})
 
 
@@ -96,7 +96,7 @@ def staged(what: str, place: str, **report: Any) -> Event:
 
 
 def not_staged(what: str, message: str) -> Event:
-    """It could not be, and is read where it lies."""
+    """What the run needs could not be copied to this node, and is read where it lies."""
     return Event("not staged", {"what": what, "message": message})
 
 
