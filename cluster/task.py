@@ -26,8 +26,8 @@ from jobs.node.launcher import Launcher
 from jobs.snapshot import ROOT, found_sha256
 from jobs.store import journal
 from jobs.store.attempts import ClaimedError
-from jobs.store.plan import Entry
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry
 
 FAILED = 1
 

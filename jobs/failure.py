@@ -5,7 +5,7 @@ import signal
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from jobs import limits
+from jobs import shell_limits
 from jobs.errors import DataError, DriftedError
 
 FailureClass = Literal[
@@ -71,7 +71,7 @@ def of_exception(error: BaseException) -> Failure:
     """The failure that an exception of the training amounts to."""
     lines = str(error).splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    limit = limits.behind(error)
+    limit = shell_limits.behind(error)
     if limit is not None:
         return Failure(failure="setup", message=f"{limit}: {text}", evidence="traceback in the log")
     return Failure(failure=_class_of(error), message=text, evidence="traceback in the log")
@@ -110,7 +110,7 @@ def of_exit(returncode: int, *, in_image: bool = False) -> Failure:
             message=f"cannot be started: exit code {returncode}",
             evidence="exit status",
         )
-    limit = limits.of_memory()
+    limit = shell_limits.of_memory()
     return Failure(
         failure="exception",
         message=f"exit code {returncode} without a report" + (f"; {limit}" if limit else ""),
@@ -119,7 +119,7 @@ def of_exit(returncode: int, *, in_image: bool = False) -> Failure:
 
 
 def _of_signal(number: int) -> Failure:
-    name, limit = signal.Signals(number).name, limits.of_signal(number)
+    name, limit = signal.Signals(number).name, shell_limits.of_signal(number)
     if limit is not None:
         return Failure(failure="setup", message=f"{limit}: {name}", evidence="exit status")
     if number in _CRASHES:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jobs.canonical import Value
 from jobs.errors import InputError
 from jobs.importing import load_class
-from jobs.regime.references import Numbers, all_resolved
+from jobs.regime.placeholders import Numbers, all_resolved
 from jobs.regime.settings import Settings
 from jobs.regime.values import CLASS
 from jobs.snapshot import PACKAGES

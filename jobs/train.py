@@ -25,8 +25,8 @@ from jobs.snapshot import require_imported_from
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 from jobs.training.execute import CHECKPOINT_EVERY, execute
+from jobs.training.launcher_gone import die_with_parent
 from jobs.training.origin import Given
-from jobs.training.parent import die_with_parent
 from jobs.training.stop import InterruptionError, Stop
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from pathlib import Path
 from jobs import files
 from jobs.profile import Profile
 from jobs.resources import Resources
-from jobs.store.plan import Chunk, FeederJob
 from jobs.store.store import Store
+from jobs.store.submission_plan import Chunk, FeederJob
 from jobs.sweep import PlannedRun, Sweep
 from tests.helpers import make_plan, make_run, note
 

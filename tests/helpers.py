@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from jobs.profile import LOCAL
 from jobs.store.attempts import RunFolder
 from jobs.store.journal import Event
-from jobs.store.plan import Plan
+from jobs.store.submission_plan import Plan
 from jobs.sweep import PlannedRun, Run, Sweep
 
 ALL = os.environ.get("PROBPREC_TESTS") == "all"

@@ -15,7 +15,7 @@ import pytest
 
 from cluster import cli
 from cluster.commands import image
-from cluster.recipe.file import read_recipe
+from cluster.recipe.recipe_file import read_recipe
 from containers.definition import of_recipe
 from containers.images import Images
 from jobs.errors import InputError

@@ -11,7 +11,7 @@ from cluster import cli
 from cluster.commands import escalate
 from cluster.commands import retry as retrying
 from cluster.profile.find import load
-from cluster.recipe.file import read_recipe
+from cluster.recipe.recipe_file import read_recipe
 from cluster.status import advice
 from cluster.submit import seal
 from containers import definition

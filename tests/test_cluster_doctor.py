@@ -21,7 +21,7 @@ from cluster import cli
 from cluster.doctor import command, controller, disks, images, job, judge, node, proposal
 from cluster.doctor.finding import Check, Group
 from cluster.doctor.request import gpus_of
-from cluster.profile.file import read_profile
+from cluster.profile.profile_file import read_profile
 from cluster.slurm import partitions
 from cluster.slurm.site import Association, NodeKind
 from containers import runtime

@@ -13,8 +13,8 @@ from cluster.profile import syntax
 from cluster.submit import batch_script, submit
 from jobs.errors import InputError
 from jobs.profile import LOCAL, Profile
-from jobs.store.plan import Chunk
 from jobs.store.store import Store
+from jobs.store.submission_plan import Chunk
 from tests.fake_slurm import FakeSlurm, make_sweep
 
 SLURM = Profile(name="here", engine="slurm")

@@ -13,7 +13,7 @@ from cluster.slurm.client import AccountingRow
 from cluster.status import accounting
 from cluster.status.sweep_status import sweep_status
 from jobs.errors import InputError
-from jobs.store.cache import StateCache
+from jobs.store.state_cache import StateCache
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import note
 

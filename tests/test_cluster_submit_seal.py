@@ -248,7 +248,7 @@ def test_an_image_that_is_not_there_stops_before_anything_is_written(
 
 def test_the_image_of_a_recipe(tmp_path):
     """The one that was built from it as it is now."""
-    from cluster.recipe.file import read_recipe
+    from cluster.recipe.recipe_file import read_recipe
 
     (tmp_path / "tree").mkdir()
     recipe = tmp_path / "own.yaml"

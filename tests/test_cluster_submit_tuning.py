@@ -9,7 +9,7 @@ import pytest
 
 from cluster import cli, feeder
 from cluster.commands import check
-from cluster.commands.construction import Construction
+from cluster.commands.ask_construction import Construction
 from cluster.slurm.site import Cap
 from cluster.submit import queue_room, submit
 from cluster.submit.queue_room import QueueRoom

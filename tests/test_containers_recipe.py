@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.recipe.file import read_recipe
+from cluster.recipe.recipe_file import read_recipe
 from containers import selftest, settings
 from containers.definition import MIRROR, dockerfile, of_recipe
 from containers.dockerfile import of_dockerfile

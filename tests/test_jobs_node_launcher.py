@@ -17,14 +17,14 @@ from jobs import files, signals
 from jobs.failure import Failure
 from jobs.node import cgroup, child
 from jobs.node.allocation import Allocation
-from jobs.node.budget import out_of_budget
+from jobs.node.attempt_budget import out_of_budget
 from jobs.node.deadline import Deadline
 from jobs.node.execution import Execution
 from jobs.node.launcher import Launcher
 from jobs.node.worker import work
 from jobs.snapshot import code_digest
-from jobs.store.plan import Entry
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry
 from jobs.sweep import PlannedRun, Run
 from tests.helpers import make_plan, make_run, make_sweep_of, note
 

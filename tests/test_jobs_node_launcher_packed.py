@@ -13,8 +13,8 @@ from jobs import files
 from jobs.node import cgroup
 from jobs.node.prepare import Node, UnusableDataError
 from jobs.store import attempts
-from jobs.store.plan import Entry
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry
 from jobs.sweep import Run
 from tests.helpers import LONG, wait_for
 from tests.test_jobs_node_launcher import (

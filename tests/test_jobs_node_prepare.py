@@ -22,10 +22,10 @@ from jobs.node.deadline import Deadline
 from jobs.node.execution import Execution
 from jobs.node.launcher import Launcher
 from jobs.node.prepare import Node, Reporter, why_not
-from jobs.staging import cache, stage
+from jobs.staging import stage, staged_sets
 from jobs.store import journal, state
-from jobs.store.plan import Entry, Sealed
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry, Sealed
 from jobs.sweep import Run
 from tests.helpers import note
 from tests.test_jobs_node_launcher import (
@@ -204,7 +204,7 @@ def test_an_archive_does_not_fit_on_scratch(store, sealed, tmp_path, seen, monke
     """Another node may have room: that is no fault of the data."""
     archive = tmp_path / "source.tar"
     archive.touch()
-    monkeypatch.setattr(cache, "free", lambda _: 0)
+    monkeypatch.setattr(staged_sets, "free", lambda _: 0)
     lines, _ = attempt(store, Sealed(path=archive, sha256=sealed.sha256), tmp_path)
 
     assert lines[-1]["failure"] == "disk_full"

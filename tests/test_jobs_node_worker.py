@@ -12,8 +12,8 @@ import pytest
 from cluster.profile.find import load as load_profile
 from cluster.submit.submit import plan
 from jobs.spec import load
-from jobs.store.plan import Entry
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry
 from tests import trainer
 from tests.helpers import LONG, content_of, wait_for
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jobs.errors import InputError
-from jobs.regime.references import Numbers, resolved
+from jobs.regime.placeholders import Numbers, resolved
 from jobs.regime.schedule import Scheduler, factor
 from jobs.regime.schedule_settings import Schedule
 from tests.helpers import make_run

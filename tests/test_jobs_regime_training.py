@@ -12,7 +12,7 @@ from jobs.errors import InputError
 from jobs.regime.averaging import Averaging
 from jobs.regime.groups import CombinedOptimizer, shared_out
 from jobs.regime.passes import Passes
-from jobs.regime.references import Numbers
+from jobs.regime.placeholders import Numbers
 from jobs.regime.settings import Average, Group, Settings
 from jobs.sweep import Run
 from tests.test_jobs_training_own import Line, make

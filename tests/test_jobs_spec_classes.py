@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jobs import optimizers
-from jobs.regime.references import Numbers
+from jobs.regime.placeholders import Numbers
 from jobs.spec import SpecError, load
 from jobs.spec.explain import explain_run
 from jobs.spec.plan import make_plan

@@ -20,7 +20,7 @@ from jobs import hashes
 from jobs.hashes import sha256_of
 from jobs.manifests.archive import of_archive
 from jobs.manifests.manifest import ManifestError, of_folder
-from jobs.staging import cache, copying, fetch, stage
+from jobs.staging import copying, fetch, stage, staged_sets
 from jobs.staging.stage import NoRoomError, in_place, prune, staged, store_of
 from tests.helpers import wait_for
 
@@ -373,7 +373,7 @@ def test_a_task_that_waits_can_be_told_to_stop(tmp_path, source, task, monkeypat
             raise StopError
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache.time, "sleep", pauses.append)
+        patch.setattr(staged_sets.time, "sleep", pauses.append)
         with pytest.raises(StopError), staged(root, of_folder(source), source, on_wait=stop):
             pass
     assert max(pauses) < 1  # it asks often, however long it waits

@@ -9,8 +9,8 @@ import pytest
 
 from jobs.store import choosing
 from jobs.store.choosing import Undecided, choose, follow_up, judged, under_way
-from jobs.store.plan import Entry
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry
 from jobs.tuning import Choice, Criterion, Tuning
 from tests.helpers import content_of, make_plan, make_run, make_sweep_of, wait_for
 from tests.make_sweep import make_record

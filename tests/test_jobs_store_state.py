@@ -9,7 +9,7 @@ import pytest
 
 from jobs import files
 from jobs.store import record, state
-from jobs.store.cache import StateCache
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 from tests.helpers import make_run, note
 

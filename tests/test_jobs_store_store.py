@@ -10,8 +10,8 @@ import pytest
 from jobs import files
 from jobs.resources import Resources
 from jobs.store.attempts import ClaimedError, StaleAttemptError
-from jobs.store.plan import FeederJob
 from jobs.store.store import Store, StoreError
+from jobs.store.submission_plan import FeederJob
 from jobs.sweep import PlannedRun, Sweep
 from tests.helpers import make_plan, make_run
 

@@ -11,8 +11,8 @@ import pytest
 
 from cluster import cli
 from jobs.resources import Resources
-from jobs.store.plan import Chunk, FeederJob
 from jobs.store.store import Store
+from jobs.store.submission_plan import Chunk, FeederJob
 
 OLD = Path(__file__).parent / "old_sweep"
 

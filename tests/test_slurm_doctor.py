@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from cluster.profile.file import read_profile
+from cluster.profile.profile_file import read_profile
 from tests.apptainer import poison
 from tests.case import make_profile
 from tests.helpers import wait_for

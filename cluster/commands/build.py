@@ -80,7 +80,7 @@ def definition_of(recipe: Path) -> Definition:
         ContainerError: a Dockerfile that cannot be converted.
     """
     if recipe.suffix in {".yaml", ".yml"}:
-        from cluster.recipe.file import read_recipe
+        from cluster.recipe.recipe_file import read_recipe
 
         return definitions.of_recipe(read_recipe(recipe))
     from containers.dockerfile import of_dockerfile
@@ -92,7 +92,7 @@ def _show(recipe: Path, show: str, *, as_json: bool) -> int:
     if show == "dockerfile":
         if recipe.suffix not in {".yaml", ".yml"}:
             raise InputError(f"{recipe} is a Dockerfile already")
-        from cluster.recipe.file import read_recipe
+        from cluster.recipe.recipe_file import read_recipe
 
         text = definitions.dockerfile(read_recipe(recipe))
     else:

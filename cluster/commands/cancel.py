@@ -22,7 +22,7 @@ from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain, to_copy
 from jobs import signals
 from jobs.store import workers
-from jobs.store.cache import StateCache
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster.commands import plan_screen
-from cluster.commands.construction import construct
+from cluster.commands.ask_construction import construct
 from cluster.profile.find import load
 from cluster.submit import missing_data, price
 from cluster.terminal.exit_codes import DONE, WRONG_INPUT

@@ -17,8 +17,8 @@ from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.profile import Profile
-from jobs.store.plan import Chunk, Group
 from jobs.store.store import Store
+from jobs.store.submission_plan import Chunk, Group
 from jobs.sweep import PlannedRun, Sweep
 
 _TOKEN = "probprec-dry-run"  # noqa: S105 - by which no job will be looked for

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cluster.commands import sweep_screen
 from cluster.commands.watch import CurrentSweep, Pace
-from cluster.status import choices, progress
+from cluster.status import choice_lines, progress
 from cluster.status.run_status import RunStatus
 from cluster.submit.submit import Receipt
 from cluster.terminal.plain import plain
@@ -60,7 +60,7 @@ class Watch:
     def new_choices(self) -> list[str]:
         """What was chosen since this was asked last, for people."""
         before, self._told = self._told, self.sweep
-        return choices.new(self.receipt.store, before, self._told)
+        return choice_lines.new(self.receipt.store, before, self._told)
 
     def waiting(self, found: list[RunStatus]) -> set[str]:
         """The ids of the runs that the workers will come to."""
@@ -110,7 +110,7 @@ def _live(watch: Watch, console: Console) -> list[RunStatus]:
             bar.update(task, completed=completed, total=progress.wanted(found), eta=eta)
             room = console.height - 11
             rows = sweep_screen.table(watch.sweep, found, width=console.width, height=room)
-            open_ = choices.lines(watch.receipt.store, watch.sweep, found, 3)
+            open_ = choice_lines.lines(watch.receipt.store, watch.sweep, found, 3)
             lines: list[RenderableType] = [rows, *open_, *sweep_screen.troubles(found, most=3), bar]
             hint = plain("Ctrl-C stops; the same command continues", style="dim")
             live.update(Group(*lines, hint), refresh=True)

@@ -13,8 +13,8 @@ from cluster.status.run_status import RunStatus
 from cluster.status.sweep_status import sweep_status
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from jobs.store.attempts import RunFolder
-from jobs.store.cache import StateCache
 from jobs.store.state import RECORDED, UNFINISHED
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 from jobs.text import printable_lines

@@ -18,7 +18,7 @@ from cluster.commands.selection import selection
 from cluster.slurm.command import CallCount, UnreachableError
 from cluster.status import advice, queue, run_status
 from cluster.status.queue import Queue
-from cluster.submit import definition, missing_data, seal, submit
+from cluster.submit import admission, missing_data, seal, submit
 from cluster.submit.submit import Receipt
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
@@ -112,7 +112,7 @@ def _upset(sweep: Sweep, store: Store, wanted: Sequence[PlannedRun]) -> list[Tun
             follow = chosen.evaluated(tuning.evaluation)
             left += [planned for planned in follow if planned.run.id not in ids]
     if left:
-        lines = definition.summary(left)
+        lines = admission.summary(left)
         head = f"{len(left)} runs follow from a choice that rests on these; nothing was set aside:"
         todo = f"choose both: {command('redo', store.root, *_both(sweep, left))}"
         raise InputError("\n".join([head, *lines, todo]))
@@ -138,7 +138,7 @@ def _idle(sweep: Sweep, store: Store, known: Queue, wanted: set[str]) -> list[Pl
         raise UnreachableError(("squeue",), f"{message} now; nothing was set aside")
     live = [one for one in chosen if one.is_live or known.is_live(one.planned.run.id)]
     if live:
-        lines = definition.summary([one.planned for one in live])
+        lines = admission.summary([one.planned for one in live])
         head = f"{len(live)} of these runs wait or run; nothing was set aside:"
         todo = f"stop them first: {command('cancel', store.root)}; or choose others with --only"
         raise InputError("\n".join([head, *lines, todo]))
@@ -194,7 +194,7 @@ def _show(
     would = "would be" if receipt is None else "is"
     said = f"{store.root}: {len(again)} runs begin again; what {len(old)} of them left {would}"
     console.print(plain(f"{said} set aside{':' if old else ''}"))
-    for line in definition.summary(old):
+    for line in admission.summary(old):
         console.print(plain(line))
     if receipt is None:
         console.print(plain("nothing was written or sent"))

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.commands import escalate, selection
-from cluster.commands.changes import changed_since
 from cluster.commands.escalate import Retry
+from cluster.commands.profile_changes import changed_since
 from cluster.profile import syntax
 from cluster.slurm import partitions
 from cluster.slurm.command import CallCount

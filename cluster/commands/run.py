@@ -15,9 +15,9 @@ from cluster.lab import connect
 from cluster.profile import destination, syntax
 from cluster.slurm import partitions
 from cluster.slurm.command import calls_of
-from cluster.status import advice, choices, queue
+from cluster.status import advice, choice_lines, queue
 from cluster.status.run_status import RunStatus
-from cluster.submit import definition, missing_data, seal
+from cluster.submit import admission, missing_data, seal
 from cluster.submit.submit import Receipt, jobs_json
 from cluster.submit.submit import submit as send
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
@@ -68,7 +68,7 @@ def run(request: Request) -> int:
     console.print(sweep_screen.table(sweep, found))
     for line in sweep_screen.troubles(found):
         console.print(line)
-    for line in choices.lines(store, sweep, found, len(sweep.tunings)):
+    for line in choice_lines.lines(store, sweep, found, len(sweep.tunings)):
         console.print(line)
     counts = sweep_screen.count(found)
     is_complete = not sweep.undecided and counts["completed"] + counts["diverged"] == len(found)
@@ -119,7 +119,7 @@ def dry_run(request: Request) -> int:
     """Show what `submit` would send, and what Slurm says of it; nothing is written or sent."""
     sweep, store, place, chosen = _prepare(request)
     if not request.replace:
-        definition.admitted(sweep, store, queue.look(store))
+        admission.admitted(sweep, store, queue.look(store))
     return show_dry_run(sweep, store, place, chosen, as_json=request.as_json)
 
 
@@ -174,7 +174,7 @@ def _submit(
         may_replace=request.replace,
         on_wait=lambda: console.print(f"{store.root} is being submitted by somebody else; waiting"),
     )
-    for line in choices.new(store, sweep, receipt.sweep):
+    for line in choice_lines.new(store, sweep, receipt.sweep):
         console.print(plain(line))
     sweep = receipt.sweep
     left = len(sweep.runs) - len(receipt.submitted) - len(receipt.done) - len(receipt.running)

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from cluster.commands.sweep_screen import _is_typed, count, screen
-from cluster.status import choices, nodes, progress
+from cluster.status import choice_lines, nodes, progress
 from cluster.status.run_status import RunStatus
 from cluster.status.sweep_status import SweepStatus, sweep_status
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
@@ -51,7 +51,7 @@ def to_json(look: SweepStatus, store: Store) -> dict[str, Any]:
         "eta_s": eta.seconds,
         "eta_basis": eta.basis,
         "nodes": [node.to_json() for node in nodes.judge(look.runs)],
-        "tunings": choices.to_json(store, look.sweep, look.runs),
+        "tunings": choice_lines.to_json(store, look.sweep, look.runs),
         "runs": [run_json(one) for one in look.runs],
     }
 

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cluster.status import advice, choices, nodes, progress
+from cluster.status import advice, choice_lines, nodes, progress
 from cluster.status.queue import Queue
 from cluster.status.run_status import RunStatus
 from cluster.status.sweep_status import SweepStatus
@@ -79,7 +79,7 @@ def screen(
         below.append(plain(str(progress.eta(look.runs))))
     below += jobs_lines(look.queue, most)
     below += _waiting(look.runs, most)
-    below += choices.lines(store, look.sweep, look.runs, most)
+    below += choice_lines.lines(store, look.sweep, look.runs, most)
     below += troubles(look.runs, most, partial(advice.of_class, store, look=look))
     below += _bad_nodes(look, store)
     below.append(to_copy(str(advice.of_sweep(store, look)), style="dim"))

@@ -17,8 +17,8 @@ from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from cluster.terminal.plain import command as quoted
 from jobs.errors import InputError
-from jobs.store.cache import StateCache
 from jobs.store.state import STATES
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 from jobs.units import duration, rough_size
 

@@ -32,7 +32,7 @@ from jobs.failure import EXIT_INTERRUPTED
 from jobs.problems.catalog import datasets_of
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import PlannedRun, Run, Sweep
-from jobs.training.comparison import Line, compare
+from jobs.training.trace_comparison import Line, compare
 
 EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3
 """How far a run is trained; the preconditioner's default estimate takes 14 steps."""

@@ -17,7 +17,7 @@ from cluster.commands import sweep_screen
 from cluster.status import progress
 from cluster.status.sweep_status import SweepStatus, sweep_status
 from cluster.terminal.plain import command, plain
-from jobs.store.cache import StateCache
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 from jobs.sweep import Sweep
 from jobs.units import duration

@@ -27,7 +27,7 @@ def load(name_or_path: str) -> Profile:
     Raises:
         InputError: no such profile, or mistakes in its file: all of them, with their positions.
     """
-    from cluster.profile.file import read_profile  # pydantic: half of what --help costs
+    from cluster.profile.profile_file import read_profile  # pydantic: half of what --help costs
 
     if name_or_path.endswith(".yaml") or "/" in name_or_path:
         return read_profile(Path(os.path.expanduser(name_or_path)))  # noqa: PTH111  # never raises

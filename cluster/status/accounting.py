@@ -17,8 +17,8 @@ from cluster.status.queue import Sent
 from jobs.failure import Failure
 from jobs.store import journal
 from jobs.store.attempts import RunFolder
-from jobs.store.cache import StateCache
 from jobs.store.state import State, ended
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 
 _NAMED_ELEMENTS_MAX = 200

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster.profile import destination
 from cluster.profile.find import folders
-from cluster.status import choices
+from cluster.status import choice_lines
 from cluster.status.meaning import CLASSES, MENDED_IN_PROFILE, action_of, needs_mending
 from cluster.status.run_status import RunStatus
 from cluster.status.sweep_status import SweepStatus
@@ -59,7 +59,9 @@ def _of_stuck(store: Store, look: SweepStatus) -> Step:
     if failed is not None:
         about = "what failed fails again until it is mended"
         return Step((why_command(store, failed.planned.run.id),), about)
-    hopeless = "; ".join(choices.hopeless(store, look.sweep))  # else nobody was there to choose
+    hopeless = "; ".join(
+        choice_lines.hopeless(store, look.sweep)
+    )  # else nobody was there to choose
     about = f"{hopeless}; with other settings" if hopeless else ""
     return Step((submit_command(store, look.sweep),), about)
 

@@ -13,8 +13,8 @@ from cluster.status import accounting
 from cluster.status.queue import Queue, Sent
 from jobs.store import workers
 from jobs.store.attempts import RunFolder
-from jobs.store.cache import StateCache
 from jobs.store.state import RECORDED, State
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 from jobs.store.workers import Crew
 from jobs.sweep import PlannedRun, Sweep

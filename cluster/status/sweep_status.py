@@ -8,8 +8,8 @@ from cluster.slurm.command import CallCount
 from cluster.status import accounting, queue
 from cluster.status.queue import Queue
 from cluster.status.run_status import Evidence, RunStatus
-from jobs.store.cache import StateCache
 from jobs.store.state import RECORDED
+from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 

@@ -17,8 +17,8 @@ from jobs import files
 from jobs.profile import Option, Profile
 from jobs.resources import Resources
 from jobs.snapshot import ROOT
-from jobs.store.plan import Chunk, FeederJob
 from jobs.store.store import Store
+from jobs.store.submission_plan import Chunk, FeederJob
 from jobs.store.submissions import Part, Submission
 
 FEEDER_RESOURCES = Resources(time=15 * 60, cpus=1, mem=500)

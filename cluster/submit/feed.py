@@ -12,8 +12,8 @@ from cluster.submit import batch_script
 from cluster.submit.queue_room import free_places, next_size, room_of
 from jobs.store import choosing
 from jobs.store.choosing import Undecided
-from jobs.store.plan import Chunk, FeederJob, Task
 from jobs.store.store import Store
+from jobs.store.submission_plan import Chunk, FeederJob, Task
 from jobs.store.submissions import PartKind, Submission
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cluster.slurm import client, site
 from cluster.slurm.site import Cap
 from jobs.profile import Profile
-from jobs.store.plan import Group
+from jobs.store.submission_plan import Group
 
 
 @dataclass(frozen=True, kw_only=True)

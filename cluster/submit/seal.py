@@ -20,8 +20,8 @@ from jobs.problems import catalog
 from jobs.problems.catalog import datasets_of
 from jobs.profile import Profile
 from jobs.staging import stage
-from jobs.store.plan import Sealed, SealedData
 from jobs.store.store import Store
+from jobs.store.submission_plan import Sealed, SealedData
 from jobs.store.submissions import Submission
 from jobs.sweep import Run, Sweep
 
@@ -43,7 +43,7 @@ def image_of(profile: Profile, folder: Path | None = None) -> Path | None:
     """
     if profile.image is None or profile.image.suffix not in RECIPES:
         return profile.image
-    from cluster.recipe.file import read_recipe
+    from cluster.recipe.recipe_file import read_recipe
     from containers.build import built
 
     try:

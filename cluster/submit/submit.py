@@ -13,7 +13,7 @@ from typing import Any
 from cluster.slurm.command import UnreachableError
 from cluster.status import queue, run_status
 from cluster.status.run_status import RunStatus
-from cluster.submit import definition, feed, seal, submitit_engine
+from cluster.submit import admission, feed, seal, submitit_engine
 from jobs import locks, snapshot
 from jobs.machine import usable_cpus, visible_gpus
 from jobs.optimizers import uses_own_code
@@ -21,9 +21,9 @@ from jobs.profile import Profile
 from jobs.resources import Resources
 from jobs.store import choosing, journal
 from jobs.store.attempts import RunFolder
-from jobs.store.plan import Entry, Group, Plan, SealedCode
 from jobs.store.state import RECORDED
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry, Group, Plan, SealedCode
 from jobs.store.submissions import Submission
 from jobs.store.workers import lock_of
 from jobs.sweep import PlannedRun, Sweep
@@ -119,7 +119,7 @@ def submit(
     with store.submitting(on_wait) as lock:
         known = queue.repair(store)
         if not may_replace:
-            sweep = definition.admitted(sweep, store, known)
+            sweep = admission.admitted(sweep, store, known)
         store.save(sweep, keep_former=may_replace)
         sweep = choosing.choose(store, sweep).sweep
         done, running, missing = sort_runs(sweep, store, known)

@@ -8,8 +8,8 @@ from typing import Any
 
 from containers import command
 from jobs.profile import Unstaged
-from jobs.store.plan import Group, Plan, Sealed
 from jobs.store.store import Store
+from jobs.store.submission_plan import Group, Plan, Sealed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,16 +23,16 @@ from jobs.failure import Failure
 from jobs.manifests.manifest import ManifestError
 from jobs.node import cgroup
 from jobs.node.allocation import timeout
-from jobs.node.budget import out_of_budget
+from jobs.node.attempt_budget import out_of_budget
 from jobs.node.child import RunningTraining
 from jobs.node.deadline import Deadline
+from jobs.node.endings import Endings, note_end
 from jobs.node.execution import Execution
 from jobs.node.prepare import Node, Reporter, UnusableDataError, why_not
-from jobs.node.publish import Publisher, note_end
 from jobs.store import journal
 from jobs.store.attempts import Attempt, ClaimedError, RunFolder
-from jobs.store.plan import Entry
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry
 from jobs.sweep import Run
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Launcher:
         self.execution = execution
         self.deadline = deadline
         self.allocation = deadline.allocation
-        self._publisher = Publisher(deadline)
+        self._endings = Endings(deadline)
         self._live: list[RunningTraining] = []  # of the task under way
 
     def run_task(self, entries: Iterable[Entry]) -> bool:
@@ -87,7 +87,7 @@ class Launcher:
         while self._live:
             self._attend()
             self._reap()
-        self._publisher.requeue(self.execution)
+        self._endings.requeue(self.execution)
         return all(self.store.run(entry.run.id).record_file.exists() for entry in entries)
 
     def _is_settled(self, entry: Entry) -> bool:
@@ -141,7 +141,7 @@ class Launcher:
         except _CANNOT_START as error:
             why = why_not(error)
         if why is not None:
-            self._publisher.end(attempt, why)
+            self._endings.end(attempt, why)
 
     def _last_fence(self, folder: RunFolder, entry: Entry) -> int:
         """The fence to follow: that of the submission, or of this element's own last attempt."""
@@ -231,9 +231,9 @@ class Launcher:
                     training.attempt.try_note(journal.anew(anew))
                 found = training.outcome(self.execution) or self._failure(training)
                 if isinstance(found, Failure):
-                    self._publisher.end(training.attempt, found)
+                    self._endings.end(training.attempt, found)
                 else:
-                    self._publisher.publish(training.attempt, found)
+                    self._endings.publish(training.attempt, found)
 
     def _failure(self, training: RunningTraining) -> Failure:
         """Why a training has left no outcome."""

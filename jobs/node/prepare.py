@@ -22,8 +22,8 @@ from jobs.problems import catalog
 from jobs.staging import scratch, stage
 from jobs.store import journal
 from jobs.store.journal import Event
-from jobs.store.plan import Sealed
 from jobs.store.store import Store
+from jobs.store.submission_plan import Sealed
 from jobs.sweep import Run
 
 _LOG_PAUSE_S = 10.0

@@ -10,7 +10,7 @@ from jobs.problems.problem import Problem
 from jobs.regime.averaging import Averaging
 from jobs.regime.forward import Forward
 from jobs.regime.modes import Modes
-from jobs.regime.references import Numbers
+from jobs.regime.placeholders import Numbers
 from jobs.regime.schedule import Scheduler
 from jobs.regime.settings import Settings
 from jobs.sweep import Run

@@ -16,7 +16,7 @@ from torch import Tensor
 from jobs.errors import InputError
 from jobs.importing import load_class
 from jobs.regime import recording
-from jobs.regime.references import Numbers, all_resolved
+from jobs.regime.placeholders import Numbers, all_resolved
 from jobs.regime.schedule_settings import Schedule
 
 _CYCLED = ("momentum", "betas")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from jobs.resources import Resources
 from jobs.spec.axes import Choice, Setting
+from jobs.spec.condition_names import dependencies
 from jobs.spec.conditions import holds, spelling
 from jobs.spec.context import Context
 from jobs.spec.optimizers import TUNED, OptimizerEntry, tuned
 from jobs.spec.problems import ProblemEntry
-from jobs.spec.references import dependencies
 from jobs.spec.resources import Said, combined
 
 MAX_RUNS = 200_000

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from jobs.canonical import Value
-from jobs.regime import references
+from jobs.regime import placeholders
 from jobs.spec.signature import Parameter, Signature
 from jobs.yaml.mistakes import did_you_mean, listed
 
@@ -67,10 +67,10 @@ def missing(path: str, given: Collection[str], signature: Signature | None) -> I
 def check_references(value: Value) -> None:
     """ValueError for a reference to what there is not."""
     for one in value if isinstance(value, list) else [value]:
-        name = references.name_in(one)
-        if name is not None and name not in references.NAMES:
-            known = ", ".join(f"${{{known}}}" for known in references.NAMES)
-            near = did_you_mean(name, references.NAMES)
+        name = placeholders.name_in(one)
+        if name is not None and name not in placeholders.NAMES:
+            known = ", ".join(f"${{{known}}}" for known in placeholders.NAMES)
+            near = did_you_mean(name, placeholders.NAMES)
             raise ValueError(f"no number {one}{near} (known: {known})")
 
 
@@ -81,7 +81,7 @@ def fitted(value: Value, parameter: Parameter) -> Value:
         ValueError: it is of another kind; the text says what was expected.
     """
     kinds = parameter.kinds
-    if value is None or not kinds or references.name_in(value):
+    if value is None or not kinds or placeholders.name_in(value):
         return value
     kind = _kind(value)
     if kind == "int" and "int" not in kinds and "float" in kinds:

@@ -10,6 +10,7 @@ from jobs.canonical import Value
 from jobs.regime.settings import READERS, Settings
 from jobs.regime.values import SettingError
 from jobs.spec import candidates
+from jobs.spec.condition_names import check_conditions, read_exclusions
 from jobs.spec.conditions import Condition, holds, spelling
 from jobs.spec.context import Context, absolute
 from jobs.spec.expand import MAX_RUNS, Cell, cells
@@ -17,7 +18,6 @@ from jobs.spec.hyperparameters import of_setting
 from jobs.spec.naming import named_with
 from jobs.spec.optimizers import read_optimizers
 from jobs.spec.problems import BASIC, read_problems
-from jobs.spec.references import check_conditions, read_exclusions
 from jobs.spec.resources import Said, read_resources
 from jobs.spec.roles import check_seeds, read_seeds
 from jobs.spec.shape import read_shape

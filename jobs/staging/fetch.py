@@ -14,7 +14,7 @@ from jobs import files, locks
 from jobs.failure import is_disk_full
 from jobs.hashes import sha256_of
 from jobs.manifests.manifest import Manifest
-from jobs.staging import cache
+from jobs.staging import staged_sets
 from jobs.staging.copying import READ_ONLY, fill
 
 SPARE_BYTES = 64 << 20
@@ -51,15 +51,15 @@ class Task:
     def obtain(self, source: Path, owner: str) -> tuple[tuple[int, Path], bool]:
         """Find or copy the set, and lease it; the lease, and whether it was there."""
         with self._disk_full_is_no_room():
-            cache.create(self.root)
-            with self.locked(cache.lock_of(self.partial)):
+            staged_sets.create(self.root)
+            with self.locked(staged_sets.lock_of(self.partial)):
                 lease = self.lease(owner)
                 try:
                     hit = self.is_whole()
                     if not hit:
                         self.copy(source)
                 except BaseException:
-                    cache.end(lease)
+                    staged_sets.end(lease)
                     raise
         return lease, hit
 
@@ -110,7 +110,7 @@ class Task:
     def is_whole(self) -> bool:
         """Whether the set is there; files that were touched since are hashed again."""
         try:
-            is_own = all(cache.is_own(path, folder=True) for path in self._folders())
+            is_own = all(staged_sets.is_own(path, folder=True) for path in self._folders())
             now = self._state(self.data)
         except OSError:
             return False
@@ -121,7 +121,7 @@ class Task:
                 return False
         is_as_it_was = now == known
         paths = {file.path for file in self.manifest.files}
-        if not is_own or not (is_as_it_was or cache.is_trusted(self.data, paths)):
+        if not is_own or not (is_as_it_was or staged_sets.is_trusted(self.data, paths)):
             return False
         if not is_as_it_was:
             with suppress(OSError):  # then they are hashed again the next time
@@ -135,14 +135,18 @@ class Task:
 
     def _state(self, data: Path) -> dict[str, Any]:
         """The signature of each file, and of each folder: a name that is added changes it."""
-        files_ = {file.path: cache.signature(data / file.path) for file in self.manifest.files}
+        files_ = {
+            file.path: staged_sets.signature(data / file.path) for file in self.manifest.files
+        }
         inner = (folder.relative_to(self.data) for folder in self._folders()[1:])
-        return files_ | {f"{folder}/": cache.signature(data / folder) for folder in inner}
+        return files_ | {f"{folder}/": staged_sets.signature(data / folder) for folder in inner}
 
     def _known(self) -> dict[str, Any]:
         path = self.place / "state.json"
         try:
-            content = json.loads(path.read_bytes()) if cache.is_own(path, folder=False) else {}
+            content = (
+                json.loads(path.read_bytes()) if staged_sets.is_own(path, folder=False) else {}
+            )
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -153,7 +157,7 @@ class Task:
 
     def _is_still(self, path: Path, sha256: str) -> bool:
         try:
-            if not cache.is_own(path, folder=False):
+            if not staged_sets.is_own(path, folder=False):
                 return False
             is_same = sha256_of(path, lambda _: self._count(0)) == sha256
             if stat.S_IMODE(path.lstat().st_mode) != READ_ONLY:
@@ -168,7 +172,7 @@ class Task:
         """Copy the set, or what is left of it; room that others take meanwhile is made again."""
         if self.place.exists() or self.place.is_symlink():  # it was spoilt
             with self.locked(self.root / "lock"):
-                cache.remove(self.root, self.place)
+                staged_sets.remove(self.root, self.place)
         while True:
             try:
                 self._fill(source)
@@ -189,38 +193,38 @@ class Task:
             with self.locked(self.root / "lock"):
                 self.partial.rename(self.place)
         finally:
-            cache.reservation_of(self.partial).unlink(missing_ok=True)
+            staged_sets.reservation_of(self.partial).unlink(missing_ok=True)
 
     def _reserve(self) -> None:
         """Make sure that there is room, and keep others from counting on it."""
         with self.locked(self.root / "lock"):
             self._make_partial()
-            cache.reservation_of(self.partial).unlink(missing_ok=True)  # of a killed copier
-            whole = sum(cache.on_disk(file.size) for file in self.manifest.files)
-            need = max(0, whole - cache.bytes_in(self.partial)) + SPARE_BYTES
-            unused = cache.unused(self.root, but=self.key)
-            free = cache.free(self.root)
-            if free + sum(map(cache.bytes_in, unused)) >= need:  # else it would be in vain
+            staged_sets.reservation_of(self.partial).unlink(missing_ok=True)  # of a killed copier
+            whole = sum(staged_sets.on_disk(file.size) for file in self.manifest.files)
+            need = max(0, whole - staged_sets.bytes_in(self.partial)) + SPARE_BYTES
+            unused = staged_sets.unused(self.root, but=self.key)
+            free = staged_sets.free(self.root)
+            if free + sum(map(staged_sets.bytes_in, unused)) >= need:  # else it would be in vain
                 while free < need and unused:
-                    cache.remove(self.root, unused.pop(0))
-                    free = cache.free(self.root)
+                    staged_sets.remove(self.root, unused.pop(0))
+                    free = staged_sets.free(self.root)
             if free < need:
                 text = (
                     f"{whole} bytes wanted, {max(0, free)} free, of which {SPARE_BYTES} stay free for"
                     " logs; all else is in use"
                 )
                 raise NoRoomError(errno.ENOSPC, f"{self.root}: {text}")
-            cache.reservation_of(self.partial).write_text(str(whole))
+            staged_sets.reservation_of(self.partial).write_text(str(whole))
 
     def _make_partial(self) -> None:
         """The folder to copy into: what a killed copier left, if that can be trusted."""
         try:
-            if cache.is_own(self.partial, folder=True):
+            if staged_sets.is_own(self.partial, folder=True):
                 for state in self.partial.glob("*state.json*"):
                     state.unlink()
             names = {f"data/{file.path}" for file in self.manifest.files}
-            if not cache.is_trusted(self.partial, names):
-                cache.remove(self.root, self.partial)
+            if not staged_sets.is_trusted(self.partial, names):
+                staged_sets.remove(self.root, self.partial)
         except FileNotFoundError:
             pass
         self.partial.mkdir(mode=0o700, exist_ok=True)
@@ -228,13 +232,13 @@ class Task:
     def _evict(self) -> bool:
         """Remove what is wanted least; False: there is nothing."""
         with self.locked(self.root / "lock"):
-            doomed = cache.unused(self.root, but=self.key)[:1]
+            doomed = staged_sets.unused(self.root, but=self.key)[:1]
             for folder in doomed:
-                cache.remove(self.root, folder)
+                staged_sets.remove(self.root, folder)
         return bool(doomed)
 
     def _give_up(self) -> None:
         """Leave nothing behind: half a set would only keep the disk full."""
         with self.locked(self.root / "lock"):
             if self.partial.exists():
-                cache.remove(self.root, self.partial)
+                staged_sets.remove(self.root, self.partial)

@@ -24,9 +24,9 @@ from jobs import hashes, locks
 from jobs.errors import naming
 from jobs.hashes import sha256_of
 from jobs.manifests.manifest import Manifest, ManifestError, plain_files
-from jobs.staging import cache
-from jobs.staging.cache import ForeignStoreError, nothing
+from jobs.staging import staged_sets
 from jobs.staging.fetch import NoRoomError, Task
+from jobs.staging.staged_sets import ForeignStoreError, nothing
 
 __all__ = ["ForeignStoreError", "NoRoomError", "Staged", "in_place", "prune", "staged", "store_of"]
 
@@ -89,7 +89,7 @@ def staged(
             path=task.data, copied=task.copied, seconds=seconds, waited=task.waited, hit=hit
         )
     finally:
-        cache.end(lease)
+        staged_sets.end(lease)
 
 
 def prune(root: Path) -> dict[str, int]:
@@ -101,12 +101,12 @@ def prune(root: Path) -> dict[str, int]:
     removed: dict[str, int] = {}
     if not root.exists() and not root.is_symlink():
         return removed
-    cache.create(root)
+    staged_sets.create(root)
     with locks.held(root / "lock"):
-        for folder in cache.unused(root):
+        for folder in staged_sets.unused(root):
             key = folder.name.partition(".")[0]
-            removed[key] = removed.get(key, 0) + cache.remove(root, folder)
-        cache.sweep_locks(root)
+            removed[key] = removed.get(key, 0) + staged_sets.remove(root, folder)
+        staged_sets.sweep_locks(root)
     return removed
 
 

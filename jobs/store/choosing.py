@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from jobs import files
 from jobs.store import record, state
 from jobs.store.attempts import RunFolder
-from jobs.store.plan import Entry, Plan
 from jobs.store.store import Store
+from jobs.store.submission_plan import Entry, Plan
 from jobs.store.submissions import Submission
 from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.tuning import Candidate, Choice, Criterion, Tuning, best

@@ -43,7 +43,7 @@ from pathlib import Path
 from jobs import files, locks
 from jobs.errors import InputError
 from jobs.store.attempts import RunFolder
-from jobs.store.plan import Plan
+from jobs.store.submission_plan import Plan
 from jobs.store.submissions import Submission
 from jobs.sweep import Sweep
 from jobs.tuning import Choice

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobs import files
-from jobs.store.plan import Chunk, FeederJob, Plan
+from jobs.store.submission_plan import Chunk, FeederJob, Plan
 
 PartKind = Literal["chunk", "feeder"]
 

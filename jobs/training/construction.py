@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 
 from jobs import importing, optimizers
 from jobs.errors import InputError
-from jobs.regime.references import Numbers
+from jobs.regime.placeholders import Numbers
 from jobs.regime.settings import Settings
 from jobs.sweep import Run
 from jobs.training import own_code

@@ -144,7 +144,7 @@ def build(
     """The training of `run` at its beginning."""
     from jobs import optimizers, problems
     from jobs.datasets.watched_path import watched
-    from jobs.regime.references import Numbers
+    from jobs.regime.placeholders import Numbers
     from jobs.training import checkpoint
     from jobs.training.cost import Meter
 

@@ -27,9 +27,9 @@ from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 from jobs.training import checkpoint, execute, own_code
 from jobs.training.checkpoint import Checkpoint
-from jobs.training.comparison import Line
 from jobs.training.loop import Training
 from jobs.training.stop import InterruptionError, Stop
+from jobs.training.trace_comparison import Line
 
 EVALUATED = 2
 """Batches of each split that an evaluation takes."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.training.comparison import Line, compare
+from jobs.training.trace_comparison import Line, compare
 
 
 def line(step, state=0, loss=0.5, attributes=0, *, resumed=False):

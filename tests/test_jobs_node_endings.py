@@ -4,7 +4,7 @@ import pytest
 
 from jobs.failure import Failure
 from jobs.node.deadline import Deadline
-from jobs.node.publish import Publisher
+from jobs.node.endings import Endings
 from jobs.store.store import Store
 from tests.helpers import note
 from tests.test_jobs_node_launcher import (
@@ -31,8 +31,8 @@ def element():
 
 
 @pytest.fixture
-def publisher(element):
-    return Publisher(Deadline(element))
+def endings(element):
+    return Endings(Deadline(element))
 
 
 def claim(folder):
@@ -45,11 +45,11 @@ def events(folder):
     return [line["event"] for line in folder.journal()]
 
 
-def test_the_record_comes_before_the_end_and_the_checkpoints_go_last(folder, publisher):
+def test_the_record_comes_before_the_end_and_the_checkpoints_go_last(folder, endings):
     attempt = claim(folder)
     attempt.outcome_file.write_text("{}")
     attempt.checkpoint_files[0].write_bytes(b"c")
-    publisher.publish(attempt, outcome())
+    endings.publish(attempt, outcome())
 
     assert events(folder) == ["claimed", "publishing", "ended"]
     assert folder.record_file.exists()
@@ -58,41 +58,41 @@ def test_the_record_comes_before_the_end_and_the_checkpoints_go_last(folder, pub
     assert not attempt.is_alive()
 
 
-def test_a_second_record_is_refused(folder, publisher):
+def test_a_second_record_is_refused(folder, endings):
     for _ in range(2):
-        publisher.publish(claim(folder), outcome())
+        endings.publish(claim(folder), outcome())
 
     assert events(folder)[-1] == "refused"
 
 
 @pytest.mark.parametrize(("failure", "requeued"), [("preempted", 1), ("oom", 0)])
-def test_only_what_the_policy_names_is_put_back(folder, publisher, element, failure, requeued):
-    publisher.end(claim(folder), Failure(failure=failure, message="m"))
-    publisher.requeue(how())
+def test_only_what_the_policy_names_is_put_back(folder, endings, element, failure, requeued):
+    endings.end(claim(folder), Failure(failure=failure, message="m"))
+    endings.requeue(how())
 
     assert element.requeued == requeued
     assert events(folder) == ["claimed", "ended"] + ["requeued"] * requeued
 
 
-def test_what_was_put_back_is_not_put_back_again(folder, publisher, element):
-    publisher.end(claim(folder), PREEMPTED)
-    publisher.requeue(how())
-    publisher.requeue(how())
+def test_what_was_put_back_is_not_put_back_again(folder, endings, element):
+    endings.end(claim(folder), PREEMPTED)
+    endings.requeue(how())
+    endings.requeue(how())
 
     assert element.requeued == 1
 
 
-def test_who_has_a_newer_attempt_is_not_put_back(folder, publisher, element):
-    publisher.end(claim(folder), PREEMPTED)
+def test_who_has_a_newer_attempt_is_not_put_back(folder, endings, element):
+    endings.end(claim(folder), PREEMPTED)
     claim(folder)
-    publisher.requeue(how())
+    endings.requeue(how())
 
     assert element.requeued == 0
 
 
-def test_a_run_out_of_budget_ends_for_good(folder, publisher, element):
-    publisher.end(claim(folder), PREEMPTED)
-    publisher.requeue(how(max_attempts=1))
+def test_a_run_out_of_budget_ends_for_good(folder, endings, element):
+    endings.end(claim(folder), PREEMPTED)
+    endings.requeue(how(max_attempts=1))
 
     assert element.requeued == 0
     assert folder.journal()[-1]["failure"] == "no_progress"

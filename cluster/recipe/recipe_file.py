@@ -8,7 +8,7 @@ from typing import get_args
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from cluster.recipe.keys import A_BASE, FORM, BaseFile, RecipeFile
+from cluster.recipe.recipe_keys import A_BASE, FORM, BaseFile, RecipeFile
 from containers.recipe import Base, BaseKind, Recipe
 from jobs.snapshot import ROOT
 from jobs.yaml.file_kind import require_kind

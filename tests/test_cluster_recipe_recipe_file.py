@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.recipe.file import CONSTRAINTS, read_recipe
+from cluster.recipe.recipe_file import CONSTRAINTS, read_recipe
 from containers.recipe import Base
 from jobs.spec import SpecError
 

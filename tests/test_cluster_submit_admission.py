@@ -12,8 +12,8 @@ import pytest
 from cluster import cli
 from cluster.status import advice
 from cluster.status.queue import Queue
-from cluster.submit import definition
-from cluster.submit.definition import is_taken_over
+from cluster.submit import admission
+from cluster.submit.admission import is_taken_over
 from jobs.errors import InputError
 from jobs.spec import load
 from jobs.store.store import Store
@@ -181,9 +181,9 @@ def test_what_a_worker_here_will_come_to_is_not_dropped(tmp_path, monkeypatch):
 
     loss = r"2 runs that wait or run:\n  digits SGD, seed 1..2\n"
     with at_work(submission, 0), pytest.raises(InputError, match=loss):
-        definition.admitted(fewer, fake.store, Queue())
+        admission.admitted(fewer, fake.store, Queue())
     attempt.release()
-    assert definition.admitted(fewer, fake.store, Queue()) == fewer
+    assert admission.admitted(fewer, fake.store, Queue()) == fewer
 
 
 def test_many_are_folded(place, capsys):

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import locks
 from jobs.manifests.manifest import of_folder
-from jobs.staging import cache
+from jobs.staging import staged_sets
 from jobs.staging.stage import ForeignStoreError, prune, staged
 
 SIZE = 3000
@@ -100,4 +100,4 @@ def test_a_lease_that_ends_just_now(tmp_path, source, monkeypatch):
     with staged(root, of_folder(source), source):
         (lease,) = (root / "leases").iterdir()
         monkeypatch.setattr(locks, "is_held", lambda _, **__: lease.unlink())
-        assert len(cache.unused(root)) == 1
+        assert len(staged_sets.unused(root)) == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs import failure
 from jobs.failure import Failure
-from jobs.node.budget import out_of_budget
+from jobs.node.attempt_budget import out_of_budget
 from jobs.node.deadline import Deadline
 from jobs.node.execution import Execution
 from jobs.store import journal
@@ -17,7 +17,7 @@ _REQUEUE_WAIT_S = 120.0
 """Within this time a requeue ends the launcher's process."""
 
 
-class Publisher:
+class Endings:
     """Ends the attempts of an array task, each once, and then puts the task back into the queue."""
 
     def __init__(self, deadline: Deadline) -> None:

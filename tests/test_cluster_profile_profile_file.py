@@ -25,8 +25,8 @@ from jobs.profile import LOCAL, POLICY, Limits, Profile
 from jobs.resources import Resources
 from jobs.spec import SpecError
 from jobs.staging import scratch
-from jobs.store.plan import Chunk, FeederJob, Group, Task
 from jobs.store.store import Store
+from jobs.store.submission_plan import Chunk, FeederJob, Group, Task
 
 CLUSTERS = Path(__file__).parents[1] / "configs" / "clusters"
 
