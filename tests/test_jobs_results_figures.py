@@ -73,11 +73,11 @@ def test_grid_has_a_column_per_problem_and_a_row_per_metric(collection):
     assert [a.get_xlabel() for a in axes if a.get_legend()] == ["epoch", "epoch"]
 
 
-def test_grid_names_the_best_cell_and_counts_the_diverged_in_the_specs_order(collection):
+def test_grid_names_the_selected_cell_and_counts_the_diverged_in_the_specs_order(collection):
     texts = legend(next(a for a in shown(draw(collection, "grid")) if a.get_legend()))
 
     assert texts[0] == "Momentum (3 of 3 diverged)"
-    assert texts[1] == "SGD lr=0.01, best of 5 (n=3)"
+    assert texts[1] == "SGD lr=0.01, selected of 5 (n=3)"
     assert texts[2] == "Adam (n=3)"
 
 

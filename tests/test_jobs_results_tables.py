@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cluster.commands.collect import collect
 from cluster.commands.status import status
 from jobs.results import columns, ledger, tables
-from jobs.results.cells import best
+from jobs.results.selection import select
 from jobs.store.record import EPOCH_METRICS
 from jobs.store.store import Store
 from jobs.sweep import Target
@@ -340,17 +340,19 @@ def test_epochs_to_target_is_the_first_epoch_that_reaches_it(collection):
     assert np.isnan(result.epochs_to(Target(metric="unknown", value=0.0)))
 
 
-def test_the_best_cell_has_no_divergence_and_the_best_mean(collection):
+def test_the_selected_cell_has_no_divergence_and_the_best_mean(collection):
     cells = collection.cells
     sgd = [cell for cell in cells if (cell.problem, cell.optimizer) == ("fmnist_2c2d", "SGD")]
 
-    chosen = best(sgd)
+    (found,) = select(sgd)
 
-    assert chosen is not None
     means = {cell.setting: np.mean(cell.finals("valid_accuracy")) for cell in sgd if cell.completed}
-    assert chosen.setting == max(means, key=means.__getitem__)
-    assert best([cell for cell in sgd if not cell.completed]).setting == "lr=100"
-    assert best([]) is None
+    assert found.cell is not None
+    assert found.cell.setting == max(means, key=means.__getitem__)
+    (diverged,) = select([cell for cell in sgd if not cell.completed])
+    assert diverged.cell is not None
+    assert diverged.cell.setting == "lr=100"
+    assert select([]) == ()
 
 
 @given(

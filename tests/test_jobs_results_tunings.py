@@ -141,7 +141,7 @@ def test_results_are_reported_on_evaluation_seeds(store, collection, monkeypatch
     lines = screen(store, 100, monkeypatch, capsys, code=0)
     assert sum(f"lr={lr} " in line for line in lines if "±" in line) == 1
     assert not any("(tuning)" in line for line in lines)
-    assert legend(collection, "grid")[0] == f"SGD lr={lr}, chosen of 4 (n=3)"
+    assert legend(collection, "grid")[0] == f"SGD lr={lr}, selected of 4 (n=3)"
     assert rows(collection, "final") == [f"SGD\nlr={lr}", "Adam", "Momentum"]
 
 
@@ -150,7 +150,7 @@ def test_what_is_undecided_shows_its_tuning(undecided, monkeypatch, capsys):
     lines = screen(undecided, 100, monkeypatch, capsys, code=1)
 
     assert all(any(f"lr={lr:g} (tuning)" in line for line in lines) for lr in LRS)
-    assert ", best of 4 (n=1)" in legend(collection, "grid")[0]
+    assert ", selected of 4 (n=1)" in legend(collection, "grid")[0]
     assert "(tuning)" in legend(collection, "grid")[0]
     assert rows(collection, "final")[0] == "SGD\nlr=0.01 (tuning)"
     assert rows(collection, "final")[-1] == "Momentum"
@@ -388,7 +388,7 @@ def test_two_tunings_of_one_optimizer_are_told_apart(tmp_path):
     assert str(second).startswith("digits_mlp SGD batch_size=64: lr=")
     sizes = [(cell.varied["batch_size"], cell.role) for cell in collection.reported]
     assert sizes == [(32, "tuning")] * 4 + [(64, "evaluation")]
-    assert "batch_size=64, chosen of 4 (n=3)" in legend(collection, "grid")[0]
+    assert "batch_size=64, selected of 4 (n=3)" in legend(collection, "grid")[0]
 
 
 def test_settings_that_look_alike_are_told_apart(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.canonical import Value
-from jobs.results.reading import Floats, Result, Unsettled, is_better_high
+from jobs.results.reading import Floats, Result, Unsettled
 from jobs.sweep import PlannedRun, Role, Sweep
 from jobs.text import described
 from jobs.tuning import Tuning
@@ -126,16 +126,6 @@ def compared(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.role == "tuning" or cell.tuning is None]
 
 
-def best(cells: Iterable[Cell]) -> Cell | None:
-    """The cell with the best mean final validation metric, as DeepOBS' mode "final" chooses.
-
-    Accuracy decides where there is one, else loss. A cell in which a run diverged comes after
-    every cell in which none did; None if no cell has a result.
-    """
-    candidates = [cell for cell in cells if cell.results]
-    return min(candidates, key=_rank, default=None)
-
-
 def name_of(planned: PlannedRun) -> str:
     """A run for a person: `fmnist_2c2d SGD lr=0.1 seed 42`."""
     words = (planned.problem, planned.optimizer, described(planned.varied))
@@ -161,11 +151,3 @@ def spell_seeds(seeds: Iterable[int]) -> str:
         f"{span[0]}..{span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans
     )
     return f"{'seed' if len(numbers) == 1 else 'seeds'} {text}"
-
-
-def _rank(cell: Cell) -> tuple[float, float]:
-    metric = "valid_accuracy" if cell.measures("valid_accuracy") else "valid_loss"
-    finals = cell.finals(metric)
-    mean = float(finals.mean()) if len(finals) else float("nan")
-    cost = -mean if is_better_high(metric) else mean
-    return len(cell.diverged) / len(cell.results), cost if np.isfinite(cost) else float("inf")

@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from jobs.results import style
-from jobs.results.cells import Cell, best
+from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
 from jobs.results.reading import Floats
+from jobs.results.selection import Selection
 
 _ROWS = ("test_loss", "train_loss", "test_accuracy", "train_accuracy")
 _LEGEND_WIDTH = 48  # characters
@@ -20,30 +21,30 @@ _REMARK = "line: mean over seeds · band: one standard deviation · cross: a run
 
 
 def draw(collection: Collection, _: str | None) -> Figure:
-    """Mean and band of one standard deviation over the completed seeds of each optimizer.
+    """Draw mean and band of one standard deviation over the completed seeds of each optimizer.
 
-    Of an optimizer with several cells the best one is drawn, and the legend says which; of one that
-    was tuned that is the evaluation of the chosen one. A diverged run is drawn up to its last
-    evaluation, with a cross there, and is in no mean.
+    An optimizer with several settings is drawn with the selected one (`jobs.results.selection`), and
+    the legend says of how many. A diverged run is drawn up to its last evaluation, with a cross
+    there, and is in no mean.
     """
-    columns = {
-        problem: column
-        for problem in collection.sweep.problems
-        if (column := _choose(collection, problem))
-    }
+    columns: dict[str, list[Selection]] = {}
+    for one in collection.selections:
+        if one.cell is None or one.cell.results:
+            columns.setdefault(one.problem, []).append(one)
+    drawn = {problem: _cells(column) for problem, column in columns.items()}
     rows = [
         metric
         for metric in _ROWS
-        if any(cell.measures(metric) for column in columns.values() for cell in column)
+        if any(cell.measures(metric) for column in drawn.values() for cell in column)
     ] or [_ROWS[0]]  # where every run diverged at once there is only the legend to see
     legends = [_handles(collection, column) for column in columns.values()]
     lines = max(sum(str(handle.get_label()).count("\n") + 1 for handle in own) for own in legends)
     height = 1.25 * len(rows) + style.LEGEND_LINE * lines + 0.9
     figure, axes = style.panels(len(rows), len(columns), height)
-    for index, (problem, column) in enumerate(columns.items()):
+    for index, problem in enumerate(columns):
         panels = [row[index] for row in axes]
         panels[0].set_title(style.title(problem))
-        _draw_column(panels, collection, rows, list(column))
+        _draw_column(panels, collection, rows, drawn[problem])
         last = [panel for panel in panels if panel.axison][-1]
         last.set_xlabel("epoch")
         last.tick_params(labelbottom=True)
@@ -56,19 +57,8 @@ def draw(collection: Collection, _: str | None) -> Figure:
     return figure
 
 
-def _choose(collection: Collection, problem: str) -> dict[Cell, int]:
-    """Each optimizer's best cell, and of how many, in the order of the spec."""
-    cells = collection.reported
-    column = {}
-    for optimizer in collection.sweep.optimizers:
-        own = [cell for cell in cells if (cell.problem, cell.optimizer) == (problem, optimizer)]
-        evaluated = [cell for cell in own if cell.role == "evaluation"]
-        if any(cell.results for cell in evaluated):
-            own = evaluated
-        drawn = best(own)
-        if drawn is not None:
-            column[drawn] = len(own)
-    return column
+def _cells(column: Sequence[Selection]) -> list[Cell]:
+    return [one.cell for one in column if one.cell is not None]
 
 
 def _draw_column(
@@ -147,26 +137,29 @@ def _late(curve: Floats) -> Floats:
     return curve[first:] if len(curve) > first else curve
 
 
-def _handles(collection: Collection, column: dict[Cell, int]) -> list[Line2D]:
-    return [
-        Line2D(
-            [],
-            [],
-            color=style.color(collection, cell.optimizer),
-            linestyle=style.line(collection, cell.optimizer) if cell.completed else "None",
-            marker="x" if cell.diverged else "none",
-            label=textwrap.fill(_label(cell, of), _LEGEND_WIDTH, subsequent_indent="  "),
-        )
-        for cell, of in column.items()
-    ]
+def _handles(collection: Collection, column: Sequence[Selection]) -> list[Line2D]:
+    return [_handle(collection, one) for one in column]
 
 
-def _label(cell: Cell, of: int) -> str:
-    """`SGD lr=0.1, best of 20 (n=9, 1 of 10 diverged)`."""
-    name = f"{cell.optimizer} {cell.label}".strip()
-    if cell.tuning is not None and cell.role == "evaluation":
-        name += f", chosen of {len(cell.tuning.cells)}"
-    name += f", best of {of}" if of > 1 else ""
-    n = f"n={len(cell.completed)}" if cell.completed else ""
-    diverged = f"{len(cell.diverged)} of {len(cell.results)} diverged" if cell.diverged else ""
-    return style.plain(f"{name} ({', '.join(filter(None, (n, diverged)))})")
+def _handle(collection: Collection, one: Selection) -> Line2D:
+    is_line, is_cross = (one.cell.completed, one.cell.diverged) if one.cell else ([], [])
+    return Line2D(
+        [],
+        [],
+        color=style.color(collection, one.optimizer),
+        linestyle=style.line(collection, one.optimizer) if is_line else "None",
+        marker="x" if is_cross else "none",
+        label=textwrap.fill(_label(one), _LEGEND_WIDTH, subsequent_indent="  "),
+    )
+
+
+def _label(one: Selection) -> str:
+    """`SGD lr=0.1, selected of 20 (n=9, 1 of 10 diverged)`."""
+    if one.cell is None:
+        return style.plain(f"{one.optimizer}: nothing selected: {one.why}")
+    name = f"{one.optimizer} {one.cell.label}".strip()
+    name += f", selected of {one.settings}" if one.settings > 1 else ""
+    n = f"n={len(one.cell.completed)}" if one.cell.completed else ""
+    diverged = len(one.cell.diverged)
+    share = f"{diverged} of {len(one.cell.results)} diverged" if diverged else ""
+    return style.plain(f"{name} ({', '.join(filter(None, (n, share)))})")

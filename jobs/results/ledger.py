@@ -13,6 +13,7 @@ from jobs.results import extra, findings, tunings
 from jobs.results.cells import Cell, group, name_of, reported
 from jobs.results.extra import ExtraRun
 from jobs.results.reading import Result, Unsettled
+from jobs.results.selection import Selection, select
 from jobs.results.tunings import TuningResult
 from jobs.store import attempts, record, state
 from jobs.store.attempts import RunFolder
@@ -92,6 +93,11 @@ class Collection:
     def cells(self) -> list[Cell]:
         """The cells in the order of the spec."""
         return group(self.sweep, self.outcomes)
+
+    @cached_property
+    def selections(self) -> tuple[Selection, ...]:
+        """The setting that stands for each optimizer on each problem."""
+        return select(self.cells)
 
     @cached_property
     def reported(self) -> list[Cell]:
