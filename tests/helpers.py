@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobs.profile import LOCAL
+from jobs.results.ledger import Ledger
 from jobs.store.attempts import RunFolder
 from jobs.store.journal import Event
 from jobs.store.submission_plan import Plan
@@ -197,3 +198,8 @@ def make_plan(**content):
 def content_of(part):
     """What a submission, an array or a feeder has written down."""
     return json.loads(part.file.read_text())
+
+
+def texts(ledger: Ledger) -> tuple[str, ...]:
+    """The findings of a ledger as a person reads them."""
+    return tuple(map(str, ledger.findings))

@@ -13,7 +13,7 @@ from jobs.results import ledger
 from jobs.results.ledger import Ledger
 from jobs.store import state
 from jobs.store.store import Store, StoreError
-from tests.helpers import note
+from tests.helpers import note, texts
 from tests.make_sweep import make_record, make_sweep, write
 
 
@@ -41,7 +41,7 @@ def test_a_whole_sweep_has_no_findings(store):
     found = take(store)
 
     assert (found.expected, found.states, found.missing) == (12, {"completed": 12}, 0)
-    assert found.findings == ()
+    assert texts(found) == ()
     assert found.is_whole
 
 
@@ -99,9 +99,9 @@ def test_a_bad_record_is_a_failure_that_is_named(store, text, says):
     found = take(store)
 
     assert found.states == {"completed": 11, "failed": 1}
-    assert len(found.findings) > 0
-    assert run in found.findings[0]
-    assert says in found.findings[0]
+    assert len(texts(found)) > 0
+    assert run in texts(found)[0]
+    assert says in texts(found)[0]
     assert not found.is_whole
 
 
@@ -122,7 +122,7 @@ def test_a_run_whose_other_files_are_garbage_is_a_failure(tmp_path):
     found = take(store)
 
     assert found.states == {"completed": 8, "pending": 3, "failed": 1}
-    assert f"run {folder.id} cannot be read" in found.findings[0]
+    assert f"run {folder.id} cannot be read" in texts(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -147,15 +147,15 @@ def test_a_record_that_was_edited_is_a_finding_and_is_not_counted(store):
     folder = store.run(planned.run.id)
     folder.record_file.unlink()
     folder.claim().publish(make_record(planned))
-    assert take(store).findings == ()
+    assert texts(take(store)) == ()
 
     edit(folder.record_file, lambda record: record["curves"]["test_accuracy"].__setitem__(-1, 0.99))
     found = take(store)
 
     assert found.states == {"completed": 11, "failed": 1}
-    assert f"run {folder.id} has a record that is not counted" in found.findings[0]
-    assert "fmnist_2c2d SGD seed 42" in found.findings[0]
-    assert "was changed after it was published" in found.findings[0]
+    assert f"run {folder.id} has a record that is not counted" in texts(found)[0]
+    assert "fmnist_2c2d SGD seed 42" in texts(found)[0]
+    assert "was changed after it was published" in texts(found)[0]
     assert state.of(folder).state == "failed"
 
 
@@ -169,7 +169,7 @@ def test_a_record_that_was_edited_and_set_aside_contradicts_nothing(store):
     found = take(store)
 
     assert (found.duplicate, found.conflicts, found.is_whole) == (0, 0, True)
-    assert "was set aside" in found.findings[0]
+    assert "was set aside" in texts(found)[0]
 
 
 def test_a_record_in_another_runs_folder_counts_for_neither(store):
@@ -179,7 +179,7 @@ def test_a_record_in_another_runs_folder_counts_for_neither(store):
     found = take(store)
 
     assert found.states == {"completed": 10, "pending": 1, "failed": 1}
-    assert f"is the record of run {first}, not of {second}" in found.findings[0]
+    assert f"is the record of run {first}, not of {second}" in texts(found)[0]
 
 
 def test_a_record_that_lies_beside_its_place_is_not_counted(store):
@@ -189,7 +189,7 @@ def test_a_record_that_lies_beside_its_place_is_not_counted(store):
     found = take(store)
 
     assert found.states == {"completed": 11, "pending": 1}
-    assert f"runs/{folder.id}/record (1).json is the record of run {folder.id}" in found.findings[0]
+    assert f"runs/{folder.id}/record (1).json is the record of run {folder.id}" in texts(found)[0]
 
 
 def test_an_identical_copy_is_counted_once(store):
@@ -200,7 +200,7 @@ def test_an_identical_copy_is_counted_once(store):
 
     assert (found.duplicate, found.conflicts, found.extra) == (1, 0, 0)
     assert found.states == {"completed": 12}
-    assert "counted once" in found.findings[0]
+    assert "counted once" in texts(found)[0]
     assert found.is_whole
 
 
@@ -222,7 +222,7 @@ def test_a_copy_with_other_numbers_is_nondeterminism(store):
     found = take(store)
 
     assert (found.duplicate, found.conflicts) == (1, 1)
-    assert found.findings[0].startswith("nondeterminism: ")
+    assert texts(found)[0].startswith("nondeterminism: ")
     assert not found.is_whole
 
 
@@ -233,7 +233,7 @@ def test_runs_that_the_spec_no_longer_asks_for_are_extra(tmp_path):
     found = take(store)
 
     assert (found.expected, found.states, found.extra) == (4, {"completed": 4}, 4)
-    assert all("the spec does not ask for" in finding for finding in found.findings)
+    assert all("the spec does not ask for" in finding for finding in texts(found))
     assert found.is_whole
 
 
@@ -256,7 +256,7 @@ def test_what_is_extra_is_named_by_label_and_setting(tmp_path):
     found = take(store)
 
     assert found.extra == 9
-    names = sorted(finding.partition(": runs/")[0] for finding in found.findings)
+    names = sorted(finding.partition(": runs/")[0] for finding in texts(found))
     says = "the spec does not ask for digits_mlp"
     assert names == [
         f"{says} SGD [ours] lr=0.1 (seeds 43, 44; 2 of 2 with a record)",
@@ -276,7 +276,7 @@ def test_an_extra_run_of_a_class_with_two_labels_may_be_either(tmp_path):
     ]
     store.save(dataclasses.replace(sweep, runs=tuple(runs)))
 
-    assert any("digits_mlp torch.optim.Momentum lr=0.2 " in one for one in take(store).findings)
+    assert any("digits_mlp torch.optim.Momentum lr=0.2 " in one for one in texts(take(store)))
     for number, planned in enumerate(runs):
         write(
             store,
@@ -284,7 +284,7 @@ def test_an_extra_run_of_a_class_with_two_labels_may_be_either(tmp_path):
             None,
             "",
         )
-    assert any("digits_mlp SGD or Momentum lr=0.2 " in one for one in take(store).findings)
+    assert any("digits_mlp SGD or Momentum lr=0.2 " in one for one in texts(take(store)))
 
 
 @pytest.mark.parametrize("change", [{"seed": "x"}, {"seed": None}, {"epochs": [1]}])
@@ -310,7 +310,7 @@ def test_foreign_things_are_named(store):
     found = take(store)
 
     for name in ("notes.txt", "scratch", "runs/stray.json", "runs/backup", "core.123", "link.json"):
-        assert any(name in finding for finding in found.findings), name
+        assert any(name in finding for finding in texts(found)), name
     assert found.is_whole
 
 
@@ -322,7 +322,7 @@ def test_leftovers_of_interrupted_writes_are_named(store):
 
     found = take(store)
 
-    assert [("interrupted write" in finding) for finding in found.findings] == [True] * 4
+    assert [("interrupted write" in finding) for finding in texts(found)] == [True] * 4
     assert found.states == {"completed": 12}
 
 
@@ -330,7 +330,7 @@ def test_records_of_different_versions_are_a_finding(store):
     for run in ids(store)[:2]:
         edit(store.run(run).record_file, lambda record: record["provenance"].update(torch="2.5.0"))
 
-    assert "records of different torch: 2.13.0 (10 runs), 2.5.0 (2 runs)" in take(store).findings
+    assert "records of different torch: 2.13.0 (10 runs), 2.5.0 (2 runs)" in texts(take(store))
 
 
 def test_unequal_seeds_are_a_finding(tmp_path):
@@ -341,7 +341,7 @@ def test_unequal_seeds_are_a_finding(tmp_path):
         is_recorded=lambda planned: (planned.optimizer, planned.run.seed) != ("Adam", 43),
     )
 
-    assert take(store).findings == (
+    assert texts(take(store)) == (
         "unequal seeds between the cells of digits_mlp: 42, 43, 44 in SGD; 42, 44 in Adam",
     )
 
@@ -353,7 +353,7 @@ def test_a_hole_in_a_curve_is_a_finding(store):
         lambda record: record["curves"]["valid_loss"].__setitem__(-1, None),
     )
 
-    assert f"run {run} lacks values of valid_loss" in take(store).findings
+    assert f"run {run} lacks values of valid_loss" in texts(take(store))
 
 
 def test_a_folder_that_is_no_sweep_is_the_users_mistake(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from cluster.commands.collect import collect
 from jobs.results import ledger
 from jobs.store.store import Store
+from tests.helpers import texts
 from tests.make_sweep import make_sweep
 
 KNOWN: dict[str, Any] = {
@@ -47,7 +48,7 @@ def change(store: Store, run: str, **values: Any) -> None:
 
 
 def findings(store: Store) -> list[str]:
-    return list(ledger.collect(store).ledger.findings)
+    return list(texts(ledger.collect(store).ledger))
 
 
 def of_cells(store: Store) -> list[str]:

@@ -15,6 +15,7 @@ from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
+from tests.helpers import texts
 from tests.make_sweep import make_record, make_sweep, write
 
 LRS = (0.01, 0.1, 1.0, 100.0)
@@ -236,7 +237,7 @@ def test_a_choice_is_told_with_its_grounds(store, collection):
     )
     assert one.finding is None
     assert collection.ledger.is_whole
-    assert collection.ledger.findings == ()
+    assert texts(collection.ledger) == ()
 
 
 @pytest.mark.parametrize("width", [60, 80, 130])
@@ -287,7 +288,7 @@ def test_what_is_undecided_is_a_finding_and_is_not_complete(undecided, monkeypat
     assert collect(undecided, strict=False, as_json=True) == 1
     out = json.loads(capsys.readouterr().out)
 
-    assert out["findings"] == [finding]
+    assert [one["text"] for one in out["findings"]] == [finding]
     (one,) = out["tunings"]
     assert (one["chosen"], one["why"]) == (None, "4 of 8 tuning runs done")
     assert [entry["value"] for entry in one["candidates"]] == [None] * 4
@@ -307,7 +308,7 @@ def test_what_could_be_chosen_and_is_not_is_incomplete_although_nothing_is_missi
         path.write_bytes(content)
 
     assert (found.missing, found.is_whole, found.undecided) == (0, False, 1)
-    assert any("nothing chosen yet: all tuning runs are done" in f for f in found.findings)
+    assert any("nothing chosen yet: all tuning runs are done" in f for f in texts(found))
     assert [one.value is None for one in found.tunings[0].candidates] == [False, False, False, True]
     assert "not all that is tuned is chosen yet" in capsys.readouterr().out
 
@@ -321,7 +322,7 @@ def test_a_tuning_of_which_all_diverged_says_so(tmp_path):
         epochs=2,
         diverges=lambda _: 1,
     )
-    (finding, *_) = ledger.collect(store).ledger.findings
+    (finding, *_) = texts(ledger.collect(store).ledger)
 
     assert "digits_mlp SGD: nothing chosen yet: a run of each of the 4 settings diverged" in finding
 
@@ -343,7 +344,7 @@ def test_a_choice_from_records_that_are_no_longer_there_is_a_finding(tmp_path, h
     assert (
         f"digits_mlp SGD: lr={lr:g} was chosen from a record that is not there any more: "
         f"run {planned.run.id} (digits_mlp SGD lr=0.01 seed 1)"
-    ) in found.findings
+    ) in texts(found)
     assert collect(store, strict=True, as_json=True) == 1
     capsys.readouterr()
 
@@ -354,7 +355,7 @@ def test_code_that_differs_between_the_roles_is_not_averaged(tmp_path):
         if planned.role == "tuning":
             path = store.run(planned.run.id).record_file
             path.write_text(path.read_text().replace("0123456789ab", "ffffffffffff"))
-    findings = ledger.collect(store).ledger.findings
+    findings = texts(ledger.collect(store).ledger)
 
     assert any(one.startswith("records of different code: ") for one in findings)
     assert not any("averages runs" in one for one in findings)
@@ -366,7 +367,7 @@ def test_code_that_differs_within_a_tuning_names_its_cell(tmp_path):
     path = store.run(planned.run.id).record_file
     path.write_text(path.read_text().replace("0123456789ab", "ffffffffffff"))
 
-    findings = ledger.collect(store).ledger.findings
+    findings = texts(ledger.collect(store).ledger)
     assert any("digits_mlp SGD lr=0.01 (tuning) averages runs" in one for one in findings)
 
 

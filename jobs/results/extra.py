@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jobs.canonical import Value
 from jobs.results.cells import name_some, spell_seeds
+from jobs.results.finding import Finding
 from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.text import described
 
@@ -20,7 +21,7 @@ class ExtraRun:
     has_record: bool
 
 
-def findings(sweep: Sweep, extra: Sequence[ExtraRun]) -> list[str]:
+def findings(sweep: Sweep, extra: Sequence[ExtraRun]) -> list[Finding]:
     """A line per cell of such runs."""
     cells: dict[str, list[ExtraRun]] = {}
     for one in extra:
@@ -28,14 +29,15 @@ def findings(sweep: Sweep, extra: Sequence[ExtraRun]) -> list[str]:
     return [_finding(sweep, members) for members in cells.values()]
 
 
-def _finding(sweep: Sweep, members: Sequence[ExtraRun]) -> str:
+def _finding(sweep: Sweep, members: Sequence[ExtraRun]) -> Finding:
     run = members[0].run
     seeds = spell_seeds(one.run.seed for one in members)
     records = sum(one.has_record for one in members)
-    return (
+    text = (
         f"the spec does not ask for {_name(sweep, run)} ({seeds}; {records} of {len(members)} with a "
         f"record): {name_some([one.place for one in members])}; not counted"
     )
+    return Finding("extra_runs", text, tuple(one.run.id for one in members))
 
 
 def _name(sweep: Sweep, run: Run) -> str:

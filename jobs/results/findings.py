@@ -6,17 +6,18 @@ import numpy as np
 
 from jobs.results import provenance
 from jobs.results.cells import Cell
+from jobs.results.finding import Finding
 from jobs.results.reading import Result
 from jobs.store.record import EPOCH_METRICS
 
 
-def of(cells: Sequence[Cell]) -> list[str]:
+def of(cells: Sequence[Cell]) -> list[Finding]:
     """The findings on a sweep's results, each one line."""
     found = [result for cell in cells for result in cell.results]
     return [*provenance.findings(cells), *_unequal_seeds(cells), *_holes(found)]
 
 
-def _unequal_seeds(cells: Sequence[Cell]) -> Iterator[str]:
+def _unequal_seeds(cells: Sequence[Cell]) -> Iterator[Finding]:
     """What was chosen, was chosen on seeds that all settings have: only what evaluates is compared."""
     for problem in dict.fromkeys(cell.problem for cell in cells):
         members = [one for one in cells if one.problem == problem and one.role == "evaluation"]
@@ -29,7 +30,9 @@ def _unequal_seeds(cells: Sequence[Cell]) -> Iterator[str]:
                 f"{', '.join(map(str, seeds)) or 'none'} in {_name(same)}"
                 for seeds, same in by_seeds.items()
             )
-            yield f"unequal seeds between the cells of {problem}: {which}"
+            runs = tuple(one.planned.run.id for cell in members for one in cell.results)
+            text = f"unequal seeds between the cells of {problem}: {which}"
+            yield Finding("unequal_seeds", text, runs)
 
 
 def _name(cells: Sequence[Cell]) -> str:
@@ -37,7 +40,7 @@ def _name(cells: Sequence[Cell]) -> str:
     return first if len(cells) == 1 else f"{first} and {len(cells) - 1} more"
 
 
-def _holes(results: Sequence[Result]) -> Iterator[str]:
+def _holes(results: Sequence[Result]) -> Iterator[Finding]:
     for result in results:
         holes = [
             metric
@@ -45,4 +48,5 @@ def _holes(results: Sequence[Result]) -> Iterator[str]:
             if metric in result.curves and np.isnan(result.curves[metric]).any()
         ]
         if holes:
-            yield f"run {result.planned.run.id} lacks values of {', '.join(holes)}"
+            run = result.planned.run.id
+            yield Finding("holes", f"run {run} lacks values of {', '.join(holes)}", (run,))

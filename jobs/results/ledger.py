@@ -12,6 +12,7 @@ from jobs import files
 from jobs.results import extra, findings, tunings
 from jobs.results.cells import Cell, group, name_of, reported
 from jobs.results.extra import ExtraRun
+from jobs.results.finding import Finding
 from jobs.results.reading import Result, Unsettled
 from jobs.results.selection import Selection, select
 from jobs.results.tunings import TuningResult
@@ -38,7 +39,7 @@ class Ledger:
     conflicts: int  # copies that differ from the record
     extra: int  # runs that the spec does not ask for; not counted
     unsettled: tuple[Unsettled, ...]
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     tunings: tuple[TuningResult, ...] = ()
 
     @property
@@ -70,7 +71,7 @@ class Ledger:
             **{name: self.states.get(name, 0) for name in MISSING},
             "duplicate": self.duplicate,
             "extra": self.extra,
-            "findings": list(self.findings),
+            "findings": [one.to_json() for one in self.findings],
             "tunings": [one.to_json() for one in self.tunings],
             "unsettled": [entry.to_json() for entry in self.unsettled],
         }
@@ -143,11 +144,13 @@ def collect(store: Store, track: Track = iter) -> Collection:
     return Collection(sweep=sweep, ledger=ledger, outcomes=outcomes)
 
 
-def _bad(unsettled: Iterable[Unsettled]) -> Iterator[str]:
+def _bad(unsettled: Iterable[Unsettled]) -> Iterator[Finding]:
     """The runs of which something lies there that is not counted."""
     for one in unsettled:
         if why := _BAD.get(one.state.failure or ""):
-            yield f"run {one.planned.run.id} {why} ({name_of(one.planned)}): {one.state.message}"
+            run = one.planned.run.id
+            text = f"run {run} {why} ({name_of(one.planned)}): {one.state.message}"
+            yield Finding("unreadable", text, (run,))
 
 
 def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
@@ -181,7 +184,7 @@ class _Surroundings:
     store: Store
     recorded: set[str]  # the expected runs that have a record
     sweep: Sweep
-    findings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     duplicate: int = 0
     conflicts: int = 0
     extra: list[ExtraRun] = field(default_factory=list)
@@ -216,33 +219,41 @@ class _Surroundings:
     def _judge(self, path: Path) -> None:
         name = self._name(path)
         if files.is_leftover(path):
-            self.findings.append(f"{name} is the leftover of an interrupted write; not counted")
+            self._find("leftover", f"{name} is the leftover of an interrupted write; not counted")
             return
         if attempts.is_set_aside(path):
-            self.findings.append(f"{name} was set aside when its run was sent again; not counted")
+            self._find(
+                "set_aside", f"{name} was set aside when its run was sent again; not counted"
+            )
             return
         if ".json" not in path.name or not path.is_file():
-            self.findings.append(f"{name} does not belong here; not counted")
+            self._find("stranger", f"{name} does not belong here; not counted")
             return
         try:
             copy = record.read(path)
         except (OSError, record.RecordError) as error:
-            self.findings.append(f"{name} is no record: {error}; not counted")
+            self._find("stranger", f"{name} is no record: {error}; not counted")
             return
         if copy.id not in self.recorded:
-            self.findings.append(
+            text = (
                 f"{name} is the record of run {copy.id}, but lies in the wrong place; not counted"
             )
+            self._find("misplaced", text, copy.id)
             return
         self.duplicate += 1
         if _same_outcome(copy, record.read(self.store.run(copy.id).record_file)):
-            self.findings.append(f"{name} is a copy of the record of run {copy.id}; counted once")
+            text = f"{name} is a copy of the record of run {copy.id}; counted once"
+            self._find("duplicate", text, copy.id)
         else:
             self.conflicts += 1
-            self.findings.append(
+            text = (
                 f"nondeterminism: {name} and the record of run {copy.id} "
                 f"(cell {copy.run.cell}, seed {copy.run.seed}) differ"
             )
+            self._find("conflict", text, copy.id)
+
+    def _find(self, code: str, text: str, *runs: str) -> None:
+        self.findings.append(Finding(code, text, runs))
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.store.root))

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 from jobs.results.cells import Cell, spell_seeds
+from jobs.results.finding import Finding
 from jobs.results.reading import Result
 
 _SOFTWARE = ("code", "image", "python", "torch", "numpy")
@@ -29,8 +30,8 @@ Facts = Mapping[str, str]
 """What a record says of where its number comes from: name -> value, as a person reads it."""
 
 
-def findings(cells: Sequence[Cell]) -> Iterator[str]:
-    """What differs within the sweep, a line per fact; within its cells, a line per cell."""
+def findings(cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Find what differs between the cells, by fact, and within them, by cell."""
     facts = {id(result): _facts(result) for cell in cells for result in cell.results}
 
     def facts_of(result: Result) -> Facts:
@@ -42,7 +43,7 @@ def findings(cells: Sequence[Cell]) -> Iterator[str]:
     yield from _unverified(cells)
 
 
-def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Iterator[str]:
+def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Iterator[Finding]:
     """Software and own code must be the same in all cells, all else in those of one problem."""
     by_problem: dict[str, list[Result]] = {}
     for cell in cells:
@@ -51,17 +52,19 @@ def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Ite
     for name in dict.fromkeys(name for result in everything for name in facts_of(result)):
         is_shared = name in _SOFTWARE or name.startswith((_OWN_CODE, _PACKAGE))
         counts: Counter[str] = Counter()
+        runs: tuple[str, ...] = ()
         for members in [everything] if is_shared else by_problem.values():
             own = [one for one in members if name in _OF_ALL or name in facts_of(one)]
             values = _by_value(name, own, facts_of)
             if len(values) > 1:
                 counts.update({value: len(ones) for value, ones in values.items()})
+                runs += tuple(one.planned.run.id for one in own)
         if counts:
             which = ", ".join(f"{value} ({count} runs)" for value, count in sorted(counts.items()))
-            yield f"records of different {name}: {which}"
+            yield Finding(_code_of(name), f"records of different {name}: {which}", runs)
 
 
-def _averaged(cell: Cell, facts_of: Callable[[Result], Facts]) -> Iterator[str]:
+def _averaged(cell: Cell, facts_of: Callable[[Result], Facts]) -> Iterator[Finding]:
     """Whatever can change a number must be the same for all seeds."""
     names = dict.fromkeys(name for result in cell.results for name in facts_of(result))
     differences = []
@@ -76,7 +79,22 @@ def _averaged(cell: Cell, facts_of: Callable[[Result], Facts]) -> Iterator[str]:
     if differences:
         more = len(differences) - _MOST
         rest = [f"and {more} more differences"] if more > 0 else []
-        yield f"{cell.name} averages runs of different " + "; ".join(differences[:_MOST] + rest)
+        text = "; ".join(differences[:_MOST] + rest)
+        runs = tuple(one.planned.run.id for one in cell.results)
+        yield Finding("mixed_cell", f"{cell.name} averages runs of different {text}", runs)
+
+
+def _code_of(fact: str) -> str:
+    """The code of the finding that a fact differs."""
+    if fact in ("code", "image", "environment"):
+        return f"mixed_{fact}"
+    if fact.startswith(_OWN_CODE):
+        return "mixed_own_code"
+    if fact in _SOFTWARE or fact.startswith(_PACKAGE):
+        return "mixed_packages"
+    if fact in _DEVICE:
+        return "mixed_hardware"
+    return "mixed_machine" if fact in _MACHINE else "mixed_data"
 
 
 def _by_value(
@@ -95,21 +113,24 @@ def _by_value(
     return values
 
 
-def _unverified(cells: Sequence[Cell]) -> Iterator[str]:
+def _unverified(cells: Sequence[Cell]) -> Iterator[Finding]:
     """Runs whose data nobody has compared with what was submitted: a line per problem."""
     for problem in dict.fromkeys(cell.problem for cell in cells):
         of_problem = [cell for cell in cells if cell.problem == problem]
-        parts, count = [], 0
+        parts, runs = [], []
         for cell in of_problem:
-            seeds = [one.planned.run.seed for one in cell.results if _is_unverified(one)]
-            count += len(seeds)
-            if seeds:
+            own = [one.planned.run for one in cell.results if _is_unverified(one)]
+            runs += [run.id for run in own]
+            if own:
                 name = f"{cell.optimizer} {cell.label}".strip()
-                parts.append(f"{name} ({spell_seeds(seeds)})")
+                parts.append(f"{name} ({spell_seeds(run.seed for run in own)})")
         if parts:
-            is_all = count == sum(len(cell.results) for cell in of_problem)
-            which = f"all {count} runs of {problem}" if is_all else f"{problem} {', '.join(parts)}"
-            yield f"unverified_data: no hash says what was read by {which}"
+            is_all = len(runs) == sum(len(cell.results) for cell in of_problem)
+            which = (
+                f"all {len(runs)} runs of {problem}" if is_all else f"{problem} {', '.join(parts)}"
+            )
+            text = f"unverified_data: no hash says what was read by {which}"
+            yield Finding("unverified_data", text, tuple(runs))
 
 
 def _is_unverified(result: Result) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs import files
 from jobs.results.cells import Cell, name_of, name_some, spell_seeds
+from jobs.results.finding import Finding
 from jobs.results.reading import Result
 from jobs.store import choosing
 from jobs.store.choosing import Undecided
@@ -42,7 +43,7 @@ class TuningResult:
         """The choice in a line; what is undecided is told by `finding`."""
         tuning, chosen = self.tuning, self.chosen
         if chosen is None:
-            return self.finding or ""
+            return str(self.finding)
         setting, value = self._name(chosen) or "its only setting", _spell(chosen.value)
         line = (
             f"{self.name}: {setting} chosen of {_count(len(self.candidates))} by {tuning.criterion} "
@@ -54,20 +55,21 @@ class TuningResult:
         return f"{line}; {diverged} diverged" if diverged else line
 
     @property
-    def finding(self) -> str | None:
+    def finding(self) -> Finding | None:
         """What a reader must know: nothing is chosen, or from records that are gone; None: nothing."""
         if self.why is not None:
             number = len(self.tuning.evaluation)
             plural = "evaluation run is" if number == 1 else "evaluation runs are"
             why = f"nothing chosen yet: {self.why}; {number} {plural} not planned yet"
-            return f"{self.name}: {why}"
+            return Finding("undecided", f"{self.name}: {why}")
         if not self.vanished or self.chosen is None:
             return None
         many = len(self.vanished)
         records = "a record that is" if many == 1 else f"{many} records that are"
         setting = self._name(self.chosen) or "its only setting"
         which = name_some(self.vanished)
-        return f"{self.name}: {setting} was chosen from {records} not there any more: {which}"
+        text = f"{self.name}: {setting} was chosen from {records} not there any more: {which}"
+        return Finding("vanished_records", text)
 
     @property
     def name(self) -> str:
