@@ -1,5 +1,6 @@
 """The table of `collect`: it fits the terminal, names its metrics, and takes labels as they are."""
 
+import json
 import re
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_it_fits_and_no_column_shrinks_to_letters(store, monkeypatch, capsys, wi
     table = lines[: next(i for i, line in enumerate(lines) if line.startswith("n: "))]
 
     assert max(map(cell_len, table)) <= width
-    assert len(lines) < (70 if width < 80 else 50)
+    assert len(lines) < (80 if width < 80 else 60)
     assert sum("PreconditionedTunedMomentum" in line for line in table) == 2
     for setting in ("lr=0.001,", "momentum=0.9", "0.5"):
         assert any(setting in line for line in table)
@@ -55,17 +56,62 @@ def test_it_names_metric_direction_and_target_and_explains_itself(store, monkeyp
     for words in (
         "n: completed of planned runs",
         "±: standard deviation over seeds",
-        "best: of all evaluations",
-        "to target: mean epochs of the runs that got there",
+        "at best valid: when the validation metric was best",
+        "to target: median epochs (runs that got there/with a record)",
     ):
         assert words in text
+    assert "median: " not in text  # no setting diverged in part
+
+
+def test_a_setting_that_diverged_in_part_shows_the_median_run(tmp_path, monkeypatch, capsys):
+    """Beside the mean of those that completed, which is another number with each run that fails."""
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={"SGD": [{"lr": 0.1}], "Adam": [{"lr": 0.1}]},
+        seeds=range(10),
+        epochs=3,
+        diverges=lambda one: 2 if one.optimizer == "SGD" and one.run.seed > 2 else None,
+    )
+    lines = shown(store, 100, monkeypatch, capsys)
+    text = " ".join(lines)
+
+    assert "median: of completed and diverged runs; a diverged one is worse than any" in text
+    (sgd,) = [line for line in lines if line.startswith("SGD ")]
+    assert re.search(r"3/10 +7 +diverged +0\.\d{4} ± 0\.\d{4}", sgd)
+    (adam,) = [line for line in lines if line.startswith("Adam ")]
+    assert re.search(r"10/10 +0\.\d{4} +0\.\d{4} ± ", adam)
+
+
+def test_the_selected_settings_are_named_with_what_they_were_selected_by(
+    store, monkeypatch, capsys
+):
+    text = " ".join(line.strip() for line in shown(store, 80, monkeypatch, capsys))
+
+    assert (
+        "fmnist_2c2d SGD: lr=0.1, momentum=0.9 of 5 settings (15 runs) by final valid accuracy"
+        " on seeds 42..44; reported on the same seeds"
+    ) in text
+    assert "! selected and reported on the same seeds" in text
+
+
+def test_a_run_that_learned_nothing_is_counted(tmp_path, monkeypatch, capsys):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], epochs=3)
+    path = store.run(store.sweep().runs[0].run.id).record_file
+    content = json.loads(path.read_text())
+    content["curves"]["train_accuracy"] = [0.1] * 4
+    path.write_text(json.dumps(content))
+    lines = shown(store, 100, monkeypatch, capsys)
+
+    assert any(re.search(r"SGD +3/3 +1 +0\.", line) for line in lines)
+    assert any("1 run completed and ended no better than untrained" in line for line in lines)
 
 
 def test_what_has_no_column_is_not_explained(store, monkeypatch, capsys):
     text = " ".join(shown(store, 60, monkeypatch, capsys))
 
     assert "±: standard deviation over seeds" in text
-    assert "best: " not in text
+    assert "at best valid" not in text
 
 
 def test_one_seed_has_no_deviation_and_large_losses_stay_short(tmp_path, monkeypatch, capsys):

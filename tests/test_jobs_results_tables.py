@@ -1,6 +1,8 @@
 """The tables: the numbers that plain numpy finds, and nothing that was not measured."""
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from cluster.commands.collect import collect
 from cluster.commands.status import status
 from jobs.results import columns, ledger, tables
+from jobs.results.ledger import Collection
 from jobs.results.selection import select
 from jobs.store.record import EPOCH_METRICS
 from jobs.store.store import Store
@@ -60,6 +63,12 @@ def records(store: Store) -> list[dict]:
     ]
 
 
+def at_best_valid(curves: Mapping[str, list[float]], metric: str) -> float:
+    """The metric when the validation metric was best, by plain Python."""
+    valid = curves.get("valid_accuracy") or [-loss for loss in curves["valid_loss"]]
+    return curves[metric][valid.index(max(valid))]
+
+
 def test_summary_agrees_with_plain_numpy(store, summary):
     for _, row in summary.iterrows():
         members = [
@@ -74,9 +83,8 @@ def test_summary_agrees_with_plain_numpy(store, summary):
                 assert np.isnan(row[f"final_{metric}_mean"])
                 continue
             finals = np.array([curve[-1] for curve in curves])
-            extreme = max if metric.endswith("accuracy") else min
-            bests = np.array([extreme(curve) for curve in curves])
-            for name, values in (("final", finals), ("best", bests)):
+            at_best = np.array([at_best_valid(one["curves"], metric) for one in members])
+            for name, values in (("final", finals), ("at_best_valid", at_best)):
                 prefix = f"{name}_{metric}"
                 assert row[f"{prefix}_mean"] == pytest.approx(values.mean(), rel=1e-15)
                 assert row[f"{prefix}_sd"] == pytest.approx(values.std(ddof=1), rel=1e-12)
@@ -90,7 +98,7 @@ def test_a_diverged_run_is_counted_and_never_averaged(summary):
     exploded = rows.loc[("SGD", 100.0)]
     assert (exploded["n_expected"], exploded["n"], exploded["n_diverged"]) == (3, 0, 3)
     assert exploded["diverged_seeds"] == "42 43 44"
-    averages = [c for c in summary if c.startswith(("final_", "best_", "epochs_to"))]
+    averages = [c for c in summary if c.startswith(("final_", "at_best", "epochs_to"))]
     assert exploded[averages].isna().all()
 
     partly = rows.loc["Adam"].iloc[0]
@@ -164,7 +172,7 @@ def test_runs_have_a_row_per_record_with_all_that_is_known(store, collection):
     diverged = frame[frame.outcome == "diverged"].iloc[0]
     assert (diverged["stop.reason"], diverged["stop.epoch"]) == ("nonfinite_loss", 3)
     assert np.isnan(diverged["final_test_accuracy"])
-    assert diverged["best_test_accuracy"] == max(
+    assert diverged["oracle_test_accuracy"] == max(
         next(r for r in records(store) if r["id"] == diverged["run"])["curves"]["test_accuracy"]
     )
 
@@ -424,3 +432,66 @@ def test_what_is_missing_is_sent_by_the_command_that_is_shown(tmp_path, capsys):
     last = capsys.readouterr().out.splitlines()[-1]
     assert " runs were never sent; next: probprec submit " in last
     assert last.endswith(f" --root {tmp_path}")
+
+
+def small(tmp_path: Path, *, diverged: int = 0) -> Collection:
+    """Ten runs of one cell, of which the first ones diverged; all that end reach some accuracy."""
+    seeds = range(10)
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        optimizers={"SGD": [{"lr": 0.1}]},
+        seeds=seeds,
+        epochs=4,
+        diverges=lambda planned: 2 if planned.run.seed < diverged else None,
+    )
+    return ledger.collect(store)
+
+
+@pytest.mark.parametrize(("diverged", "is_known"), [(0, True), (4, True), (5, False), (7, False)])
+def test_the_median_counts_a_diverged_run_as_the_worst(tmp_path, diverged, is_known):
+    """The mean of three survivors of ten is not what the optimizer does."""
+    collection = small(tmp_path, diverged=diverged)
+    (cell,) = collection.cells
+    row = tables.summary(collection.cells, collection.sweep.targets).iloc[0]
+
+    worst = [0.0] * diverged
+    expected = np.median([*worst, *cell.finals("test_accuracy")])
+    found = row["final_test_accuracy_median"]
+    assert (found == pytest.approx(expected)) if is_known else np.isnan(found)
+    assert row["final_test_accuracy_mean"] == pytest.approx(cell.finals("test_accuracy").mean())
+
+
+def test_epochs_to_target_are_those_of_all_runs(tmp_path):
+    """One of ten that gets there is no time to target; a diverged run is one that did not."""
+    collection = small(tmp_path, diverged=3)
+    (cell,) = collection.cells
+    highest = sorted(one.curves["test_accuracy"].max() for one in cell.completed)
+
+    def at(value: float) -> tuple[int, float]:
+        target = Target(metric="test_accuracy", value=value)
+        row = tables.summary(collection.cells, {"fmnist_2c2d": target}).iloc[0]
+        return row["n_reached_target"], row["epochs_to_target_median"]
+
+    count, median = at(highest[-1])
+    assert (count, np.isnan(median)) == (1, True)
+    count, median = at(float(min(one.curves["test_accuracy"][3:].max() for one in cell.completed)))
+    assert count == 7
+    assert 3.0 <= median <= 4.0
+
+
+def test_the_best_of_test_data_is_called_an_oracle_and_not_shown(tmp_path):
+    collection = small(tmp_path)
+    result = collection.found[0]
+    values = {"valid_accuracy": [0.1, 0.9, 0.5], "test_accuracy": [0.2, 0.6, 0.8]}
+    curves = {name: np.array(value) for name, value in values.items()}
+    found = dataclasses.replace(result, curves=curves)
+
+    assert found.best("test_accuracy") == 0.8
+    assert found.at_best_valid("test_accuracy") == 0.6
+    assert np.isnan(dataclasses.replace(found, diverged=True).at_best_valid("test_accuracy"))
+    names = tables.runs(collection).column_names
+    assert {"oracle_test_accuracy", "at_best_valid_test_accuracy"} <= set(names)
+    assert not any(name.startswith("best_test") for name in names)
+    summary = tables.summary(collection.cells, {})
+    assert not any("oracle" in name or name.startswith("best_") for name in summary)

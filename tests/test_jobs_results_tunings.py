@@ -237,7 +237,11 @@ def test_a_choice_is_told_with_its_grounds(store, collection):
     )
     assert one.finding is None
     assert collection.ledger.is_whole
-    assert texts(collection.ledger) == ()
+    (text,) = texts(collection.ledger)
+    assert text == (
+        "unequal budgets of tuning on digits_mlp: SGD 4 settings (8 runs), Adam 1 setting, "
+        "Momentum 1 setting"
+    )
 
 
 @pytest.mark.parametrize("width", [60, 80, 130])
@@ -255,7 +259,7 @@ def test_a_choice_fits_the_terminal(store, collection, monkeypatch, capsys, widt
 
 
 def test_the_ledger_has_the_tunings(store, collection, capsys):
-    assert collect(store, strict=True, as_json=True) == 0
+    assert collect(store, strict=False, as_json=True) == 0
     out = json.loads(capsys.readouterr().out)
     expected = means(store, TUNING, "valid_accuracy")
 

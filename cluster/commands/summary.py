@@ -1,5 +1,7 @@
 """The table of `probprec collect` for people: a block per problem, as wide as there is room for."""
 
+import math
+import statistics
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.terminal.plain import plain
-from jobs.results import tables
+from jobs.results import collapse, tables
 from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
-from jobs.results.reading import Result, is_better_high
+from jobs.results.reading import is_better_high
+from jobs.results.selection import Selection
 from jobs.results.tunings import TuningResult
 from jobs.sweep import Target
 from jobs.text import printable, spelled
@@ -28,11 +31,13 @@ _NAMES = 36  # columns that names get at least, before a number is left out for 
 _LEGEND = {
     "n": "n: completed of planned runs; only completed ones are averaged",
     "final": "±: standard deviation over seeds",
-    "best": "best: of all evaluations",
-    "to target": "to target: mean epochs of the runs that got there",
+    "median": "median: of completed and diverged runs; a diverged one is worse than any",
+    "collapsed": "collapsed: completed, and no better than untrained",
+    "at best valid": "at best valid: when the validation metric was best",
+    "to target": "to target: median epochs (runs that got there/with a record)",
 }
 
-_STYLES = {"diverged": "magenta"}
+_STYLES = {"diverged": "magenta", "collapsed": "magenta"}
 
 Columns = Mapping[str, Sequence[str]]
 """Heading -> an entry per cell."""
@@ -49,28 +54,44 @@ def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
     for cell in collection.reported:
         by_problem.setdefault(cell.problem, []).append(cell)
     shown: dict[str, None] = {}
+    stuck = collapse.collapsed(collection.cells)
     for problem, cells in by_problem.items():
         target = collection.sweep.targets.get(problem)
         metric = _metric(cells)
-        numbers = _fitting(_numbers(cells, metric, target), width)
+        numbers = _fitting(_numbers(cells, metric, target, stuck), width)
         shown |= dict.fromkeys(numbers)
         yield _heading(problem, metric, target)
         yield _block(cells, numbers, width)
     yield plain("; ".join(text for name, text in _LEGEND.items() if name in shown), style="dim")
-    if collection.ledger.tunings:
-        yield _tunings(collection.ledger.tunings, width)
+    choices = [*_tunings(collection.ledger.tunings), *_selected(collection.selections)]
+    if choices:
+        yield _folded(choices, width)
 
 
-def _tunings(found: Sequence[TuningResult], width: int) -> Group:
-    """A line per tuning, undecided ones first; what does not fit into a line is indented below."""
-    lines: list[Text] = []
-    for one in sorted(found, key=lambda one: one.why is None)[:MANY]:
+def _tunings(found: Sequence[TuningResult]) -> Iterator[Text]:
+    """A line per tuning, undecided ones first."""
+    for one in sorted(found, key=lambda one: one.why is None):
         sign, style = ("", "") if one.why is None else ("! ", "yellow")
-        parts = textwrap.wrap(sign + printable(str(one)), width, subsequent_indent="  ")
-        lines += [plain(part, style) for part in parts]
-    if len(found) > MANY:
-        lines.append(plain(f"and {len(found) - MANY} more in ledger.json"))
-    return Group(*lines)
+        yield plain(sign + printable(str(one)), style)
+
+
+def _selected(found: Sequence[Selection]) -> Iterator[Text]:
+    """A line per optimizer of whose settings one was selected here; findings name the others."""
+    for one in found:
+        if one.by and one.cell is not None and one.cell.tuning is None:
+            yield plain(str(one))
+
+
+def _folded(lines: Sequence[Text], width: int) -> Group:
+    """The first lines; what does not fit into one is indented below."""
+    parts = [
+        plain(part, str(line.style))
+        for line in lines[:MANY]
+        for part in textwrap.wrap(line.plain, width, subsequent_indent="  ")
+    ]
+    if len(lines) > MANY:
+        parts.append(plain(f"and {len(lines) - MANY} more in ledger.json"))
+    return Group(*parts)
 
 
 def _metric(cells: Sequence[Cell]) -> str:
@@ -92,22 +113,39 @@ def _words(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def _numbers(cells: Sequence[Cell], metric: str, target: Target | None) -> Columns:
+def _numbers(
+    cells: Sequence[Cell], metric: str, target: Target | None, collapsed: frozenset[str]
+) -> Columns:
     """The columns of numbers; none that would be empty."""
+    stuck = [sum(one.planned.run.id in collapsed for one in cell.completed) for cell in cells]
     columns = {
         "n": [f"{len(cell.completed)}/{len(cell.planned)}" for cell in cells],
         "diverged": [str(len(cell.diverged) or "") for cell in cells],
+        "collapsed": [str(number or "") for number in stuck],
+        "median": [_median(cell, metric) for cell in cells],
         "final": [_mean_and_sd([one.final(metric) for one in cell.completed]) for cell in cells],
-        "best": [_mean_and_sd([one.best(metric) for one in cell.completed]) for cell in cells],
-        "to target": [_to_target(target, cell.completed) for cell in cells],
+        "at best valid": [
+            _mean_and_sd([one.at_best_valid(metric) for one in cell.completed]) for cell in cells
+        ],
+        "to target": [_to_target(target, cell) for cell in cells],
     }
+    if not any(cell.completed and cell.diverged for cell in cells):
+        del columns["median"]  # it says what the others say
     return {name: entries for name, entries in columns.items() if any(entries) or name == "final"}
+
+
+def _median(cell: Cell, metric: str) -> str:
+    """The median run's final value, or that it diverged."""
+    if not cell.results:
+        return ""
+    found = tables.median([one.final(metric) for one in cell.completed], len(cell.diverged), metric)
+    return "diverged" if found is None else _spell(found)
 
 
 def _fitting(numbers: Columns, width: int) -> Columns:
     """The columns for which there is room beside the names."""
     kept = dict(numbers)
-    for name in ("best", "to target"):
+    for name in ("at best valid", "to target"):
         if width - _taken(kept) < _NAMES:
             kept.pop(name, None)
     return kept
@@ -148,18 +186,26 @@ def _block(cells: Sequence[Cell], numbers: Columns, width: int) -> Table:
 def _mean_and_sd(values: Sequence[float]) -> str:
     numbers = tables.statistics("x", values)
     mean, sd = numbers["x_mean"], numbers["x_sd"]
-    if mean is None:
+    if mean is None or math.isnan(mean):
         return ""
-    is_usual = mean == 0 or 0.001 <= abs(mean) < 1000  # else four decimals are too few, or many
-    form = ".4f" if is_usual else ".3e"
-    return f"{mean:{form}}" if sd is None else f"{mean:{form}} ± {sd:{form}}"
+    return _spell(mean) if sd is None else f"{_spell(mean)} ± {sd:{_form(mean)}}"
 
 
-def _to_target(target: Target | None, done: Sequence[Result]) -> str:
-    if target is None or not done:
+def _spell(value: float) -> str:
+    return f"{value:{_form(value)}}"
+
+
+def _form(value: float) -> str:
+    """Four decimals where they are enough, and not many more digits than that."""
+    return ".4f" if value == 0 or 0.001 <= abs(value) < 1000 else ".3e"
+
+
+def _to_target(target: Target | None, cell: Cell) -> str:
+    if target is None or not cell.results:
         return ""
-    reached = tables.reached([result.epochs_to(target) for result in done])
+    epochs = tables.epochs_to_target(cell, target)
+    reached, middle = sum(map(math.isfinite, epochs)), statistics.median(epochs)
     if not reached:
         return "never"
-    share = "" if len(reached) == len(done) else f" ({len(reached)}/{len(done)})"
-    return f"{sum(reached) / len(reached):.1f}{share}"
+    share = "" if reached == len(epochs) else f" ({reached}/{len(epochs)})"
+    return f"{middle:.1f}{share}" if math.isfinite(middle) else f"never{share}"

@@ -66,7 +66,17 @@ RUNS = (
     _columns("stop.reason", TEXT, "`completed`, or why it ended early"),
     _columns("stop.epoch stop.step", INTEGER, "when it ended"),
     _columns("final_METRIC", FLOAT, "after the last epoch; empty where it diverged"),
-    _columns("best_METRIC", FLOAT, "the best of all evaluations"),
+    _columns("at_best_valid_METRIC", FLOAT, "when the validation metric was best; likewise"),
+    _columns(
+        "best_train_loss best_train_accuracy best_valid_loss best_valid_accuracy",
+        FLOAT,
+        "the best of all evaluations",
+    ),
+    _columns(
+        "oracle_test_loss oracle_test_accuracy",
+        FLOAT,
+        "the same of test data, which nobody can know while training: no result",
+    ),
     _columns("epochs_to_target", INTEGER, "first epoch that reached the problem's target"),
     _columns("cost.PHASE.wall_s cost.PHASE.cpu_s cost.PHASE.gpu_s", FLOAT, "seconds of each phase"),
     _columns(
@@ -135,14 +145,23 @@ SUMMARY = (
     _columns("n", INTEGER, "completed runs: only these are averaged"),
     _columns("n_diverged n_failed n_missing", INTEGER, "the others"),
     _columns("seeds diverged_seeds", TEXT, "of the completed runs; of the diverged ones"),
-    _columns("final_METRIC_mean best_METRIC_mean", FLOAT, "mean over the completed runs"),
-    _columns("final_METRIC_sd best_METRIC_sd", FLOAT, "their standard deviation (n-1)"),
+    _columns("final_METRIC_mean at_best_valid_METRIC_mean", FLOAT, "mean over the completed runs"),
+    _columns("final_METRIC_sd at_best_valid_METRIC_sd", FLOAT, "their standard deviation (n-1)"),
     _columns(
-        "final_METRIC_min final_METRIC_max best_METRIC_min best_METRIC_max", FLOAT, "their extremes"
+        "final_METRIC_min final_METRIC_max at_best_valid_METRIC_min at_best_valid_METRIC_max",
+        FLOAT,
+        "their extremes",
+    ),
+    _columns(
+        "final_METRIC_median at_best_valid_METRIC_median",
+        FLOAT,
+        "median of completed and diverged runs, which are the worst; empty: it is one of these",
     ),
     _columns("target", TEXT, "what counts as solved"),
-    _columns("n_reached_target", INTEGER, "completed runs that got there"),
-    _columns("epochs_to_target_mean", FLOAT, "the mean of those"),
+    _columns("n_reached_target", INTEGER, "runs that got there, of n + n_diverged"),
+    _columns(
+        "epochs_to_target_median", FLOAT, "median over n + n_diverged; empty: too few got there"
+    ),
 )
 """The columns of summary.csv."""
 

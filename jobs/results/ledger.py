@@ -41,6 +41,7 @@ class Ledger:
     unsettled: tuple[Unsettled, ...]
     findings: tuple[Finding, ...]
     tunings: tuple[TuningResult, ...] = ()
+    selections: tuple[Selection, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -73,6 +74,7 @@ class Ledger:
             "extra": self.extra,
             "findings": [one.to_json() for one in self.findings],
             "tunings": [one.to_json() for one in self.tunings],
+            "selections": [one.to_json() for one in self.selections],
             "unsettled": [entry.to_json() for entry in self.unsettled],
         }
 
@@ -95,10 +97,10 @@ class Collection:
         """The cells in the order of the spec."""
         return group(self.sweep, self.outcomes)
 
-    @cached_property
+    @property
     def selections(self) -> tuple[Selection, ...]:
         """The setting that stands for each optimizer on each problem."""
-        return select(self.cells)
+        return self.ledger.selections
 
     @cached_property
     def reported(self) -> list[Cell]:
@@ -130,6 +132,7 @@ def collect(store: Store, track: Track = iter) -> Collection:
     cells = group(sweep, outcomes)
     tuned = tunings.of(store, sweep, cells)
     told = filter(None, (one.finding for one in tuned))
+    selected = select(cells)
     ledger = Ledger(
         sweep=sweep.name,
         expected=len(sweep.runs),
@@ -138,8 +141,9 @@ def collect(store: Store, track: Track = iter) -> Collection:
         conflicts=around.conflicts,
         extra=len(around.extra),
         unsettled=unsettled,
-        findings=(*_bad(unsettled), *around.findings, *told, *findings.of(cells)),
+        findings=(*_bad(unsettled), *around.findings, *told, *findings.of(cells, selected)),
         tunings=tuned,
+        selections=selected,
     )
     return Collection(sweep=sweep, ledger=ledger, outcomes=outcomes)
 

@@ -47,6 +47,18 @@ class Result:
             return float("nan")
         return float(self.curves[metric][-1])
 
+    def at_best_valid(self, metric: str) -> float:
+        """The metric at the first epoch of the best validation accuracy, or else validation loss.
+
+        That epoch can be known without test data; a diverged run is not stopped there.
+        """
+        chosen_by = "valid_accuracy" if "valid_accuracy" in self.curves else "valid_loss"
+        valid = self.curves.get(chosen_by, np.empty(0))
+        if self.diverged or metric not in self.curves or not np.isfinite(valid).any():
+            return float("nan")
+        epoch = np.nanargmax(valid) if is_better_high(chosen_by) else np.nanargmin(valid)
+        return float(self.curves[metric][epoch])
+
     def best(self, metric: str) -> float:
         """The best of all evaluations that took place."""
         values = self.curves.get(metric, np.empty(0))

@@ -7,7 +7,7 @@ was run on more seeds, those alone are reported: a number that helped to select 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,6 +51,22 @@ class Selection:
             f"{self.name}: {self.cell.setting} of {self.settings} settings ({self.runs} runs)"
             f" by {self.by} on {spell_seeds(self.seeds)}; reported on {self._reported}"
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `ledger.json`."""
+        return {
+            "problem": self.problem,
+            "optimizer": self.optimizer,
+            "cell": self.cell.id if self.cell else None,
+            "setting": dict(self.cell.varied) if self.cell else None,
+            "settings": self.settings,
+            "runs": self.runs,
+            "by": self.by or None,
+            "seeds": list(self.seeds),
+            "reported_seeds": [one.run.seed for one in self.cell.planned] if self.cell else [],
+            "edges": list(self.edges),
+            "why": self.why,
+        }
 
     @property
     def _reported(self) -> str:

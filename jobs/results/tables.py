@@ -1,6 +1,7 @@
 """The tables of a sweep: a row per run, a row per value, a row per cell and role."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from jobs.results import columns
 from jobs.results.cells import Cell
 from jobs.results.ledger import Collection
-from jobs.results.reading import Result, Unsettled
+from jobs.results.reading import Result, Unsettled, is_better_high
 from jobs.store.record import EPOCH_METRICS
 from jobs.store.state import UNFINISHED
 from jobs.sweep import Target
@@ -58,10 +59,10 @@ def curves(results: Sequence[Result]) -> pa.Table:
 
 
 def summary(cells: Sequence[Cell], targets: Mapping[str, Target]) -> pd.DataFrame:
-    """A row per cell: n, mean, sd (n-1), min, max of final and best metrics over completed runs.
+    """A row per cell: n, mean, sd (n-1), min and max over completed runs, and the median over all.
 
-    A diverged run has no final value, and its best is no match for one of a whole run: it is
-    counted, not averaged. Where a completed run lacks a value, so does its cell.
+    A diverged run has no final value: it is counted, not averaged, and the worst in the median.
+    Where a completed run lacks a value, so does its cell.
     """
     axes = dict.fromkeys(key for cell in cells for key in cell.varied)
     rows = [_cell_row(cell, axes, targets.get(cell.problem)) for cell in cells]
@@ -117,7 +118,8 @@ def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, An
     for metric in EPOCH_METRICS:
         row |= {
             f"final_{metric}": outcome.final(metric),
-            f"best_{metric}": outcome.best(metric),
+            f"at_best_valid_{metric}": outcome.at_best_valid(metric),
+            f"{'oracle' if metric.startswith('test') else 'best'}_{metric}": outcome.best(metric),
         }
     return row
 
@@ -172,18 +174,33 @@ def _cell_row(cell: Cell, axes: Iterable[str], target: Target | None) -> dict[st
         "diverged_seeds": _seeds(diverged),
     }
     for metric in EPOCH_METRICS:
-        row |= statistics(f"final_{metric}", [result.final(metric) for result in completed])
-        row |= statistics(f"best_{metric}", [result.best(metric) for result in completed])
-    epochs = reached([result.epochs_to(target) for result in completed]) if target else []
+        for name, value in (("final", Result.final), ("at_best_valid", Result.at_best_valid)):
+            values = [value(result, metric) for result in completed]
+            row |= statistics(f"{name}_{metric}", values)
+            row[f"{name}_{metric}_median"] = median(values, len(diverged), metric)
     row["target"] = f"{target.metric} {target.value}" if target else None
-    row["n_reached_target"] = len(epochs) if target else None
-    row["epochs_to_target_mean"] = float(np.mean(epochs)) if epochs else None
+    epochs = epochs_to_target(cell, target) if target else []
+    row["n_reached_target"] = sum(map(math.isfinite, epochs)) if target else None
+    middle = float(np.median(epochs)) if epochs else math.inf
+    row["epochs_to_target_median"] = middle if math.isfinite(middle) else None
     return row
 
 
-def reached(epochs: Sequence[float]) -> list[float]:
-    """The epochs of the runs that got there at all."""
-    return [epoch for epoch in epochs if not np.isnan(epoch)]
+def epochs_to_target(cell: Cell, target: Target) -> list[float]:
+    """(n,) The first epoch at which each run with a record reached the target; infinity: it never did."""
+    epochs = [result.epochs_to(target) for result in cell.results]
+    return [math.inf if math.isnan(epoch) else epoch for epoch in epochs]
+
+
+def median(values: Sequence[float], diverged: int, metric: str) -> float | None:
+    """The median of completed runs and of diverged ones, which are worse than any (Lachin 1999).
+
+    None: the median run diverged, or there is none.
+    """
+    worst = -math.inf if is_better_high(metric) else math.inf
+    every = [*values, *[worst] * diverged]
+    middle = float(np.median(every)) if every else worst
+    return middle if math.isfinite(middle) else None
 
 
 def statistics(name: str, values: Sequence[float]) -> dict[str, float | None]:
