@@ -53,7 +53,7 @@ MODULES = {
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ask_construction, "LIMIT", 3600.0)
+    monkeypatch.setattr(ask_construction, "TIMEOUT_S", 3600.0)
     for name, text in MODULES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(textwrap.dedent(text))
@@ -270,7 +270,7 @@ def test_so_is_a_python_that_cannot_be_started(folder, capsys, monkeypatch):
 
 
 def test_it_has_a_time_limit(folder, capsys, monkeypatch):
-    monkeypatch.setattr(ask_construction, "LIMIT", 0.001)
+    monkeypatch.setattr(ask_construction, "TIMEOUT_S", 0.001)
     spec = "seeds: 1\nproblems: [digits_mlp]\noptimizers: {SGD: {lr: 0.1}}\n"
     report = checked(folder, capsys, spec)
 

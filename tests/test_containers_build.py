@@ -301,7 +301,7 @@ def test_a_log_is_told_that_it_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Now and then, here at each tick."""
-    monkeypatch.setattr(command, "_PATIENCE", 0.0)
+    monkeypatch.setattr(command, "_SILENCE_S", 0.0)
     tick = command._Progress.tick
 
     def and_go(progress: command._Progress, size: int) -> None:

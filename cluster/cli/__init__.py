@@ -1,8 +1,7 @@
-"""The command `probprec`: what is typed, a module per command. No other room enters.
+"""The command `probprec`: a module per command with its arguments and help. No other room enters.
 
-Only argparse is imported before it is known what to do, so that `--help` and completion are quick
-and a login node never loads what it does not need. A command's module says which arguments it has
-and what its help says; what it does is imported when it runs.
+Only argparse is imported before the command is known, so that `--help` and completion are quick and
+a login node never loads more than it needs. What a command does is imported when it runs.
 """
 
 import argparse
@@ -18,7 +17,7 @@ from jobs.text import printable_lines
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code.
 
-    What is no bug ends in a line on stderr: all of `ExpectedError`, and errors of the system.
+    An `ExpectedError` or an error of the system ends in a line on stderr; any other error is a bug.
     """
     output.prepare()
     options = argparse.Namespace()
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.words = words
             return parser.load(options.command).run(options)
         finally:
-            sys.stdout.flush()  # at exit nobody would hear of an error
+            sys.stdout.flush()  # an error at exit would be lost
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refused(error: Exception, text: str, options: argparse.Namespace, code: int) -> int:
-    """Say what is wrong; with --json also as the one object on standard output."""
+    """Print an error; with --json also as the one object on standard output."""
     sys.stderr.write(f"{printable_lines(text)}\n")
     if getattr(options, "json", False):
         output.print_errors(error, text)

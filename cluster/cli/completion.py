@@ -14,7 +14,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print its script, for all commands."""
+    """Print the shell's script, for all commands."""
     from cluster.cli.parser import parser
     from cluster.commands.completion import completion
 

@@ -11,7 +11,7 @@ EXAMPLE = "probprec data list"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add add, list, verify and prune."""
+    """Add the commands `add`, `list`, `verify` and `prune`."""
     commands = command.add_subparsers(dest="action", metavar="COMMAND", required=True)
     add = _add_add(commands)
     list_ = add_command(
@@ -72,7 +72,7 @@ def _add_datasets(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the second word says."""
+    """Run the command that the second word names."""
     from cluster.commands import data
 
     if options.action == "add":

@@ -12,7 +12,7 @@ EXAMPLE = "probprec doctor --on mycluster --node"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what is looked at, and whether a profile is written."""
+    """Add the profile, whether to look at a node, and where to write a proposed profile."""
     command.add_argument(
         "--on", metavar="PROFILE", help="a profile's name or file (default: what a cluster has)"
     )

@@ -9,7 +9,7 @@ EXAMPLE = "probprec image list"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add list, inspect, verify and prune."""
+    """Add the commands `list`, `inspect`, `verify` and `prune`."""
     commands = command.add_subparsers(dest="action", metavar="COMMAND", required=True)
     list_ = add_command(
         commands,
@@ -50,7 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the second word says."""
+    """Run the command that the second word names."""
     from cluster.commands import image
 
     if options.action == "list":

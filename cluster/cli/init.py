@@ -8,7 +8,7 @@ EXAMPLE = "probprec init my-study"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the folder, and what else is written there."""
+    """Add the folder, and whether a profile is written there, too."""
     command.add_argument(
         "folder", nargs="?", type=Path, default=Path(), help="where (default: this folder)"
     )

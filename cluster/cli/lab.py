@@ -10,7 +10,7 @@ EXAMPLE = "probprec lab up"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add up, down, status, exec and fault, and the lab's folder."""
+    """Add the commands `up`, `down`, `status`, `exec` and `fault`, and the lab's folder."""
     commands = command.add_subparsers(dest="lab", metavar="COMMAND", required=True)
     _add_up(commands)
     add_command(
@@ -85,7 +85,7 @@ def _add_fault(commands: Subparsers) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the second word says."""
+    """Run the command that the second word names."""
     from cluster.lab import Settings, command
 
     if options.lab == "up":

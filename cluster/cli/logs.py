@@ -9,7 +9,7 @@ EXAMPLE = "probprec logs 3fa9 --follow"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the run, and whether to go on."""
+    """Add the run, and whether to follow its log."""
     add_run(command)
     command.add_argument(
         "-f", "--follow", action="store_true", help="go on as it grows, over all attempts"

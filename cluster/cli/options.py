@@ -1,4 +1,4 @@
-"""What several commands share: arguments, and what is made of them; argparse only."""
+"""Arguments that several commands share, and the values read from them; imports argparse only."""
 
 import argparse
 import json
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from jobs.profile import Profile
     from jobs.store.store import Store
 
-Subparsers = Any  # argparse's own, which has no public name
+Subparsers = Any  # argparse's class has no public name
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Folds a sentence to the screen, and keeps lines as they are."""
+    """The formatter of help texts folds a sentence to the screen, and keeps lines as they are."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text:
@@ -23,7 +23,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def describe(command: argparse.ArgumentParser, description: str, example: str) -> None:
-    """Give a command its sentence and its example."""
+    """Give a command its description and its example."""
     command.description = description
     command.epilog = f"example:\n  {example}"
     command.formatter_class = Formatter
@@ -32,14 +32,14 @@ def describe(command: argparse.ArgumentParser, description: str, example: str) -
 def add_command(
     commands: Subparsers, name: str, summary: str, description: str, example: str
 ) -> argparse.ArgumentParser:
-    """Add a command below a command."""
+    """Add a subcommand to a command."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary)
     describe(command, description, example)
     return command
 
 
 def add_root(command: argparse.ArgumentParser) -> None:
-    """Add where the sweeps live."""
+    """Add `--root`, the folder that sweeps live in."""
     command.add_argument(
         "--root",
         type=Path,
@@ -50,7 +50,7 @@ def add_root(command: argparse.ArgumentParser) -> None:
 
 
 def add_images(command: argparse.ArgumentParser) -> None:
-    """Add where the images live."""
+    """Add `--images`, the folder that images live in."""
     command.add_argument(
         "--images",
         type=Path,
@@ -66,7 +66,7 @@ def add_json(command: argparse.ArgumentParser) -> None:
 
 
 def add_spec(command: argparse.ArgumentParser) -> None:
-    """Add a spec, and what changes it."""
+    """Add a spec, and `--set`, which overrides its values."""
     command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
     command.add_argument(
         "--set",
@@ -95,7 +95,7 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
 
 
 def add_run(command: argparse.ArgumentParser) -> None:
-    """Add a run by its id, and the sweep that it is of."""
+    """Add a run by its id, and the sweep that it belongs to."""
     command.add_argument("run", metavar="RUN", help="a run's id, or the beginning of it")
     command.add_argument(
         "--of",
@@ -119,12 +119,12 @@ def add_only(command: argparse.ArgumentParser) -> None:
 
 
 def add_on_again(command: argparse.ArgumentParser) -> None:
-    """Add where runs go that were somewhere before."""
+    """Add `--on`, for runs that were submitted before."""
     command.add_argument("--on", metavar="PROFILE", help="where (default: as the last time)")
 
 
 def add_out(command: argparse.ArgumentParser) -> None:
-    """Add where results are written."""
+    """Add `--out`, the folder that results are written to."""
     command.add_argument(
         "--out",
         type=Path,
@@ -143,14 +143,14 @@ def positive(text: str) -> int:
 
 
 def sweep_of(options: argparse.Namespace) -> "Store":
-    """The sweep that is meant: by its folder's path, or by its name below the root."""
+    """The sweep of the arguments, by its folder's path, or by its name below the root."""
     from cluster.commands.sweeps import find
 
     return find(options.root, options.sweep, options.command)
 
 
 def live_sweep_of(options: argparse.Namespace) -> "Store":
-    """The same, with this process turned to the Slurm that it was submitted to."""
+    """The sweep of the arguments; Slurm's commands now talk to the cluster that it was submitted to."""
     from cluster.lab import connect
 
     store = sweep_of(options)
@@ -159,7 +159,7 @@ def live_sweep_of(options: argparse.Namespace) -> "Store":
 
 
 def sweep_of_run(options: argparse.Namespace) -> "Store":
-    """The sweep of a run, with this process turned to its Slurm."""
+    """The sweep of a run; Slurm's commands now talk to the cluster that it was submitted to."""
     if options.sweep:
         return live_sweep_of(options)
     from cluster.commands.selection import find_sweep
@@ -171,7 +171,7 @@ def sweep_of_run(options: argparse.Namespace) -> "Store":
 
 
 def profile_again(options: argparse.Namespace) -> "Profile | None":
-    """The profile that was named; None: as the last time."""
+    """The profile that `--on` names; None: the one of the last submission."""
     from cluster.profile.find import load
 
     return load(options.on) if options.on else None

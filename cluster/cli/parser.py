@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "lab": "a throw-away Slurm on this machine, to try things",
     "completion": "print what lets your shell complete what you type",
 }
-"""Each command, and what it does in a few words; its module here is called as it is."""
+"""Each command and its summary; the module in this room has the command's name."""
 
 _EPILOG = """\
 exit codes: 0 done; 1 something is missing or failed; 2 the input is wrong; 130 interrupted
@@ -61,16 +61,16 @@ _NO_CHOICE = re.compile(r"(argument .*): invalid choice: '(.*)' \(choose from (.
 
 
 class Command(Protocol):
-    """What the module of a command holds; all of it is there without what the command needs to run."""
+    """The members of a command's module; they load without what the command needs to run."""
 
     DESCRIPTION: str
     EXAMPLE: str
 
     def add_arguments(self, command: argparse.ArgumentParser) -> None:
-        """Add its arguments, or the commands below it with theirs."""
+        """Add the command's arguments, or its subcommands with theirs."""
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do it; returns the exit code."""
+        """Run the command; returns the exit code."""
         ...
 
 
@@ -80,10 +80,10 @@ def load(name: str) -> Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what may have been meant where a command, or another choice, is mistyped."""
+    """A parser that suggests the nearest names where a command, or another choice, is mistyped."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and exit with 2; where a command lacks, the help says more."""
+        """Print the message and exit with 2; where no command was given, print the help as well."""
         if message == _NO_COMMAND:
             self.print_help()
             self.exit(2)
@@ -97,13 +97,13 @@ class Parser(argparse.ArgumentParser):
 
 
 class Version(argparse.Action):
-    """`--version`; what is installed is looked up only when somebody asks."""
+    """The option `--version`: the version is looked up only when it is asked for."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        """Print it and exit with 0."""
+        """Print the version and exit with 0."""
         from importlib import metadata
 
         sys.stdout.write(f"probprec {metadata.version('probprec')}\n")
@@ -111,13 +111,13 @@ class Version(argparse.Action):
 
 
 def parser_for(words: Sequence[str]) -> Parser:
-    """The parser that is enough for what was typed: no option before the command takes a value."""
+    """The parser with the arguments of the typed command alone: no option before it takes a value."""
     typed = next((word for word in words if not word.startswith("-")), None)
     return parser(() if typed is None else (typed,))
 
 
 def parser(loaded: Collection[str] = tuple(COMMANDS)) -> Parser:
-    """The parser of all commands; only those that are `loaded` have their arguments."""
+    """The parser of all commands; only the `loaded` ones have their arguments."""
     found = Parser(
         prog="probprec",
         description="Benchmark deep-learning optimizers: one YAML file in, one table and the figures out.",

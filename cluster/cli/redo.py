@@ -19,7 +19,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Set aside what there is, and submit."""
+    """Set the runs' records aside, and submit the runs."""
     store, profile = live_sweep_of(options), profile_again(options)
     from cluster.commands.redo import redo
 

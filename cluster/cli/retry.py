@@ -11,7 +11,7 @@ EXAMPLE = "probprec retry quickstart --class oom --mem x2"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the sweep, which of its failures, and what they get."""
+    """Add the sweep, which of its failures, and what resources they get."""
     add_sweep(command)
     command.add_argument(
         "--failed", action="store_true", help="all that failed, also what will fail again"

@@ -45,7 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def request_of(options: argparse.Namespace) -> "Request":
-    """What these arguments ask for."""
+    """The request that these arguments state."""
     from cluster.commands.run import Request
 
     return Request(

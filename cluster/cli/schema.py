@@ -11,7 +11,7 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema."""
     from cluster.commands.check import schema
 
     return schema()

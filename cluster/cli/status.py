@@ -9,13 +9,13 @@ EXAMPLE = "probprec status quickstart --watch"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the sweep, and whether to go on looking."""
+    """Add the sweep, and whether to watch it."""
     add_sweep(command)
     command.add_argument("--watch", action="store_true", help="look again until all is over")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show how it stands."""
+    """Show how the sweep stands."""
     store = live_sweep_of(options)
     from cluster.commands.status import status
 

@@ -9,7 +9,7 @@ EXAMPLE = "probprec submit spec.yaml --on mycluster --dry-run"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add those of `run`, and `--dry-run`."""
+    """Add the arguments of `run`, and `--dry-run`."""
     run_command.add_arguments(command)
     command.add_argument(
         "--dry-run",

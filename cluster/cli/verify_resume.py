@@ -16,7 +16,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train and compare."""
+    """Train the runs with and without interruptions, and compare."""
     from cluster.commands.verify_resume import verify
 
     return verify(options.spec, options.overrides, run=options.run, as_json=options.json)

@@ -17,7 +17,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show what became of it."""
+    """Show what became of the run."""
     from cluster.commands.why import why
 
     return why(sweep_of_run(options), options.run, as_json=options.json)

@@ -1,1 +1,1 @@
-"""What the commands do that a person types, a module each; only `cluster.cli` enters."""
+"""The commands that a person types do their work here, a module each; only `cluster.cli` enters."""

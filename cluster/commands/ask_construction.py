@@ -1,7 +1,7 @@
-"""What `check` finds out beyond the spec's text: whether each optimizer can be constructed.
+"""`check` asks a child process whether each optimizer of a spec can be constructed.
 
-That takes torch, so one child process does it for all (`jobs.training.construction`). Its mistakes are those of
-a spec, with their positions; what may be due to this machine is only told.
+Constructing takes torch, so one child does it for all optimizers (`jobs.training.construction`). Its
+findings are mistakes of the spec, with their positions; those that may be due to this machine are notes.
 """
 
 import json
@@ -19,16 +19,18 @@ from jobs.sweep import Run
 from jobs.training.construction import Answer, Finding, Question
 from jobs.yaml.mistakes import Mistake, Place, SpecError, in_reading_order
 
-LIMIT = 120.0
-"""Seconds that the child may take; torch takes some of them to be imported."""
+TIMEOUT_S = 120.0
+"""The child may take this long; importing torch takes some of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Construction:
-    """The settings that were constructed, and what a person is told of the others."""
+    """How many settings were constructed, and notes about the others."""
 
     constructed: int  # settings
-    notes: tuple[str, ...]  # a line each: what was not imported or constructed, and why
+    notes: tuple[
+        str, ...
+    ]  # a line per class or setting that was not imported or constructed, and why
 
     def lines(self) -> list[str]:
         """The lines that `check` prints."""
@@ -38,14 +40,14 @@ class Construction:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Subjects:
     """The distinct classes and settings, each with a cell that has it."""
 
     problems: dict[str, Cell]
     runs: dict[str, tuple[Run, Cell]]
 
     @classmethod
-    def of(cls, plan: Plan) -> "_Asked":
+    def of(cls, plan: Plan) -> "_Subjects":
         asked = cls({}, {})
         for planned, cell in zip(plan.sweep.runs, plan.cells, strict=True):
             run = planned.run
@@ -63,7 +65,7 @@ def construct(plan: Plan) -> Construction:
     Raises:
         SpecError: with every class that cannot be imported and setting that cannot be constructed.
     """
-    asked = _Asked.of(plan)
+    asked = _Subjects.of(plan)
     question = Question(
         own=plan.sweep.code,
         problems=tuple(asked.problems),
@@ -86,20 +88,20 @@ def construct(plan: Plan) -> Construction:
 
 
 def _ask(question: Question) -> tuple[Answer, str]:
-    """The child's answer, and how it ended if that is not whole."""
+    """The child's answer, and how the child ended if the answer is not whole."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "jobs.training.construction"],
             input=json.dumps(question.to_json()).encode(),
             env={**torch_environment.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
-            timeout=LIMIT,
+            timeout=TIMEOUT_S,
             check=False,
         )
         said, ending = done.stdout, f"the process ended with exit code {done.returncode}"
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     except subprocess.TimeoutExpired as late:
-        said, ending, last = late.stdout or b"", f"the {LIMIT:g} seconds for it were over", ""
+        said, ending, last = late.stdout or b"", f"the {TIMEOUT_S:g} seconds for it were over", ""
     except OSError as error:
         absent = f"{sys.executable} cannot be started: {error.strerror}"
         return Answer(findings=(), absent=absent, begun="", is_whole=True), ""
@@ -108,8 +110,8 @@ def _ask(question: Question) -> tuple[Answer, str]:
     return answer, f"{ending} while {tried}" + (f": {last}" if last else "")
 
 
-def _told(asked: _Asked, answer: Answer) -> tuple[list[Mistake], list[str]]:
-    """The mistakes and the notes; each place once, with the first of what was found there."""
+def _told(asked: _Subjects, answer: Answer) -> tuple[list[Mistake], list[str]]:
+    """The mistakes and the notes: one per place, with the first finding there."""
     cells = {
         "problem": list(asked.problems.values()),
         "run": [cell for _, cell in asked.runs.values()],
@@ -131,7 +133,7 @@ def _told(asked: _Asked, answer: Answer) -> tuple[list[Mistake], list[str]]:
 
 
 def _place(finding: Finding, cell: Cell) -> tuple[Place, str]:
-    """Where the spec says what the finding is about, and the path of that key."""
+    """The place in the spec that a finding is about, and the path of its key."""
     if finding.about == "problem":
         return cell.problem.place, f"problems.{cell.problem.label}"
     for setting in cell.optimizer.settings:

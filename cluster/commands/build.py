@@ -1,4 +1,4 @@
-"""The command `probprec build`: an image from a recipe or a Dockerfile, once."""
+"""The command `probprec build` builds an image from a recipe or a Dockerfile, once."""
 
 import re
 import signal
@@ -38,14 +38,14 @@ _STAGES = (
         re.compile(r"Starting build|^I: (Retrieving|Unpacking|Configuring)|Copying blob"),
     ),
 )
-"""What a line of the runtime says about how far the build is."""
+"""The stage of a build, by patterns for the runtime's lines."""
 
-_PATIENCE = 30.0
-"""Seconds after which a log is told that a stage still goes on."""
+_SILENCE_S = 30.0
+"""A stage that says nothing for this long gets another line in a log."""
 
 
 def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int:
-    """Build an image, or find it built.
+    """Build an image, unless it is built already.
 
     Args:
         recipe: a recipe's YAML file, or a Dockerfile.
@@ -73,7 +73,7 @@ def build(recipe: Path, images: Path, *, show: str | None, as_json: bool) -> int
 
 
 def definition_of(recipe: Path) -> Definition:
-    """What a recipe or a Dockerfile asks for.
+    """The definition that a recipe or a Dockerfile gives.
 
     Raises:
         InputError: mistakes in the recipe: all of them.
@@ -118,9 +118,9 @@ def _build(definition: Definition, images: Path, console: Console) -> Image:
 
 
 class _Progress:
-    """A line on the screen: the stage, the time, and what was said last.
+    """The progress of a build, on a terminal one line: the stage, the time, and the runtime's last line.
 
-    On a log a line for each stage, and now and then one for a stage that says nothing.
+    In a log each stage is a line, and a silent stage gets one now and then.
     """
 
     def __init__(self, name: str, console: Console) -> None:
@@ -147,10 +147,10 @@ class _Progress:
         self._status.update(self._text())
 
     def tick(self, size: int) -> None:
-        """Show that it goes on while the runtime says nothing, and how large the image is."""
+        """Show the image's size while the runtime says nothing."""
         self._size = size
         self._status.update(self._text())
-        if time.monotonic() - self._told >= _PATIENCE:
+        if time.monotonic() - self._told >= _SILENCE_S:
             self._tell()
 
     def _tell(self) -> None:
@@ -159,7 +159,7 @@ class _Progress:
             self._console.print(self._text())
 
     def wait_for_another(self) -> None:
-        """Say that somebody else builds it."""
+        """Show that another process builds this image."""
         text = f"{self._name} is being built by somebody else; waiting for it"
         self._console.print(plain(text, "yellow"))
 
@@ -173,7 +173,7 @@ class _Progress:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the build as Ctrl-C does: nothing of it is left."""
+    """Within this context SIGTERM and SIGHUP end a build as Ctrl-C does: nothing of it is left."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

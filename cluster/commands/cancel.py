@@ -1,4 +1,4 @@
-"""Stop a sweep, or some of its runs, and nothing else: `probprec cancel`."""
+"""The command `probprec cancel` stops a sweep, or some of its runs, and nothing else."""
 
 import os
 import signal
@@ -28,12 +28,12 @@ from jobs.store.store import Store
 
 @dataclass
 class _Work:
-    """What is stopped, and what is not, and why."""
+    """The jobs and workers that are stopped, and the runs that are not, and why."""
 
     runs: set[str] = field(default_factory=set)
-    jobs: list[str] = field(default_factory=list)  # as scancel takes them
+    jobs: list[str] = field(default_factory=list)  # names that scancel takes
     workers: dict[int, list[str]] = field(default_factory=dict)  # pid -> its runs, on this machine
-    unbegun: int = 0  # runs that nobody named, and that no worker begins any more
+    unbegun: int = 0  # runs that were not named, but whose worker is stopped before it begins them
     left: dict[str, str] = field(default_factory=dict)  # run -> why it goes on
     idle: list[str] = field(default_factory=list)  # runs that neither wait nor run
     notes: list[str] = field(default_factory=list)
@@ -64,10 +64,10 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
     """
     sweep = store.sweep()
     named = {planned.run.id for planned in selection.resolve(sweep, runs)}
-    wanted = named or {folder.id for folder in store.folders()}  # also what was replaced
+    wanted = named or {folder.id for folder in store.folders()}  # replaced runs, too
     calls = CallCount()
     work = _Work()
-    with store.submitting():  # a feeder at work would send what we do not know of yet
+    with store.submitting():  # a feeder at work would send jobs that this look missed
         found = queue.look(store)
         if found.unknown is not None:
             work.notes.append(f"Slurm cannot be asked, nothing of it is cancelled: {found.unknown}")
@@ -91,9 +91,9 @@ def cancel(store: Store, runs: list[str], *, as_json: bool) -> int:
 def _elements(
     found: Queue, wanted: set[str], work: _Work, *, everything: bool
 ) -> dict[str, Element]:
-    """The elements, and with `everything` the feeders, to cancel, by name; feeders first.
+    """The array elements to cancel, by name; with `everything` the feeders, too, which come first.
 
-    An element that also holds runs that nobody named goes on.
+    An element goes on if one of its runs was not named.
     """
     if everything:
         live = [element for element in found.jobs.values() if not element.is_over]
@@ -121,7 +121,7 @@ def _elements(
 
 
 def _names(found: Queue, elements: dict[str, Element]) -> list[str]:
-    """What scancel is told: the array's id where all that is left of it goes, else each element."""
+    """The arguments of scancel: an array's id if all its live elements are cancelled, else each element."""
     live: defaultdict[int, set[str]] = defaultdict(set)
     for element in found.jobs.values():
         if not element.is_over:
@@ -134,7 +134,7 @@ def _names(found: Queue, elements: dict[str, Element]) -> list[str]:
 
 
 def _remember(store: Store, elements: dict[str, Element]) -> None:
-    """What never began leaves no journal, and Slurm forgets it."""
+    """Cache that pending elements were cancelled: they leave no journal, and Slurm forgets them."""
     memory = StateCache(store)
     for element in elements.values():
         if element.state == "PENDING" and element.task is not None:
@@ -143,7 +143,7 @@ def _remember(store: Store, elements: dict[str, Element]) -> None:
 
 
 def _local(store: Store, wanted: set[str], work: _Work) -> None:
-    """The launchers on this machine that have one of the runs."""
+    """Add the launchers on this machine that have one of the runs."""
     for folder in store.folders():
         if folder.id not in wanted or folder.record_file.exists() or not folder.is_locked():
             continue
@@ -162,7 +162,7 @@ def _local(store: Store, wanted: set[str], work: _Work) -> None:
 
 
 def _waiting_here(store: Store, wanted: set[str], work: _Work, *, everything: bool) -> None:
-    """The runs that workers on this machine have yet to begin; one worker cannot skip a run."""
+    """Add the runs that workers on this machine have yet to begin; a worker cannot skip a run."""
     for crew in workers.crews(store):
         for one in crew.workers:
             is_ours = one.host == socket.gethostname() and _holds_lock(one.pid, one.lock)
@@ -182,7 +182,7 @@ def _waiting_here(store: Store, wanted: set[str], work: _Work, *, everything: bo
 
 
 def _holds_lock(pid: int, lock: Path) -> bool:
-    """Whether that process has the lock open: a pid may belong to another one by now."""
+    """Whether this process has the lock open: its pid may have been reused by another one."""
     try:
         wanted = lock.stat()
         descriptors = list(Path(f"/proc/{pid}/fd").iterdir())

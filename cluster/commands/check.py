@@ -1,4 +1,4 @@
-"""Looking at a spec before anything runs: `check`, `explain`, `schema`.
+"""The commands `check`, `explain` and `schema` look at a spec before anything runs.
 
 Results go to stdout, mistakes to stderr with exit code 2; with `as_json` both are one object on
 stdout.
@@ -26,10 +26,10 @@ from jobs.text import spelled
 def check(
     spec: Path, overrides: Sequence[str], *, on: str | None = None, as_json: bool = False
 ) -> int:
-    """Validate a spec and show what it asks for; with a profile also what that would lack.
+    """Validate a spec and show its cells and runs; with a profile also check image and data.
 
     Raises:
-        InputError: of the profile, or of image or data that would not be found by it.
+        InputError: the profile has mistakes, or would not find the image or the data.
     """
     profile = load(on) if on is not None else None
     try:
@@ -60,7 +60,7 @@ def check(
 
 
 def _counts(plan: specs.Plan) -> dict[str, int]:
-    """How much a spec asks for; a task holds runs that ask for the same, or more of them if packed."""
+    """The number of runs, cells and array tasks of a spec."""
     asked = Counter(planned.resources for planned in plan.sweep.runs)
     return {
         "schema": 1,
@@ -72,7 +72,7 @@ def _counts(plan: specs.Plan) -> dict[str, int]:
 
 
 def explain(spec: Path, run: str, overrides: Sequence[str], *, as_json: bool = False) -> int:
-    """Show which line of a spec gave each value of a run, named by its id or a beginning of it."""
+    """Show which line of a spec gave each value of a run; `run` is its id or a beginning of it."""
     try:
         plan = specs.make_plan(spec, overrides)
         index = specs.find_run(plan, run)

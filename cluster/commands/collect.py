@@ -1,4 +1,4 @@
-"""`probprec collect` and `probprec plot`: from the records to tables and figures."""
+"""The commands `probprec collect` and `probprec plot` turn records into tables and figures."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from rich.progress import track
 from rich.text import Text
 
 from cluster.commands import summary
-from cluster.commands.summary import MANY
+from cluster.commands.summary import MAX_LINES_SHOWN
 from cluster.status import advice
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
@@ -23,14 +23,14 @@ from jobs.results.reading import Unsettled
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
-WIDTH = 130
-"""Where the output is no terminal: wide enough for a row of the table."""
+_WIDTH_COLUMNS = 130
+"""The width of an output that is no terminal holds a row of the table."""
 
 
 def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: bool) -> int:
     """Write the tables; 1 while a run or a choice is missing, or a run failed or contradicts its copy.
 
-    With `strict` also if there is any finding. They go to `out`; default: the sweep's own folder.
+    `strict`: 1 also if there is any finding. `out`: the tables' folder; default: the sweep's own.
     """
     collection = ledger.collect(store, _show_progress)
     written = _write_tables(out or store.collected, collection)
@@ -50,9 +50,9 @@ def plot(
     out: Path | None = None,
     as_json: bool,
 ) -> int:
-    """Draw a figure of what is there so far, as PNG and PDF.
+    """Draw a figure of the records that exist so far, as PNG and PDF.
 
-    It goes to `out`; default: the sweep's own folder.
+    `out`: the figure's folder; default: the sweep's own.
 
     Raises:
         FigureError: there is no such figure, or nothing to draw it from.
@@ -113,14 +113,16 @@ def _report(
         console.print(block)
     console.print(plain(_counts(found)))
     failed = [entry for entry in found.unsettled if entry.is_failed]
-    lines = [_failure(entry) for entry in failed[:MANY]]
-    if len(failed) > MANY:
-        lines.append(plain(f"x and {len(failed) - MANY} more in ledger.json"))
+    lines = [_failure(entry) for entry in failed[:MAX_LINES_SHOWN]]
+    if len(failed) > MAX_LINES_SHOWN:
+        lines.append(plain(f"x and {len(failed) - MAX_LINES_SHOWN} more in ledger.json"))
     undecided = {one.finding for one in found.tunings if one.why is not None}  # named above
     findings = [finding for finding in found.findings if finding not in undecided]
-    lines += [plain(f"! {finding}", style="yellow") for finding in findings[:MANY]]
-    if len(findings) > MANY:
-        lines.append(plain(f"! and {len(findings) - MANY} more in ledger.json", "yellow"))
+    lines += [plain(f"! {finding}", style="yellow") for finding in findings[:MAX_LINES_SHOWN]]
+    if len(findings) > MAX_LINES_SHOWN:
+        lines.append(
+            plain(f"! and {len(findings) - MAX_LINES_SHOWN} more in ledger.json", "yellow")
+        )
     is_all = len(collection.found) == found.expected  # copies that differ are named above
     is_complete = is_all and not found.undecided
     step = advice.of_tables(store, is_complete=is_complete)
@@ -154,5 +156,5 @@ def _failure(entry: Unsettled) -> Text:
 
 
 def _width() -> int | None:
-    """Columns to fold to; of what is no terminal whatever `COLUMNS` says, or enough for a row."""
-    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH
+    """Columns to fold the output to; None: those of the terminal, or of `COLUMNS`."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_COLUMNS

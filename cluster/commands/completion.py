@@ -22,7 +22,7 @@ _probprec_sweeps() {
   compadd "$@" -- ${PROBPREC_ROOT:-sweeps}/*(N/:t) || _files -/
 }""",
 }
-"""What completes a sweep: its name, or the path of its folder."""
+"""Shell functions that complete a sweep by its name, or by the path of its folder."""
 
 _YAML = shtab.glob("*.yaml", "*.yml")
 _COMPLETED: dict[str, shtab.CompleteType] = {
@@ -36,7 +36,7 @@ _COMPLETED: dict[str, shtab.CompleteType] = {
         "preamble": _SWEEPS,
     },
 }
-"""How a shell finds what an argument may be; other paths are folders or any files."""
+"""How a shell completes an argument; other paths are folders or any files."""
 
 
 def completion(parser: argparse.ArgumentParser, shell: str) -> int:

@@ -1,4 +1,4 @@
-"""The command `data`: what the data sets of a place are, byte for byte."""
+"""The command `probprec data` keeps manifests of data sets: their files, byte for byte."""
 
 import difflib
 import time
@@ -26,7 +26,7 @@ def add(datasets: Path, name: str, source: Path, *, as_json: bool) -> int:
     """Make the manifest of a folder or an archive.
 
     Raises:
-        InputError: of name, source or content; nothing is written then.
+        InputError: name, source or content cannot be used; nothing is written then.
     """
     registry.file_of(datasets, name)
     before = registry.load(datasets, name)
@@ -73,7 +73,7 @@ def list_(datasets: Path, *, as_json: bool) -> int:
 
 
 def verify(datasets: Path, names: Sequence[str], *, as_json: bool) -> int:
-    """Read every byte of the originals again; 1 if something is not as it was.
+    """Read every byte of the originals again; 1 if one differs from its manifest.
 
     Raises:
         InputError: there is no such data set.
@@ -138,7 +138,7 @@ def _differences(one: Registered, told: Callable[[int], object]) -> list[str]:
 
 
 def _is_gone(source: Path) -> bool:
-    """Whether there is nothing; what only cannot be looked at is not gone."""
+    """Whether a source does not exist; one that merely cannot be read is not gone."""
     try:
         source.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -150,13 +150,13 @@ def _is_gone(source: Path) -> bool:
 
 @contextmanager
 def _progress(title: str, sources: Sequence[Path]) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; gives what is to be told of the bytes that were read."""
+    """Show a bar on stderr; yields a callback for the number of bytes that were read."""
     total = 0
     for source in sources:
         try:
             total += registry.size_of(source)
         except (OSError, InputError):
-            continue  # the reading itself will say what is wrong
+            continue  # reading the source reports the error
     title_column = TextColumn("{task.description}", markup=False)
     console = PlainConsole(stderr=True)
     columns = (title_column, BarColumn(), DownloadColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""What a run gets when it is submitted again: more of what it lacked, be it memory, time or another node."""
+"""A run that is submitted again gets more of what it lacked: memory, time, or another node."""
 
 import math
 import re
@@ -25,7 +25,7 @@ _PERCENT = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)%")
 
 @dataclass(frozen=True)
 class Change:
-    """How a quantity is changed: x2, +50%, +2G, or 8G."""
+    """A change of memory or time: x2, +50%, +2G, or 8G."""
 
     text: str
     factor: float | None = None
@@ -36,7 +36,7 @@ class Change:
         """The new value.
 
         Raises:
-            InputError: it is relative, and nothing was asked for before.
+            InputError: the change is relative, and nothing was asked for before.
         """
         if self.value is not None:
             return self.value
@@ -50,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Retry:
-    """One run that is to be submitted again."""
+    """One run that is to be submitted again, and what it gets."""
 
     one: RunStatus
     more: Resources
@@ -66,7 +66,7 @@ def parse_change(name: str, text: str | None) -> Change | None:
     """The change that `--mem` or `--time` asks for.
 
     Raises:
-        InputError: it is none.
+        InputError: the text is no change.
     """
     if text is None:
         return None
@@ -98,15 +98,15 @@ def plan(
     changes: tuple[Change | None, Change | None],
     bad: Sequence[str],
 ) -> list[Retry]:
-    """What each of the chosen runs gets when it is submitted again.
+    """The resources that each chosen run gets when it is submitted again.
 
     Args:
         look: the sweep as it stands.
-        store: where it is.
-        place: the profile that they go to; on this machine there is nothing to give.
-        chosen: these runs.
-        changes: of memory and of time, as they were asked for; None: what the policy does.
-        bad: nodes that all of them avoid.
+        store: the sweep's folder.
+        place: the profile that the runs go to; on this machine there is nothing to give.
+        chosen: the runs.
+        changes: of memory and of time, as they were asked for; None: as the policy says.
+        bad: nodes that all the runs avoid.
     """
     if place.engine == "local":
         return [Retry(one, Resources(), "as before") for one in chosen]
@@ -125,7 +125,7 @@ def _plan_one(
     bad: Sequence[str],
     seen: set[str],
 ) -> Retry:
-    """What one run gets: what it had, what the flags say, else what the policy says."""
+    """The resources of one run: what it had, changed by the flags, else by the policy."""
     mem, time = changes
     base = place.resources.merged(one.planned.resources)
     more = kept(one.planned, place, last)
@@ -155,7 +155,7 @@ def _no_more_memory(asked: Resources) -> str:
 
 
 def last_asked(store: Store) -> dict[str, Resources]:
-    """What each run asked for when it was last submitted."""
+    """The resources that each run asked for when it was last submitted."""
     found: dict[str, Resources] = {}
     for submission in store.submissions():
         for group in submission.plan().groups:
@@ -164,7 +164,7 @@ def last_asked(store: Store) -> dict[str, Resources]:
 
 
 def kept(planned: PlannedRun, profile: Profile, last: Resources | None) -> Resources:
-    """What earlier retries gave a run beyond what the profile and the spec say: it stays so."""
+    """The resources that earlier retries gave a run beyond the profile and the spec: the run keeps them."""
     base = profile.resources.merged(planned.resources)
     if last is None:
         return Resources()
@@ -177,17 +177,17 @@ def kept(planned: PlannedRun, profile: Profile, last: Resources | None) -> Resou
 
 
 def _memory(asked: Resources) -> int:
-    """MiB of a whole task; 0: not said."""
-    if asked.mem == 0:  # all that its node has
+    """The memory of a whole task in MiB; 0: none was asked for."""
+    if asked.mem == 0:  # `--mem=0`: all memory of the node
         return sys.maxsize
     return asked.mem or (asked.mem_per_cpu or 0) * (asked.cpus or 1)
 
 
 def with_memory(asked: Resources, change: Change | None) -> Resources:
-    """More memory than `asked`; nothing where nothing is said, or all memory of a node was asked for.
+    """More memory than `asked`; no change if none, or all memory of a node, was asked for.
 
     Raises:
-        InputError: a relative change of nothing.
+        InputError: the change is relative, and no memory was asked for.
     """
     if change is not None and change.value is not None:
         return Resources(mem=change.value)
@@ -200,7 +200,7 @@ def with_memory(asked: Resources, change: Change | None) -> Resources:
 
 
 def with_time(asked: Resources, one: RunStatus, change: Change | None) -> Resources:
-    """More time than `asked`: what the epochs that are left will take, with a margin."""
+    """More time than `asked`: enough for the epochs that are left, with a margin."""
     if change is not None:
         return Resources(time=change.of(asked.time, "time"))
     if asked.time is None:
@@ -211,13 +211,13 @@ def with_time(asked: Resources, one: RunStatus, change: Change | None) -> Resour
 
 
 def without(asked: Resources, nodes: Iterable[str]) -> Resources:
-    """The same, on other nodes."""
+    """The resources, with more nodes excluded."""
     excluded = tuple(dict.fromkeys((*(asked.exclude or ()), *nodes)))
     return Resources(exclude=excluded) if excluded != (asked.exclude or ()) else Resources()
 
 
 def described(asked: Resources, more: Resources) -> str:
-    """What is different, for people: `mem 4G -> 8G, not on node7`."""
+    """The difference in words: `mem 4G -> 8G, not on node7`."""
     before, parts = asked.said(), []
     for name, value in more.said().items():
         if before.get(name) == value:

@@ -1,6 +1,6 @@
-"""Follow runs on this machine that this command has started, until their workers have ended.
+"""Follow the runs that `run` has started on this machine until their workers have ended.
 
-On a terminal it is a live table; elsewhere a line per run that ends, and what was chosen.
+A terminal shows a live table; any other output gets a line per run that ends and per choice.
 """
 
 import time
@@ -20,11 +20,11 @@ from jobs.store import state
 from jobs.store.state import RECORDED, UNFINISHED, State
 from jobs.sweep import PlannedRun, Sweep
 
-_MOST = 4  # runs under way that a line names
+_MAX_RUNS_NAMED = 4  # runs under way that a line names
 
 
 class Watch:
-    """Knows the runs of a sweep; asks again only after those that may still change."""
+    """A watch over the runs of a sweep reads again only the states that may still change."""
 
     def __init__(self, receipt: Receipt) -> None:
         self.receipt = receipt
@@ -35,7 +35,7 @@ class Watch:
 
     @property
     def sweep(self) -> Sweep:
-        """The sweep, with what has been chosen by now."""
+        """The sweep, with the runs that follow from choices made by now."""
         return self._sweep.read()
 
     def look(self) -> list[RunStatus]:
@@ -51,19 +51,19 @@ class Watch:
         is_old = found.attempts <= self.receipt.submitted.get(run_id, -1)
         if found.state in RECORDED:
             self._final[run_id] = found
-        elif found.state in UNFINISHED and is_old:  # of an earlier submission
+        elif found.state in UNFINISHED and is_old:  # this state is of an earlier submission
             return State(state="pending", evidence="submitted again", attempts=found.attempts)
         elif found.state in {"failed", "stopped"}:
             self._final[run_id] = found
         return found
 
     def new_choices(self) -> list[str]:
-        """What was chosen since this was asked last, for people."""
+        """Lines about the choices that were made since the last call."""
         before, self._told = self._told, self.sweep
         return choice_lines.new(self.receipt.store, before, self._told)
 
     def waiting(self, found: list[RunStatus]) -> set[str]:
-        """The ids of the runs that the workers will come to."""
+        """The ids of the runs that the workers have yet to begin."""
         pending = {one.planned.run.id for one in found if one.state.state == "pending"}
         return {
             run_id
@@ -72,7 +72,7 @@ class Watch:
         }
 
     def is_busy(self, found: list[RunStatus]) -> bool:
-        """Whether the workers still have something to do."""
+        """Whether the workers have runs under way or to begin."""
         return any(one.is_live for one in found) or bool(self.waiting(found))
 
     def eta(self, found: list[RunStatus]) -> progress.Eta:
@@ -82,7 +82,7 @@ class Watch:
 
 
 def follow(receipt: Receipt, console: Console) -> list[RunStatus]:
-    """Show how the submission goes until its workers have ended; returns the last look."""
+    """Show the runs of a submission until its workers have ended; returns their last states."""
     watch = Watch(receipt)
     if console.is_terminal:
         return _live(watch, console)
@@ -123,7 +123,7 @@ def _lines(watch: Watch, console: Console) -> list[RunStatus]:
 
 
 class _Lines:
-    """A line per run that has ended; and, ever more seldom, one on how far the others are."""
+    """An output gets a line per run that has ended, and ever more seldom one on the other runs' epochs."""
 
     def __init__(self, watch: Watch, console: Console) -> None:
         self._watch, self._console = watch, console
@@ -132,7 +132,7 @@ class _Lines:
         self._next = time.monotonic() + self._pace.next(changed=True)
 
     def show(self, found: list[RunStatus]) -> None:
-        """Print what is new."""
+        """Print the lines that are new."""
         for line in self._watch.new_choices():
             self._print(line)
         epochs = sum(map(progress.done, found))
@@ -149,7 +149,7 @@ class _Lines:
         is_due = epochs != self._epochs and time.monotonic() >= self._next
         if is_due and not ended:
             running = [_at(one) for one in found if one.state.state == "running"]
-            self._print("; ".join([far, *running[:_MOST]]))
+            self._print("; ".join([far, *running[:_MAX_RUNS_NAMED]]))
         if is_due or ended:
             self._epochs = epochs
             self._next = time.monotonic() + self._pace.next(changed=False)
@@ -173,9 +173,9 @@ def _at(one: RunStatus) -> str:
 
 
 def _until_over(watch: Watch, show: Callable[[list[RunStatus]], None]) -> list[RunStatus]:
-    """Look and show, at least every half second, but never for more than a tenth of the time."""
+    """Look and show, at most twice a second, and never for more than a tenth of the time."""
     while True:
-        over = watch.receipt.is_over()  # asked first, so that the last look misses nothing
+        over = watch.receipt.is_over()  # before the look, so that the last look misses nothing
         start = time.monotonic()
         found = watch.look()
         show(found)

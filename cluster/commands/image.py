@@ -1,4 +1,4 @@
-"""The commands `probprec image`: what was built, is it still what it was, what can go."""
+"""The commands `probprec image` list, verify and prune the images that were built."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ def list_(images: Path, *, as_json: bool) -> int:
 
 
 def inspect(images: Path, image: str, *, as_json: bool) -> int:
-    """Print all that is known of an image, named by its path, name, or sha256.
+    """Print an image's metadata; `image` is its path, name, or sha256.
 
     Raises:
         InputError: no such image, or several.
@@ -69,7 +69,7 @@ def inspect(images: Path, image: str, *, as_json: bool) -> int:
 
 
 def verify(images: Path, names: Sequence[str], *, as_json: bool) -> int:
-    """Read images again and compare; 1 if one is not what was built.
+    """Read images again and compare their hashes; 1 if one is not what was built.
 
     Raises:
         InputError: no such image, or several.
@@ -91,9 +91,9 @@ def verify(images: Path, names: Sequence[str], *, as_json: bool) -> int:
 
 
 def prune(images: Path, root: Path, *, as_json: bool) -> int:
-    """Remove what killed builds have left, and images that newer ones have replaced.
+    """Remove the leftovers of killed builds, and images that newer ones have replaced.
 
-    An image stays that an unfinished sweep below `root` was submitted with.
+    An image stays if an unfinished sweep below `root` was submitted with it.
     """
     known = Images(images)
     in_use = _in_use(root)
@@ -145,7 +145,7 @@ def _verified(image: Image) -> dict[str, Any]:
 
 
 def _leftovers(known: Images) -> Iterator[dict[str, Any]]:
-    """Remove them, but not under a build that goes on."""
+    """Remove the leftovers of builds that no longer run."""
     for stem in known.unfinished():
         with known.locked_at_once(stem) as held:
             paths = known.unfinished().get(stem, []) if held else []
@@ -159,7 +159,7 @@ def _leftovers(known: Images) -> Iterator[dict[str, Any]]:
 
 
 def _replaced(known: Images) -> Iterator[tuple[Image, Image]]:
-    """Each image that has a newer one of the same name, and that."""
+    """Each image that has a newer one of the same name, and the newer one."""
     newest: dict[str, Image] = {}
     for image in known.all():
         if image.name in newest:
@@ -169,7 +169,7 @@ def _replaced(known: Images) -> Iterator[tuple[Image, Image]]:
 
 
 def _remove(known: Images, image: Image) -> bool:
-    """First what says that it is one; False: somebody holds it."""
+    """Remove an image, its metadata first: without them it is none; False: another process locks it."""
     with known.locked_at_once(image.path.stem) as held:
         if not held:
             return False
@@ -180,9 +180,9 @@ def _remove(known: Images, image: Image) -> bool:
 
 
 def _in_use(root: Path) -> dict[Path, str]:
-    """The images that each sweep was submitted with, as long as a run of it has no record.
+    """The images of every submission of each sweep, as long as a run of the sweep has no record.
 
-    Of every submission: what an older one has sent may still wait in the queue.
+    Every submission counts: the jobs of an older one may still wait in the queue.
     """
     found = {}
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
@@ -209,7 +209,7 @@ def _when(image: Image) -> str:
 
 
 def _torch(image: Image) -> str:
-    """As pip has it: `2.13.0+cpu`."""
+    """The version of torch in an image, as pip names it: `2.13.0+cpu`."""
     pins = (package.partition("==") for package in image.meta["packages"])
     return next((version for name, _, version in pins if name == "torch"), "-")
 

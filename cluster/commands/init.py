@@ -1,4 +1,4 @@
-"""The command `init`: a first spec and an optimizer of one's own, ready to be run."""
+"""The command `init` writes a first spec and an optimizer of the user's own, ready to be run."""
 
 import re
 import sys
@@ -22,12 +22,12 @@ def init(folder: Path, *, slurm: bool) -> int:
     """Write the files into `folder`, which is made; none if one of them is there already.
 
     Args:
-        folder: where.
-        slurm: also a profile, proposed from what the cluster says of itself.
+        folder: the study's folder.
+        slurm: also write a profile, proposed from what the cluster says of itself.
 
     Raises:
         InputError: a file is there, or Slurm does not answer.
-        OSError: it cannot be written there.
+        OSError: the folder cannot be written to.
     """
     texts = _texts(folder)
     if slurm:
@@ -44,7 +44,7 @@ def init(folder: Path, *, slurm: bool) -> int:
 
 
 def _texts(folder: Path) -> dict[Path, str]:
-    """The files that are always written, and what is in them."""
+    """The files that are always written, with their content."""
     spec = folder / _SPEC
     said = {
         "{check}": f"{command('check', spec)}     # what it asks for",
@@ -58,7 +58,7 @@ def _texts(folder: Path) -> dict[Path, str]:
 
 
 def _name(folder: Path) -> str:
-    """What the sweep is called: as its folder, if a sweep can be."""
+    """The sweep's name: the folder's, if a sweep can have that name."""
     name = folder.resolve().name
     return name if NAME.fullmatch(name) else "experiment"
 
@@ -75,7 +75,7 @@ def _profile(file: Path) -> str:
 
 
 def _write_all(folder: Path, texts: Mapping[Path, str]) -> None:
-    """Write all of them into the folder, which is made; if that fails, all is as it was before."""
+    """Write the files into the folder, which is made; if one fails, none is left."""
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     written: list[Path] = []
     try:

@@ -1,4 +1,4 @@
-"""The log of a run, over all its attempts: `probprec logs RUN`."""
+"""The command `probprec logs` prints a run's log, and follows it over all its attempts."""
 
 import sys
 import time
@@ -27,15 +27,15 @@ def logs(
 
     Args:
         store: the sweep.
-        run: an id, or its beginning.
-        follow: go on as it grows, and with the next attempts, until the run is over.
-        sleep: how to wait.
+        run: a run's id, or its beginning.
+        follow: go on as the log grows, and with the next attempts, until the run is over.
+        sleep: the function that waits.
 
     Raises:
         InputError: no such run.
     """
     planned = selection.resolve(store.sweep(), [run])[0]
-    following = _Following(store, planned)
+    following = _LogFollower(store, planned)
     if follow:
         return following.go(sleep)
     if following.show_attempt() or following.show_batch():
@@ -46,8 +46,8 @@ def logs(
     return INCOMPLETE
 
 
-class _Following:
-    """One run's logs."""
+class _LogFollower:
+    """A follower of one run's logs writes what is new in them."""
 
     def __init__(self, store: Store, planned: PlannedRun) -> None:
         self.store = store
@@ -59,11 +59,11 @@ class _Following:
         self._said = ""
 
     def go(self, sleep: Callable[[float], None]) -> int:
-        """Follow until it is over."""
+        """Follow the logs until the run is over."""
         files, slurm = Pace(0.5, 5.0), Pace(5.0, 60.0)
         ask_at = 0.0
         while True:
-            is_alive = self.folder.is_locked()  # asked before the log is read, so that none is lost
+            is_alive = self.folder.is_locked()  # before the log is read, so that no line is lost
             is_done = self.folder.record_file.exists()
             has_new = self.show_attempt()
             if is_done:
@@ -83,13 +83,13 @@ class _Following:
         return self.seen.runs[0]
 
     def advice(self, one: RunStatus) -> str:
-        """What to type about it."""
+        """The command to type next about the run."""
         if one.state.state in UNFINISHED:
             return advice.of_class(self.store, one.state.failure, [one], self.seen)
         return advice.of_run(self.store, self.seen, one)[0]
 
     def show_attempt(self) -> bool:
-        """Write what is new in the newest attempt's log; whether there was something."""
+        """Write what is new in the newest attempt's log; True if anything was."""
         newest = self.folder.last_fence()
         has_new = self._copy() if self._fence else False
         if newest > self._fence:
@@ -99,7 +99,7 @@ class _Following:
         return has_new
 
     def show_batch(self) -> bool:
-        """Write what Slurm's batch script left, where no attempt has begun; whether there is any."""
+        """Write the batch script's output if no attempt has begun; True if there is any."""
         sent = self.look().sent
         if sent is None or sent.name is None:
             return False
@@ -158,7 +158,7 @@ def _write(text: bytes) -> None:
 
 
 def _say(text: str) -> None:
-    """About the logs, not of them: stdout holds what the run wrote, nothing else."""
+    """Print a line about the logs to stderr: stdout holds the run's own output alone."""
     sys.stdout.flush()
     sys.stderr.write(f"{printable_lines(text)}\n")
 

@@ -1,4 +1,4 @@
-"""The screen of a plan: what a spec asks for, as tables of cells, problems, optimizers and runs."""
+"""The screen of a plan shows tables of its cells, problems, optimizers and runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from jobs.resources import Resources, written
 from jobs.sweep import PlannedRun
 from jobs.text import ranges, spelled
 
-_FIRST_RUNS = 8
-_VALUES_SHOWN = 4
+_MAX_RUNS_SHOWN = 8
+_MAX_VALUES_SHOWN = 4
 
 
 def screen(plan: specs.Plan) -> Iterator[RenderableType]:
-    """What is printed of a plan, part by part."""
+    """The parts of a plan's screen, in their order."""
     yield plain(_headline(plan), style="bold")
     if follow := len(plan.sweep.to_follow):
         yield _then(plan, follow)
@@ -30,7 +30,7 @@ def screen(plan: specs.Plan) -> Iterator[RenderableType]:
     ):
         yield ""
         yield part
-    more = len(plan.sweep.runs) - _FIRST_RUNS
+    more = len(plan.sweep.runs) - _MAX_RUNS_SHOWN
     if more > 0:
         yield plain(f"... and {more:,} more", style="dim")
 
@@ -47,7 +47,7 @@ def _headline(plan: specs.Plan) -> str:
 
 
 def _then(plan: specs.Plan, follow: int) -> str:
-    """What follows from the tunings."""
+    """A line on the runs that follow from the tunings."""
     tunings = plan.sweep.tunings
     criteria = ", ".join(dict.fromkeys(str(one.criterion) for one in tunings))
     seeds = ranges({seed for one in tunings for seed in one.seeds})
@@ -56,7 +56,7 @@ def _then(plan: specs.Plan, follow: int) -> str:
 
 
 def _grid(plan: specs.Plan) -> Table:
-    """How many cells each optimizer has on each problem."""
+    """The number of cells of each optimizer on each problem."""
     counts: dict[tuple[str, str], int] = {}
     for cell in dict.fromkeys(plan.cells):
         key = cell.optimizer.label, cell.problem.label
@@ -83,7 +83,7 @@ def _problems(plan: specs.Plan) -> Table:
 
 
 def _values(setting: Any) -> str:
-    """The values of a setting, with a mark where nobody asked for them."""
+    """The values of a setting, marked if they are defaults."""
     is_default = any(choice.source.startswith("default") for choice in setting.choices)
     return _listed(choice.value for choice in setting.choices) + (
         " (default)" if is_default else ""
@@ -113,7 +113,7 @@ def _optimizers(plan: specs.Plan) -> Table:
 
 
 def _resources(plan: specs.Plan) -> Iterator[Table]:
-    """Who asks for what, if anybody asks for anything."""
+    """The resources that parts of the spec ask for, if any do."""
     asked: dict[Resources, list[PlannedRun]] = {}
     for planned in plan.sweep.runs:
         asked.setdefault(planned.resources, []).append(planned)
@@ -142,7 +142,7 @@ def _first_runs(plan: specs.Plan) -> Table:
             str(planned.run.batch_size),
             ", ".join(f"{name} = {_text(value)}" for name, value in planned.varied.items()),
         )
-        for planned in plan.sweep.runs[:_FIRST_RUNS]
+        for planned in plan.sweep.runs[:_MAX_RUNS_SHOWN]
     ]
     columns = ("run", "problem", "optimizer", "seed", "epochs", "batch size", "varied")
     return table("First runs", columns, rows, right=range(3, 6))
@@ -151,7 +151,7 @@ def _first_runs(plan: specs.Plan) -> Table:
 def table(
     title: str, columns: Iterable[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()
 ) -> Table:
-    """A table as all of these commands show one, its columns to the left but for those in `right`."""
+    """A table in the style of these commands, with the columns in `right` aligned to the right."""
     found = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         justify: Any = "right" if index in set(right) else "left"
@@ -163,13 +163,13 @@ def table(
 
 def _listed(values: Iterable[Any]) -> str:
     texts = [_text(value) for value in values]
-    if len(texts) <= _VALUES_SHOWN:
+    if len(texts) <= _MAX_VALUES_SHOWN:
         return ", ".join(texts)
-    return f"{', '.join(texts[: _VALUES_SHOWN - 1])}, ... {texts[-1]} ({len(texts)} values)"
+    return f"{', '.join(texts[: _MAX_VALUES_SHOWN - 1])}, ... {texts[-1]} ({len(texts)} values)"
 
 
 def _text(value: Any) -> str:
-    """A value as a spec would say it; fractions rounded to what a person reads."""
+    """A value as a spec would write it; fractions are rounded."""
     return f"{value:.6g}" if isinstance(value, float) else spelled(value, exact=True)
 
 

@@ -1,4 +1,4 @@
-"""A submission keeps its profile: what has changed in the profile's file, or in its image, since then."""
+"""A submission keeps its profile; a change of the profile's file or image since then is shown."""
 
 import shlex
 from dataclasses import replace
@@ -11,7 +11,7 @@ from jobs.profile import Profile
 
 
 def changed_since(stored: Profile) -> list[str]:
-    """A line if the profile's file, or the image of its recipe, is not as it was stored."""
+    """A line if the profile's file, or the image of its recipe, differs from the stored profile."""
     if not has_file(stored):
         return []
     file = stored.source
@@ -22,7 +22,7 @@ def changed_since(stored: Profile) -> list[str]:
     except InputError as error:
         said = "; ".join(str(error).splitlines())
         return [f"the profile {file} has changed since: {said}; then {use}"]
-    now = replace(now, threads=stored.threads)  # which may be those of the command line
+    now = replace(now, threads=stored.threads)  # `--threads` may have set them
     if replace(now, image=stored.image) != stored:
         return [f"the profile {file} has changed since; {use}"]
     if image != stored.image:
@@ -31,12 +31,12 @@ def changed_since(stored: Profile) -> list[str]:
 
 
 def _image_now(now: Profile, stored: Profile) -> Path | None:
-    """The file of the profile's image; looked for first where that of the submission lies."""
-    from cluster.submit import seal  # to show how a sweep stands it is not needed
+    """The file of the profile's image; it is looked for first beside the submission's image."""
+    from cluster.submit import seal  # `status` mostly runs without it
 
     if stored.image is not None:
         try:
             return seal.image_of(now, stored.image.parent)
         except InputError:
-            pass  # the one of a mended recipe may be in another folder of images
+            pass  # a changed recipe's image may be in another folder of images
     return seal.image_of(now)

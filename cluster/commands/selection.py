@@ -1,4 +1,4 @@
-"""Choosing some of a sweep's runs on the command line: `--only seed=42 --only optimizer=SGD`."""
+"""A selection of a sweep's runs on the command line: `--only seed=42 --only optimizer=SGD`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ _KEYS: Mapping[str, Callable[[PlannedRun], str]] = {
     "cell": lambda planned: planned.run.cell,
     "run": lambda planned: planned.run.id,
 }
-_BY_BEGINNING = {"cell", "run"}
+_PREFIX_KEYS = {"cell", "run"}
 
 
 def selection(sweep: Sweep, only: Sequence[str]) -> Callable[[PlannedRun], bool]:
-    """Whether a run is chosen: it has, for every key that is named, one of the values.
+    """A test for runs: a run is chosen if it has, for every key that is named, one of the values.
 
     Args:
-        sweep: whose runs.
+        sweep: the sweep of the runs.
         only: `key=value`, with problem, optimizer, role (tuning or evaluation), seed, cell or run;
             the last two by a beginning.
             A value may be a list with commas, seeds a range: `seed=42..44`.
@@ -67,14 +67,14 @@ def _spread(key: str, value: str) -> list[str]:
 
 def _has(planned: PlannedRun, key: str, value: str) -> bool:
     found = _KEYS[key](planned)
-    return found.startswith(value) if key in _BY_BEGINNING else found == value
+    return found.startswith(value) if key in _PREFIX_KEYS else found == value
 
 
 def resolve(sweep: Sweep, names: Iterable[str]) -> list[PlannedRun]:
-    """The runs of these ids, or beginnings of ids.
+    """The runs with these ids, or beginnings of ids.
 
     Raises:
-        InputError: no run begins so, or several do.
+        InputError: no id begins so, or several do.
     """
     found = []
     for name in names:
@@ -102,7 +102,7 @@ def find_sweep(root: Path, run: str) -> Store:
     """The sweep below `root` that has a run whose id begins like that.
 
     Raises:
-        InputError: none has, or several have.
+        InputError: no sweep has such a run, or several have.
     """
     found, closed = [], []
     for store in map(Store, sorted(root.iterdir()) if root.is_dir() else ()):
@@ -111,7 +111,7 @@ def find_sweep(root: Path, run: str) -> Store:
         except (
             OSError,
             StoreError,
-        ):  # somebody's private one, or damaged: no matter for the others
+        ):  # a private or damaged sweep must not hide the others
             closed.append(store.root.name)
             continue
         if is_of:

@@ -1,4 +1,4 @@
-"""How a sweep stands: states with their evidence, as a table for people and as JSON for machines."""
+"""The command `status` shows the runs' states with their evidence, as a table or as JSON."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ from jobs.store.store import Store
 def status(store: Store, *, watch: bool, as_json: bool) -> int:
     """Print how the sweep stands; 1 while a run has no record.
 
-    With `watch`, look again until nothing waits or runs any more; Ctrl-C leaves the jobs alone.
+    With `watch`, look again until no run waits or runs any more; Ctrl-C leaves the jobs alone.
     """
     if watch:
         from cluster.commands.watch import until_over
@@ -29,7 +29,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
     else:
         console = PlainConsole()
         lines = screen(look, store, width=console.width, fit=console.is_terminal)
-        for line in lines:  # a command is one line, or it would be another one when copied
+        for line in lines:  # folding would break a command that is copied
             console.print(line, soft_wrap=_is_typed(line) or not console.is_terminal)
     return DONE if look.is_complete else INCOMPLETE
 
@@ -57,7 +57,7 @@ def to_json(look: SweepStatus, store: Store) -> dict[str, Any]:
 
 
 def run_json(one: RunStatus) -> dict[str, Any]:
-    """One run of it."""
+    """The entry of one run in `--json`."""
     return {
         "id": one.planned.run.id,
         "cell": one.planned.run.cell,

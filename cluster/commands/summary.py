@@ -1,4 +1,4 @@
-"""The table of `probprec collect` for people: a block per problem, as wide as there is room for."""
+"""The table of `probprec collect` has a block per problem, and as many columns as there is room for."""
 
 import math
 import statistics
@@ -22,11 +22,11 @@ from jobs.results.tunings import TuningResult
 from jobs.sweep import Target
 from jobs.text import printable, spelled
 
-MANY = 12
-"""Of more findings, runs or tunings than this, a person is shown the first ones."""
+MAX_LINES_SHOWN = 12
+"""Findings, runs or tunings beyond this number are only counted."""
 
-_GAP = 2  # columns between two columns
-_NAMES = 36  # columns that names get at least, before a number is left out for them
+_GAP_COLUMNS = 2  # columns between two columns
+_NAME_COLUMNS_MIN = 36  # columns that names get at least, before a number is left out for them
 
 _LEGEND = {
     "n": "n: completed of planned runs; only completed ones are averaged",
@@ -44,10 +44,10 @@ Columns = Mapping[str, Sequence[str]]
 
 
 def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
-    """The sweep's results by problem, what the columns mean, and what was chosen.
+    """The blocks of the summary: results by problem, the columns' meaning, and the choices.
 
     Args:
-        collection: what was found.
+        collection: the sweep's records.
         width: columns of the terminal.
     """
     by_problem: dict[str, list[Cell]] = {}
@@ -86,11 +86,11 @@ def _folded(lines: Sequence[Text], width: int) -> Group:
     """The first lines; what does not fit into one is indented below."""
     parts = [
         plain(part, str(line.style))
-        for line in lines[:MANY]
+        for line in lines[:MAX_LINES_SHOWN]
         for part in textwrap.wrap(line.plain, width, subsequent_indent="  ")
     ]
-    if len(lines) > MANY:
-        parts.append(plain(f"and {len(lines) - MANY} more in ledger.json"))
+    if len(lines) > MAX_LINES_SHOWN:
+        parts.append(plain(f"and {len(lines) - MAX_LINES_SHOWN} more in ledger.json"))
     return Group(*parts)
 
 
@@ -146,17 +146,19 @@ def _fitting(numbers: Columns, width: int) -> Columns:
     """The columns for which there is room beside the names."""
     kept = dict(numbers)
     for name in ("at best valid", "to target"):
-        if width - _taken(kept) < _NAMES:
+        if width - _taken(kept) < _NAME_COLUMNS_MIN:
             kept.pop(name, None)
     return kept
 
 
 def _taken(columns: Columns) -> int:
-    return sum(max(map(cell_len, (name, *entries))) + _GAP for name, entries in columns.items())
+    return sum(
+        max(map(cell_len, (name, *entries))) + _GAP_COLUMNS for name, entries in columns.items()
+    )
 
 
 def _block(cells: Sequence[Cell], numbers: Columns, width: int) -> Table:
-    """A row per cell; its setting beside its optimizer, or below it where that is too wide."""
+    """A row per cell; its setting stands beside its optimizer, or below if that is too wide."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     names: Columns = {
         "optimizer": [cell.optimizer for cell in cells],

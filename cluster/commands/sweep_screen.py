@@ -1,4 +1,4 @@
-"""The screen of a sweep: its runs as a table, what waits and why, what failed, and what to type next."""
+"""The screen of a sweep shows its runs as a table, why runs wait or failed, and what to type next."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,41 +39,41 @@ _SHORT = {
 }
 
 
-_WIDE = 120  # columns from which on there is room for more than the states
+_WIDE_COLUMNS = 120  # a terminal this wide has room for more than the states
 
 
 _COMMANDS = "probprec ", "scontrol "
 
 
-_BAR, _FRAME = 20, 7  # columns of a bar; lines of the table that are no rows
+_BAR_COLUMNS, _FRAME_LINES = 20, 7  # width of a bar; lines of the table that are no rows
 
 
-_MOST = 5  # of more of a kind, the first ones are shown
+_MAX_LINES_SHOWN = 5  # arrays, pending reasons, or kinds of failures; the others are counted
 
 
 def _is_typed(line: RenderableType) -> bool:
-    """Whether there is a command in it."""
+    """Whether the line holds a command to type."""
     return isinstance(line, Text) and any(name in line.plain for name in _COMMANDS)
 
 
 def count(found: Sequence[RunStatus]) -> Counter[str]:
-    """Runs by state."""
+    """The number of runs in each state."""
     return Counter(one.state.state for one in found)
 
 
 def screen(
     look: SweepStatus, store: Store, *, width: int, height: int | None = None, fit: bool = True
 ) -> list[RenderableType]:
-    """All that is to be said, most important last: that is where a person looks.
+    """The lines of the screen, the most important ones last: that is where a person looks.
 
     Args:
-        look: how the sweep stands.
-        store: its folder.
+        look: the sweep as it stands.
+        store: the sweep's folder.
         width: columns of the terminal.
-        height: lines that there are; default: any number.
-        fit: cut what is wider than the terminal.
+        height: lines of the terminal; default: any number.
+        fit: cut lines that are wider than the terminal.
     """
-    most = _MOST if height is None else max(1, (height - 14) // 4)
+    most = _MAX_LINES_SHOWN if height is None else max(1, (height - 14) // 4)
     below = [plain(note, style="yellow") for note in look.notes]
     if any(one.is_live for one in look.runs):
         below.append(plain(str(progress.eta(look.runs))))
@@ -84,7 +84,7 @@ def screen(
     below += _bad_nodes(look, store)
     below.append(to_copy(str(advice.of_sweep(store, look)), style="dim"))
     for line in below:
-        if fit and not _is_typed(line):  # who is to type something has to see all of it
+        if fit and not _is_typed(line):  # a command must be seen whole
             line.no_wrap, line.overflow = True, "ellipsis"
     taken = sum(1 if line.no_wrap else -(-len(line) // width) for line in below)
     room = None if height is None else height - taken
@@ -94,18 +94,18 @@ def screen(
 def table(
     sweep: Sweep, found: Sequence[RunStatus], *, width: int = 80, height: int | None = None
 ) -> Table:
-    """A row per problem and optimizer, a column per state that occurs, and the epochs done.
+    """The table has a row per problem and optimizer, a column per state that occurs, and the epochs done.
 
-    Where the rows do not fit into `height` lines there is one per problem, else only their sum.
+    If the rows do not fit into `height` lines, the table has one per problem, or only their sum.
     """
     pairs = _grouped(found, with_optimizer=True)
     rows = pairs
-    if height is not None and len(rows) > height - _FRAME:
+    if height is not None and len(rows) > height - _FRAME_LINES:
         rows = _grouped(found, with_optimizer=False)
-    if height is not None and len(rows) > height - _FRAME:
+    if height is not None and len(rows) > height - _FRAME_LINES:
         rows = {}
     shown = [name for name in STATES if count(found)[name]]
-    is_wide = width >= _WIDE
+    is_wide = width >= _WIDE_COLUMNS
     title = plain(f"{sweep.name}: {len(found)} runs")
     result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("problem", overflow="fold")
@@ -150,19 +150,19 @@ def _cells_of_row(
     states = [str(counts[name] or "") for name in shown]
     if not is_wide:
         return [*states, f"{percent} %"]
-    filled = int(share * _BAR)
+    filled = int(share * _BAR_COLUMNS)
     seconds = progress.seconds_per_epoch(members)
     return [
         str(len({one.planned.run.cell for one in members})),
         *states,
         f"{done} of {wanted}",
-        f"{'━' * filled}{' ' * (_BAR - filled)} {percent:3d} %",
+        f"{'━' * filled}{' ' * (_BAR_COLUMNS - filled)} {percent:3d} %",
         "" if seconds is None else f"{seconds:.3g}",
     ]
 
 
-def jobs_lines(queue: Queue, most: int = _MOST) -> list[Text]:
-    """The sweep's jobs in the queue, by array, with the ids that Slurm's commands take."""
+def jobs_lines(queue: Queue, most: int = _MAX_LINES_SHOWN) -> list[Text]:
+    """A line per array of the sweep in the queue, with the ids that Slurm's commands take."""
     jobs: dict[int, Counter[str]] = {}
     feeders = set()
     for element in queue.jobs.values():
@@ -180,8 +180,8 @@ def jobs_lines(queue: Queue, most: int = _MOST) -> list[Text]:
     return lines
 
 
-def _waiting(found: Sequence[RunStatus], most: int = _MOST) -> list[Text]:
-    """Why runs wait, a line per reason; first where waiting is in vain."""
+def _waiting(found: Sequence[RunStatus], most: int = _MAX_LINES_SHOWN) -> list[Text]:
+    """A line per pending reason, hopeless ones first."""
     reasons = Counter(one.reason for one in found if one.reason is not None)
     ordered = sorted(reasons.items(), key=lambda item: (not item[0].is_hopeless, -item[1]))
     lines = []
@@ -193,12 +193,12 @@ def _waiting(found: Sequence[RunStatus], most: int = _MOST) -> list[Text]:
 
 def troubles(
     found: Sequence[RunStatus],
-    most: int = _MOST,
+    most: int = _MAX_LINES_SHOWN,
     advise: Callable[[str, Sequence[RunStatus]], str] | None = None,
 ) -> list[Text]:
-    """What failed or was lost, by class and error: how many, and what to type, or the first's log.
+    """Lines per failure class and error: the number of runs, and what to type, or the first run's log.
 
-    Of what a person has stopped there is nothing to explain: how many, and why.
+    Stopped runs need no explanation: their line has the number and the reason.
     """
     groups: dict[tuple[str, str | None], list[RunStatus]] = {}
     for one in found:

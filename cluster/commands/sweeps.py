@@ -1,4 +1,4 @@
-"""The sweeps below a root: finding the one that a person names, and listing all of them."""
+"""The sweeps below a root are listed here, and the one that a person names is found."""
 
 import os
 import time
@@ -22,19 +22,19 @@ from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 from jobs.units import duration, rough_size
 
-_NEAR = 8
-"""Of more sweeps than these, a mistyped name is not answered with all of them."""
+_MAX_SWEEPS_NAMED = 8
+"""The error about a mistyped name lists at most so many sweeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A sweep below a root."""
+class ListedSweep:
+    """A sweep below a root, as `ls` lists it."""
 
     store: Store
-    states: Counter[str]  # by the runs' files alone; what Slurm holds is pending
-    age_s: float | None = None  # since it was last submitted
+    states: Counter[str]  # by the runs' files alone: a run in Slurm's queue is pending
+    age_s: float | None = None  # since the sweep was last submitted
     bytes: int | None = None
-    problem: str | None = None  # why it cannot be read
+    problem: str | None = None  # why the sweep cannot be read
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `ls --json`."""
@@ -49,15 +49,15 @@ class Found:
 
 
 def find(root: Path, name: str, command: str) -> Store:
-    """The sweep of that path, or of that name below the root.
+    """The sweep of this path, or of this name below the root.
 
     Args:
-        root: where sweeps live.
-        name: what a person typed.
-        command: of `probprec`, to be typed again.
+        root: the folder of the sweeps.
+        name: the word that a person typed.
+        command: the command of `probprec`, for the advice in an error.
 
     Raises:
-        InputError: there is none; says what was meant, as far as that can be told.
+        InputError: no such sweep; the text suggests which one was meant.
     """
     for store in (Store(Path(name)), Store(root / name)):
         if store.exists():
@@ -69,10 +69,10 @@ def find(root: Path, name: str, command: str) -> Store:
 
 
 def require_no_sweep(spec: Path, root: Path) -> None:
-    """Refuse a sweep that is given for a spec.
+    """Refuse a sweep in the place of a spec.
 
     Raises:
-        InputError: it is one; says which spec made it.
+        InputError: the path or name is a sweep's; the text names the spec that made it.
     """
     store = next((one for one in (Store(spec), Store(root / spec)) if one.exists()), None)
     if store is not None and not spec.is_file():
@@ -88,11 +88,11 @@ def _meant(root: Path, name: str, known: list[str]) -> str:
     typed = Path(name).name
     starting = [one for one in known if one.startswith(typed) and typed]
     near = did_you_mean(typed, known) or (f"; did you mean {starting[0]!r}?" if starting else "")
-    return f"{near} (there are: {listed(known, _NEAR)}; all of them: probprec ls)"
+    return f"{near} (there are: {listed(known, _MAX_SWEEPS_NAMED)}; all of them: probprec ls)"
 
 
 def _not_a_sweep(root: Path, name: str, command: str) -> str:
-    """What to say of a file that was given for a sweep."""
+    """The error about a file that was typed in the place of a sweep."""
     from jobs.spec.plan import name_of
     from jobs.yaml.file_kind import described, kind_of_file
 
@@ -115,27 +115,27 @@ def _default_root() -> Path:
     return Path(os.environ.get("PROBPREC_ROOT", "sweeps"))
 
 
-def all_below(root: Path) -> Iterator[Found]:
-    """Every sweep below the root, by name; also one that cannot be read."""
+def all_below(root: Path) -> Iterator[ListedSweep]:
+    """Every sweep below the root, by name; unreadable ones have a `problem`."""
     for store, problem in _stores(root):
         if problem is not None:
-            yield Found(store=store, states=Counter(), problem=problem)
+            yield ListedSweep(store=store, states=Counter(), problem=problem)
             continue
         try:
             yield _look(store)
         except (OSError, InputError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            yield Found(store=store, states=Counter(), problem=reason)
+            yield ListedSweep(store=store, states=Counter(), problem=reason)
 
 
 def beside(store: Store) -> Iterator[Store]:
-    """A sweep, whether it is there or not, and then the others below its root."""
+    """A sweep, whether it exists or not, and then the others below its root."""
     yield store
     yield from (one for one, _ in _stores(store.root.parent) if one.root != store.root)
 
 
 def _stores(root: Path) -> Iterator[tuple[Store, str | None]]:
-    """The folders below the root that are sweeps, and those that do not say, and why."""
+    """The sweeps below the root; folders that cannot be looked into come with the error."""
     try:
         names = sorted(os.listdir(root))  # noqa: PTH208 - only names are wanted
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def _stores(root: Path) -> Iterator[tuple[Store, str | None]]:
             yield store, None
 
 
-def _look(store: Store) -> Found:
+def _look(store: Store) -> ListedSweep:
     memory, sweep = StateCache(store), store.sweep()
     folders = {folder.id: folder for folder in store.folders()}
     states: Counter[str] = Counter()
@@ -162,15 +162,15 @@ def _look(store: Store) -> Found:
         folder = folders.get(planned.run.id)
         try:
             states["pending" if folder is None else memory.of(folder).state] += 1
-        except (LookupError, TypeError, ValueError):  # its files are garbage; `collect` says which
+        except (LookupError, TypeError, ValueError):  # damaged files; `collect` names them
             states["failed"] += 1
     memory.save()
     age = time.time() - store.sweep_file.stat().st_mtime
-    return Found(store=store, states=states, age_s=max(0.0, age), bytes=store.size())
+    return ListedSweep(store=store, states=states, age_s=max(0.0, age), bytes=store.size())
 
 
 def ls(root: Path, *, as_json: bool) -> int:
-    """Show every sweep below the root, by its files alone: Slurm is not asked.
+    """List every sweep below the root, by its files alone: Slurm is not asked.
 
     Raises:
         InputError: the root cannot be read.
@@ -196,7 +196,7 @@ def ls(root: Path, *, as_json: bool) -> int:
     return DONE
 
 
-def _row(one: Found) -> tuple[str, ...]:
+def _row(one: ListedSweep) -> tuple[str, ...]:
     name = one.store.root.name
     if one.age_s is None or one.bytes is None:
         return name, "", f"cannot be read: {one.problem}", "", ""

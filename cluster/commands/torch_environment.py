@@ -1,4 +1,4 @@
-"""The environment of a process that has torch, started by a command that has not."""
+"""The environment of a child process that imports torch, started by a command that does not."""
 
 import os
 
@@ -6,7 +6,7 @@ from jobs.snapshot import ROOT
 
 
 def environment() -> dict[str, str]:
-    """This shell's, with this toolkit as the only thing on Python's path; one thread and no GPU."""
+    """The shell's environment, with this toolkit alone on Python's path, one thread and no GPU."""
     kept = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
     return {
         **kept,

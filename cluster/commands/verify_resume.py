@@ -1,9 +1,9 @@
-"""The command `verify-resume`: whether a run that is interrupted and goes on ends up the same.
+"""The command `verify-resume` tests that an interrupted and resumed run gives the same result.
 
-For a run of each pair of problem and optimizer, or for the one that is named, a shortened training
-is done twice in processes of their own: once in one go, once with interruptions. State, losses and
-curves have to be equal bit for bit after every step; where they are not, the report says what
-differs first, and what that means.
+For a run of each pair of problem and optimizer, or for the named run, a shortened training is done
+twice in processes of their own: once in one go, once with interruptions. State, losses and curves
+have to be equal bit for bit after every step; else the report names the first difference, and what
+it means.
 """
 
 import itertools
@@ -35,16 +35,18 @@ from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.training.trace_comparison import Line, compare
 
 EPOCHS, STEPS, INTERRUPTIONS = 2, 25, 3
-"""How far a run is trained; the preconditioner's default estimate takes 14 steps."""
+"""A run is trained for so many epochs of so many steps, at most, and interrupted so often.
+
+The preconditioner's default estimate takes 14 steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came of one run."""
+    """The verdict on one run."""
 
     planned: PlannedRun
-    steps: int  # that were trained
-    interrupted: tuple[int, ...]  # after these steps
+    steps: int  # steps that were trained in one go
+    interrupted: tuple[int, ...]  # the steps before each interruption
     finding: str | None  # None: all equal
 
 
@@ -99,8 +101,8 @@ def _verify(planned: PlannedRun, sweep: Sweep, folder: Path) -> Verdict:
     return Verdict(planned=planned, steps=steps, interrupted=stops, finding=finding)
 
 
-def _compare_pieces(straight: "Traced", pieces: Iterator["Traced"]) -> str | None:
-    """Go on, piece by piece, as long as all is equal; what differs first, or None."""
+def _compare_pieces(straight: "TraceResult", pieces: Iterator["TraceResult"]) -> str | None:
+    """Train piece by piece as long as all is equal; returns the first difference, or None."""
     lines: list[Line] = []
     result = None
     for piece in pieces:
@@ -112,7 +114,7 @@ def _compare_pieces(straight: "Traced", pieces: Iterator["Traced"]) -> str | Non
 
 
 def interruptions(run: Run, steps: int) -> tuple[int, ...]:
-    """Steps after which to interrupt, one at random in each part of the training; always the same."""
+    """Steps after which to interrupt: a random one in each part of the training, fixed by the run's id."""
     draws = random.Random(run.id)  # noqa: S311 - to be repeatable is the point
     bounds = [1 + index * (steps - 1) // INTERRUPTIONS for index in range(INTERRUPTIONS + 1)]
     parts = [(low, high) for low, high in itertools.pairwise(bounds) if low < high]
@@ -120,19 +122,19 @@ def interruptions(run: Run, steps: int) -> tuple[int, ...]:
 
 
 class TraceError(RuntimeError):
-    """A training did not come to where it should have."""
+    """A traced training failed, or could not be resumed."""
 
 
 @dataclass(frozen=True)
-class Traced:
-    """What a traced training left."""
+class TraceResult:
+    """The trace that a training left."""
 
     lines: list[Line]
-    result: dict[str, Any] | None  # None: it was interrupted
+    result: dict[str, Any] | None  # None: the training was interrupted
 
 
 class Tracer:
-    """Starts the traced trainings of one run, each in a process of its own."""
+    """A tracer starts the traced trainings of one run, each in a process of its own."""
 
     def __init__(self, run: Run, sweep: Sweep, folder: Path) -> None:
         self._folder = folder
@@ -141,16 +143,18 @@ class Tracer:
         self._code = sweep.code
         files.write_atomically(self._file, files.to_json(run.to_json()))
 
-    def train_in_pieces(self, stops: Sequence[int]) -> Iterator[Traced]:
-        """The training, interrupted after these steps; each piece goes on from the one before."""
+    def train_in_pieces(self, stops: Sequence[int]) -> Iterator[TraceResult]:
+        """Train with interruptions after these steps; each piece goes on from the one before."""
         before: str | None = None
         for index, stop in enumerate([*stops, None]):
             piece = self.train(str(index), resume=before, stop=stop)
             yield piece
             before = str(index)
 
-    def train(self, name: str, *, resume: str | None = None, stop: int | None = None) -> Traced:
-        """One process; raises TraceError if it fails, or cannot be gone on from."""
+    def train(
+        self, name: str, *, resume: str | None = None, stop: int | None = None
+    ) -> TraceResult:
+        """Train in one process; raises TraceError if it fails, or does not resume."""
         out = AttemptFiles(self._folder / name)
         done = subprocess.run(
             self._command(out, resume, stop),
@@ -165,10 +169,10 @@ class Tracer:
         if resume is not None and not lines[0].resumed:
             raise TraceError(f"cannot be gone on from: {_logged(done.stderr, 'skipped: ')}")
         if done.returncode == 0:
-            return Traced(lines, json.loads(out.outcome_file.read_bytes()))
+            return TraceResult(lines, json.loads(out.outcome_file.read_bytes()))
         if not any(file.exists() for file in out.checkpoint_files):
             raise TraceError(f"cannot be interrupted: {_logged(done.stderr, 'no checkpoint: ')}")
-        return Traced(lines, None)
+        return TraceResult(lines, None)
 
     def _command(self, out: AttemptFiles, resume: str | None, stop: int | None) -> list[str]:
         command = [
@@ -196,7 +200,7 @@ def _why_failed(out: AttemptFiles, done: subprocess.CompletedProcess[str]) -> st
 
 
 def _logged(log: str, mark: str) -> str:
-    """What the first line with the mark says behind it."""
+    """The text behind the mark, in the first line that has it."""
     found = (line.partition(mark)[2] for line in log.splitlines() if mark in line)
     return next(found, "the log does not say why")
 

@@ -1,6 +1,6 @@
-"""Watch a sweep until it is over, wherever it runs: a live table, or lines where there is no terminal.
+"""Watch a sweep until it is over, wherever it runs, as a live table, or as lines without a terminal.
 
-Files are looked at often, and Slurm is asked seldom.
+Files are read often, and Slurm is asked seldom.
 """
 
 import random
@@ -22,11 +22,11 @@ from jobs.store.store import Store
 from jobs.sweep import Sweep
 from jobs.units import duration
 
-_SURE = 3  # looks in a row that find nothing alive: a worker may be between two runs
+_QUIET_LOOKS_MIN = 3  # looks in a row without a live run: a worker may be between two runs
 
 
 class CurrentSweep:
-    """A sweep, read again when it was submitted again or something was chosen."""
+    """A sweep is read again after a new submission or a choice."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._version = store, store.version()
@@ -42,18 +42,18 @@ class CurrentSweep:
 
 @dataclass
 class Pace:
-    """When to look again: soon after a change, ever later while nothing happens."""
+    """A pace of looks: the next one comes soon after a change, and ever later while nothing happens."""
 
     shortest: float
     longest: float
     pause: float = 0.0
 
     def next(self, *, changed: bool, took: float = 0.0) -> float:
-        """Seconds to wait, a fifth more or less: several watchers shall not ask at one time.
+        """Seconds to wait, a fifth more or less, so that several watchers do not ask at one time.
 
         Args:
-            changed: whether the last look found something new.
-            took: seconds that it took; looking is never more than a tenth of the time.
+            changed: whether the last look found a change.
+            took: seconds that the last look took; looking is never more than a tenth of the time.
         """
         longer = self.shortest if changed or not self.pause else self.pause * 1.5
         self.pause = min(max(longer, 9 * took), self.longest)
@@ -68,22 +68,22 @@ def until_over(
     files: Pace | None = None,
     slurm: Pace | None = None,
 ) -> SweepStatus:
-    """Watch until nothing waits or runs any more; returns the last look.
+    """Watch until no run waits or runs any more; returns the last look.
 
     Args:
         store: the sweep.
-        console: where to show it.
-        sleep: how to wait.
-        files: how often to look at files; default: every 2 to 20 s.
+        console: the console that shows it.
+        sleep: the function that waits.
+        files: how often to read files; default: every 2 to 20 s.
         slurm: how often to ask Slurm; default: every 5 to 60 s.
     """
-    watching = _Watching(store, files or Pace(2.0, 20.0), slurm or Pace(5.0, 60.0))
+    watching = _SweepWatcher(store, files or Pace(2.0, 20.0), slurm or Pace(5.0, 60.0))
     try:
         with _shown(store, console) as show:
             while True:
                 look, pause = watching.look()
                 show(look, max(pause, watching.until_slurm))
-                if look.is_complete or watching.quiet >= _SURE:
+                if look.is_complete or watching.quiet >= _QUIET_LOOKS_MIN:
                     return look
                 sleep(pause)
     except KeyboardInterrupt:
@@ -96,14 +96,14 @@ def until_over(
         raise
 
 
-class _Watching:
-    """Looks at files, and now and then asks Slurm."""
+class _SweepWatcher:
+    """A watcher reads a sweep's files, and now and then asks Slurm."""
 
     def __init__(self, store: Store, files: Pace, slurm: Pace) -> None:
         self.store, self.files, self.slurm = store, files, slurm
         self.memory = StateCache(store)
         self._sweep = CurrentSweep(store)
-        self.quiet = 0  # fresh looks in a row that found nothing alive
+        self.quiet = 0  # fresh looks in a row without a live run
         self._last: SweepStatus | None = None
         self._ask_at = 0.0
 
@@ -113,7 +113,7 @@ class _Watching:
         return max(0.0, self._ask_at - time.monotonic())
 
     def look(self) -> tuple[SweepStatus, float]:
-        """How it stands, and how long to wait."""
+        """The sweep as it stands, and the seconds to wait until the next look."""
         before, start = self._last, time.monotonic()
         is_asking = before is None or self.quiet > 0 or start >= self._ask_at
         found = sweep_status(
@@ -142,7 +142,7 @@ _Show = Callable[[SweepStatus, float], None]
 
 @contextmanager
 def _shown(store: Store, console: Console) -> Iterator[_Show]:
-    """How looks are shown: in place on a terminal, else a line per change."""
+    """A function that shows a look: in place on a terminal, else as a line per change."""
     if not console.is_terminal:
         yield _line_by_line(console)
         return

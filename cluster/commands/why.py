@@ -1,4 +1,4 @@
-"""What became of a run, and what to do about it: `probprec why RUN`."""
+"""The command `probprec why` explains what became of a run, and what to do about it."""
 
 import re
 import time
@@ -28,12 +28,12 @@ from jobs.store.state import RECORDED, UNFINISHED
 from jobs.store.store import Store
 from jobs.units import duration, memory
 
-_LINES = 12  # of the log
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+_MAX_LOG_LINES = 12
+_UNIT_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 class _PostMortem:
-    """All that is known of one run."""
+    """A post mortem of one run: its attempts, log, node and memory."""
 
     def __init__(self, store: Store, look: SweepStatus, one: RunStatus) -> None:
         self.store, self.look, self.one = store, look, one
@@ -42,17 +42,17 @@ class _PostMortem:
         self.pasts = self.folder.history()
         self.asked = escalate.last_asked(store).get(self.folder.id, Resources())
         self.log = newest_log(self.folder)
-        self.log_lines = last_lines(self.log, _LINES) if self.log else []
+        self.log_lines = last_lines(self.log, _MAX_LOG_LINES) if self.log else []
         self.node = self._judge()
         self.peak, self.peak_source = self._peak()
 
     def _judge(self) -> Node | None:
-        """What is to be said against the node of the last attempt."""
+        """The node of the last attempt, if it failed runs."""
         judged = {node.name: node for node in nodes.judge(self.look.runs)}
         return judged.get(self.state.node or "")
 
     def _peak(self) -> tuple[int | None, str]:
-        """Bytes of memory at the peak, and who says so."""
+        """The peak memory in bytes, and its source."""
         try:
             cost = record.read(self.folder.record_file).cost
         except (OSError, record.RecordError):
@@ -72,19 +72,19 @@ class _PostMortem:
 
     @property
     def meaning(self) -> tuple[str, str] | None:
-        """What its failure class means, and what to do about it."""
+        """The meaning of the run's failure class, and what to do about it."""
         if self.state.state not in UNFINISHED:
             return None
         return meaning.MEANING.get(self.state.failure or "lost")
 
     @property
     def asked_bytes(self) -> int | None:
-        """Memory that its last job asked for."""
+        """The memory in bytes that the run's last job asked for."""
         mebibytes = self.asked.mem or (self.asked.mem_per_cpu or 0) * (self.asked.cpus or 1)
         return mebibytes * 1024**2 or None
 
     def commands(self) -> list[str]:
-        """What to type next."""
+        """The commands to type next."""
         is_bad = self.node is not None and self.node.is_suspicious
         return advice.of_run(self.store, self.look, self.one, on_bad_node=is_bad)
 
@@ -114,7 +114,7 @@ class _PostMortem:
         return {**asdict(past), "step": self.step_of(past)}
 
     def begun_anew(self) -> list[tuple[AttemptSummary, str]]:
-        """The attempts that could not go on from an earlier one's checkpoint, and why."""
+        """The attempts that could not resume from an earlier one's checkpoint, and why."""
         reasons = (
             (past, past.anew or self.folder.attempt(past.fence).why_anew()) for past in self.pasts
         )
@@ -257,4 +257,4 @@ def _memory(found: _PostMortem) -> str:
 def _bytes_of(text: str) -> int | None:
     """A size as sacct prints it, `2345K`."""
     match = re.fullmatch(r"([0-9.]+)([KMGT]?)", text)
-    return int(float(match[1]) * _UNITS[match[2]]) if match else None
+    return int(float(match[1]) * _UNIT_BYTES[match[2]]) if match else None
