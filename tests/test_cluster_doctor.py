@@ -550,8 +550,8 @@ def test_a_node_that_cannot_start(cluster, make, capsys):
     cluster.state.write_text("JobId=7 JobState=FAILED Reason=NonZeroExitCode NodeList=node7")
     cluster.command("scancel", "exit 1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "_UNTIL_SEEN", 0.1)
-        patch.setattr(job, "_UNTIL_SEEN_TOO", 0.5)
+        patch.setattr(job, "_FILE_DELAY_MAX_S", 0.1)
+        patch.setattr(job, "_FILE_DELAY_AFTER_LOG_S", 0.5)
         cluster.command("sbatch", BATCH.replace('>"$2.log"', '>"$(dirname "$2")/job.log"'))
         path = make("setup: ['echo no module nix', 'sleep 0.1; exit 3']\n")
         code, report = doctor(capsys, "--on", path, "--node")
@@ -564,7 +564,7 @@ def test_a_node_that_cannot_start(cluster, make, capsys):
 
 
 def test_a_node_that_is_never_free(cluster, make, capsys, monkeypatch):
-    monkeypatch.setattr(job, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(job, "QUEUE_WAIT_MAX_S", 0.0)
     cluster.state.write_text("JobId=7 JobState=PENDING Reason=Resources NodeList=")
     cluster.command("sbatch", 'test "$1" = --test-only || echo 7')
     _, report = doctor(capsys, "--on", make(), "--node")

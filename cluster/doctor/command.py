@@ -1,4 +1,4 @@
-"""`probprec doctor`: look, show what was found, and propose a profile."""
+"""The command `probprec doctor` looks at a cluster, shows its findings, and proposes a profile."""
 
 import os
 import platform
@@ -29,17 +29,17 @@ from jobs.profile import Profile
 
 STYLES: Mapping[str, str] = {"ok": "green", "problem": "bold red", "note": "yellow"}
 
-_OLDEST = (3, 11)
+_PYTHON_MIN = (3, 11)
 
 
 def doctor(on: str | None, *, node: bool, write: Path | None, as_json: bool) -> int:
-    """Print how a cluster stands; 1 if something would make runs fail.
+    """Print a report on a cluster; 1 if it has a problem that would make runs fail.
 
     Args:
-        on: the profile to look at, too; None: only what there is in general.
+        on: the profile to check, too; None: the cluster alone.
         node: look at a compute node, too, by a job of at most five minutes.
-        write: write a profile with what was found; never over a file.
-        as_json: one object instead of lines.
+        write: write a profile with the findings; never over a file.
+        as_json: print one JSON object instead of lines.
 
     Raises:
         InputError: no such profile, mistakes in it, or `write` cannot be written.
@@ -103,23 +103,23 @@ def _of_login_node(profile: Profile, offer: Offer, *, is_chosen: bool) -> list[C
 
 
 def _paths(profile: Profile) -> Sequence[Check]:
-    """Nothing where all paths can be passed on; what cannot is raised."""
+    """No line; raises the error about paths that cannot be passed on."""
     syntax.require(_sweeps(), profile)
     return ()
 
 
 def _python() -> Check:
     group, found = Group("Disk and clock"), f"Python {platform.python_version()}: {sys.executable}"
-    if sys.version_info[:2] >= _OLDEST:
+    if sys.version_info[:2] >= _PYTHON_MIN:
         return group.ok("python", found)
-    wanted = ".".join(map(str, _OLDEST))
+    wanted = ".".join(map(str, _PYTHON_MIN))
     return group.problem("python", found, f"install probprec with Python {wanted} or newer")
 
 
 def _of_node(
     profile: Profile, offer: Offer, tell: Any, *, candidates: bool
 ) -> tuple[dict[str, Any] | None, list[Check]]:
-    """What a node answered, and the lines about it."""
+    """The answer of a node, and the lines about it."""
     group = Group("Node")
     if offer.error:
         advice = "first mend what the group Slurm says"
@@ -138,12 +138,12 @@ def _of_node(
             return
         yield from judge.judge(profile, answer, sha256=_sha256(profile), skew=_skew())
 
-    lines = group.look("job", look)  # which sets the answer
+    lines = group.look("job", look)  # `look` sets the answer
     return answer, lines
 
 
 def _of_refused(profile: Profile) -> str:
-    """What to do about a job that Slurm does not take."""
+    """Advice about a job that Slurm refuses."""
     if profile.name:
         return "mend what the group Profile says; or name another partition"
     return (
@@ -153,7 +153,7 @@ def _of_refused(profile: Profile) -> str:
 
 
 def _confirmed(check: Check, lines: Sequence[Check], *, in_image: bool) -> Check:
-    """What the login node cannot see, or do, is fine once a node has seen or done it.
+    """The check, turned to ok if the login node cannot see or do what a node has seen or done.
 
     `in_image`: the node has started its training in an image.
     """
@@ -217,7 +217,7 @@ def _show(
 
 
 def screen(found: Sequence[Check], profile: Profile, *, node: bool) -> Lines:
-    """The report: groups of lines, then how many problems there are, and what to type next."""
+    """The report: groups of lines, then the number of problems, and what to type next."""
     parts: list[Table | Text] = []
     for group in GROUPS:
         checks = [check for check in found if check.group == group]

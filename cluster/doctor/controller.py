@@ -1,4 +1,4 @@
-"""What Slurm itself says: does it answer, what does it offer to anybody."""
+"""Slurm's controller is asked whether it answers, and what the cluster offers."""
 
 import re
 import time
@@ -10,14 +10,14 @@ from cluster.slurm import client, site
 from cluster.slurm.command import SlurmError
 from cluster.slurm.site import Association, NodeKind
 
-_SHOWN = 6  # partitions that get a line of their own
+_MAX_PARTITIONS_SHOWN = 6  # the others are only counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What a cluster offers, each asked for once."""
+    """The offer of a cluster: settings, partitions and accounts, each asked for once."""
 
-    config: Mapping[str, str] = field(default_factory=dict)  # empty: it does not answer
+    config: Mapping[str, str] = field(default_factory=dict)  # empty: the controller does not answer
     partitions: list[NodeKind] = field(default_factory=list)
     associations: list[Association] | None = None
     has_accounting: bool = False
@@ -25,12 +25,12 @@ class Offer:
 
     @property
     def default(self) -> str | None:
-        """The partition of whoever names none."""
+        """The partition of jobs that name none."""
         return next((row.partition for row in self.partitions if row.is_default), None)
 
     @property
     def cluster(self) -> str | None:
-        """Its name, also in the accounting; None: it does not say."""
+        """The cluster's name, also in the accounting; None: the settings have none."""
         return self.config.get("ClusterName")
 
     def rows(self, partition: str | None) -> list[NodeKind]:
@@ -40,7 +40,7 @@ class Offer:
 
 
 def ask() -> Offer:
-    """Ask Slurm: four short calls."""
+    """Ask Slurm for the offer, by four short calls."""
     try:
         config = site.config()
         rows = site.partitions()
@@ -55,7 +55,7 @@ def ask() -> Offer:
 
 
 def look(offer: Offer, *, is_chosen: bool) -> Iterator[Check]:
-    """The group Slurm; `is_chosen`: a profile says which partition is meant, do not list all."""
+    """The group Slurm; `is_chosen`: a profile names the partition, so not all are listed."""
     group = Group("Slurm")
     if offer.error:
         advice = (
@@ -84,13 +84,15 @@ def _partitions(group: Group, offer: Offer) -> Iterator[Check]:
     names = list(dict.fromkeys(row.partition for row in offer.partitions))
     if not names:
         yield group.problem("partitions", "there is none that you may use", "see: sinfo")
-    for name in names[:_SHOWN]:
+    for name in names[:_MAX_PARTITIONS_SHOWN]:
         rows = offer.rows(name)
         found = f"{name}{' (default)' if name == offer.default else ''}: {described(rows)}"
         is_up = any(row.availability == "up" for row in rows)
         yield group.ok("partition", found) if is_up else group.note("partition", found)
-    if len(names) > _SHOWN:
-        more = f"{len(names) - _SHOWN} more: {', '.join(names[_SHOWN:])}"
+    if len(names) > _MAX_PARTITIONS_SHOWN:
+        more = (
+            f"{len(names) - _MAX_PARTITIONS_SHOWN} more: {', '.join(names[_MAX_PARTITIONS_SHOWN:])}"
+        )
         yield group.note("partition", more, "all of them: sinfo")
 
 
@@ -98,7 +100,7 @@ def described(rows: Sequence[NodeKind]) -> str:
     """A partition in a few words: its state, its time limit, its nodes."""
     kinds = []
     for row in rows:
-        gres = re.sub(r"\(S:[^)]*\)", "", row.gres)  # which sockets they hang on
+        gres = re.sub(r"\(S:[^)]*\)", "", row.gres)  # the sockets of the GPUs
         gpus = "" if gres in {"(null)", ""} else f", {gres}"
         kinds.append(f"{row.nodes} nodes ({row.idle} idle) of {row.cpus} CPUs{gpus}")
     return f"{rows[0].availability}, at most {rows[0].max_time}; {'; '.join(kinds[:3])}"

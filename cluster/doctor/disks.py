@@ -1,4 +1,4 @@
-"""On which file system a path lies, whether other machines see it, and how much room is left."""
+"""The file system of a path: its kind, whether other machines see it, and the room that is left."""
 
 import os
 import re
@@ -47,11 +47,11 @@ SHARED = frozenset(
 )
 """Types of file systems that other machines see, too (as /proc/self/mountinfo names them)."""
 
-_LITTLE = 1 << 30
-"""Bytes: a sweep with checkpoints of a large net needs that at least."""
+_FREE_BYTES_MIN = 1 << 30
+"""A sweep with checkpoints of a large net needs at least so much room."""
 
-_SLOW_CLOCK, _WRONG_CLOCK = 2.0, 60.0
-"""Seconds: from the first on it is worth knowing, from the second on times make no sense."""
+_SKEW_NOTED_S, _SKEW_MAX_S = 2.0, 60.0
+"""Two clocks so far apart are worth a note; from the second value on times make no sense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +64,17 @@ class Mount:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other machines can see it, by its kind."""
+        """Whether other machines can see the file system, by its kind."""
         return self.kind in SHARED
 
     @property
     def where(self) -> str:
-        """As in `nfs4, shared` or `tmpfs, of this machine alone`."""
+        """The file system in words: `nfs4, shared` or `tmpfs, of this machine alone`."""
         return f"{self.kind}, {'shared' if self.is_shared else 'of this machine alone'}"
 
 
 def mount_of(path: Path, table: Path = Path("/proc/self/mountinfo")) -> Mount:
-    """The file system that a path is on, or would be once it is made.
+    """The file system of a path, or of the folder that it would be made in.
 
     Raises:
         OSError: there is no table (not Linux).
@@ -93,7 +93,7 @@ def mount_of(path: Path, table: Path = Path("/proc/self/mountinfo")) -> Mount:
 
 
 def nearest(path: Path) -> Path:
-    """The path itself, or the innermost folder around it that is there."""
+    """The path itself, or the innermost folder around it that exists."""
     path = Path(path).absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
@@ -101,17 +101,17 @@ def nearest(path: Path) -> Path:
 
 
 def free(path: Path) -> int:
-    """Bytes that this user may still write there.
+    """The bytes that this user may still write below a path.
 
     Raises:
-        OSError: it cannot be asked.
+        OSError: the file system does not answer.
     """
     about = os.statvfs(nearest(path))
     return about.f_bavail * about.f_frsize
 
 
 def shared(group: Group, name: str, path: Path, *, is_local: bool = False) -> Check:
-    """Whether the nodes will see a path; `is_local`: there are none."""
+    """The check whether the nodes see a path; `is_local`: there are no nodes."""
     mount = mount_of(path)
     if mount.is_shared or is_local:
         return group.ok(name, f"{path} ({mount.where})")
@@ -120,7 +120,7 @@ def shared(group: Group, name: str, path: Path, *, is_local: bool = False) -> Ch
 
 
 def look(code: Path, sweeps: Path, *, is_local: bool) -> list[Check]:
-    """What the runs' code and results lie on; `is_local`: no other machine has to see it."""
+    """The checks of the disks of code and sweeps; `is_local`: no other machine has to see them."""
     group = Group("Disk and clock")
     return [
         *group.look("code", lambda: [shared(group, "code", code, is_local=is_local)]),
@@ -145,14 +145,14 @@ def _room(group: Group, sweeps: Path) -> Iterator[Check]:
     advice = "make room, or name another folder: export PROBPREC_ROOT=/shared/you/sweeps"
     if about.f_files and not about.f_favail:
         yield group.problem("room", f"no file more can be made on {mount.point}", advice)
-    elif room < _LITTLE:
+    elif room < _FREE_BYTES_MIN:
         yield group.problem("room", f"only {capacity(room)} are free on {mount.point}", advice)
     else:
         yield group.ok("room", f"{capacity(room)} free on {mount.point}")
 
 
 def _quota(group: Group, sweeps: Path) -> Iterator[Check]:
-    """What the quota commands say, where there are any; a star marks a limit that is exceeded."""
+    """The checks by the quota commands, if there are any; a star marks an exceeded limit."""
     mount = mount_of(sweeps)
     commands = [["lfs", "quota", "-h", str(mount.point)]] if mount.kind == "lustre" else []
     commands += [["quota", "-s", "-w"]]
@@ -177,18 +177,18 @@ def _clock(group: Group, sweeps: Path) -> Check:
     skew = clock_skew(nearest(sweeps))
     mount = mount_of(sweeps)
     found = f"this machine's is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} that of {mount.point}"
-    if abs(skew) >= _WRONG_CLOCK:
+    if abs(skew) >= _SKEW_MAX_S:
         return group.problem("clock", found, "tell the administrators: ntp does not run")
-    if abs(skew) >= _SLOW_CLOCK:
+    if abs(skew) >= _SKEW_NOTED_S:
         return group.note("clock", found, "times in journals may look odd; results do not suffer")
     return group.ok("clock", f"agrees with that of {mount.point} ({abs(skew):.1f} s apart)")
 
 
 def clock_skew(folder: Path) -> float:
-    """Seconds that this machine's clock is ahead of the one that gives files their time.
+    """The seconds by which this machine's clock is ahead of the clock that stamps files in `folder`.
 
     Raises:
-        OSError: nothing can be written there.
+        OSError: the folder cannot be written to.
     """
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
         before = time.time()
@@ -197,6 +197,6 @@ def clock_skew(folder: Path) -> float:
         os.fsync(file.fileno())
         after = time.time()
         stamp = os.stat(file.name).st_mtime  # noqa: PTH116 - the name's, not the descriptor's
-    if before - 0.05 <= stamp <= after + 0.05:  # the kernel's time of files ticks a bit coarser
+    if before - 0.05 <= stamp <= after + 0.05:  # the kernel stamps files by a coarser clock
         return 0.0
     return (before + after) / 2 - stamp

@@ -1,4 +1,4 @@
-"""One line of the doctor's report, and how a look at something becomes one."""
+"""A check is one line of the doctor's report; a group makes the lines of one part."""
 
 import subprocess
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ GROUPS = ("Slurm", "Profile", "Container", "Image", "Data", "Disk and clock", "N
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What was looked at, what was found, and for a problem what to do."""
+    """A check: its name, the finding, and for a problem what to do."""
 
     group: str
     name: str
@@ -25,30 +25,30 @@ class Check:
     advice: str = ""  # a command, or the line to write
 
     def to_json(self) -> dict[str, str]:
-        """As `--json` prints it."""
+        """The check as `--json` prints it."""
         return asdict(self)
 
 
 class Group:
-    """Makes the lines of one part of the report."""
+    """A group makes the lines of one part of the report."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def ok(self, name: str, found: str) -> Check:
-        """As it should be."""
+        """A check that found things as they should be."""
         return Check(group=self.name, name=name, state="ok", found=found)
 
     def note(self, name: str, found: str, advice: str = "") -> Check:
-        """Worth knowing; nothing has to be done."""
+        """A finding that is worth knowing, without need to act."""
         return Check(group=self.name, name=name, state="note", found=found, advice=advice)
 
     def problem(self, name: str, found: str, advice: str) -> Check:
-        """Runs would fail."""
+        """A finding that would make runs fail."""
         return Check(group=self.name, name=name, state="problem", found=found, advice=advice)
 
     def look(self, name: str, looks: Callable[[], Iterable[Check]]) -> list[Check]:
-        """What a look finds; an error of the machine's is a line, too, and not the end of the report."""
+        """The checks of a look; an error of the machine is a check, too, and does not end the report."""
         try:
             return list(looks())
         except (

@@ -1,4 +1,4 @@
-"""What runs images, the profile's image, and the data sets, as the login node sees them."""
+"""The container runtime, the profile's image and the data sets, as the login node sees them."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def look_at_runtime(profile: Profile) -> Iterator[Check]:
 
 
 def runtime_advice(profile: Profile) -> str:
-    """What to do where no runtime is on the PATH."""
+    """Advice if no runtime is on the PATH."""
     if has_modules():
         return "write in the profile: setup: [module load apptainer]; the name: module avail"
     where = "the nodes" if profile.engine == "slurm" else "this machine"
@@ -58,7 +58,7 @@ def has_modules() -> bool:
 
 
 def _privileges(group: Group, found: Runtime) -> Check:
-    """An image is mounted by a setuid program, or in a user namespace."""
+    """The check whether images can be mounted, by a setuid program or in a user namespace."""
     prefix = Path(found.path).resolve().parent.parent
     starters = prefix.glob(f"libexec/{found.name}/bin/starter-suid")
     if any(path.stat().st_mode & stat.S_ISUID for path in starters):
@@ -82,7 +82,7 @@ def _setting(name: str) -> str | None:
 
 
 def _exec(group: Group, found: Runtime, image: Path) -> Check:
-    """Really start something in it."""
+    """The check that starts a command in the image."""
     started = command.inside(
         Container(runtime=found, image=image), ["true"], cwd=Path("/"), variables={}
     )
@@ -127,7 +127,7 @@ def look_at_image(profile: Profile) -> Iterator[Check]:
 
 
 def _sha256(group: Group, image: Path) -> Check:
-    """Whether it is the one that was written down when it was built."""
+    """The check whether the image's hash is the one noted when it was built."""
     found = hashes.known_sha256(image)
     note = image.with_suffix(".json")
     try:

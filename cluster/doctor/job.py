@@ -1,4 +1,4 @@
-"""One tiny job that looks at a compute node: sent, waited for, cleaned up after."""
+"""A tiny job looks at a compute node: it is sent, waited for, and cleaned up after."""
 
 import json
 import os
@@ -26,29 +26,29 @@ from jobs.errors import DataError
 from jobs.profile import Profile
 from jobs.resources import Resources
 
-LONGEST_WAIT = 600.0  # seconds in the queue
-_TIME = 300  # seconds: the job's limit
-_MEMORY = 4096  # MiB: torch with CUDA fits
-_UNTIL_SEEN = 20.0  # seconds that a file of the node's may take to be seen here (NFS)
-_UNTIL_SEEN_TOO = 3.0  # the same, where its log is seen already
-_LOG_LINES = 4
-_TOLD_TWICE = 10.0  # seconds between two questions to Slurm, once it waits for long
+QUEUE_WAIT_MAX_S = 600.0
+_TIME_LIMIT_S = 300  # of the job
+_MEMORY_MIB = 4096  # torch with CUDA fits
+_FILE_DELAY_MAX_S = 20.0  # until a file of the node is seen here (NFS)
+_FILE_DELAY_AFTER_LOG_S = 3.0  # the same, once the job's log is seen
+_MAX_LOG_LINES = 4
+_POLL_MAX_S = 10.0  # between two questions to Slurm, once the job waits for long
 
 
 class NodeError(RuntimeError):
-    """There is no answer of the node: why, and what to do, in `args`."""
+    """The node gave no answer; `args`: why, and what to do."""
 
 
 def look(
     profile: Profile, sweeps: Path, tell: Callable[[str], object], *, candidates: bool
 ) -> dict[str, Any]:
-    """What cluster.doctor.node found on a node, with what the login node expects below `here`.
+    """The answer of cluster.doctor.node on a node; `here` holds what the login node expects.
 
     Args:
-        profile: where; its engine `local`: this machine.
+        profile: the cluster's profile; engine `local`: look at this machine.
         sweeps: the folder below which the node has to be able to write.
-        tell: told what is being waited for.
-        candidates: whether to look for a scratch, too.
+        tell: called with a line on what is waited for.
+        candidates: whether to look for a scratch folder, too.
 
     Raises:
         NodeError: no answer came.
@@ -76,7 +76,7 @@ def look(
 
 
 def _prepare(folder: Path, profile: Profile, *, candidates: bool) -> dict[str, Any]:
-    """Write down what to look at; what it is here."""
+    """Write the request for the node; returns what the login node expects there."""
     code = snapshot.take(folder).file
     marker = folder / MARKER
     marker.write_text(folder.name)
@@ -99,7 +99,7 @@ def _prepare(folder: Path, profile: Profile, *, candidates: bool) -> dict[str, A
 
 
 def _found_here(dataset: str, profile: Profile) -> str | None:
-    """Where a data set lies; None: the node may have it."""
+    """The folder of a data set on the login node; None: only the node may have it."""
     if profile.data_on_nodes:
         return None
     try:
@@ -109,21 +109,21 @@ def _found_here(dataset: str, profile: Profile) -> str | None:
 
 
 def _resources(profile: Profile) -> Resources:
-    """The profile's place in the cluster, but hardly anything of it."""
+    """The profile's resources, cut down to one CPU, a few minutes and little memory."""
     r = profile.resources
-    mem = r.mem or (r.mem_per_cpu or 0) * (r.cpus or 1) or _MEMORY
+    mem = r.mem or (r.mem_per_cpu or 0) * (r.cpus or 1) or _MEMORY_MIB
     return replace(
         r,
-        time=_TIME,
+        time=_TIME_LIMIT_S,
         cpus=1,
-        mem=min(_MEMORY, mem),
+        mem=min(_MEMORY_MIB, mem),
         mem_per_cpu=None,
         runs_per_task=None,
     )
 
 
 def _lines(folder: Path, profile: Profile) -> list[str]:
-    """What the batch script does, as a task's."""
+    """The lines of the batch script, set up as those of an array task."""
     launched = batch_script.launch(profile.environment, "cluster.doctor.node", [str(folder)])
     return [*profile.setup, *launched]
 
@@ -135,7 +135,7 @@ def _run_here(folder: Path, profile: Profile) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            timeout=_TIME,
+            timeout=_TIME_LIMIT_S,
             check=False,
         )
     if _answer(folder) is None:
@@ -164,7 +164,7 @@ def _by_job(folder: Path, profile: Profile, tell: Callable[[str], object]) -> di
         ):  # a Ctrl-C that ended sbatch would leave a job whose id nobody knows
             job, _ = client.sbatch(path)
         return _wait(job, folder, tell)
-    except BaseException:  # Ctrl-C, too: nobody waits for it any more
+    except BaseException:  # Ctrl-C, too: the answer is not awaited any more
         if job is not None:
             with suppress(SlurmError):
                 client.cancel([str(job)])
@@ -172,7 +172,7 @@ def _by_job(folder: Path, profile: Profile, tell: Callable[[str], object]) -> di
 
 
 def _wait(job: int, folder: Path, tell: Callable[[str], object]) -> dict[str, Any]:
-    """Wait for the answer, not for the job's end; ask Slurm ever more rarely."""
+    """Wait for the answer, not for the job's end, and ask Slurm ever more rarely."""
     begun = time.monotonic()
     pause, ask_at, over_at = 1.0, begun, None
     told: Mapping[str, str] = {}
@@ -189,24 +189,24 @@ def _wait(job: int, folder: Path, tell: Callable[[str], object]) -> dict[str, An
             tell(_described(job, state, told.get("Reason", "")))
             if state in states.OVER:
                 over_at = now
-            elif state == "PENDING" and now > begun + LONGEST_WAIT:
+            elif state == "PENDING" and now > begun + QUEUE_WAIT_MAX_S:
                 _give_up(job, told)
-            pause = min(_TOLD_TWICE, pause * 1.3)
+            pause = min(_POLL_MAX_S, pause * 1.3)
             ask_at = now + pause
         time.sleep(0.2)
 
 
 def _patience(folder: Path) -> float:
-    return _UNTIL_SEEN_TOO if (folder / "job.log").exists() else _UNTIL_SEEN
+    return _FILE_DELAY_AFTER_LOG_S if (folder / "job.log").exists() else _FILE_DELAY_MAX_S
 
 
 def _asked(job: int, before: Mapping[str, str]) -> Mapping[str, str]:
-    """What Slurm says of the job now; the same as before where it does not answer."""
+    """The job as scontrol shows it now; as before if Slurm does not answer."""
     try:
         return client.show_job(str(job))
     except UnreachableError:
         return before
-    except SlurmError:  # it has forgotten it
+    except SlurmError:  # Slurm has forgotten the job
         return {**before, "JobState": "COMPLETED"}
 
 
@@ -224,7 +224,7 @@ def _as_in_squeue(reason: str) -> str:
 def _give_up(job: int, told: Mapping[str, str]) -> None:
     why = reasons.explain(_as_in_squeue(told.get("Reason", "")))
     raise NodeError(
-        f"job {job} waited {LONGEST_WAIT / 60:.0f} minutes and was cancelled: {why.words} ({why.name})",
+        f"job {job} waited {QUEUE_WAIT_MAX_S / 60:.0f} minutes and was cancelled: {why.words} ({why.name})",
         "try again later, or name a less busy partition in the profile",
     )
 
@@ -244,7 +244,7 @@ def _log_of(folder: Path) -> str:
         text = (folder / "job.log").read_text(errors="replace").strip()
     except OSError:
         return f"none in {folder}"
-    return " / ".join(text.splitlines()[-_LOG_LINES:]) or "empty"
+    return " / ".join(text.splitlines()[-_MAX_LOG_LINES:]) or "empty"
 
 
 def _answer(folder: Path) -> dict[str, Any] | None:

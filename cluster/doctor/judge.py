@@ -1,4 +1,4 @@
-"""What a node's answer means for runs there: the group Node."""
+"""The group Node: checks of a node's answer, by what it means for runs there."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from cluster.doctor.request import asked_gpus
 from jobs.profile import Profile
 from jobs.units import capacity
 
-_LITTLE_SHM = 64 << 20  # bytes: loaders of data with workers need that, see jobs.training.preflight
-_LITTLE_SCRATCH = 1 << 30  # bytes
-_APART, _FAR_APART = 2.0, 60.0  # seconds between two clocks
+_SHM_BYTES_MIN = 64 << 20  # for loaders of data with workers, see jobs.training.preflight
+_SCRATCH_BYTES_MIN = 1 << 30
+_SKEW_NOTED_S, _SKEW_MAX_S = 2.0, 60.0  # between the clocks of node and login node
 
 _GROUP = Group("Node")
 
@@ -19,11 +19,11 @@ _GROUP = Group("Node")
 def judge(
     profile: Profile, node: Mapping[str, Any], *, sha256: str | None, skew: float | None
 ) -> list[Check]:
-    """The lines about a node.
+    """The checks of a node.
 
     Args:
-        profile: what is asked of it.
-        node: what cluster.doctor.job.look returned.
+        profile: the profile that the node has to satisfy.
+        node: the answer that cluster.doctor.job.look returned.
         sha256: of the image, as the login node reads it.
         skew: of the login node's clock, see disks.clock_skew.
     """
@@ -55,12 +55,12 @@ def _host(node: Mapping[str, Any]) -> Iterator[Check]:
 def _clock(node: Mapping[str, Any], skew: float | None) -> Iterator[Check]:
     theirs = node["clock_skew"]
     if _error(theirs) or skew is None:
-        return  # the folder's line says why
+        return  # the folder's check reports the error
     apart = theirs - skew
     found = f"{abs(apart):.1f} s {'ahead of' if apart > 0 else 'behind'} the login node's"
-    if abs(apart) >= _FAR_APART:
+    if abs(apart) >= _SKEW_MAX_S:
         yield _GROUP.problem("clock", found, "tell the administrators: ntp does not run there")
-    elif abs(apart) >= _APART:
+    elif abs(apart) >= _SKEW_NOTED_S:
         yield _GROUP.note("clock", found, "times in journals may look odd; results do not suffer")
     else:
         yield _GROUP.ok("clock", "agrees with the login node's")
@@ -80,7 +80,7 @@ def _folder(node: Mapping[str, Any]) -> Iterator[Check]:
 def _limits(node: Mapping[str, Any]) -> Iterator[Check]:
     asked, cpus = node["here"]["asked"].get("cpus", 1), node["cpus"]
     threads = node["threads_per_core"]
-    whole = -(-asked // threads) * threads  # a core is given to one job, with all its threads
+    whole = -(-asked // threads) * threads  # Slurm gives a core to one job, with all its threads
     if cpus > whole:
         found = f"{asked} asked for, and {cpus} may be used: by others, too"
         yield _GROUP.note("cpus", found, "times measured here vary; `threads:` limits the runs")
@@ -98,7 +98,7 @@ def _limits(node: Mapping[str, Any]) -> Iterator[Check]:
 def _shared_memory(name: str, found: Any) -> Check:
     if found is None or _error(found):
         return _GROUP.note(name, "there is none: loaders of data with workers will not work")
-    if found < _LITTLE_SHM:
+    if found < _SHM_BYTES_MIN:
         return _GROUP.note(name, f"only {capacity(found)}: loaders of data with workers may die")
     return _GROUP.ok(name, capacity(found))
 
@@ -114,7 +114,7 @@ def _scratch(node: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
         yield _GROUP.note("scratch", "the profile names none: data is read where it lies", advice)
         return
     if "error" in found:
-        # As a run would take it: without scratch it fails, or it reads the data where it lies.
+        # Without scratch a run fails, or reads the data where it lies, as the profile says.
         text = f"{found['path']}: {found['error']}"
         advice = "mend the line `scratch:` of the profile; ask where a job may write on its node"
         is_needed = profile.unstaged == "fail"
@@ -122,15 +122,15 @@ def _scratch(node: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
         return
     kind = f"{found['kind']}, {'shared: staging saves nothing' if found['shared'] else 'local'}"
     text = f"{found['path']}: {capacity(found['free'])} free ({kind})"
-    if found["free"] < _LITTLE_SCRATCH or found["shared"]:
+    if found["free"] < _SCRATCH_BYTES_MIN or found["shared"]:
         yield _GROUP.note("scratch", text)
     else:
         yield _GROUP.ok("scratch", text)
 
 
 def is_usable(place: Mapping[str, Any]) -> bool:
-    """Whether a scratch that was looked at is a good one: there, local, and with room."""
-    return "error" not in place and not place["shared"] and place["free"] >= _LITTLE_SCRATCH
+    """Whether a scratch folder exists, is local, and has room."""
+    return "error" not in place and not place["shared"] and place["free"] >= _SCRATCH_BYTES_MIN
 
 
 def _runtime(node: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
@@ -223,7 +223,7 @@ def _gpu(found: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
 
 
 def _around(found: Mapping[str, Any], node: Mapping[str, Any], profile: Profile) -> Iterator[Check]:
-    """What is seen in the image of the node."""
+    """The checks of what a training sees of the node in its image."""
     if profile.image is not None:
         yield _shared_memory("shm inside", found["shared_memory"])
         place = node["scratch"]

@@ -1,9 +1,9 @@
-"""Looks around on a compute node, and in what runs are trained in there.
+"""This process looks around on a compute node, and in the Python or image that runs train in there.
 
     python -m cluster.doctor.node FOLDER
 
-FOLDER/request.json says what to look at; FOLDER/found.json is written twice: when the machine is
-known, and once more when its image is, too.
+FOLDER/request.json says what to look at; FOLDER/found.json is written twice: after the look at the
+machine, and again after the look into its image.
 """
 
 import json
@@ -42,17 +42,17 @@ CANDIDATES = (
     "/localscratch/$USER",
     "/tmp/$USER",  # noqa: S108 - it is only asked whether it is there
 )
-"""Where nodes usually have a disk of their own, the best first; `$TMPDIR` is looked at, too."""
+"""Folders where nodes usually have a disk of their own, the best first; `$TMPDIR` is tried, too."""
 
-_UNTIL_INSIDE = 200.0  # seconds: torch from a slow disk takes its time; the job has 300
-_KILLED = (-9, 137)
+_IMAGE_TIMEOUT_S = 200.0  # torch from a slow disk takes its time; the job has 300 s
+_KILLED = (-9, 137)  # exit codes of SIGKILL, from Python and from a shell
 _SHM = Path("/dev/shm")  # noqa: S108 - its size is looked at
 _CGROUPS = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup", "/sys/fs/cgroup/unified")
-_NO_LIMIT = 1 << 60  # bytes; version 1 says "none" by an enormous number
+_NO_LIMIT_BYTES = 1 << 60  # cgroup version 1 says "none" by an enormous number
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Look, and write down what was found."""
+    """Look at machine and image, and write the findings."""
     folder = Path(arguments[0])
     request = json.loads((folder / REQUEST).read_bytes())
     profile = Profile.from_json(request["profile"])
@@ -69,7 +69,7 @@ def _write(folder: Path, found: Mapping[str, Any]) -> None:
 
 
 def _machine(folder: Path, request: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
-    """What there is without an image."""
+    """The findings about the machine, outside of any image."""
     image = profile.image
     return {
         "schema": 1,
@@ -98,7 +98,7 @@ def _machine(folder: Path, request: Mapping[str, Any], profile: Profile) -> dict
 
 
 def _or_error(look: Callable[[], Any]) -> Any:
-    """What a look finds, or `{"error": why not}`."""
+    """The finding of a look, or `{"error": why not}`."""
     try:
         return look()
     except (OSError, ContainerError, ValueError, subprocess.SubprocessError) as error:
@@ -106,14 +106,14 @@ def _or_error(look: Callable[[], Any]) -> Any:
 
 
 def _folder(folder: Path) -> dict[str, Any]:
-    """The sweeps' folder: is it the one that the login node sees, and can it be written?"""
+    """Write into the sweeps' folder; returns marks that tell whether the login node sees the same one."""
     (folder / "written").write_text("by the node")
     marker = folder / MARKER
     return {"marker": marker.read_text(), "inode": marker.stat().st_ino}
 
 
 def threads_per_core(cpu: int, folder: Path = Path("/sys/devices/system/cpu")) -> int:
-    """The hardware threads of the core that a CPU belongs to; 1 where the kernel does not tell."""
+    """The number of hardware threads of a CPU's core; 1 if the kernel does not tell."""
     try:
         text = (folder / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text()
         ends = [part.split("-") for part in text.strip().split(",")]  # as in 0,64 or 0-1
@@ -123,7 +123,7 @@ def threads_per_core(cpu: int, folder: Path = Path("/sys/devices/system/cpu")) -
 
 
 def memory_limit(proc: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Bytes that the kernel's memory controller lets this process and those around it use."""
+    """The cgroup's memory limit in bytes, for this process and those beside it."""
     found = []
     try:
         lines = proc.read_text().splitlines()
@@ -147,7 +147,7 @@ def _limits_in(group: Path) -> list[int]:
             text = (group / name).read_text().strip()
         except OSError:
             continue
-        if text.isdecimal() and int(text) < _NO_LIMIT:
+        if text.isdecimal() and int(text) < _NO_LIMIT_BYTES:
             found.append(int(text))
     return found
 
@@ -158,7 +158,7 @@ def _total(path: Path) -> int:
 
 
 def scratch(template: str) -> dict[str, Any]:
-    """A scratch folder by its name in a profile: whether a task could use it."""
+    """Whether a task could use a scratch folder, named as in a profile."""
     path = expanded(template)
     found: dict[str, Any] = {"template": template, "path": str(path or template)}
     if path is None:
@@ -182,23 +182,23 @@ def scratch(template: str) -> dict[str, Any]:
 
 
 def _made(path: Path) -> list[Path]:
-    """Make a folder; which ones had to be made, the innermost first."""
+    """Make a folder; returns all folders that had to be made, the innermost first."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _candidates() -> list[dict[str, Any]]:
-    """The usual places that are disks of the node's own; no new folder in / is a find."""
+    """The findings about usual scratch folders; no new folder is made in /."""
     names = [*CANDIDATES, *(["$TMPDIR"] if "TMPDIR" in os.environ else [])]
     return [scratch(name) for name in names if name == "$TMPDIR" or _is_usual(name)]
 
 
 def _is_usual(name: str) -> bool:
-    """Whether a place is there, or a user's folder in it could be made.
+    """Whether a place exists, or a user's folder could be made in it.
 
-    A job's own folder has to be there: where the site makes none, nobody would remove it, and
-    nothing that one job has staged is seen by the next.
+    A job's own folder has to exist: where the site makes none, nobody would remove it, and the next
+    job would not see what was staged there.
     """
     if "$SLURM_JOB_ID" in name:
         return Path(os.path.expandvars(name)).is_dir()
@@ -211,7 +211,7 @@ def _runtime() -> dict[str, str]:
 
 
 def _read(name: str, path: str | None, folder: Path | None) -> str:
-    """A data set's folder, of which one file can be read; where the login node has none, find it."""
+    """The folder of a data set, after reading one file of it; it is searched if the login node has none."""
     path = path or str(find(name, profile_data=folder))
     file = next((one for one in sorted(Path(path).rglob("*")) if one.is_file()), None)
     if file is None:
@@ -224,7 +224,7 @@ def _read(name: str, path: str | None, folder: Path | None) -> str:
 def _inside(
     folder: Path, request: Mapping[str, Any], profile: Profile, found: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the training finds around it."""
+    """The findings of a process in the training's Python or image."""
     place = found["scratch"]
     if place is None or "error" in place:
         return _answer(folder, _command(folder, request, profile, found, None), profile)
@@ -246,7 +246,7 @@ def _answer(folder: Path, started: command.Command, profile: Profile) -> dict[st
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_UNTIL_INSIDE,
+        timeout=_IMAGE_TIMEOUT_S,
         check=False,
     )
     answers = [line for line in done.stdout.splitlines() if line.startswith("{")]

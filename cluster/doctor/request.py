@@ -1,4 +1,4 @@
-"""What a profile asks for, held against what the cluster offers."""
+"""The group Profile: what a profile asks for is compared with what the cluster offers."""
 
 import re
 import shlex
@@ -79,7 +79,7 @@ def _time(r: Resources, rows: Sequence[NodeKind]) -> Iterator[Check]:
 
 
 def _size(r: Resources, rows: Sequence[NodeKind]) -> Iterator[Check]:
-    """CPUs and memory of a task have to fit one node."""
+    """The check that CPUs and memory of a task fit one node."""
     cpus = max(_number(row.cpus) for row in rows)
     mem = max(_number(row.mem) for row in rows)
     asked = r.mem or (r.mem_per_cpu or 0) * (r.cpus or 1)
@@ -102,7 +102,7 @@ def _number(text: str) -> int:
 
 
 def gpus_of(gres: str) -> dict[str, int]:
-    """How many GPUs of each type; `gpu:gtx1080ti:2(S:0)` or `gpu:2`, whose type is empty."""
+    """The number of GPUs by type, of `gpu:gtx1080ti:2(S:0)`, or of `gpu:2`, whose type is empty."""
     found: dict[str, int] = {}
     for part in re.sub(r"\([^)]*\)", "", gres).split(","):
         words = part.split(":")
@@ -114,7 +114,7 @@ def gpus_of(gres: str) -> dict[str, int]:
 
 
 def asked_gpus(r: Resources) -> dict[str, int]:
-    """The GPUs of a task, by type; the type is empty where any will do."""
+    """The number of a task's GPUs by type; an empty type stands for any."""
     if r.gres:
         return gpus_of(r.gres)
     return gpus_of(",".join(f"gpu:{part}" for part in str(r.gpus).split(","))) if r.gpus else {}
@@ -176,7 +176,7 @@ def _account(r: Resources, offer: Offer) -> Iterator[Check]:
 
 
 def _limits(profile: Profile, offer: Offer) -> Iterator[Check]:
-    """What the profile says of limits must not be more than the cluster allows."""
+    """The check that the profile's limits are not above those of the cluster."""
     allowed = _number(offer.config.get("MaxArraySize", ""))
     said = profile.limits.max_array
     if said is not None and allowed and said > allowed:
@@ -194,7 +194,7 @@ def _limits(profile: Profile, offer: Offer) -> Iterator[Check]:
 
 
 def _verdict(profile: Profile) -> Check:
-    """Whether Slurm would take a job like that: `sbatch --test-only`."""
+    """The check whether Slurm would take a job of this profile: `sbatch --test-only`."""
     text = script(sbatch_parameters(profile, profile.resources), [":"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "probprec-doctor.sh")
