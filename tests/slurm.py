@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from cluster.lab import Lab, Settings
-from cluster.lab.faults import NODE_IS_DONE
+from cluster.lab.faults import NODE_CLEANUP_S
 from tests.helpers import ALL, probprec, wait_for
 
 MODES = {"accounting": True} | ({"plain": False} if ALL else {})
@@ -168,7 +168,7 @@ class Site:
         now = time.monotonic()
         found = {job: since.get(job, now) for job in waiting}
         for job in waiting:
-            if now - found[job] >= NODE_IS_DONE:
+            if now - found[job] >= NODE_CLEANUP_S:
                 self.lab.start_now(job, pause=0)
         return found
 

@@ -1,4 +1,4 @@
-"""A lab's folder: what lies in it, and commands in its environment."""
+"""A lab's folder: its content, and commands in its environment."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from jobs.errors import InputError
 from jobs.files import to_json, write_atomically
 
 VARIABLE = "PROBPREC_LAB"
-LONGEST = 66
-"""Characters of a folder's path: names of sockets below it must stay under 108."""
+PATH_CHARS_MAX = 66
+"""A lab's path is no longer: names of sockets below it must stay under 108 characters."""
 
-# Whatever a caller's own cluster told Slurm's commands must not reach the lab.
-_FOREIGN = (
+# Variables of the caller's own cluster must not reach the lab.
+_CALLER_VARIABLES = (
     "SLURM",
     "SBATCH_",
     "SRUN_",
@@ -53,21 +53,25 @@ class Base:
             raise InputError(
                 f"lab: {self.folder}: Slurm wants letters, digits and ._+-/ in its paths"
             )
-        if len(str(self.folder)) > LONGEST:
+        if len(str(self.folder)) > PATH_CHARS_MAX:
             raise InputError(
-                f"lab: {self.folder}: the path is longer than {LONGEST} characters, too long for"
+                f"lab: {self.folder}: the path is longer than {PATH_CHARS_MAX} characters, too long for"
                 " the names of sockets below it; choose a shorter one"
             )
 
     def environment(self) -> dict[str, str]:
-        """Ours, with SLURM_CONF and without anything else that steers Slurm's commands."""
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        """This process's environment with the lab's SLURM_CONF, and no other variable that steers Slurm's commands."""
+        ours = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_CALLER_VARIABLES)
+        }
         return {**ours, "SLURM_CONF": str(self.conf), VARIABLE: str(self.folder)}
 
     def run(
         self, *command: str, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the lab's environment; as `subprocess.run`, with its text captured."""
+        """Run a command in the lab's environment, as `subprocess.run` with captured text."""
         return subprocess.run(
             command,
             env=self.environment(),
@@ -80,17 +84,17 @@ class Base:
 
     @property
     def settings(self) -> Settings:
-        """What it was started with."""
+        """The settings that the lab was started with."""
         return Settings(**self._state()["settings"])
 
     @property
     def place(self) -> Place:
-        """Where and as whom it runs."""
+        """The folder, host, user and ports of the lab."""
         return place(self.folder, self._state()["port"])
 
     @property
     def scratch(self) -> Path:
-        """The nodes' scratch."""
+        """The folder that is the nodes' scratch."""
         return self.folder / "scratch"
 
     def _state(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether Slurm can limit memory by cgroups here, and removing what it leaves of them."""
+"""Memory limits by cgroups: whether Slurm can set them here, and the removal of leftover groups."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ def usable() -> bool:
 
 
 def members(settings: Settings, jobs: range) -> list[int]:
-    """The processes in the groups of the lab's jobs: none of them can have left it."""
+    """The processes in the groups of the lab's jobs; a process cannot leave its group."""
     return [
         int(pid)
         for job in _jobs("freezer", settings, jobs)
@@ -60,7 +60,7 @@ def _jobs(controller: str, settings: Settings, jobs: range) -> list[Path]:
 def _read(path: Path) -> str:
     try:
         return path.read_text()
-    except OSError:  # its job ended just now
+    except OSError:  # the job ended just now
         return ""
 
 

@@ -1,4 +1,4 @@
-"""The command `probprec lab`: up, down, status, exec, and the knobs that break it."""
+"""The command `probprec lab`: up, down, status, exec, and faults."""
 
 import shlex
 import signal
@@ -27,11 +27,11 @@ FAULTS: Mapping[str, str] = {
     "free-scratch": "",
     "slow": "SECONDS (of scratch; 0: no longer)",
 }
-"""The knobs of `fault` and what each takes."""
+"""The faults of `lab fault`, with their arguments."""
 
 
 def up(settings: Settings, folder: Path | None = None) -> int:
-    """Start a lab and say what there is and what to type next."""
+    """Start a lab, and print its nodes, partitions and the commands to type next."""
     lab = Lab(folder)
     lab.up(settings)
     console = PlainConsole(soft_wrap=True)
@@ -98,7 +98,7 @@ def exec_(folder: Path | None, command: Sequence[str]) -> int:
 
 
 def fault(folder: Path | None, name: str, arguments: Sequence[str] = ()) -> int:
-    """Turn one knob of `FAULTS`."""
+    """Inject one fault of `FAULTS`."""
     lab = Lab(folder)
     if name not in FAULTS:
         raise InputError(f"lab: no fault {name!r}; there are: {', '.join(FAULTS)}")

@@ -9,13 +9,13 @@ from cluster.lab.settings import Settings
 GPU_TYPE = "gtx1080ti"
 CLUSTER = "lab"
 ACCOUNT = "lab"
-JOB_IDS = 80_000
-"""Job ids that a lab has for itself: a thousand per port of its share."""
+JOB_IDS_PER_LAB = 80_000
+"""A lab has so many job ids for itself: a thousand per port of its share."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and as whom a lab runs."""
+    """The folder, host, user and ports of a lab."""
 
     folder: Path
     host: str
@@ -206,6 +206,6 @@ def node_port(place: Place, number: int) -> int:
 
 
 def job_ids(place: Place) -> range:
-    """The job ids of this lab; another lab's are elsewhere, as its ports are."""
+    """The job ids of this lab; another lab has other ids, as it has other ports."""
     first = (place.port - 20_000) * 1000 + 1
-    return range(first, first + JOB_IDS)
+    return range(first, first + JOB_IDS_PER_LAB)

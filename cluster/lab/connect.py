@@ -1,4 +1,4 @@
-"""Which Slurm the commands talk to: the machine's own, or the lab's."""
+"""Slurm's commands talk to the machine's own Slurm, or to the lab's."""
 
 import os
 
@@ -11,10 +11,10 @@ LAB = "lab"
 
 
 def use(profile: str) -> None:
-    """Turn this process's Slurm commands to the cluster of that profile.
+    """Let this process's Slurm commands talk to the cluster of a profile.
 
     Raises:
-        InputError: the lab is meant, and none is up.
+        InputError: the profile is the lab's, and no lab is up.
     """
     if profile != LAB:
         return
@@ -25,12 +25,12 @@ def use(profile: str) -> None:
 
 
 def use_that_of(store: Store) -> None:
-    """Turn to the cluster that the sweep was last submitted to; if it is gone, it will not answer."""
+    """Let Slurm's commands talk to the cluster of the last submission; a lab that is down will not answer."""
     submissions = store.submissions()
     if submissions and submissions[-1].plan().profile.name == LAB:
         _turn_to(Lab())
 
 
 def _turn_to(lab: Lab) -> None:
-    """Let all commands of Slurm's that this process runs talk to the lab."""
+    """Let this process's Slurm commands talk to the lab."""
     os.environ |= {"SLURM_CONF": str(lab.conf), VARIABLE: str(lab.folder)}

@@ -24,7 +24,7 @@ ACCOUNTING_PACKAGES = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server"}
 
 
 def require_packages(settings: Settings) -> None:
-    """InputError that names the Debian packages that are missing."""
+    """Raise an InputError that names the missing Debian packages."""
     needed = PACKAGES | (ACCOUNTING_PACKAGES if settings.accounting else {})
     missing = sorted({package for name, package in needed.items() if _which(name) is None})
     if missing:
@@ -41,12 +41,12 @@ def names(settings: Settings) -> list[str]:
 
 
 def pid_file(folder: Path, daemon: str) -> Path:
-    """Where the process of a daemon is written down."""
+    """The file with a daemon's process."""
     return folder / "run" / f"{daemon.replace(':', '-')}.pid"
 
 
 def log_file(folder: Path, daemon: str) -> Path:
-    """Where a daemon's own complaints go."""
+    """The file with a daemon's standard error."""
     return folder / "log" / f"{daemon.replace(':', '-')}.err"
 
 
@@ -54,7 +54,7 @@ def start(place: Place, daemon: str, *, first: bool = False) -> Process:
     """Start one daemon and wait until it listens; `first`: the controller has no state yet.
 
     Raises:
-        LabError: it ended, or did not listen in time; the text has the end of its log.
+        LabError: the daemon ended, or did not listen in time; the text has the end of its log.
     """
     folder = place.folder
     process = processes.start(
@@ -86,7 +86,7 @@ def _command(place: Place, daemon: str, *, first: bool) -> list[str]:
     arguments = {
         "munged": [
             "--foreground",
-            "--force",  # it warns of folders like /tmp instead of refusing them
+            "--force",  # munged warns of folders like /tmp instead of refusing them
             f"--socket={place.munge_socket}",
             f"--key-file={folder}/munge/key",
             f"--pid-file={folder}/run/munged.own",
@@ -101,7 +101,7 @@ def _command(place: Place, daemon: str, *, first: bool) -> list[str]:
 
 
 def mariadb_command(place: Place, *extra: str) -> list[str]:
-    """A small and hasty server behind a socket in a folder that only its user can enter."""
+    """The command of a small and hasty server, with a socket in a folder that only its user can enter."""
     return [
         _which("mariadbd") or "mariadbd",
         "--no-defaults",

@@ -1,4 +1,4 @@
-"""Accounting: a private MariaDB, filled by MariaDB's own scripts, and the lab's cluster in it."""
+"""The accounting database: a private MariaDB, filled by MariaDB's own scripts, with the lab's cluster."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ _SCRIPTS = ("mysql_system_tables.sql", "mysql_performance_tables.sql")
 
 
 def create(place: Place) -> None:
-    """An empty database; a tenth of what `mariadb-install-db` takes (no help, no time zones)."""
+    """Create an empty database, in a tenth of the time of `mariadb-install-db` (no help, no time zones)."""
     data = place.folder / "db" / "data"
     data.mkdir(parents=True)
     data.parent.chmod(0o700)
@@ -28,7 +28,7 @@ def create(place: Place) -> None:
 
 
 def fill(place: Place, settings: Settings, environment: dict[str, str]) -> None:
-    """Cluster, account and user; the cap, if there is one, on the QOS that everybody has."""
+    """Add cluster, account and user, and the cap, if there is one, to the QOS of all users."""
     lines = [
         f"add cluster {CLUSTER}",
         f"add account {ACCOUNT} description=lab organization=lab",

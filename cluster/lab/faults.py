@@ -1,4 +1,4 @@
-"""What an operator or bad luck does to a cluster, done on purpose."""
+"""Faults of a cluster, as operators or bad luck cause them, are injected on purpose."""
 
 import errno
 import os
@@ -16,25 +16,25 @@ from jobs.errors import InputError
 
 FILLER = ".filled-by-the-lab"
 ORPHANS = "run/orphans"
-NODE_IS_DONE = 6.0
-"""Seconds after the end of a job until its node sends it no more signals."""
+NODE_CLEANUP_S = 6.0
+"""So long after its end a job may still get signals of its node."""
 
 
 class Faults(Base):
-    """The knobs of a lab that is up."""
+    """The faults that can be injected into a lab that is up."""
 
     def kill(self, daemon: str, sig: int = signal.SIGKILL, *, with_steps: bool = False) -> None:
         """Signal one daemon: munged, slurmctld, slurmd:NODE, slurmdbd or mariadbd.
 
         Args:
-            daemon: Which.
+            daemon: The daemon's name.
             sig: The signal; SIGSTOP and SIGCONT make a daemon hang for a while.
             with_steps: Also the slurmstepd processes of that node: a node that is dead for Slurm,
                 while the processes of its jobs live on.
         """
         process = self._process(daemon)
         steps = self.steps(daemon.partition(":")[2]) if with_steps else []
-        if steps:  # `down` must find their processes without them
+        if steps:  # `down` must find their jobs' processes without them
             with (self.folder / ORPHANS).open("a") as file:
                 file.writelines(f"{one.pid} {one.start}\n" for one in processes.descendants(steps))
         processes.send(process, sig)
@@ -55,14 +55,16 @@ class Faults(Base):
         daemons.start(self.place, daemon)
 
     def save_state(self) -> None:
-        """Make the controller write down what it knows; what came later it forgets if it is killed.
+        """Make the controller save its state, which it would else lose if it is killed.
 
-        A busy controller does so every five seconds. A quiet one that has started a job from its
-        backfill scheduler waits for minutes: killed by then, it takes that job for pending, has its
-        processes killed without a word and starts it again, under the same id and restart count.
+        A busy controller saves every five seconds. A quiet one that has started a job from its
+        backfill scheduler waits for minutes: killed before, it takes that job for pending, has its
+        processes killed without notice and starts it again, under the same id and restart count.
         """
         file = self.folder / "state" / "job_state"
-        name = f"save-{secrets.token_hex(8)}"  # any news of a job will do, if it can be found again
+        name = (
+            f"save-{secrets.token_hex(8)}"  # a new job makes it save; its name is found in the file
+        )
         options = ("--parsable", "--hold", "--output=/dev/null", "--wrap=true")
         done = self.run("sbatch", f"--job-name={name}", *options)
         self.run("scancel", done.stdout.strip().partition(";")[0])
@@ -91,7 +93,7 @@ class Faults(Base):
         return [processes.Process(*map(int, line.split())) for line in lines]
 
     def drain(self, node: str, reason: str = "lab") -> None:
-        """Let a node start nothing new."""
+        """Drain a node, so that it starts no new job."""
         self.run("scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}")
 
     def resume(self, node: str) -> None:
@@ -101,15 +103,15 @@ class Faults(Base):
     def requeue(self, job: str) -> None:
         """Put a running job (or array element, A_i) back into the queue.
 
-        Slurm makes it wait for about two minutes, whatever the configuration; see `start_now`.
+        Slurm makes the job wait for about two minutes, whatever the configuration; see `start_now`.
         """
         self.run("scontrol", "requeue", job)
 
-    def start_now(self, job: str, pause: float = NODE_IS_DONE) -> None:
-        """Take back the wait that Slurm imposes on a requeued job.
+    def start_now(self, job: str, pause: float = NODE_CLEANUP_S) -> None:
+        """Cancel the wait that Slurm imposes on a requeued job.
 
-        Before the old attempt is gone Slurm would take the order and forget it; so this waits. A
-        node that has only just ended it may send its signals to the new one: hence the pause.
+        Slurm would accept the request and forget it while the old attempt is ending, so the request
+        comes later. A node that has just ended the old attempt may signal the new one: hence the pause.
         """
         deadline = time.monotonic() + self.settings.kill_wait + 30
         while self.job(job).get("JobState") == "COMPLETING" and time.monotonic() < deadline:
@@ -139,7 +141,7 @@ class Faults(Base):
         return done.stdout.strip().partition(";")[0]
 
     def fill_scratch(self) -> Path:
-        """Fill the nodes' scratch to the last byte; returns the file that does it.
+        """Fill the nodes' scratch to the last byte; returns the file that fills it.
 
         Raises:
             InputError: scratch is no file system of its own: that takes root.
@@ -155,14 +157,14 @@ class Faults(Base):
         return filler
 
     def free_scratch(self) -> None:
-        """Take back `fill_scratch`."""
+        """Undo `fill_scratch`."""
         (self.scratch / FILLER).unlink(missing_ok=True)
 
     def slow(self, seconds: float) -> None:
         """Make the nodes' scratch a slow file system: each open and each read of a file waits.
 
         Args:
-            seconds: How long; 0: as quick as before.
+            seconds: The wait; 0: as quick as before.
 
         Raises:
             InputError: scratch is no file system of its own: that takes root.
@@ -188,10 +190,10 @@ class Faults(Base):
             time.sleep(0.01)
 
     def wait_for(self, job: str, *states: str, seconds: float = 60) -> str:
-        """Wait until a job is in one of the states; returns it.
+        """Wait until a job is in one of the states; returns its state.
 
         Raises:
-            TimeoutError: it is not in time; the text has the state it is in.
+            TimeoutError: the job is in none of them in time; the text has its state.
         """
         deadline = time.monotonic() + seconds
         while (state := self.job(job).get("JobState", "UNKNOWN")) not in states:
@@ -201,7 +203,7 @@ class Faults(Base):
         return state
 
     def job(self, job: str) -> dict[str, str]:
-        """What `scontrol show job` says of one job, by key; empty if it is forgotten."""
+        """The fields of one job by `scontrol show job`; empty if Slurm has forgotten the job."""
         done = self.run("scontrol", "--oneliner", "show", "job", job, check=False)
         fields = (word.partition("=") for word in done.stdout.split())
         return {key: value for key, _, value in fields if key}

@@ -1,4 +1,4 @@
-"""A throw-away Slurm: up, down, and how it stands."""
+"""A throw-away Slurm is started, stopped and looked at."""
 
 import contextlib
 import os
@@ -27,10 +27,10 @@ class Lab(Faults):
     """
 
     def up(self, settings: Settings) -> None:
-        """Start it; returns when every node is idle. Leaves nothing when it fails.
+        """Start the lab; returns when every node is idle. A failed start leaves nothing behind.
 
         Raises:
-            InputError: it is up already, packages are missing, or the settings make no sense.
+            InputError: the lab is up already, packages are missing, or the settings make no sense.
             LabError: a daemon did not start; the text has the end of its log.
         """
         settings.check()
@@ -48,7 +48,7 @@ class Lab(Faults):
             raise
 
     def down(self) -> None:
-        """Stop all daemons and all processes of jobs, unmount, remove the folder; also twice.
+        """Stop all daemons and all processes of jobs, unmount, remove the folder; may be repeated.
 
         Raises:
             InputError: the folder is no lab.
@@ -60,7 +60,7 @@ class Lab(Faults):
                 state = self._state()
             if state is None and any(self.folder.iterdir()):
                 raise InputError(f"lab: {self.folder} is no lab; nothing was removed")
-        if state is None:  # its folder was removed by hand: its processes still name it
+        if state is None:  # the folder was removed by hand, but processes still name it
             self._kill_everything(list)
         else:
             settings, jobs = Settings(**state["settings"]), conf.job_ids(self.place)
@@ -71,7 +71,7 @@ class Lab(Faults):
             shutil.rmtree(self.folder)
 
     def is_up(self) -> bool:
-        """Whether it was started completely and some daemon of it still runs."""
+        """Whether the lab was started completely and some daemon of it still runs."""
         try:
             state = self._state()
         except InputError:
@@ -81,7 +81,7 @@ class Lab(Faults):
         )
 
     def status(self) -> dict[str, Any]:
-        """Daemons with pid and whether they run, nodes with their state, the settings.
+        """The lab's daemons with pid and whether they run, nodes with their state, and settings.
 
         Raises:
             InputError: there is no lab.
@@ -178,7 +178,7 @@ class Lab(Faults):
             processes.wait_gone(left, 1)
 
     def _hidden(self, settings: Settings, jobs: range) -> list[int]:
-        """Processes of jobs that show no sign of it: in a job's group, or orphaned by `kill`."""
+        """Processes of jobs that do not name the lab: they are in a job's cgroup, or orphaned by `kill`."""
         orphans = [process.pid for process in self.orphans() if processes.is_alive(process)]
         return cgroups.members(settings, jobs) + orphans
 

@@ -1,4 +1,4 @@
-"""The nodes' scratch: a small file system of its own where that is possible."""
+"""The nodes' scratch is a small file system of its own where that is possible."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def mount_scratch(folder: Path, megabytes: int) -> bool:
-    """Mount a small tmpfs at `folder`; False where this user or container must not."""
+    """Mount a small tmpfs at `folder`; False if this user or container may not mount."""
     if os.getuid() != 0:
         return False
     options = f"size={megabytes}m,mode=1777"
@@ -15,12 +15,12 @@ def mount_scratch(folder: Path, megabytes: int) -> bool:
 
 
 def is_mounted(folder: Path) -> bool:
-    """Whether something is mounted exactly there."""
+    """Whether the folder itself is a mount point."""
     return str(folder) in _mounts()
 
 
 def unmount_below(folder: Path) -> None:
-    """Unmount whatever is mounted in `folder`, the innermost first."""
+    """Unmount all file systems mounted in `folder`, the innermost first."""
     for path in reversed(_mounts()):
         if path.startswith(f"{folder}/"):
             # Lazy: a shell that stands in scratch must not keep the lab from going away.

@@ -1,8 +1,7 @@
-"""Processes that outlive us: start them, know them again, and never signal a stranger.
+"""Processes that outlive this one are started, recognized and signalled, never another one in their place.
 
-A process is known by its pid and its start time, so a pid that was given to somebody else in the
-meantime is not taken for ours. Signals go through a pidfd, which closes the gap between the look
-and the signal.
+A process is known by its pid and its start time, so a reused pid is not taken for it. Signals go
+through a pidfd, which closes the gap between the look and the signal.
 """
 
 import errno
@@ -35,12 +34,12 @@ DAEMONS = frozenset(
 
 
 class LabError(ExpectedError, RuntimeError):
-    """The lab, or a process of it, does not do what it should; says what, and the end of its log."""
+    """The lab, or a process of it, failed; the text has the reason, and the end of its log."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process and when it started (clock ticks since boot)."""
+    """A process, by its pid and its start (clock ticks since boot)."""
 
     pid: int
     start: int
@@ -48,7 +47,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Stat:
-    """What /proc/PID/stat says."""
+    """The content of /proc/PID/stat."""
 
     process: Process
     name: str
@@ -57,7 +56,7 @@ class Stat:
 
 
 def stat(pid: int) -> Stat | None:
-    """A process of this machine, or None if there is none with this pid."""
+    """The process with this pid; None: there is none."""
     try:
         text = (PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
@@ -68,7 +67,7 @@ def stat(pid: int) -> Stat | None:
 
 
 def is_alive(process: Process) -> bool:
-    """Whether any of its threads still runs (a zombie has none).
+    """Whether any thread of the process still runs (a zombie has none).
 
     /proc shows a zombie as soon as the first thread is gone. Only with the last one do its children
     lose their parent, and those that are stopped get a SIGHUP, which kills them (setpgid(2)).
@@ -78,7 +77,7 @@ def is_alive(process: Process) -> bool:
 
 
 def send(process: Process, sig: int) -> bool:
-    """Signal it if it still runs; whether it did."""
+    """Signal the process if it still runs; returns whether it did."""
     with _opened(process) as handle:
         if handle is None:
             return False
@@ -89,17 +88,17 @@ def send(process: Process, sig: int) -> bool:
         return True
 
 
-_GONE = {errno.ESRCH, errno.EINVAL, errno.ENOENT}
-"""What opening a pid says that is no process any more; the last two, that it is now a thread's."""
+_GONE_ERRNOS = {errno.ESRCH, errno.EINVAL, errno.ENOENT}
+"""Errors of pidfd_open for a pid whose process is gone; the last two: the pid is a thread's now."""
 
 
 @contextmanager
 def _opened(process: Process) -> Iterator[int | None]:
-    """A pidfd of it; None: it does not run any more."""
+    """A pidfd of the process; None: it does not run any more."""
     try:
         handle = os.pidfd_open(process.pid)
     except OSError as error:
-        if error.errno not in _GONE:
+        if error.errno not in _GONE_ERRNOS:
             raise
         yield None
         return
@@ -113,7 +112,7 @@ def _opened(process: Process) -> Iterator[int | None]:
 
 
 def wait_gone(processes: Sequence[Process], seconds: float) -> list[Process]:
-    """Wait until they are gone; those that are not after `seconds`."""
+    """Wait until the processes are gone; returns those that still run after `seconds`."""
     deadline = time.monotonic() + seconds
     left = [process for process in processes if is_alive(process)]
     while left and time.monotonic() < deadline:
@@ -125,7 +124,7 @@ def wait_gone(processes: Sequence[Process], seconds: float) -> list[Process]:
 def start(
     command: Sequence[str], *, pid_file: Path, log: Path, environment: Mapping[str, str]
 ) -> Process | None:
-    """Start a daemon that holds nothing of ours: own session, own parent, own log, no inherited files.
+    """Start a daemon apart from this process: own session, own parent, own log, no inherited files.
 
     Returns:
         The process, also written to `pid_file`; None if it ended at once (its log says why).
@@ -153,7 +152,7 @@ def start(
 
 
 def read(pid_file: Path) -> Process | None:
-    """The process that `start` wrote down, running or not."""
+    """The process that `start` wrote to `pid_file`, running or not."""
     try:
         pid, begun = pid_file.read_text().split()
     except (OSError, ValueError):
@@ -171,12 +170,12 @@ def everything() -> Iterator[Stat]:
 def of_lab(folder: Path, also: Iterable[int] = ()) -> list[Process]:
     """Every process of the lab in `folder`: daemons, steps, their jobs' processes and descendants.
 
-    A command that a user gave (`lab exec -- bash`) names the folder, too, but is no job: it is left
-    alone, as are we and our ancestors.
+    A user's command (`lab exec -- bash`) names the folder, too, but is no job: it is left out, as are
+    this process and its ancestors.
 
     Args:
-        folder: The lab's, as its processes spell it.
-        also: Processes that are known to belong to it, though they do not show it.
+        folder: The lab's folder, as its processes spell it.
+        also: Pids of further processes that belong to the lab, but do not name it.
     """
     table = {found.process.pid: found for found in everything() if found.state not in "ZX"}
     mine = _ancestors(table, os.getpid())
@@ -185,7 +184,7 @@ def of_lab(folder: Path, also: Iterable[int] = ()) -> list[Process]:
 
 
 def descendants(processes: Iterable[Process]) -> list[Process]:
-    """These processes and all that they started, as far as its parents still live."""
+    """These processes and their descendants, as far as the parents in between still live."""
     table = {found.process.pid: found for found in everything() if found.state not in "ZX"}
     return _below(table, {process.pid for process in processes})
 

@@ -1,11 +1,11 @@
-"""What a lab is made of: how many nodes, how large, with which limits."""
+"""The settings of a lab: its nodes, their size, and its limits."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.errors import InputError
 
-LEAST = {
+_MINIMA = {
     "nodes": 1,
     "cpus": 1,
     "memory_mb": 100,
@@ -62,11 +62,11 @@ class Settings:
         return [f"node{number}" for number in range(1, self.nodes + 1)]
 
     def check(self) -> None:
-        """Refuse what Slurm would choke on; InputError names every mistake."""
+        """Refuse settings that Slurm cannot work with; InputError names every mistake."""
         values = asdict(self)
         wrong = [
             f"{name} is {values[name]}: at least {least} is needed"
-            for name, least in LEAST.items()
+            for name, least in _MINIMA.items()
             if values[name] < least
         ]
         if self.nodes > 64:
@@ -79,5 +79,5 @@ class Settings:
             raise InputError("lab: " + "; ".join(wrong))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for the lab's folder."""
+        """The settings as plain values, for the lab's folder."""
         return asdict(self)
