@@ -1,1 +1,1 @@
-"""What differs between clusters: a person's profile, found, read and written; whoever sends runs enters."""
+"""A profile says what differs between clusters; it is found, read and written here; rooms that send runs enter."""

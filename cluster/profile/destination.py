@@ -1,4 +1,4 @@
-"""Where `run` and `submit` send their runs if no `--on` says so: never by accident to a login node."""
+"""The destination of `run` and `submit` without `--on`: never by accident a login node."""
 
 import os
 import shutil
@@ -10,18 +10,18 @@ from jobs.errors import InputError
 from jobs.profile import LOCAL, Profile
 
 VARIABLE = "PROBPREC_ON"
-"""Names the profile of commands without `--on`."""
+"""The environment variable that names the profile of commands without `--on`."""
 
 
 def default() -> str | None:
-    """The profile of a command without `--on`; None: where Slurm is and nothing was chosen, none."""
+    """The name of the profile of a command without `--on`; None: Slurm is here, and none was named."""
     if named := os.environ.get(VARIABLE):
         return named
     return LOCAL.name if shutil.which("sbatch") is None else None
 
 
 def to_train_here() -> tuple[str, ...]:
-    """What a command needs besides, to train on this machine."""
+    """The words that a command needs, besides its own, to train on this machine."""
     return () if default() == LOCAL.name else ("--on", LOCAL.name)
 
 
@@ -29,12 +29,12 @@ def chosen(on: str | None, words: Sequence[str]) -> Profile:
     """The profile of a command.
 
     Args:
-        on: its `--on`.
-        words: what was typed behind `probprec`, for what is to be typed instead.
+        on: the value of the command's `--on`.
+        words: the words typed behind `probprec`, for the advice in an error.
 
     Raises:
-        InputError: Slurm is here, and neither `--on` nor $PROBPREC_ON says where; no such profile,
-            or mistakes in its file.
+        InputError: Slurm is here, and neither `--on` nor $PROBPREC_ON names a profile; no such
+            profile, or mistakes in its file.
     """
     if on is not None:
         return load(on)

@@ -9,7 +9,7 @@ from jobs.snapshot import ROOT
 
 
 def folders() -> list[Path]:
-    """Where profiles are looked for, the first one wins: here, the user's, this checkout's."""
+    """The folders of profiles, the first ones win: this folder's, the user's, this checkout's."""
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     found = [
         Path("configs", "clusters"),
@@ -22,7 +22,7 @@ def folders() -> list[Path]:
 
 
 def load(name_or_path: str) -> Profile:
-    """The profile of a name, or in a file: a path ends in .yaml or has a slash.
+    """The profile with a name, or in a file: a path ends in .yaml or has a slash.
 
     Raises:
         InputError: no such profile, or mistakes in its file: all of them, with their positions.

@@ -1,4 +1,4 @@
-"""A cluster's profile as a person writes it: strict YAML, every mistake with its position."""
+"""A cluster's profile as a person writes it is strict YAML; every mistake has its position."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -47,7 +47,7 @@ def _scratch(value: str) -> str:
 
 
 def _line(value: str) -> str:
-    """To sbatch, which reads on until the first command, it would be an option."""
+    """Refuse a line that sbatch, which reads on until the first command, would take for an option."""
     if any(line.startswith("#SBATCH") for line in value.splitlines()):
         raise ValueError(f"found {value!r}: an option of sbatch; write it below `options:`")
     return value
@@ -66,7 +66,7 @@ Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
 
 
 class LimitsFile(Strict):
-    """What a cluster refuses."""
+    """The limits above which a cluster refuses jobs, or a node hashes no data."""
 
     max_array: Positive | None = Field(default=None, description="a whole number of at least 1")
     max_submit: Positive | None = Field(default=None, description="a whole number of at least 1")
@@ -119,10 +119,10 @@ class ProfileFile(Strict):
 
 
 def read_profile(file: FilePath) -> Profile:
-    """The profile in a file; it is called as the file is.
+    """The profile in a file, named like the file.
 
     Raises:
-        SpecError: with every mistake there is.
+        SpecError: the file has mistakes: all of them.
     """
     root = load_yaml(file)
     if not isinstance(root, MapNode):
@@ -166,7 +166,7 @@ def _profile(
 
 
 def _read_options(root: MapNode) -> tuple[dict[str, Option], list[Mistake]]:
-    """The extra options of sbatch, and what is wrong with them."""
+    """The extra options of sbatch, and the mistakes in them."""
     entry = root.entries.get("options")
     if entry is None or not isinstance(entry.node, MapNode) or not entry.node.entries:
         return {}, []
@@ -188,7 +188,7 @@ def _read_options(root: MapNode) -> tuple[dict[str, Option], list[Mistake]]:
 
 
 def _set_by_us(root: MapNode) -> Iterator[Mistake]:
-    """The variables of `environment` that would be overridden, or would not arrive."""
+    """The mistakes of `environment`: variables that would be overridden, or would not arrive."""
     entry = root.entries.get("environment")
     if entry is not None and isinstance(entry.node, MapNode):
         for name, found in entry.node.entries.items():
@@ -198,7 +198,7 @@ def _set_by_us(root: MapNode) -> Iterator[Mistake]:
 
 
 def _unseen(node: Node, path: str) -> Iterator[Mistake]:
-    """Texts with characters that nobody sees, as a line break; `setup` and `environment` hold any."""
+    """The mistakes of texts with invisible characters, such as a line break; `setup` and `environment` may have any."""
     if isinstance(node, MapNode):
         for name, entry in node.entries.items():
             yield from _unseen(entry.node, f"{path}.{name}".removeprefix("."))
@@ -213,7 +213,7 @@ def _unseen(node: Node, path: str) -> Iterator[Mistake]:
 
 
 def _option(node: Node) -> Option | None:
-    """The value of an option; None: it is none."""
+    """The value of an option; None: the node is no such value."""
     value = node.value if isinstance(node, ScalarNode) else None
     if isinstance(value, timedelta):
         return slurm_time(parse_time(value))

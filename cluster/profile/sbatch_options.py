@@ -1,4 +1,4 @@
-"""The options of sbatch that a profile may add: which there are, and which are not its business."""
+"""The options of sbatch that a profile may add, and those that it may not."""
 
 import re
 
@@ -20,16 +20,16 @@ _KNOWN_NAMES = """
     wckey wrap
 """
 KNOWN = frozenset(_KNOWN_NAMES.split())
-"""Of Slurm 22.05 (`sbatch --help` and sbatch(1)) and what came until 24.11."""
+"""The options of sbatch 22.05 (`sbatch --help` and sbatch(1)), and new ones until 24.11."""
 
 _NOT_IN_HELP_NAMES = """
     acctg-freq batch hint kill-on-invalid-dep mem-bind network ntasks-per-gpu open-mode prefer
     test-only wait-all-nodes
 """
 NOT_IN_HELP = frozenset(_NOT_IN_HELP_NAMES.split())
-"""What sbatch of 22.05 takes and its --help does not name; tried one by one."""
+"""Options that sbatch 22.05 takes although its --help does not name them; tried one by one."""
 
-_ELSEWHERE = {
+_KEY_OF_OPTION = {
     "account": "resources.account",
     "constraint": "resources.constraint",
     "cpus-per-gpu": "resources.cpus",
@@ -54,7 +54,7 @@ _ELSEWHERE = {
     "time": "resources.time",
     "tres-per-task": "resources.gpus",
 }
-"""Options that have a key of their own."""
+"""The profile's own key for an option."""
 
 _RESERVED_NAMES = """
     array chdir dependency error export export-file get-user-env help input
@@ -103,7 +103,7 @@ _LONG_NAMES = {
     "w": "nodelist",
     "x": "exclude",
 }
-"""The options that sbatch(1) knows by a letter, too."""
+"""The long names of the options that sbatch(1) knows by a letter, too."""
 
 _CLUSTERS = (
     "jobs that are sent to another cluster cannot be followed from here; submit on a login node of"
@@ -112,25 +112,25 @@ _CLUSTERS = (
 
 
 def wrong_option(name: str, known: frozenset[str]) -> str | None:
-    """What is wrong with an option that a profile adds; None: nothing."""
+    """The mistake about an option that a profile adds; None: the option is allowed."""
     bare = name.lstrip("-") or "exclusive"
     if (long := _LONG_NAMES.get(bare, bare)) != name:
         fault = "without dashes" if long == bare else "with its long name"
         return wrong_option(long, known) or f"an option is written {fault}: {long}"
-    if name in _ELSEWHERE:
-        return f"{name!r} has a key of its own; write {_ELSEWHERE[name]}"
+    if name in _KEY_OF_OPTION:
+        return f"{name!r} has a key of its own; write {_KEY_OF_OPTION[name]}"
     if name in {"clusters", "cluster-constraint"}:
         return _CLUSTERS
     if name in _RESERVED:
         return f"{name!r} is set by probprec itself and cannot be changed"
     if name not in known:
-        free = known - _RESERVED - _ELSEWHERE.keys() - {"clusters"}
+        free = known - _RESERVED - _KEY_OF_OPTION.keys() - {"clusters"}
         return f"sbatch has no option {name!r}{did_you_mean(name.replace('_', '-'), sorted(free))}"
     return None
 
 
 def sbatch_options() -> frozenset[str]:
-    """The long options of this machine's sbatch; where none answers, those of 22.05 to 24.11."""
+    """The long options of this machine's sbatch; if none answers, those of 22.05 to 24.11."""
     lines = (site.sbatch_help() or "").splitlines()
     matches = [re.match(r"\s+(?:-\w,?\s+)?--([a-z][\w-]+)", line) for line in lines]
     found = frozenset(match[1] for match in matches if match)

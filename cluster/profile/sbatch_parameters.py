@@ -1,4 +1,4 @@
-"""The options of sbatch for tasks, by the profile and what a run asks for."""
+"""The options of sbatch for array tasks follow from the profile and a run's resources."""
 
 from jobs.profile import Option, Profile
 from jobs.resources import Resources, slurm_mem, slurm_time
@@ -7,12 +7,12 @@ from jobs.resources import Resources, slurm_mem, slurm_time
 def sbatch_parameters(profile: Profile, resources: Resources) -> dict[str, Option]:
     """The options of sbatch for tasks that get `resources`; True stands for a flag without value.
 
-    Left to the caller: array, output, error and comment. GPUs are asked for by `gres`, which every
+    The caller adds array, output, error and comment. GPUs are asked for by `gres`, which every
     select plugin understands (`gpus-per-node` needs cons_tres).
 
     Args:
-        profile: where.
-        resources: the profile's own, with what the spec says on top.
+        profile: the cluster's profile.
+        resources: the profile's own, overridden by those of the spec.
     """
     r = resources
     gpus = ",".join(f"gpu:{part}" for part in str(r.gpus).split(",")) if r.gpus else None

@@ -1,6 +1,6 @@
-"""What paths and values pass through on their way to a run, and what that can hold.
+"""Paths and values pass through sbatch, a shell and binds on their way to a run.
 
-What can be escaped is escaped here; what cannot is refused here, before anything is written.
+Characters are escaped here if they can be, and else refused, before anything is written.
 """
 
 import os
@@ -13,21 +13,21 @@ from jobs import snapshot
 from jobs.errors import InputError
 from jobs.profile import Option, Profile
 
-_SUBMITITS = re.compile("%[jtAa]")
-"""What submitit's local executor replaces in the path of its folder; it knows no escape."""
+_SUBMITIT_PATTERNS = re.compile("%[jtAa]")
+"""Patterns that submitit's local executor replaces in the path of its folder, without an escape."""
 
-_ELSEWHERE = "name another folder: --root DIR, or export PROBPREC_ROOT=DIR"
+_OTHER_ROOT_ADVICE = "name another folder: --root DIR, or export PROBPREC_ROOT=DIR"
 
 
 def require(root: Path, profile: Profile) -> None:
-    """Refuse folders that something between here and a training would cut, or read as another.
+    """Refuse folders whose path a program on the way to a training would cut or misread.
 
     Args:
         root: the sweep's folder; it need not exist.
-        profile: where its runs are to go.
+        profile: the profile that its runs go to.
 
     Raises:
-        InputError: all such folders, each with what cannot hold it and what to do.
+        InputError: all such folders, each with the program that misreads it and what to do.
     """
     wrong = [*_of_sweep(root.resolve(), profile), *_of_installation(), *_of_image(root, profile)]
     if wrong:
@@ -37,16 +37,16 @@ def require(root: Path, profile: Profile) -> None:
 def _of_sweep(root: Path, profile: Profile) -> Iterator[str]:
     text = str(root)
     if not text.isprintable():  # a line break, or bytes that are no UTF-8
-        yield f"{text!r}: the path holds characters that a line of text cannot; {_ELSEWHERE}"
+        yield f"{text!r}: the path holds characters that a line of text cannot; {_OTHER_ROOT_ADVICE}"
     if os.pathsep in text:
         yield (
             f"{text}: runs import their code from there, and ':' separates folders in PYTHONPATH;"
-            f" {_ELSEWHERE}"
+            f" {_OTHER_ROOT_ADVICE}"
         )
     if profile.engine == "slurm" and "\\" in text:
-        yield f"{text}: sbatch takes no backslash in the name of a log (--output); {_ELSEWHERE}"
-    if profile.engine == "local" and (found := _SUBMITITS.search(text)):
-        yield f"{text}: submitit would put a number in the place of {found[0]}; {_ELSEWHERE}"
+        yield f"{text}: sbatch takes no backslash in the name of a log (--output); {_OTHER_ROOT_ADVICE}"
+    if profile.engine == "local" and (found := _SUBMITIT_PATTERNS.search(text)):
+        yield f"{text}: submitit would put a number in the place of {found[0]}; {_OTHER_ROOT_ADVICE}"
 
 
 def _of_installation() -> Iterator[str]:
@@ -58,11 +58,11 @@ def _of_installation() -> Iterator[str]:
 
 
 def _of_image(root: Path, profile: Profile) -> Iterator[str]:
-    """Only a container needs binds."""
+    """The paths that cannot be bound into the profile's image, if it has one."""
     if profile.image is None:
         return
-    if "," in str(root.resolve()):  # of a colon there is a word already
-        yield f"{root.resolve()}: --bind of the image's runtime ends a path at ','; {_ELSEWHERE}"
+    if "," in str(root.resolve()):  # a colon is refused by `_of_sweep`
+        yield f"{root.resolve()}: --bind of the image's runtime ends a path at ','; {_OTHER_ROOT_ADVICE}"
     for name in ("data", "scratch"):
         value = str(getattr(profile, name) or "")
         if set(NOT_BINDABLE) & set(value):
@@ -73,7 +73,7 @@ def _of_image(root: Path, profile: Profile) -> Iterator[str]:
 
 
 def log_file(folder: Path, name: str) -> str:
-    """A pattern for sbatch's --output; in the folder's own name `%` means itself, in `name` it counts.
+    """A file name pattern for sbatch's --output; `%` is escaped in the folder's name, and not in `name`.
 
     See sbatch(1), FILENAME PATTERN.
     """
@@ -83,6 +83,6 @@ def log_file(folder: Path, name: str) -> str:
 def in_directive(value: Option) -> Option:
     """A value for an #SBATCH line, still to be quoted for a shell.
 
-    sbatch reads these lines as a shell does, but in single quotes, too, a backslash escapes.
+    sbatch reads these lines as a shell does, except that a backslash escapes in single quotes, too.
     """
     return value.replace("\\", "\\\\") if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""What a profile says, as lines of a file that `read_profile` reads back."""
+"""A profile is written as lines of YAML that `read_profile` reads back."""
 
 import math
 import re
@@ -17,14 +17,14 @@ _KEYWORDS = {"null", "true", "false"}
 
 
 def line(name: str, value: Any) -> str:
-    """A key and its value; of `resources:`, or of a profile."""
+    """The line of a key and its value, of a profile or of its `resources:`."""
     if name in _DURATIONS:
         return f"{name}: {slurm_time(value)}"
     return f"{name}: {written(name, value) if name in _SIZES else in_yaml(value)}"
 
 
 def other_lines(profile: Profile, written_already: frozenset[str]) -> list[str]:
-    """All keys but these whose value is not the default."""
+    """The lines of all other keys whose value is not the default."""
     usual = Profile(name=profile.name, engine=profile.engine)
     lines = []
     for name in (field.name for field in fields(Profile)):
@@ -35,7 +35,7 @@ def other_lines(profile: Profile, written_already: frozenset[str]) -> list[str]:
 
 
 def _as_written(name: str, value: Any) -> Any:
-    """Only what is said: the rest of a mapping is what it is without it."""
+    """The value without the entries of a mapping that equal the default."""
     if isinstance(value, Limits):
         usual = asdict(Limits())
         given = {key: limit for key, limit in asdict(value).items() if limit != usual[key]}
@@ -47,7 +47,7 @@ def _as_written(name: str, value: Any) -> Any:
 
 
 def in_yaml(value: Any) -> str:
-    """A value of plain types, on one line."""
+    """The YAML of a value of plain types, on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
@@ -58,7 +58,7 @@ def in_yaml(value: Any) -> str:
 
 
 def text(value: str) -> str:
-    """A word of YAML: quoted where it could be read as something else."""
+    """A word of YAML, quoted if it could be read as another type."""
     is_plain = re.fullmatch(r"[A-Za-z][\w-]*|[/$][\w/$.-]*", value, re.ASCII) is not None
     if is_plain and value.lower() not in _KEYWORDS:
         return value

@@ -1,1 +1,1 @@
-"""An image's recipe as a person writes it; whoever builds or seals an image enters."""
+"""An image's recipe is read here, as a person writes it; rooms that build or seal an image enter."""

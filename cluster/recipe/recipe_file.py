@@ -1,4 +1,4 @@
-"""An image's recipe as a person writes it: strict YAML, every mistake with its position."""
+"""An image's recipe as a person writes it is strict YAML; every mistake has its position."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from jobs.yaml.translate import dotted, validated
 from jobs.yaml.tree import ListNode, MapNode, Node, load_yaml
 
 CONSTRAINTS = ROOT / "constraints.txt"
-"""The versions of this checkout."""
+"""The file of this checkout's package versions."""
 
 _DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"@[0-9a-f]{40}\b|sha256=[0-9a-f]{64}")
@@ -25,10 +25,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def read_recipe(file: FilePath) -> Recipe:
-    """The recipe in a file; it is called as the file is.
+    """The recipe in a file, named like the file.
 
     Raises:
-        SpecError: with every mistake there is.
+        SpecError: the file has mistakes: all of them.
     """
     root = load_yaml(file)
     if not isinstance(root, MapNode):
@@ -37,15 +37,15 @@ def read_recipe(file: FilePath) -> Recipe:
     require_kind(root, "recipe", file)
     given, found = validated(FORM, root)
     mistakes = [*found.values()]
-    reading = _Reading(root, given, file.absolute())
+    reading = _RecipeReader(root, given, file.absolute())
     mistakes += reading.mistakes()
     if mistakes:
         raise SpecError(sorted(mistakes, key=lambda one: (one.line, one.column)))
     return reading.recipe()
 
 
-class _Reading:
-    """What the keys mean together."""
+class _RecipeReader:
+    """A reader of the keys of one recipe, which depend on each other."""
 
     def __init__(self, root: MapNode, given: RecipeFile, file: FilePath) -> None:
         self._root, self._given, self._file = root, given, file
@@ -54,7 +54,7 @@ class _Reading:
         self._lines, self._known = _constraints(self._constraints)
 
     def mistakes(self) -> Iterator[Mistake]:
-        """What is wrong beyond each key's own form."""
+        """The mistakes beyond those in each key's own form."""
         if not _NAME.fullmatch(self._file.stem):
             message = "an image is called as its recipe is; use letters, digits, '.', '_' and '-'"
             yield Mistake.at(self._root.place, "", message)
@@ -101,7 +101,7 @@ class _Reading:
             yield self._at(message, "base", "localimage")
 
     def _requirement(self, text: str) -> str | None:
-        """What is wrong with it."""
+        """The mistakes of one requirement."""
         try:
             requirement = Requirement(text)
         except InvalidRequirement as error:
@@ -125,7 +125,7 @@ class _Reading:
         return None
 
     def _at(self, message: str, *path: str | int) -> Mistake:
-        """At the key or item that a path names, as far as it is there."""
+        """The mistake at the key or item that a path names, or at the innermost one that exists."""
         node: Node = self._root
         place: Place = self._root.place
         for part in path:
@@ -139,7 +139,7 @@ class _Reading:
         return Mistake.at(place, dotted(path), message)
 
     def recipe(self) -> Recipe:
-        """The recipe, once nothing is wrong with it."""
+        """The recipe, if it has no mistakes."""
         given = self._given
         base = given.base or BaseFile()
         kind: BaseKind = next(one for one in get_args(BaseKind) if getattr(base, one) is not None)
@@ -172,7 +172,7 @@ class _Reading:
 
 
 def _constraints(file: FilePath) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The lines of a constraints file, and the versions in it; nothing if it is not there."""
+    """The lines of a constraints file, and the versions in it; both empty if it does not exist."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -184,7 +184,7 @@ def _constraints(file: FilePath) -> tuple[tuple[str, ...], dict[str, str]]:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
-            continue  # pip's to judge
+            continue  # pip will report it
         version = _pin(requirement)
         if version is not None:
             known[canonicalize_name(requirement.name)] = version
@@ -192,6 +192,6 @@ def _constraints(file: FilePath) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def _pin(requirement: Requirement) -> str | None:
-    """The one version that it allows."""
+    """The version that a requirement pins; None: it allows several."""
     exact = [one.version for one in requirement.specifier if one.operator in {"==", "==="}]
     return next((version for version in exact if "*" not in version), None)

@@ -1,4 +1,4 @@
-"""The keys of an image's recipe, and what they are called when one is wrong."""
+"""The keys of an image's recipe, and the words for each in an error."""
 
 from typing import Annotated
 
@@ -40,7 +40,7 @@ AptName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+:-]+(=[A-Za-z0-9.+:~-
 
 
 class BaseFile(Strict):
-    """What an image starts from."""
+    """The base that an image starts from."""
 
     docker: Word | None = Field(default=None, description="NAME@sha256:DIGEST")
     debootstrap: Word | None = Field(default=None, description="a Debian suite like bookworm")

@@ -1,1 +1,1 @@
-"""Slurm's commands, and what its words mean: the only place that runs them; whoever asks or sends enters."""
+"""Slurm's commands are run here alone, and its states and reasons explained; rooms that ask or send enter."""

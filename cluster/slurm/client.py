@@ -1,4 +1,4 @@
-"""Slurm's commands about jobs: what they are told, and how their answers are read."""
+"""Slurm's commands about jobs, and the readers of their answers."""
 
 import os
 import re
@@ -27,12 +27,12 @@ class Element:
 
     @property
     def name(self) -> str:
-        """As Slurm writes it: `123_4`, or `123`."""
+        """The job's name in Slurm's notation: `123_4`, or `123`."""
         return f"{self.job_id}" if self.task is None else f"{self.job_id}_{self.task}"
 
     @property
     def is_over(self) -> bool:
-        """Whether it will never run (again)."""
+        """Whether the job has ended and will not run again."""
         return self.state in states.OVER
 
 
@@ -46,7 +46,7 @@ def queue(others: Iterable[int] = (), patience: float = PATIENCE_S) -> list[Elem
         patience: seconds to wait for an answer.
 
     Raises:
-        UnreachableError: the controller does not answer, not within `patience` seconds.
+        UnreachableError: the controller does not answer within `patience` seconds.
     """
     fields = "%F|%K|%A|%T|%r|%N|%q|%k"
     users = sorted({os.getuid(), *others})
@@ -61,10 +61,10 @@ def queue(others: Iterable[int] = (), patience: float = PATIENCE_S) -> list[Elem
         ],
         timeout=patience,
     )
-    return [_element(match) for match in map(_JOB.match, output.splitlines()) if match]
+    return [_element(match) for match in map(_SQUEUE_LINE.match, output.splitlines()) if match]
 
 
-_JOB = re.compile(r"\s*(\d+)\|([^|]*)\|(\d+)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)")
+_SQUEUE_LINE = re.compile(r"\s*(\d+)\|([^|]*)\|(\d+)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)")
 """A line of squeue; sites print greetings around them."""
 
 
@@ -84,9 +84,9 @@ def _element(line: re.Match[str]) -> Element:
 
 
 def show_job(name: str) -> dict[str, str]:
-    """What scontrol knows of one job; SlurmError if it has forgotten it.
+    """The fields of one job by `scontrol show job`; SlurmError if the controller has forgotten it.
 
-    A key counts where it stands first: paths and comments, which may hold anything, come last.
+    The first value of a key counts: paths and comments, which may hold any text, come last.
     """
     command = ["scontrol", "--oneliner", "show", "job", name]
     line = next((line for line in run(command).splitlines() if line.startswith("JobId=")), None)
@@ -99,7 +99,7 @@ def show_job(name: str) -> dict[str, str]:
 
 
 def unix_time(text: str | None) -> float | None:
-    """A time as Slurm prints it, `2026-11-23T23:00:00`, local; None if it is none."""
+    """The unix time of Slurm's local `2026-11-23T23:00:00`; None if the text is no time."""
     try:
         return time.mktime(time.strptime(text or "", "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
@@ -107,7 +107,7 @@ def unix_time(text: str | None) -> float | None:
 
 
 def number_of(settings: Mapping[str, str], name: str, usual: int) -> int:
-    """A setting that is a number; `usual` where it is none, or not there."""
+    """The number of a setting; `usual` if it has no number, or is missing."""
     text = settings.get(name, "")
     return int(text) if text.isdecimal() else usual
 
@@ -115,29 +115,29 @@ def number_of(settings: Mapping[str, str], name: str, usual: int) -> int:
 _JOB_ID = re.compile(
     r"^\s*(?:Submitted batch job )?(\d+)(?:;\S*|(?: on cluster \S+)?)\s*$", re.MULTILINE
 )
-"""As sbatch says it, also where a site's wrapper drops `--parsable`."""
+"""The line with the job id that sbatch prints, with or without `--parsable`, which wrappers may drop."""
 
 
 def sbatch(script: Path, *, hold: int | None = None, test_only: bool = False) -> tuple[int, str]:
-    """Send a batch script; returns the job's id (0 with `test_only`) and what sbatch said.
+    """Send a batch script; returns the job's id (0 with `test_only`) and sbatch's output.
 
     Args:
-        script: with its #SBATCH lines.
+        script: the file, with its #SBATCH lines.
         hold: a descriptor that sbatch keeps open as long as it lives.
-        test_only: only ask when it would start.
+        test_only: only ask when the job would start.
 
     Raises:
-        UnreachableError: whether it was sent, and as which job, is not known: nobody answers in
-            time, or it was taken and no job's id can be read.
-        SlurmError: it was not sent.
+        UnreachableError: whether the job was sent, and its id, is not known: Slurm does not answer in
+            time, or its answer holds no id.
+        SlurmError: the job was not sent.
     """
     options = ["--test-only"] if test_only else ["--parsable"]
     command = ["sbatch", *options, str(script)]
     output = run(command, hold=hold, timeout=300, both=test_only)
     if test_only:
         return 0, output.strip()
-    found = set(map(int, _JOB_ID.findall(output)))  # sites print greetings around it
-    if len(found) != 1:  # it may have been taken: not to be withdrawn, but looked for in the queue
+    found = set(map(int, _JOB_ID.findall(output)))  # sites print greetings around the id
+    if len(found) != 1:  # Slurm may have taken the job: look for it in the queue
         text = f"said {output.strip()!r} instead of a job id; the next command looks for the job"
         raise UnreachableError(command, text)
     return found.pop(), output
@@ -157,27 +157,27 @@ def cancel(names: Iterable[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountingRow:
-    """One start of an element, or one step of that start, as sacct knows it."""
+    """A row of sacct: one start of an element, or one step of that start."""
 
-    name: str  # 100_3; 100_[0-3,7%2]: elements that never began; 100_3.batch: a step
+    name: str  # 100_3; 100_[0-3,7%2]: pending elements; 100_3.batch: a step
     state: str
     max_rss: str  # 12M; empty: not measured
 
     @property
     def element(self) -> str:
-        """The name without the step's."""
+        """The name of the element, without the step."""
         return self.name.partition(".")[0]
 
     @property
     def is_step(self) -> bool:
-        """Whether it is a step of a start."""
+        """Whether the row is a step of a start."""
         return "." in self.name
 
 
 def accounting(job_ids: Iterable[int | str], since: float) -> list[AccountingRow] | None:
-    """What sacct knows of the jobs' elements, all their runs; None where there is no accounting.
+    """The rows of sacct about the jobs' elements, all their starts; None without accounting.
 
-    Without a start time sacct forgets everything before midnight.
+    Without a start time sacct leaves out everything before midnight.
     """
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
     ids = ",".join(str(job_id) for job_id in job_ids)
@@ -196,17 +196,17 @@ def accounting(job_ids: Iterable[int | str], since: float) -> list[AccountingRow
         return None
     return [
         AccountingRow(name=match[1], state=match[2], max_rss=match[3])
-        for match in map(_ACCOUNTING.match, output.splitlines())
+        for match in map(_SACCT_LINE.match, output.splitlines())
         if match
     ]
 
 
-_ACCOUNTING = re.compile(r"(\d+(?:[_.][^|]*)?)\|([^| ]*)[^|]*\|([^|]*)$")
+_SACCT_LINE = re.compile(r"(\d+(?:[_.][^|]*)?)\|([^| ]*)[^|]*\|([^|]*)$")
 """A line of sacct; the state may be `CANCELLED by 1000`."""
 
 
 def gpus_of(variables: Mapping[str, str]) -> str:
-    """The GPUs that Slurm gave to this job, as its variable names them; empty: none."""
+    """The GPUs that Slurm gave to this job, as Slurm's variable names them; empty: none."""
     names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
     found = next((variables[name] for name in names if variables.get(name)), "")
     return "" if found == "NoDevFiles" else found

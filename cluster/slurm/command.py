@@ -1,4 +1,4 @@
-"""This module runs Slurm's commands: no other one starts them.
+"""This module alone runs Slurm's commands.
 
 Every call is counted, because a controller that serves a whole university is easily annoyed.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from jobs.errors import ExpectedError
 
-_OF_THE_CALLER = (
+_CALLER_VARIABLES = (
     "SLURM_",
     "SBATCH_",
     "SQUEUE_",
@@ -22,14 +22,14 @@ _OF_THE_CALLER = (
     "SCONTROL_",
     "SINFO_",
 )
-"""Variables that change what Slurm's commands do: a job that submits must not pass on its own."""
+"""Variables that change what Slurm's commands do; a job that submits must not pass its own on."""
 
-_KEPT = {"SLURM_CONF"}
+_KEPT_VARIABLES = {"SLURM_CONF"}
 
 PATIENCE_S = 60.0
-"""A command may take this long; whoever only looks waits less."""
+"""A command may take this long; commands that only show a sweep wait less."""
 
-_LIMIT = re.compile(
+_LIMIT_MESSAGE = re.compile(
     r"MaxSubmit|MaxJobs|GrpSubmit|GrpJobs|accounting/QOS policy|QOS.*Limit|Assoc.*Limit"
     r"|job submit limit|temporarily unable to accept|Resource temporarily unavailable"
     r"|Invalid job array specification|Maximum number of jobs",
@@ -46,55 +46,55 @@ class SlurmError(ExpectedError, RuntimeError):
 
     @property
     def is_limit(self) -> bool:
-        """Whether it says no because too much is in the queue already, or in one array."""
-        return _LIMIT.search(self.message) is not None
+        """Whether a limit was hit: too many jobs in the queue, or too large an array."""
+        return _LIMIT_MESSAGE.search(self.message) is not None
 
 
 class UnreachableError(SlurmError):
-    """The controller does not answer, or the command is not there: what it would say is unknown."""
+    """The controller does not answer, or the command is missing: the outcome is unknown."""
 
 
 _calls: Counter[str] = Counter()
-"""How often this process has run each of Slurm's commands."""
+"""The number of times that this process has run each of Slurm's commands."""
 
 
 class CallCount:
-    """Counts the runs of Slurm's commands from now on."""
+    """A count of the runs of Slurm's commands from now on."""
 
     def __init__(self) -> None:
         self._before = _calls.total()
 
     @property
     def total(self) -> int:
-        """All of them, until now."""
+        """The number of runs until now."""
         return _calls.total() - self._before
 
 
 def calls_of(command: str) -> int:
-    """How often this process has run that command."""
+    """The number of times that this process has run a command of Slurm."""
     return _calls[command]
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment without what would change Slurm's commands; SLURM_CONF stays.
+    """This process's environment without variables that change Slurm's commands, save SLURM_CONF.
 
-    Nor does a job get the settings of the shell's Python: they may mean another one.
+    Settings of the shell's Python are left out, too: a job may run another Python.
     """
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _KEPT or not name.startswith((*_OF_THE_CALLER, "PYTHON"))
+        if name in _KEPT_VARIABLES or not name.startswith((*_CALLER_VARIABLES, "PYTHON"))
     }
 
 
 def run(
     command: list[str], *, hold: int | None = None, timeout: float = PATIENCE_S, both: bool = False
 ) -> str:
-    """Run a command of Slurm's, and return its standard output; `both`: standard error, too.
+    """Run a command of Slurm, and return its standard output; `both`: standard error, too.
 
     Raises:
-        UnreachableError: it cannot be started, or has no answer: its outcome is not known.
-        SlurmError: it failed.
+        UnreachableError: the command cannot be started, or does not answer: its outcome is unknown.
+        SlurmError: the command failed.
     """
     _calls[command[0]] += 1
     try:
@@ -111,7 +111,7 @@ def run(
         )
     except FileNotFoundError:
         raise UnreachableError(command, "not found; is this a login node?") from None
-    except OSError as error:  # a wrapper without #!, not to be executed; no more processes
+    except OSError as error:  # such as a wrapper without #!, or too many processes
         raise UnreachableError(command, f"cannot be started: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise UnreachableError(command, f"no answer within {timeout:g} s") from None

@@ -1,4 +1,4 @@
-"""The time that partitions give a task: whoever asks for more waits for ever, and sbatch says nothing."""
+"""The time limits of partitions: a job that asks for more waits for ever, without a word of sbatch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,14 +9,14 @@ from jobs.errors import InputError
 from jobs.resources import Resources, slurm_time
 
 _PATIENCE_S = 15.0
-"""Slurm has this long to say what there is; if it does not, sbatch will have its say."""
+"""Slurm has this long to list its partitions; else the times are not checked."""
 
 
 def seconds_of(text: str) -> int | None:
     """The seconds of a time limit as Slurm prints it, `1-00:00:00` or `10:00`; None: no limit.
 
     Raises:
-        ValueError: it is no time.
+        ValueError: the text is no time.
     """
     if text.lower() in {"infinite", "unlimited", "n/a", "none", ""}:
         return None
@@ -29,17 +29,17 @@ def seconds_of(text: str) -> int | None:
 
 
 def longest(rows: Sequence[NodeKind]) -> int | None:
-    """Seconds that the most generous of these partitions gives a task; None: no limit."""
+    """The longest time limit of these partitions, in seconds; None: no limit."""
     limits = [seconds_of(row.max_time) for row in rows]
     known = [limit for limit in limits if limit is not None]
     return max(known, default=None) if len(known) == len(limits) else None
 
 
 def check_times(asked: Iterable[Resources]) -> list[str]:
-    """Refuse times that no partition asked for gives; Slurm is asked once, if there is a time.
+    """Refuse times above the limit of every partition asked for; Slurm is asked once, if there is a time.
 
     Returns:
-        What may be too long: a quality of service that is named may lift a partition's limit.
+        Warnings about times that a named quality of service may still allow.
 
     Raises:
         InputError: all times that are too long, with the limit and what to do.

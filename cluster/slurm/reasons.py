@@ -1,4 +1,4 @@
-"""Why a job waits, in words for whoever is waiting (squeue(1), JOB REASON CODES)."""
+"""The reasons for which a job waits, in words (squeue(1), JOB REASON CODES)."""
 
 import re
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason of Slurm's."""
+    """One of Slurm's reasons for which a job waits."""
 
     name: str  # as Slurm writes it
     words: str
-    is_hopeless: bool = False  # waiting does not help: somebody has to do something
+    is_hopeless: bool = False  # the job will not start unless a person acts
 
 
 _HELD = "held: scontrol release JOB lets it go; or cancel it, and submit it again"
 _TOO_MUCH = "asks for more than one job may have here; submit again with less"
 
 _WORDS: Sequence[tuple[str, str, bool]] = (
-    # A pattern for the whole reason, what it means, whether waiting is in vain; first match counts.
+    # A pattern for the whole reason, its meaning, `is_hopeless`; the first match counts.
     (r"None|", "just submitted; Slurm has not looked at it yet", False),
     (r"CONFIGURING", "has its node, which is being made ready", False),
     (r"REQUEUED|REQUEUE_FED", "was put back into the queue", False),
@@ -65,7 +65,7 @@ _WORDS: Sequence[tuple[str, str, bool]] = (
 
 
 def explain(name: str) -> Reason:
-    """What a reason means; one that is not known stays as it is."""
+    """The reason with its meaning; the words of an unknown reason are its name."""
     for pattern, words, is_hopeless in _WORDS:
         if re.fullmatch(pattern, name):
             return Reason(name, words, is_hopeless)

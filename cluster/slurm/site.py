@@ -1,4 +1,4 @@
-"""What Slurm says of a site: its settings, partitions, accounts and limits, and what sbatch takes."""
+"""A site as Slurm describes it: settings, partitions, accounts and limits, and sbatch's options."""
 
 import os
 import pwd
@@ -24,15 +24,15 @@ class NodeKind:
     availability: str  # up, down, drain, inact
     max_time: str  # 1-00:00:00, 30:00 or infinite
     default_time: str  # the same, or n/a
-    nodes: str  # how many
-    idle: str  # of them
-    cpus: str  # of each
-    mem: str  # of each, MiB
-    gres: str  # of each; (null): none
+    nodes: str  # number of nodes
+    idle: str  # of these nodes
+    cpus: str  # of each node
+    mem: str  # of each node, MiB
+    gres: str  # of each node; (null): none
 
 
 def partitions(patience: float = PATIENCE_S) -> list[NodeKind]:
-    """What the partitions offer: each kind of node in each partition, by one call."""
+    """Each kind of node in each partition, by one call of sinfo."""
     wanted = "--format=%P|%a|%l|%L|%D|%A|%c|%m|%G|%f"
     output = run(["sinfo", "--noheader", "--exact", wanted], timeout=patience)
     lines = (line.strip().split("|") for line in output.splitlines())
@@ -57,15 +57,15 @@ def _node_kind(name: str, up: str, most: str, usual: str, *node: str) -> NodeKin
 
 @dataclass(frozen=True, kw_only=True)
 class Association:
-    """An account of mine, for one partition or all."""
+    """An association of the user: an account, for one partition or all."""
 
     account: str
     partition: str  # empty: all
-    qos: str  # those that it may use: a,b
+    qos: str  # usable ones: a,b
 
 
 def associations(cluster: str | None = None) -> list[Association] | None:
-    """My accounts, each with its partition and the QOS that it may use; None: nobody can tell.
+    """The user's associations; None: Slurm cannot tell.
 
     Args:
         cluster: its ClusterName; None: of all clusters that one accounting serves.
@@ -87,7 +87,7 @@ def _mine(cluster: str | None) -> list[str]:
 
 
 def _user() -> str:
-    """My name, by the uid; where it has none, the uid: accounting knows names alone."""
+    """The user's name; the uid if it has none. Accounting knows names alone."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -96,16 +96,16 @@ def _user() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Cap:
-    """How many jobs I may have in the queue."""
+    """A cap on the user's jobs in the queue."""
 
     jobs: int
-    qos: str | None = None  # only those of this quality of service count; None: all do
+    qos: str | None = None  # jobs of this quality of service count; None: all jobs
 
 
 def submit_caps(account: str | None, qos: str | None, cluster: str | None = None) -> list[Cap]:
-    """The caps on jobs that ask for these, as far as sacctmgr tells.
+    """The caps on jobs of this account and quality of service, as far as sacctmgr tells.
 
-    They are the MaxSubmitJobs of my associations and the MaxSubmitJobsPerUser of the quality of
+    These are MaxSubmitJobs of the user's associations, and MaxSubmitJobsPerUser of the quality of
     service that the jobs will get. `cluster`: see `associations`.
     """
     where = [*_mine(cluster), *([f"account={account}"] if account else [])]
@@ -117,7 +117,7 @@ def submit_caps(account: str | None, qos: str | None, cluster: str | None = None
         for row in filter(_has_three, rows):
             limit, default, all_of_them = row.split("|")
             found.append((limit, None))
-            if not qos:  # as slurmctld: the default, else the only one, else this name
+            if not qos:  # slurmctld takes the default, else the only one, else `normal`
                 names.add(default or ("normal" if "," in all_of_them else all_of_them))
         for name in filter(None, sorted(names)):
             chosen = ["where", f"name={name}", "format=MaxSubmitJobsPerUser"]
@@ -133,14 +133,14 @@ def _has_three(row: str) -> bool:
 
 
 def submit_limit(account: str | None, qos: str | None, cluster: str | None = None) -> int | None:
-    """The tightest of `submit_caps`; None: sacctmgr tells of none."""
+    """The tightest of `submit_caps`; None: sacctmgr lists none."""
     return min((cap.jobs for cap in submit_caps(account, qos, cluster)), default=None)
 
 
 def sbatch_help() -> str | None:
-    """What `sbatch --help` prints, options of the site's plugins included; None: no answer.
+    """The text of `sbatch --help`, options of the site's plugins included; None: no answer.
 
-    It needs the site's slurm.conf, but no running controller.
+    sbatch needs the site's slurm.conf for this, but no running controller.
     """
     try:
         return run(["sbatch", "--help"])

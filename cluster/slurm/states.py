@@ -15,7 +15,7 @@ RUNNING = frozenset(
 """The job has begun, and its processes may still be there."""
 
 LIMITED = frozenset({"RUNNING", "CONFIGURING", "SUSPENDED"})
-"""The job's EndTime is its time limit; of one that is just being ended it is when that began."""
+"""States in which a job's EndTime is its time limit; in COMPLETING it is when the job began to end."""
 
 FAILURES: Mapping[str, tuple[FailureClass, str]] = {
     "OUT_OF_MEMORY": ("oom", "killed with its launcher: over the memory limit"),
@@ -28,14 +28,14 @@ FAILURES: Mapping[str, tuple[FailureClass, str]] = {
     "PREEMPTED": ("preempted", "preempted, and not put back into the queue"),
     "FAILED": ("killed", "its launcher was killed, or could not go on"),
 }
-"""The failure class of a run whose job ended so before its launcher could note an end, and why."""
+"""The failure class and its message for a run whose job ended in this state before its launcher noted an end."""
 
 OVER = frozenset({"COMPLETED", *FAILURES})
 """The job is over: it does not leave these states."""
 
 CANCELLED_WHILE_PENDING = "TAKEN_OUT"
-"""Our own marker, not a state of Slurm's: an element was cancelled while it waited.
+"""Our own marker, not a state of Slurm: an element was cancelled while it waited.
 
-squeue lists its array but not the element, and no attempt of it began: of elements that are
-cancelled one by one before they begin Slurm shows nothing. Its value is in the sweeps' caches.
+squeue lists its array but not the element, and no attempt of it began: Slurm does not show elements
+that are cancelled one by one before they begin. The marker's value is in the sweeps' caches.
 """
