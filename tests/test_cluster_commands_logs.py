@@ -4,7 +4,7 @@ import pytest
 
 from cluster.commands.logs import last_lines, logs
 from cluster.status.accounting import logs_of
-from cluster.status.queue import Sent
+from cluster.status.queue import Placement
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import note
 
@@ -46,7 +46,7 @@ def test_nothing_yet_says_what_it_waits_for(fake, capsys):
 
 
 def test_what_the_batch_script_left(fake, capsys):
-    error, output = logs_of(fake.store, Sent(submission=1, job_id=100, task=0))
+    error, output = logs_of(fake.store, Placement(submission=1, job_id=100, task=0))
     error.parent.mkdir(parents=True)
     error.write_text("python: not found\n")
     output.write_text("")

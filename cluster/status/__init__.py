@@ -1,1 +1,1 @@
-"""How every run of a sweep stands: files joined with Slurm's queue and accounting, and what follows; commands and submissions enter."""
+"""The status of every run of a sweep: files joined with Slurm's queue and accounting, and advice; commands and submissions enter."""

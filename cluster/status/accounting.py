@@ -1,7 +1,7 @@
-"""The last state that Slurm gives an array element, and what it means for the element's runs.
+"""The last state that Slurm gives an array element, and its meaning for the element's runs.
 
-The node itself writes down why an attempt ended. Only where it could not (it died, or the run never
-began) Slurm is believed, and its state is written down, because it forgets within minutes.
+The launcher notes why an attempt ended. Only if it could not (the node died, or the run never began)
+Slurm's state counts, and is noted, because Slurm forgets within minutes.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cluster.slurm import client, states
 from cluster.slurm.client import AccountingRow
-from cluster.status.queue import Sent
+from cluster.status.queue import Placement
 from jobs.failure import Failure
 from jobs.store import journal
 from jobs.store.attempts import RunFolder
@@ -22,13 +22,13 @@ from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
 
 _NAMED_ELEMENTS_MAX = 200
-"""More elements than this are not named one by one on a command line."""
+"""sacct is asked for whole arrays if there are more elements than this."""
 
 
 def state_after_attempt(folder: RunFolder, known: State, slurm_state: str | None) -> State:
-    """Give the state of a run whose last attempt left no end, or was put back into a queue that lost it.
+    """Give the state of a run whose last attempt left no end, or was requeued and is in no queue.
 
-    What Slurm says is noted in the run's journal: everybody else, too, shall know it.
+    Slurm's state is noted in the run's journal, so that other users and later commands know it, too.
     """
     if slurm_state is None or slurm_state not in states.FAILURES:
         said = f"says {slurm_state} of" if slurm_state else "no longer knows"
@@ -39,17 +39,17 @@ def state_after_attempt(folder: RunFolder, known: State, slurm_state: str | None
         message += " while it waited to go on"
     evidence = f"Slurm says {slurm_state} of {known.element}"
     why = Failure(failure=failure, message=message, evidence=evidence)
-    with suppress(OSError):  # somebody else's sweep may be looked at, too
+    with suppress(OSError):  # another user's sweep cannot be written to
         folder.attempt(known.attempts).note(journal.ended(why, step=known.step, by="status"))
     return replace(known, state=ended(failure), failure=failure, message=message, evidence=evidence)
 
 
 def state_without_attempt(
-    known: State, sent: Sent, slurm_state: str | None, *, is_late: bool = False
+    known: State, sent: Placement, slurm_state: str | None, *, is_late: bool = False
 ) -> State:
-    """Give the state of a run that was sent, and no attempt of which began before its job was over.
+    """Give the state of a run whose job is over before an attempt of it began.
 
-    `is_late`: whether that was long ago, so that a record or an attempt would be seen by now.
+    `is_late`: the job ended long ago, so that a record or an attempt would be seen by now.
     """
     name = sent.name
     known = replace(known, log=None, node=None, element=name)
@@ -64,7 +64,9 @@ def state_without_attempt(
             known, state="stopped", failure="cancelled", message=message, evidence=evidence
         )
     evidence = f"Slurm says {slurm_state} of {name}, and no attempt began"
-    if slurm_state == "COMPLETED" and not is_late:  # the launcher saw a record, or a newer attempt
+    if (
+        slurm_state == "COMPLETED" and not is_late
+    ):  # the launcher may have seen a record, or a newer attempt
         evidence += "; the file system may be late: look again in a minute"
         return replace(known, state="unknown", evidence=evidence)
     failure, message = states.FAILURES.get(slurm_state, ("lost", "vanished"))
@@ -77,8 +79,8 @@ def state_without_attempt(
     return replace(known, state=ended(failure), failure=failure, message=message, evidence=evidence)
 
 
-def logs_of(store: Store, sent: Sent) -> list[Path]:
-    """What the batch script of an element wrote: errors, then output; as submitit names them."""
+def logs_of(store: Store, sent: Placement) -> list[Path]:
+    """The logs of an element's batch script: errors, then output; as submitit names them."""
     folder = store.submission(sent.submission).submitit
     return [folder / f"{sent.name}_0_log.{kind}" for kind in ("err", "out")]
 
@@ -86,10 +88,12 @@ def logs_of(store: Store, sent: Sent) -> list[Path]:
 def ask_accounting(
     store: Store, memory: StateCache, lost: Mapping[str, int]
 ) -> tuple[list[AccountingRow], list[str]]:
-    """Ask sacct once for the elements that are lost, of these submissions, and keep their last states.
+    """Ask sacct once about the lost elements, and cache their last states.
+
+    `lost`: each element's name, and the number of its submission.
 
     Returns:
-        What sacct said, and what could not be known, in words.
+        The rows of sacct, and notes on what could not be known.
     """
     names = {name: number for name, number in lost.items() if name not in memory.asked}
     if not names:
@@ -110,7 +114,7 @@ def ask_accounting(
 
 
 def _time_of(store: Store, number: int) -> float:
-    """When a submission was made, and a little before."""
+    """The unix time a little before a submission was made."""
     try:
         return store.submission(number).file.stat().st_mtime - 60
     except FileNotFoundError:
@@ -118,19 +122,19 @@ def _time_of(store: Store, number: int) -> float:
 
 
 def last_states(rows: Iterable[AccountingRow]) -> dict[str, str]:
-    """The last state of every element, from what sacct says of all its starts and steps."""
+    """The last state of every element, by the rows of all its starts and steps."""
     found: dict[str, str] = {}
     for row in rows:
         for name in _expanded(row.element):
             if not row.is_step:
-                found[name] = row.state  # of an element that was requeued the last one counts
+                found[name] = row.state  # the last start of a requeued element counts
             elif row.state == "OUT_OF_MEMORY" and found.get(name) in states.OVER:
                 found[name] = row.state
     return found
 
 
 def _expanded(names: str) -> list[str]:
-    """The elements of `100_[0-3,7%2]`, as sacct calls those that never began; else the name itself."""
+    """The names of the elements in `100_[0-3,7%2]`, sacct's name for pending ones; else the name itself."""
     match = re.fullmatch(r"(\d+)_\[([\d,-]+)(%\d+)?\]", names)
     if match is None:
         return [names]

@@ -1,4 +1,4 @@
-"""The next commands to type: the one place that decides them; each is accepted, and does what is said."""
+"""Advice: the next commands to type, decided here alone; each is accepted, and does what the screen says."""
 
 import os
 import re
@@ -23,19 +23,19 @@ from jobs.sweep import OVERRIDES, Sweep
 
 @dataclass(frozen=True)
 class Step:
-    """What to type next, and why."""
+    """The commands to type next, and why."""
 
     commands: tuple[str, ...]
     about: str = ""
 
     def __str__(self) -> str:
-        """A line of the screen."""
+        """The line of the screen."""
         said = f"{self.about}; " if self.about else ""
         return f"{said}next: {'; '.join(self.commands)}"
 
 
 def of_sweep(store: Store, look: SweepStatus) -> Step:
-    """What to do about a sweep as it stands."""
+    """Advice about a sweep as it stands."""
     root, counts = store.root, Counter(one.state.state for one in look.runs)
     if look.is_complete:
         return Step((collect_command(store), command("plot", root)))
@@ -48,58 +48,58 @@ def of_sweep(store: Store, look: SweepStatus) -> Step:
         return Step((submit_command(store, look.sweep),), about)
     if retried(store, look):
         return Step((command("retry", root),), stopped)
-    if stopped:  # of which the policy says that nothing is done by itself
+    if stopped:  # the policy retries no stopped run by itself
         return Step((command("retry", root, "--class", "cancelled"),), stopped)
     return _of_stuck(store, look)
 
 
 def _of_stuck(store: Store, look: SweepStatus) -> Step:
-    """What to do about a sweep of which nothing can be sent as it is."""
+    """Advice about a sweep that has no run to send as it is."""
     failed = next((one for one in look.runs if one.state.state in UNFINISHED), None)
     if failed is not None:
         about = "what failed fails again until it is mended"
         return Step((why_command(store, failed.planned.run.id),), about)
     hopeless = "; ".join(
         choice_lines.hopeless(store, look.sweep)
-    )  # else nobody was there to choose
+    )  # if empty, no choice was made although it could be
     about = f"{hopeless}; with other settings" if hopeless else ""
     return Step((submit_command(store, look.sweep),), about)
 
 
 def of_live(store: Store) -> Step:
-    """What to do about a sweep of which runs wait or run."""
+    """Advice about a sweep whose runs wait or run."""
     return Step((command("status", store.root, "--watch"),))
 
 
 def of_sent(store: Store) -> Step:
-    """What to do about a sweep that was sent to a cluster: now, and in the end."""
+    """Advice about a sweep that was just sent to a cluster: for now, and for the end."""
     return Step((*of_live(store).commands, collect_command(store)))
 
 
 def of_ended(store: Store, *, is_complete: bool, is_live: bool) -> Step:
-    """What to do when `run` is over here; others may still have runs of the sweep at work."""
+    """Advice after `run` has ended on this machine; runs of the sweep may still be live elsewhere."""
     if is_complete:
         return Step((collect_command(store),), "every run has a record")
     return of_live(store) if is_live else of_any(store)
 
 
 def of_tables(store: Store, *, is_complete: bool) -> Step:
-    """What to do about the tables of a sweep."""
+    """Advice after the tables of a sweep were written."""
     return Step((command("plot", store.root),)) if is_complete else of_any(store)
 
 
 def of_any(store: Store) -> Step:
-    """What to do about a sweep that nobody has looked at: how it stands says more."""
+    """Advice about a sweep whose status was not asked for: ask for it."""
     return Step((command("status", store.root),))
 
 
 def collect_command(store: Store) -> str:
-    """The command that makes the tables, and names what lacks."""
+    """The command that makes the tables, and names missing runs."""
     return command("collect", store.root)
 
 
 def retried(store: Store, look: SweepStatus) -> list[RunStatus]:
-    """The runs that `retry` sends without being told more: mending comes first for the others."""
+    """The runs that `retry` sends without options; the others have to be mended first."""
     policy = last_profile(store).policy
     return [
         one
@@ -113,13 +113,13 @@ def retried(store: Store, look: SweepStatus) -> list[RunStatus]:
 def of_run(
     store: Store, look: SweepStatus, one: RunStatus, *, on_bad_node: bool = False
 ) -> list[str]:
-    """What to do about one run."""
+    """Advice about one run."""
     root, run_id = store.root, one.planned.run.id
     if one.state.state in RECORDED:
         return [collect_command(store)]
     logs = command("logs", run_id, "--of", root)
     if one.state.state in UNFINISHED:
-        if look.queue.is_live(run_id):  # others of its array task still run
+        if look.queue.is_live(run_id):  # other runs of its array task go on
             return [logs, command("status", root, "--watch")]
         again = commands(root, one.state.failure, run_id)[1:]
         avoid = on_bad_node and last_profile(store).engine == "slurm"
@@ -134,9 +134,9 @@ def of_run(
 
 
 def cancel_command(store: Store, look: SweepStatus, one: RunStatus) -> str:
-    """The command that stops a run, and those that share its array element with it.
+    """The command that stops a run, and the runs that share its array element.
 
-    What has no element of its own yet is stopped only with the whole sweep.
+    A run that has no element yet is stopped only with the whole sweep.
     """
     run_id = one.planned.run.id
     if one.sent is not None and look.queue.is_live(run_id):
@@ -157,7 +157,7 @@ def why_command(store: Store, run_id: str) -> str:
 
 
 def commands(root: Path, failure: str | None, run_id: str) -> Sequence[str]:
-    """What to type about runs of a class, of which `run_id` is one: why, and how they go on."""
+    """The commands about runs of a failure class: `why` for the run `run_id`, and `retry` for all."""
     store = Store(root)
     why = why_command(store, run_id)
     if failure == "bad_files":  # no attempt gets anywhere in such a folder
@@ -171,9 +171,9 @@ def commands(root: Path, failure: str | None, run_id: str) -> Sequence[str]:
 def of_class(
     store: Store, failure: str | None, members: Sequence[RunStatus], look: SweepStatus
 ) -> str:
-    """What to type about the runs of a class, for the screen; what has to be mended first is marked.
+    """The screen's advice about the runs of a failure class; it says if something has to be mended first.
 
-    A retry is named only where it sends something: others of an array task may still run.
+    `retry` is named only if it would send a run: the other runs of an array task may still go on.
     """
     why, *retry = commands(store.root, failure, members[0].planned.run.id)
     if not retry or all(look.queue.is_live(one.planned.run.id) for one in members):
@@ -183,14 +183,14 @@ def of_class(
 
 
 def around_bad_nodes(store: Store, look: SweepStatus) -> str | None:
-    """The command that sends again, elsewhere, what failed; None: there is nothing to send."""
+    """The command that retries failed runs on other nodes; None: there is none to send."""
     if last_profile(store).engine != "slurm" or not retried(store, look):
         return None
     return command("retry", store.root, "--exclude-bad-nodes")
 
 
 def last_profile(store: Store) -> Profile:
-    """Where the last submission went, as it was then."""
+    """The profile of the last submission, as it was then."""
     submissions = store.submissions()
     return submissions[-1].plan().profile if submissions else LOCAL
 
@@ -198,7 +198,7 @@ def last_profile(store: Store) -> Profile:
 def on_again(store: Store, failures: Collection[str | None]) -> str:
     """` --on PROFILE`, so that retry reads the profile's file again.
 
-    Empty where none of the classes is mended there, or the last profile has no file.
+    The text is empty if no class is mended in a profile, or the last profile has no file.
     """
     profile = last_profile(store) if MENDED_IN_PROFILE.intersection(failures) else LOCAL
     if not has_file(profile):
@@ -207,19 +207,19 @@ def on_again(store: Store, failures: Collection[str | None]) -> str:
 
 
 def has_file(profile: Profile) -> bool:
-    """Whether the profile's file is there, and not in somebody's private folder."""
+    """Whether the profile's file exists and can be read."""
     return profile.source is not None and os.access(profile.source, os.R_OK)
 
 
 def name_or_file(profile: Profile) -> str:
-    """What `--on` takes: the profile's name where that finds its very file, else the file."""
+    """The value for `--on`: the profile's name if that finds its very file, else the file."""
     files = (folder / f"{profile.name}.yaml" for folder in folders())
     found = next((file.resolve() for file in files if file.is_file()), None)
     return profile.name if profile.source in {None, found} else str(profile.source)
 
 
 def submit_command(store: Store, sweep: Sweep) -> str:
-    """The command that sends what was never sent."""
+    """The command that sends the runs that were never sent."""
     words = ["probprec", "submit", _spec_of(sweep)]
     if (on := name_or_file(last_profile(store))) != destination.default():
         words += ["--on", on]
@@ -233,12 +233,12 @@ def submit_command(store: Store, sweep: Sweep) -> str:
 
 
 def _spec_of(sweep: Sweep) -> str:
-    """The spec's file as it was typed, where that still is its path; else as a whole."""
+    """The spec's file as it was typed, if that still is its path; else its absolute path."""
     typed = next((name for name in sweep.sources if name != OVERRIDES), "SPEC")
     return typed if sweep.file in {None, str(Path(typed).resolve())} else str(sweep.file)
 
 
 def _overrides(sweep: Sweep) -> Sequence[str]:
-    """Each `--set` of a sweep. They are lines; one without `=` goes on with what is above."""
+    """The overrides (`--set`) of a sweep: lines; a line without `=` continues the one above."""
     text = sweep.sources.get(OVERRIDES)
     return re.split(r"\n(?=[^\n=]*=)", text) if text else ()

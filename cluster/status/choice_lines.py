@@ -1,4 +1,4 @@
-"""What the screens say of tunings: what was chosen, and what a choice waits for."""
+"""The lines about tunings on the screens: settings that were chosen, and what a choice waits for."""
 
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from jobs.tuning import Choice, Tuning
 
 
 def lines(store: Store, sweep: Sweep, found: Sequence[RunStatus], most: int) -> list[Text]:
-    """A line per tuning that nothing has been chosen for yet."""
+    """A line per tuning without a choice."""
     told, recorded = [], _recorded(found)
     for tuning in sweep.undecided[:most]:
         head = f"{tuning.problem} {tuning.optimizer}: {_why(store, sweep, tuning, recorded)}"
@@ -32,7 +32,7 @@ def _recorded(found: Sequence[RunStatus]) -> set[str]:
 
 
 def _why(store: Store, sweep: Sweep, tuning: Tuning, recorded: Container[str]) -> str:
-    """What a choice waits for, or why it cannot be made."""
+    """The reason for which a choice is not made yet, or cannot be made."""
     runs = sweep.competing[tuning.key]
     done = sum(planned.run.id in recorded for planned in runs)
     if done < len(runs):
@@ -41,7 +41,7 @@ def _why(store: Store, sweep: Sweep, tuning: Tuning, recorded: Container[str]) -
 
 
 def told(choice: Choice) -> str:
-    """What was chosen, and by what."""
+    """The words for a choice: its setting, and the criterion."""
     setting = described(choice.winner.setting)
     return (
         f"{choice.problem} {choice.optimizer} {setting}, of {len(choice.candidates)} settings"
@@ -50,7 +50,7 @@ def told(choice: Choice) -> str:
 
 
 def new(store: Store, before: Sweep, now: Sweep) -> list[str]:
-    """What was chosen between two looks at a sweep, a line each."""
+    """A line per choice that was made between two looks at a sweep."""
     known = {tuning.key for tuning in before.tunings if tuning.chosen}
     found = (one for one in now.tunings if one.chosen and one.key not in known)
     made = (store.choice(tuning.key) for tuning in found)
@@ -58,7 +58,7 @@ def new(store: Store, before: Sweep, now: Sweep) -> list[str]:
 
 
 def hopeless(store: Store, sweep: Sweep) -> Iterator[str]:
-    """Why, of each tuning with all its records, nothing can be chosen."""
+    """The reasons for which tunings with all their records allow no choice."""
     for tuning in sweep.undecided:
         reason = _reason(store, sweep, tuning)
         if reason is not None:
@@ -66,7 +66,7 @@ def hopeless(store: Store, sweep: Sweep) -> Iterator[str]:
 
 
 def to_json(store: Store, sweep: Sweep, found: Sequence[RunStatus]) -> list[dict[str, Any]]:
-    """What `status --json` says of each tuning."""
+    """The entries of `status --json` about tunings."""
     recorded = _recorded(found)
     return [
         {
@@ -84,7 +84,7 @@ def to_json(store: Store, sweep: Sweep, found: Sequence[RunStatus]) -> list[dict
 
 
 def _reason(store: Store, sweep: Sweep, tuning: Tuning) -> str | None:
-    """Why no record decides; None: they do, or some are not there."""
+    """The reason for which the records allow no choice; None: they allow one, or some are missing."""
     from jobs.store import choosing  # most sweeps need none of it
 
     verdict = choosing.judged(store, sweep, tuning)

@@ -1,4 +1,4 @@
-"""What a failure class means, and what the policy does about it."""
+"""The meaning of each failure class, and what the policy does about it."""
 
 from collections.abc import Mapping
 from typing import get_args
@@ -7,10 +7,10 @@ from jobs.failure import FailureClass
 from jobs.profile import POLICY, Action
 
 CLASSES: tuple[str, ...] = (*get_args(FailureClass), "bad_record", "bad_files")
-"""All that a run may be without a record, and that `retry --class` takes."""
+"""The classes of runs without a record, which `retry --class` takes."""
 
 MEANING: Mapping[str, tuple[str, str]] = {
-    # class: what it means, what to do
+    # class: its meaning, what to do
     "oom": (
         "it needed more memory than it asked for",
         "give it more memory: retry doubles what it had, or takes --mem 16G",
@@ -78,16 +78,16 @@ MEANING: Mapping[str, tuple[str, str]] = {
 }
 
 MENDED_IN_PROFILE = frozenset({"bad_data", "cuda_oom", "drifted", "image", "import_error", "setup"})
-"""Classes that may be mended in the profile, or in the image that it names."""
+"""Failure classes that may be mended in the profile, or in the image that it names."""
 
 
 def action_of(policy: Mapping[FailureClass, Action], failure: str | None) -> Action:
-    """What the policy does about a class; what it does not name is simply retried."""
-    if failure == "bad_files":  # no attempt gets anywhere in such a folder
+    """The policy's action about a failure class; one that it does not name is retried."""
+    if failure == "bad_files":  # no attempt can work in such a folder
         return "stop"
     return next((action for name, action in policy.items() if name == failure), "retry")
 
 
 def needs_mending(failure: str | None, policy: Mapping[FailureClass, Action] | None = None) -> bool:
-    """Whether a retry alone changes nothing."""
+    """Whether a failure class needs mending before a retry."""
     return action_of(policy or POLICY, failure) == "stop" and failure != "no_progress"

@@ -1,4 +1,4 @@
-"""Nodes that fail runs which others pass: named only where chance does not explain it."""
+"""Bad nodes fail runs that pass on others; a node is named only if chance does not explain it."""
 
 import math
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from cluster.status.run_status import RunStatus
 BLAMED = frozenset(
     {"node_fail", "gpu_missing", "killed", "disk_full", "image", "lost", "drifted", "bad_data"}
 )
-"""The failure classes that may be a node's fault: its hardware, its disks, what is mounted there."""
+"""The failure classes that may be a node's fault: its hardware, its disks, its mounts."""
 
 _P_VALUE_MAX = 0.05
 """A node with a smaller p is suspicious."""
@@ -22,7 +22,7 @@ _RESCUED_RUNS_MIN = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """How attempts ended on one node, and whether that says something about the node."""
+    """A node, with how attempts ended on it and elsewhere."""
 
     name: str
     failures: dict[str, int] = field(default_factory=dict)  # of the blamed classes
@@ -34,17 +34,17 @@ class Node:
 
     @property
     def failed(self) -> int:
-        """Attempts that ended as a bad node would end them."""
+        """The number of attempts here that ended in a blamed class."""
         return sum(self.failures.values())
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether there is enough evidence against it."""
+        """Whether there is enough evidence against the node."""
         return self.failed > 0 and (self.p < _P_VALUE_MAX or self.rescued >= _RESCUED_RUNS_MIN)
 
     @property
     def evidence(self) -> str:
-        """What speaks against it, or for it, in one line."""
+        """The evidence against the node, or for it, in one line."""
         classes = ", ".join(f"{name} {count}" for name, count in sorted(self.failures.items()))
         here = f"{self.failed} of {self.failed + self.passed} attempts failed here ({classes})"
         elsewhere = self.elsewhere_failed + self.elsewhere_passed
@@ -53,12 +53,12 @@ class Node:
         return f"{here}, {there}{rescued}; p = {self.p:.2g}"
 
     def to_json(self) -> dict[str, Any]:
-        """As `--json` shows it."""
+        """The node as `--json` shows it."""
         return {**asdict(self), "suspicious": self.is_suspicious, "evidence": self.evidence}
 
 
 def judge(runs: Iterable[RunStatus]) -> list[Node]:
-    """Every node on which something failed as on a bad node, the worst first.
+    """The nodes on which an attempt ended in a blamed class, the worst first.
 
     One-sided Fisher exact test of each node against all others, corrected for the number of nodes
     (Bonferroni). Preemption, time limits, cancellation, memory and errors of the run's own say
@@ -102,18 +102,18 @@ def suspicious(runs: Iterable[RunStatus]) -> list[Node]:
 
 
 def _with_lost(one: RunStatus) -> list[tuple[str, str | None]]:
-    """The attempts with how they ended; one that vanished has no line in the journal of its end."""
+    """The attempts with how they ended; a vanished one, which has no end in the journal, is `lost`."""
     state = one.state
     lost = [(state.node, "lost")] if state.state == "lost" and state.node else []
     return [*state.tried, *lost]
 
 
 def fisher(failed: int, passed: int, other_failed: int, other_passed: int) -> float:
-    """Chance of at least `failed` failures here, all four margins given (hypergeometric)."""
+    """The probability of at least `failed` failures here, all four margins given (hypergeometric)."""
     here, bad = failed + passed, failed + other_failed
     total = here + other_failed + other_passed
     ways = math.comb(total, here)
-    if total == here:  # nothing to compare it with
+    if total == here:  # no other node to compare with
         return 1.0
     return (
         sum(

@@ -1,4 +1,4 @@
-"""How far a sweep is, and how long it will still take, by what was measured of its own runs."""
+"""The progress of a sweep, and its time to go, by measurements of its own runs."""
 
 import statistics
 from collections import defaultdict
@@ -13,46 +13,46 @@ from jobs.units import duration
 
 @dataclass(frozen=True)
 class Eta:
-    """How long it will take."""
+    """The estimated time to go."""
 
-    seconds: float | None  # None: not known
-    basis: str  # what it rests on, or why it is not known
+    seconds: float | None  # None: unknown
+    basis: str  # the measurements used, or why the time is unknown
 
     def __str__(self) -> str:
-        """For the screen."""
+        """The estimate for the screen, with its basis."""
         return f"{self.short} ({self.basis})"
 
     @property
     def short(self) -> str:
-        """Without what it rests on."""
+        """The estimate for the screen, without its basis."""
         if self.seconds is None:
             return "time to go: unknown"
         return f"about {duration(max(1.0, self.seconds))} to go"
 
 
 def done(one: RunStatus) -> int:
-    """Epochs that need no more work."""
+    """The epochs of a run that need no more work."""
     if one.state.state in RECORDED:
         return one.planned.run.epochs
     return one.state.epoch or 0
 
 
 def wanted(runs: Sequence[RunStatus]) -> int:
-    """Epochs of all the runs together."""
+    """The epochs of all the runs together."""
     return sum(one.planned.run.epochs for one in runs)
 
 
 def eta(runs: Sequence[RunStatus], waiting: Collection[str] = (), lanes: int | None = None) -> Eta:
-    """What waits or runs: measured start-up and epochs of each, shared by as many as run at a time.
+    """The time to go: measured start-up and epochs of each live run, divided by the runs at a time.
 
-    Never less than the longest of these runs needs. Runs that failed or were never sent are not
-    counted: nobody works on them.
+    It is never less than the longest of these runs needs. Runs that failed or were never sent are
+    not counted: they do not go on by themselves.
 
     Args:
-        runs: all of them; what was measured of those that are done counts, too.
-        waiting: ids of the runs that workers of this machine will come to.
-        lanes: runs at a time; default: as many as run now. A throttle, and room in the queue, show
-            in that.
+        runs: all runs of the sweep; measurements of done ones count, too.
+        waiting: ids of the runs that workers of this machine have yet to begin.
+        lanes: the number of runs at a time; default: as many as run now, which reflects a throttle
+            and the room in the queue.
     """
     todo = [one for one in runs if one.is_live or one.planned.run.id in waiting]
     running = sum(one.state.state == "running" for one in todo)
@@ -61,8 +61,8 @@ def eta(runs: Sequence[RunStatus], waiting: Collection[str] = (), lanes: int | N
         return Eta(None, "nothing waits or runs")
     if not lanes:
         return Eta(None, "nothing runs yet")
-    epochs = _Measured((one.planned, one.state.epoch_s) for one in runs)
-    starts = _Measured((one.planned, one.state.start_s) for one in runs)
+    epochs = _Medians((one.planned, one.state.epoch_s) for one in runs)
+    starts = _Medians((one.planned, one.state.start_s) for one in runs)
     if not epochs.number:
         return Eta(None, "no epoch has been measured yet")
     work = []
@@ -78,25 +78,25 @@ def eta(runs: Sequence[RunStatus], waiting: Collection[str] = (), lanes: int | N
 
 
 def seconds_per_epoch(runs: Sequence[RunStatus]) -> float | None:
-    """The median over the runs that were measured."""
+    """The median of the runs' measured seconds per epoch."""
     measured = [one.state.epoch_s for one in runs if one.state.epoch_s]
     return statistics.median(measured) if measured else None
 
 
 def _left(one: RunStatus) -> int:
-    """Epochs that a run still needs."""
+    """The epochs that a run still needs."""
     return one.planned.run.epochs - done(one)
 
 
 def _has_begun(one: RunStatus) -> bool:
-    """Whether the start of a run is behind it."""
+    """Whether a run's start-up is over."""
     return one.state.state == "running" and one.state.epoch is not None
 
 
-class _Measured:
-    """What was measured of runs: medians of each problem and optimizer, and of each problem.
+class _Medians:
+    """Medians of measured values, for each problem and optimizer, and for each problem.
 
-    Another problem may take a thousand times as long: it says nothing.
+    Values of another problem say nothing: it may take a thousand times as long.
     """
 
     def __init__(self, values: Iterable[tuple[PlannedRun, float | None]]) -> None:
@@ -110,6 +110,6 @@ class _Measured:
         self._medians = {key: statistics.median(known) for key, known in found.items()}
 
     def of(self, planned: PlannedRun) -> float | None:
-        """What may be expected of a run; None: nothing like it was measured."""
+        """The expected value of a run; None: no run of its problem was measured."""
         pair = self._medians.get((planned.problem, planned.optimizer))
         return self._medians.get((planned.problem, None)) if pair is None else pair

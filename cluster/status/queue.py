@@ -1,4 +1,4 @@
-"""What Slurm's queue knows of a sweep's runs: one squeue, matched with what was written down."""
+"""Slurm's queue of a sweep: one squeue, matched with the sweep's submissions on disk."""
 
 import re
 import time
@@ -13,30 +13,30 @@ from jobs.store.store import Store
 from jobs.store.submissions import Part, Submission
 
 _TOKEN = re.compile(r"[\w-]+")
-"""A token stands in a job's comment, maybe beside what the profile or the site puts there."""
+"""A token in a job's comment, which may hold words of the profile or the site, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sent:
-    """Where a run was last sent."""
+class Placement:
+    """The submission, array and element that a run was last sent in."""
 
     submission: int
-    job_id: int | None  # of the array; None: not sent yet, a feeder will
+    job_id: int | None  # of the array; None: a feeder is to send it
     task: int
-    element: Element | None = None  # in the queue; None: not (or no longer) there
+    element: Element | None = None  # in the queue; None: not (or no longer) listed
 
     @property
     def name(self) -> str | None:
-        """The array's element, as Slurm writes it."""
+        """The array element's name in Slurm's notation."""
         return None if self.job_id is None else f"{self.job_id}_{self.task}"
 
 
 @dataclass(kw_only=True)
 class Queue:
-    """The runs that are waiting or running, and what is known of the others."""
+    """A sweep's jobs in Slurm's queue, and where each of its runs was last sent."""
 
-    asked_at: float = field(default_factory=time.time)  # unix time; what came later is not in it
-    runs: dict[str, Sent] = field(default_factory=dict)
+    asked_at: float = field(default_factory=time.time)  # unix time; later jobs are missing
+    runs: dict[str, Placement] = field(default_factory=dict)
     fed: set[int] = field(default_factory=set)  # submissions whose feeder is alive
     unknown: str | None = None  # why Slurm could not be asked
     unsettled: list[tuple[Submission, Part]] = field(default_factory=list)
@@ -53,11 +53,11 @@ class Queue:
 
 
 def look(store: Store, *, ask: bool = True, patience: float = PATIENCE_S) -> Queue:
-    """Ask Slurm once, if anything of this sweep was ever sent to it.
+    """Ask Slurm for the sweep's queue, by one call, if the sweep was ever sent there.
 
     Args:
         store: the sweep.
-        ask: whether to ask at all; else only what was written down is known.
+        ask: whether to ask Slurm; else only the submissions on disk are read.
         patience: seconds that the answer may take.
     """
     found = Queue()
@@ -86,7 +86,7 @@ def _add(
     by_place: Mapping[tuple[int, int | None], Element],
 ) -> None:
     for run_id, task in _planned(submission):
-        found.runs[run_id] = Sent(submission=submission.number, job_id=None, task=task)
+        found.runs[run_id] = Placement(submission=submission.number, job_id=None, task=task)
     for part in submission.parts("chunk"):
         _add_chunk(found, submission, part, by_token, by_place)
     for part in submission.parts("feeder"):
@@ -115,7 +115,7 @@ def _add_chunk(
         if element is not None:
             found.jobs[element.name] = element
         for entry in task:
-            found.runs[entry.id] = Sent(
+            found.runs[entry.id] = Placement(
                 submission=submission.number, job_id=job_id, task=index, element=element
             )
 
@@ -125,8 +125,8 @@ def _element(
 ) -> Element | None:
     """An array's element in the queue.
 
-    Of elements that were cancelled one by one before they began, Slurm shows none; once the last
-    of them is, it shows the array itself as cancelled.
+    Slurm does not show elements that were cancelled one by one before they began; once all of them
+    are, it shows the array itself as cancelled.
     """
     rest = by_place.get((job_id, None))
     if rest is not None and rest.state == "CANCELLED":
@@ -141,23 +141,24 @@ def _planned(submission: Submission) -> Iterator[tuple[str, int]]:
 
 
 def _job_id(part: Part, token: str, by_token: Mapping[str, int]) -> int | None:
-    """The job of a part: by its receipt, or, where its submitter died, by the token in the queue."""
+    """The job of a part, by its receipt, or, if the submitter died, by the token in the queue."""
     known = part.job_id()
     if known is None and token in by_token:
-        with suppress(OSError):  # somebody else's sweep, or a full disk: found again the next time
+        with suppress(
+            OSError
+        ):  # another user's sweep, or a full disk: the next look finds it again
             part.settle(by_token[token])
         return by_token[token]
     return known
 
 
 def repair(store: Store) -> Queue:
-    """Look, and withdraw what was written down but never reached Slurm.
+    """Ask for the queue, and withdraw parts of submissions that never reached Slurm.
 
-    To be called by whoever holds the sweep: nobody else is sending then.
+    The caller holds the sweep's lock, so that no other process is sending.
 
     Raises:
-        SlurmError: something was written down without a receipt, and Slurm does not answer:
-            whether it was sent cannot be known now.
+        SlurmError: a part has no receipt, and Slurm does not answer: whether it was sent is unknown.
     """
     found = look(store)
     if not found.unsettled:

@@ -1,7 +1,7 @@
-"""How each run of a sweep stands: its files, joined with what Slurm's queue says, with evidence.
+"""The status of each run of a sweep: its files joined with Slurm's queue, with evidence.
 
-A record decides. Else the files say what was, and the queue says what still may come. What neither
-knows stays unknown; a run that Slurm has forgotten is not completed.
+A record decides. Else the files tell the past of a run, and the queue tells whether it goes on. If
+neither knows, the state is unknown; a run that Slurm has forgotten is not completed.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from pathlib import Path
 from cluster.slurm import reasons, states
 from cluster.slurm.reasons import Reason
 from cluster.status import accounting
-from cluster.status.queue import Queue, Sent
+from cluster.status.queue import Placement, Queue
 from jobs.store import workers
 from jobs.store.attempts import RunFolder
 from jobs.store.state import RECORDED, State
@@ -29,27 +29,27 @@ _ENDED = {"failed", "stopped"}
 """The states of a run whose last attempt wrote its end."""
 
 _NOT_STARTED = State(state="pending", evidence="no attempt yet")
-_FED = Reason("not sent yet", "will be sent by a job that waits for room in the queue")
+_WAITS_FOR_FEEDER = Reason("not sent yet", "will be sent by a job that waits for room in the queue")
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run and how it stands."""
+    """A run and its state."""
 
     planned: PlannedRun
     state: State
-    sent: Sent | None = None
-    reason: Reason | None = None  # why it waits in the queue
+    sent: Placement | None = None
+    reason: Reason | None = None  # why the run waits in the queue
     is_live: bool = False  # waits or runs, here or in Slurm
 
     @property
     def element(self) -> str | None:
-        """The array's element that it waits or runs in, or was last sent to."""
+        """The array element that the run waits or runs in, or was last sent in."""
         return (self.sent.name if self.sent else None) or self.state.element
 
 
 def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[RunStatus]:
-    """How each run stands, in the sweep's order, by the files and a queue already asked for."""
+    """The status of each run, in the sweep's order, by the files and a queue already asked for."""
     memory = StateCache(store)
     found = Evidence(store, sweep, queue, memory).runs()
     memory.save()
@@ -57,7 +57,7 @@ def of_runs(store: Store, sweep: Sweep, queue: Queue) -> list[RunStatus]:
 
 
 class Evidence:
-    """What files, queue and local workers say of a sweep's runs at one moment."""
+    """The evidence about a sweep's runs at one moment: files, queue and local workers."""
 
     def __init__(self, store: Store, sweep: Sweep, queue: Queue, memory: StateCache) -> None:
         self.store, self.sweep, self.queue, self.memory = store, sweep, queue, memory
@@ -68,11 +68,11 @@ class Evidence:
         self.fresh = _fresh(store, queue.asked_at - _ARRAY_GRACE_S)
 
     def runs(self) -> list[RunStatus]:
-        """Every run, in the sweep's order."""
+        """The status of every run, in the sweep's order."""
         return [self.of(planned) for planned in self.sweep.runs]
 
     def of(self, planned: PlannedRun) -> RunStatus:
-        """How one run stands."""
+        """The status of one run."""
         run_id = planned.run.id
         folder = self.folders.get(run_id)
         known = self.memory.of(folder) if folder is not None else _NOT_STARTED
@@ -93,12 +93,12 @@ class Evidence:
             return RunStatus(planned, state, sent, is_live=True)
         return RunStatus(planned, self._over(folder or self.store.run(run_id), known, sent), sent)
 
-    def _may_be_missed(self, sent: Sent) -> bool:
-        """Whether the queue that was asked for may be older than the array, and so not show it."""
+    def _may_be_missed(self, sent: Placement) -> bool:
+        """Whether the array is so new that the queue may have been asked before."""
         return sent.element is None and sent.job_id in self.fresh
 
     def _orphan(self, known: State) -> State | None:
-        """The state of a run whose lock is held although its job is over; None: it is alive."""
+        """The state of a run whose lock is held although its job is over; None: the run is alive."""
         if known.element is None or self.queue.unknown is not None:
             return None
         element, asked_at = self.queue.jobs.get(known.element), self.queue.asked_at
@@ -115,8 +115,8 @@ class Evidence:
             evidence=f"attempt {known.attempts} is locked; of {known.element} Slurm {said}",
         )
 
-    def _over(self, folder: RunFolder, known: State, sent: Sent | None) -> State:
-        """The state of a run that neither waits nor runs, as far as is known."""
+    def _over(self, folder: RunFolder, known: State, sent: Placement | None) -> State:
+        """The state of a run that neither waits nor runs."""
         if sent is not None and not _is_of(sent, known):
             if self.queue.unknown is not None:
                 return self._unknown(known, sent.name or "a job that may send it")
@@ -128,23 +128,23 @@ class Evidence:
             where = "not sent" if sent else "not sent, or its worker ended before it came to it"
             return replace(known, evidence=where)
         if known.state in _ENDED or known.element is None or folder.is_locked():
-            return known  # a locked one is an orphan, which may still write its end
+            return known  # a locked run is an orphan, which may still write its end
         if self.queue.unknown is not None:
             return self._unknown(known, known.element)
         return accounting.state_after_attempt(folder, known, self._slurm_state(known.element))
 
-    def _is_late(self, sent: Sent) -> bool:
-        """Whether its batch script wrote its last word so long ago that all it did would be seen."""
+    def _is_late(self, sent: Placement) -> bool:
+        """Whether the batch script's logs are so old that the files it wrote would be seen by now."""
         logs = [path for path in accounting.logs_of(self.store, sent) if path.exists()]
         since = self.queue.asked_at - _ATTEMPT_GRACE_S
         return bool(logs) and not any(_is_newer(path, since) for path in logs)
 
-    def _gone(self, sent: Sent) -> str | None:
-        """Remember an element as cancelled that left no trace in the queue while its array is there."""
+    def _gone(self, sent: Placement) -> str | None:
+        """Cache as cancelled an element that is missing in the queue while its array is listed."""
         if sent.name is None or sent.element is not None or sent.job_id not in self.arrays:
             return None
         if any(path.exists() for path in accounting.logs_of(self.store, sent)):
-            return None  # it began
+            return None  # the element began
         self.memory.remember_slurm_state(sent.name, states.CANCELLED_WHILE_PENDING)
         return states.CANCELLED_WHILE_PENDING
 
@@ -158,19 +158,19 @@ class Evidence:
         )
 
     def _slurm_state(self, name: str | None) -> str | None:
-        """What Slurm says, or said, of an element that is over."""
+        """The state, now or cached, of an element that is over."""
         element = self.queue.jobs.get(name or "")
         if element is not None and element.is_over:
             self.memory.remember_slurm_state(element.name, element.state)
         return self.memory.slurm_state(name)
 
-    def _in_queue(self, planned: PlannedRun, known: State, sent: Sent) -> RunStatus:
-        """Its job waits or runs, or will be sent; and no attempt of it is alive."""
+    def _in_queue(self, planned: PlannedRun, known: State, sent: Placement) -> RunStatus:
+        """The status of a run whose job waits, runs or will be sent, without a live attempt."""
         element = sent.element
         if element is None:
             evidence = f"will be sent by job {self.feeders.get(sent.submission)}"
             state = replace(known, state="pending", evidence=evidence)
-            return RunStatus(planned, state, sent, _FED, is_live=True)
+            return RunStatus(planned, state, sent, _WAITS_FOR_FEEDER, is_live=True)
         said = f"{element.name} is {element.state}"
         if element.state in states.WAITING:
             name = element.reason if element.state == "PENDING" else element.state
@@ -184,7 +184,7 @@ class Evidence:
             )
             return RunStatus(planned, state, sent, is_live=True)
         if known.state in _ENDED and known.element == element.name:
-            return RunStatus(planned, known, sent)  # others of its array task may still run
+            return RunStatus(planned, known, sent)  # other runs of its array task may go on
         state = replace(
             known,
             state="running",
@@ -196,7 +196,7 @@ class Evidence:
 
 
 def _waiting_here(planned: PlannedRun, known: State, crew: Crew) -> RunStatus:
-    """A run that workers of a person's own machine have yet to begin."""
+    """The status of a run that local workers have yet to begin."""
     names = ", ".join(worker.name for worker in crew.workers)
     evidence = f"waits for a local worker: {names}"
     state = replace(known, state="pending", failure=None, message=None, evidence=evidence)
@@ -204,15 +204,15 @@ def _waiting_here(planned: PlannedRun, known: State, crew: Crew) -> RunStatus:
     return RunStatus(planned, state, None, reason, is_live=True)
 
 
-def _is_of(sent: Sent, known: State) -> bool:
-    """Whether the last attempt came out of the newest submission, or of a later, local one."""
+def _is_of(sent: Placement, known: State) -> bool:
+    """Whether the last attempt belongs to the newest submission, or to a later, local one."""
     if known.attempts == 0:
-        return known.state == "failed"  # its files cannot be read, whatever it was sent to
+        return known.state == "failed"  # unreadable files, whichever submission it was sent in
     return known.submission is None or known.submission >= sent.submission
 
 
 def _feeders(store: Store, queue: Queue) -> dict[int, int]:
-    """The live job that will send the rest of a submission, by the submission's number."""
+    """The live feeder of each submission, by the submission's number."""
     found = {}
     for number in queue.fed:
         for part in store.submission(number).parts("feeder"):
@@ -224,7 +224,7 @@ def _feeders(store: Store, queue: Queue) -> dict[int, int]:
 
 
 def _fresh(store: Store, since: float) -> set[int | None]:
-    """The arrays that were sent so lately that the queue may have been asked before."""
+    """The arrays that were sent after `since`, so that the queue may not list them."""
     return {
         part.job_id()
         for submission in store.submissions()

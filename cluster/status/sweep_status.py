@@ -1,4 +1,4 @@
-"""How a sweep stands at one moment: each of its runs, Slurm's queue, and what could not be known."""
+"""The status of a sweep at one moment: each of its runs, Slurm's queue, and notes on what is unknown."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Sweep
 
 _PATIENCE_S = 15.0
-"""Slurm has this long to answer whoever only looks."""
+"""Slurm has this long to answer a command that only shows a sweep."""
 
 
 @dataclass
@@ -24,20 +24,20 @@ class SweepStatus:
     sweep: Sweep
     runs: list[RunStatus]
     queue: Queue
-    notes: list[str]  # what could not be known, and why
-    accounting: list[AccountingRow]  # what sacct said of what was lost
+    notes: list[str]  # what is unknown, and why
+    accounting: list[AccountingRow]  # sacct's rows about lost runs
     slurm_calls: int = 0
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing waits or runs any more, as far as can be known."""
+        """Whether no run waits or runs any more, as far as can be known."""
         return not self.queue.fed and not any(
             one.is_live or one.state.state == "unknown" for one in self.runs
         )
 
     @property
     def is_complete(self) -> bool:
-        """Whether every run has a record, those that follow from what is to be chosen included."""
+        """Whether every run has a record, those that follow from choices included."""
         return not self.sweep.undecided and all(one.state.state in RECORDED for one in self.runs)
 
 
@@ -49,13 +49,13 @@ def sweep_status(
     earlier: SweepStatus | None = None,
     about: PlannedRun | None = None,
 ) -> SweepStatus:
-    """How the sweep stands; at most two calls of Slurm's commands.
+    """The status of the sweep, by at most two calls of Slurm's commands.
 
     Args:
-        store: where it lives.
-        sweep: if it has been read already.
-        memory: if there is one already; it is saved.
-        earlier: take the queue from then instead of asking again.
+        store: the sweep's folder.
+        sweep: the sweep, if it has been read already.
+        memory: the cache of states, if there is one already; it is saved.
+        earlier: a status whose queue is used instead of asking again.
         about: ask accounting only for this run.
     """
     calls = CallCount()
@@ -83,7 +83,7 @@ def sweep_status(
 
 
 def _lost_elements(runs: Iterable[RunStatus], about: PlannedRun | None) -> dict[str, int]:
-    """The elements that lost runs were last in, each with its submission; `about`: only that run's."""
+    """The last element of each lost run, with its submission's number; `about`: of this run alone."""
     return {
         one.element: one.sent.submission if one.sent else 1
         for one in runs
@@ -92,7 +92,7 @@ def _lost_elements(runs: Iterable[RunStatus], about: PlannedRun | None) -> dict[
 
 
 def _is_settled(store: Store, sweep: Sweep, memory: StateCache) -> bool:
-    """Whether every run has a record: Slurm knows nothing that could change that."""
+    """Whether every run has a record, so that Slurm need not be asked."""
     folders = (store.run(planned.run.id) for planned in sweep.runs)
     return all(
         folder.record_file.exists() and memory.of(folder).state in RECORDED for folder in folders
