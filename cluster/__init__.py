@@ -1,1 +1,1 @@
-"""What talks to the cluster and to the person in front of it. The modules here are doors: processes enter by them."""
+"""This package talks to the cluster and to the person in front of it. Its own modules are doors: processes enter by them."""

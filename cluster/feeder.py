@@ -1,9 +1,10 @@
-"""Send as much of a submission as fits into the queue; what comes next is sent by a job of its own.
+"""The feeder is a job between two arrays: it sends as much of a submission as fits into the queue.
 
-    python -m cluster.feeder ROOT SUBMISSION        that job: it starts when an array is over
+    python -m cluster.feeder ROOT SUBMISSION
 
-No process stays on the login node: the job sends the next arrays and the next such job, and ends.
-Where settings are to be chosen, such a job waits behind all arrays, chooses, and sends what follows.
+It starts when an array is over, sends the next arrays and the next feeder, and ends: no process stays
+on the login node. If settings are to be chosen, a feeder waits for all arrays, chooses, and sends the
+runs that follow.
 """
 
 import logging
@@ -18,15 +19,15 @@ from jobs.store.store import Store
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 600.0
-"""Seconds for which a feeder asks a controller that does not answer."""
+_PATIENCE_S = 600.0
+"""A feeder asks a controller that does not answer for so long."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The job between two arrays."""
+    """Feed the queue; returns 0 if the rest is taken care of."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     store, number = Store(Path(arguments[0])), int(arguments[1])
-    deadline, pause = time.monotonic() + _PATIENCE, 2.0
+    deadline, pause = time.monotonic() + _PATIENCE_S, 2.0
     while True:
         try:
             with store.submitting() as lock:

@@ -1,10 +1,10 @@
-"""One element of a Slurm array, on the node.
+"""This process is one element of a Slurm array, on its node.
 
     python -m cluster.task ROOT SUBMISSION FIRST [--from-snapshot]
 
-Imported first from the installation, it checks that the code snapshot is what was submitted, and
-becomes the same entry point imported from the snapshot: later edits reach no run. The last word
-says that it has done so: it does that once.
+Imported first from the installation, the process checks that the code snapshot is what was submitted,
+and starts itself again from the snapshot, so that later edits reach no run. The last word marks the
+second start.
 """
 
 import os
@@ -33,14 +33,14 @@ FAILED = 1
 
 _FROM_SNAPSHOT = "--from-snapshot"
 
-_TOO_EARLY = 65.0
-"""Seconds: Slurm may warn of a time limit up to 60 s before it was to do so."""
+_EARLY_WARNING_S = 65.0
+"""Slurm may warn of a time limit up to 60 s before the warning is due."""
 
 
 class SlurmAllocation(Allocation):
-    """This element of an array.
+    """The allocation of this array element.
 
-    It is asked for by `123_4`: the own id of an array's last element is that of the whole array.
+    Slurm is asked about `123_4`: the own id of an array's last element is that of the whole array.
     """
 
     def __init__(self, lead: float) -> None:
@@ -53,9 +53,9 @@ class SlurmAllocation(Allocation):
         self.end = self._find_end()
 
     def _find_end(self) -> float | None:
-        """When Slurm will end this job; versions before 23.02 only tell who asks.
+        """The unix time at which Slurm will end this job; before Slurm 23.02 it has to be asked for.
 
-        Of a job that is being ended just now they tell when that began: that is no time limit.
+        The answer about a job that is being ended is when that began, which is no time limit.
         """
         told = os.environ.get("SLURM_JOB_END_TIME")
         if told:
@@ -69,7 +69,7 @@ class SlurmAllocation(Allocation):
         return client.unix_time(job.get("EndTime")) if is_limited else None
 
     def describe(self) -> dict[str, Any]:
-        """What the journal says of it."""
+        """The allocation's fields in the journal."""
         return {
             "element": self.name,
             "job": self.raw_id,
@@ -79,9 +79,9 @@ class SlurmAllocation(Allocation):
         }
 
     def why_stop(self, number: int) -> Failure | None:
-        """By the signal, the end time, and what the controller says of this job just now.
+        """The reason to stop, by the signal, the end time, and the controller's state of this job.
 
-        None: Slurm warns of the time limit, but up to a minute too early (sbatch(1), --signal).
+        None: go on, as Slurm warns of the time limit up to a minute too early (sbatch(1), --signal).
         """
         name = signal.Signals(number).name
         is_warning = number in {signal.SIGUSR1, signal.SIGUSR2}
@@ -94,7 +94,7 @@ class SlurmAllocation(Allocation):
         state = job.get("JobState", "")
         evidence = f"{name}; scontrol says JobState={state} Restarts={job.get('Restarts')}"
         if client.number_of(job, "Restarts", 0) > self.restarts:
-            # Also while it is still COMPLETING, as a cancelled job is: only this tells them apart.
+            # A requeued job and a cancelled one are both COMPLETING: only this tells them apart.
             return Failure(
                 failure="preempted", message="put back into the queue by Slurm", evidence=evidence
             )
@@ -104,9 +104,9 @@ class SlurmAllocation(Allocation):
                 message="preempted by a job of higher priority",
                 evidence=f"{evidence} PreemptTime={job['PreemptTime']}",
             )
-        if state == "RUNNING":  # its time limit may have been changed meanwhile
+        if state == "RUNNING":  # the time limit may have been changed meanwhile
             self.end = client.unix_time(job.get("EndTime")) or self.end
-        if self._is_near_end(_TOO_EARLY) and "CANCEL" not in state:
+        if self._is_near_end(_EARLY_WARNING_S) and "CANCEL" not in state:
             is_early = is_warning and state == "RUNNING" and not self._is_near_end(0)
             return None if is_early else timeout(self.end)
         message = "cancelled" if state in {"CANCELLED", "COMPLETING"} else f"stopped by {name}"
@@ -117,7 +117,7 @@ class SlurmAllocation(Allocation):
         return self.end is not None and time.time() >= self.end - self.lead - early
 
     def why_vanished(self) -> Failure:
-        """Slurm started this element again, although the last attempt had not said goodbye."""
+        """The failure of a last attempt without an end: Slurm has started this element again."""
         return Failure(
             failure="node_fail",
             message="the attempt was cut off without a signal, and Slurm started it again",
@@ -125,17 +125,17 @@ class SlurmAllocation(Allocation):
         )
 
     def requeue(self) -> str | None:
-        """Put back exactly this element: the array's own id would requeue all of it."""
+        """Requeue exactly this element: the array's own id would requeue all of the array."""
         try:
             client.requeue(self.name)
         except SlurmError as error:
-            # Slurm may have done it already, as after a preemption.
+            # Slurm may have requeued the element already, as after a preemption.
             return None if "pending execution" in error.message else str(error)
         return None
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the element; 0 if every run of it has a record, so that no failure looks COMPLETED."""
+    """Run the element; returns 0 only if every run of it has a record: Slurm takes 0 for COMPLETED."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)  # until the launcher listens
     store, number, first = Store(Path(arguments[0])), int(arguments[1]), int(arguments[2])
     submission = store.submission(number)
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _become(archive: Path, arguments: Sequence[str]) -> None:
-    """Go on from the snapshot, as the same process."""
+    """Start this process again from the snapshot, under the same pid."""
     environment = {**os.environ, "PYTHONPATH": str(archive)}
     os.execve(  # noqa: S606 - this interpreter, and arguments of our own
         sys.executable,
@@ -170,7 +170,7 @@ def _become(archive: Path, arguments: Sequence[str]) -> None:
 
 
 def _refuse(store: Store, entries: Sequence[Entry], message: str, evidence: str) -> int:
-    """The code is not what was submitted: say so in every run's journal; train nothing."""
+    """Refuse code that is not what was submitted: note it in every run's journal, and train nothing."""
     why = Failure(failure="drifted", message=message, evidence=evidence)
     for entry in entries:
         folder = store.run(entry.run.id)

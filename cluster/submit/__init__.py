@@ -1,1 +1,1 @@
-"""From missing runs to arrays in the queue: what is sealed, written down, and sent; commands, the feeder and the doctor enter."""
+"""Missing runs become arrays in the queue: they are sealed, written down and sent; commands, the feeder and the doctor enter."""

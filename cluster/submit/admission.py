@@ -1,7 +1,7 @@
-"""Whether a submission may make a sweep what it asks for: what that would drop, and whose it is.
+"""A submission that changes a sweep is admitted, or refused without `--replace`.
 
-Adding runs is always allowed. What would drop records, or runs that wait or run, and what comes
-from another spec than the one that made the sweep, needs `--replace`.
+Adding runs is always allowed. A submission needs `--replace` if it would drop records, or runs that
+wait or run, or if it comes from another spec than the one that made the sweep.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,8 +20,8 @@ from jobs.sweep import PlannedRun, Sweep
 from jobs.text import ranges, spelled
 from jobs.yaml.mistakes import SpecError
 
-FIRST = 10
-"""Of more settings than these, a person is told only how many runs the others are."""
+MAX_SETTINGS_SHOWN = 10
+"""A summary lists at most so many settings, and counts the runs of the others."""
 
 
 _WAYS_OUT = """\
@@ -31,17 +31,17 @@ to go on: --replace; what is lost stays on disk and counts no more, jobs go on u
 
 
 def admitted(sweep: Sweep, store: Store, queue: Queue) -> Sweep:
-    """What is asked for, if it takes nothing away from the sweep that is there.
+    """The sweep asked for, if it drops nothing of the sweep in the store.
 
-    That stays its own file's, as long as there is one.
+    The sweep keeps the spec file that it was made from, as long as that exists.
 
     Args:
-        sweep: what is asked for now.
-        store: where it is to live.
-        queue: what Slurm knows of the sweep that is there.
+        sweep: the sweep that is asked for now.
+        store: the folder of the sweep.
+        queue: Slurm's queue of the sweep in the store.
 
     Raises:
-        InputError: it comes from another file, or would drop runs; says which.
+        InputError: the sweep comes from another file, or would drop runs; the text says which.
     """
     if not store.exists():
         return sweep
@@ -68,10 +68,10 @@ def admitted(sweep: Sweep, store: Store, queue: Queue) -> Sweep:
 
 
 def is_taken_over(before: Sweep, now: Sweep) -> bool:
-    """Whether the sweep that is there belongs to another spec, which still is there, too.
+    """Whether the sweep in the store belongs to another spec, which still exists.
 
-    A project that was moved, or is seen through another mount, and a copy that says the same, as in
-    somebody else's checkout, are the spec itself.
+    A project that was moved, or is seen through another mount, has the same spec, and so has an equal
+    copy, as in another user's checkout.
     """
     if before.file is None or now.file is None or before.file == now.file:
         return False
@@ -83,7 +83,7 @@ def is_taken_over(before: Sweep, now: Sweep) -> bool:
 
 
 def _is_there(file: str | None) -> bool:
-    """Whether a spec is there, or may be, where we may not look."""
+    """Whether a spec exists, or may exist where this user may not look."""
     try:
         return file is not None and Path(file).stat() is not None
     except (FileNotFoundError, NotADirectoryError):
@@ -111,7 +111,7 @@ def _texts(file: str) -> list[str] | None:
 
 
 def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[RunStatus]:
-    """The runs that are asked for no more, and have a record, wait or run."""
+    """The runs that are no longer asked for, and have a record, wait or run."""
     kept = {planned.run.id for planned in now.runs}
     if all(planned.run.id in kept for planned in before.runs):
         return []
@@ -125,24 +125,24 @@ def _dropped(before: Sweep, now: Sweep, store: Store, queue: Queue) -> list[RunS
 
 
 def summary(runs: Iterable[PlannedRun], now: Sequence[PlannedRun] = ()) -> list[str]:
-    """A line per setting: its labels, what tells it apart also from the runs `now`, its seeds."""
+    """A line per setting: its labels, the values in which it differs, also from the runs `now`, and its seeds."""
     cells: dict[tuple[str, str, str], list[PlannedRun]] = {}
     for planned in runs:
         cells.setdefault((planned.problem, planned.optimizer, planned.run.cell), []).append(planned)
     lines = []
-    for (problem, optimizer, _), members in list(cells.items())[:FIRST]:
+    for (problem, optimizer, _), members in list(cells.items())[:MAX_SETTINGS_SHOWN]:
         said = ", ".join(
             f"{name}={spelled(value, exact=True)}" for name, value in _setting(members[0], now)
         )
         seeds = ranges(planned.run.seed for planned in members)
         setting = f" {said}" if said else ""
         lines.append(f"  {problem} {optimizer}{setting}, seed {seeds}")
-    rest = sum(len(members) for members in list(cells.values())[FIRST:])
+    rest = sum(len(members) for members in list(cells.values())[MAX_SETTINGS_SHOWN:])
     return [*lines, *([f"  and {rest} more"] if rest else [])]
 
 
 def _setting(planned: PlannedRun, now: Sequence[PlannedRun]) -> list[tuple[str, Value]]:
-    """What its axes gave it, and what no run of the same labels has any more."""
+    """The values of a run's axes, and those that no run of the same labels has in `now`."""
     others = [
         _fields(other)
         for other in now
@@ -157,7 +157,7 @@ def _setting(planned: PlannedRun, now: Sequence[PlannedRun]) -> list[tuple[str, 
 
 
 def _fields(planned: PlannedRun) -> dict[str, Value]:
-    """All that its cell is."""
+    """All fields of a run's cell."""
     fields = planned.run.to_json()
     hyperparameters, regime = fields.pop("hyperparameters"), fields.pop("regime", {})
     del fields["seed"], fields["version"]

@@ -1,7 +1,7 @@
-"""Batch scripts: one job array, or the small job that will send the next ones.
+"""Batch scripts are written here: of an array, and of the feeder, the small job that sends the next ones.
 
-submitit writes the script. What it starts is our own entry point with a sweep folder and numbers:
-no pickle travels, so an array whose submitter dies right after sbatch has all it needs.
+submitit writes the script, which starts our own entry point with a sweep's folder and numbers. No
+pickle travels, so an array whose submitter dies right after sbatch has all it needs.
 """
 
 import shlex
@@ -27,7 +27,7 @@ FEEDER_RESOURCES = Resources(time=15 * 60, cpus=1, mem=500)
 def script_of(
     store: Store, submission: Submission, profile: Profile, content: Chunk | FeederJob
 ) -> str:
-    """The batch script of an array, or of the job between two arrays."""
+    """The batch script of an array or of a feeder."""
     if isinstance(content, Chunk):
         return _script_of_chunk(store, submission, profile, content)
     return _script_of_feeder(store, submission, profile, content)
@@ -53,7 +53,7 @@ def _script_of_chunk(store: Store, submission: Submission, profile: Profile, chu
 def _script_of_feeder(
     store: Store, submission: Submission, profile: Profile, feeder: FeederJob
 ) -> str:
-    """The batch script of the job that goes on once the arrays before it are over."""
+    """The batch script of a feeder, which starts once the arrays before it are over."""
     asked = feeder.resources
     resources = replace(
         FEEDER_RESOURCES,
@@ -79,7 +79,7 @@ def _indices(count: int, throttle: int | None) -> str:
 
 
 def _logs(submission: Submission, job: str) -> dict[str, Option]:
-    """Where standard output and error go, named as submitit names them (`cluster.status.accounting.logs_of`)."""
+    """The options for standard output and error, named as by submitit (`cluster.status.accounting.logs_of`)."""
     kinds = {"output": "out", "error": "err"}
     return {
         name: syntax.log_file(submission.submitit, f"{job}_0_log.{end}")
@@ -88,7 +88,7 @@ def _logs(submission: Submission, job: str) -> dict[str, Option]:
 
 
 def write(submission: Submission, part: Part, text: str) -> Path:
-    """Put a batch script beside its logs."""
+    """Write a batch script beside its logs."""
     submission.submitit.mkdir(parents=True, exist_ok=True)
     path = submission.submitit / f"{part.file.stem}.sh"
     files.write_atomically(path, text.encode())
@@ -98,7 +98,7 @@ def write(submission: Submission, part: Part, text: str) -> Path:
 def _parameters(
     store: Store, profile: Profile, resources: Resources, token: str, more: Mapping[str, Option]
 ) -> dict[str, Option]:
-    """The options of sbatch: nothing that nobody asked for, and what we need."""
+    """The options of sbatch: those of the profile and the run, and those that probprec needs."""
     parameters = sbatch_parameters(profile, resources)
     parameters.setdefault("job-name", "_".join(store.root.resolve().name.split()))
     parameters["comment"] = f"{profile.options.get('comment', '')} {token}".lstrip()
@@ -115,10 +115,10 @@ def _command(store: Store, profile: Profile, module: str, *numbers: int) -> str:
 
 
 def launch(environment: Mapping[str, str], module: str, words: Iterable[str]) -> list[str]:
-    """The lines by which a batch script becomes a module of ours: nothing hides its exit code.
+    """The lines by which a batch script becomes a module of ours, so that its exit code is the script's.
 
     The module is imported from this installation; a task checks the code snapshot and goes on from
-    there. Not by env(1): it would take an interpreter with `=` in its path for a variable.
+    there. env(1) is not used: it would take an interpreter with `=` in its path for a variable.
     """
     variables = {
         **environment,

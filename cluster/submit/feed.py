@@ -1,4 +1,4 @@
-"""A submission is sent: arrays as many and as large as the queue takes, then a job that goes on."""
+"""A submission is sent: as many and as large arrays as the queue takes, then a feeder that goes on."""
 
 import os
 import secrets
@@ -19,16 +19,16 @@ from jobs.store.submissions import PartKind, Submission
 
 @dataclass
 class Fed:
-    """What one call has sent."""
+    """A report on the jobs that one call of `feed` has sent."""
 
     chunks: list[tuple[int, int, list[str]]] = field(default_factory=list)  # job, elements, runs
-    feeder: int | None = None  # the job that will send the rest, or what follows from a choice
-    waiting: int = 0  # tasks that are left
-    choices: int = 0  # settings that are to be chosen, once the runs in the queue are over
-    problem: str | None = None  # why nobody will do that
+    feeder: int | None = None  # the job that will send the rest, or runs that follow from a choice
+    waiting: int = 0  # tasks that are not sent yet
+    choices: int = 0  # settings to be chosen once the runs in the queue are over
+    problem: str | None = None  # why no feeder could be sent
 
     def lines(self) -> list[str]:
-        """What was sent, and what sends the rest, for people."""
+        """Lines about the arrays that were sent, and the job that sends the rest."""
         found = [
             f"job {job}: array of {count} ({len(runs)} runs)" for job, count, runs in self.chunks
         ]
@@ -43,7 +43,7 @@ class Fed:
 
     @property
     def lacks(self) -> str | None:
-        """What nobody will do, and why, for people."""
+        """The tasks or choices that no job takes care of, and why, in words."""
         if self.problem is None:
             return None
         what = f"{self.waiting} tasks are not sent" if self.waiting else "nobody will choose"
@@ -51,7 +51,7 @@ class Fed:
         return f"{what} ({self.problem}); the same command later {how}"
 
     def add(self, other: "Fed") -> None:
-        """Count what was sent of a submission that follows."""
+        """Add the report on a submission that follows."""
         self.chunks += other.chunks
         self.feeder = self.feeder or other.feeder
         self.waiting += other.waiting
@@ -62,33 +62,33 @@ class Fed:
 class _Task:
     """An array task that is still to be sent."""
 
-    position: int  # in the plan
+    position: int  # among the tasks of the plan
     group: int
     runs: Task
 
 
 def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fed:
-    """Send arrays until all is sent or no more fits; then see to it that the rest will be sent.
+    """Send arrays until all tasks are sent or no more fit; then send a feeder for the rest.
 
     Args:
         store: the sweep, held by the caller (`Store.submitting`).
-        submission: what is to be sent.
+        submission: the submission to send.
         hold: the descriptor of that lock.
 
     Raises:
         SlurmError: Slurm takes nothing at all, or does not answer.
     """
     found = queue.repair(store)
-    made = choosing.choose(store, store.sweep())  # after looking: of no run the end is missed
-    fed = _Feeding(store, submission, hold, found, made.undecided).go()
+    made = choosing.choose(store, store.sweep())  # after the look, so that no run's end is missed
+    fed = _Sender(store, submission, hold, found, made.undecided).go()
     for following in choosing.follow_up(store, made.sweep, submission.number):
-        # One job that chooses what is left is enough: that of the submission itself.
-        fed.add(_Feeding(store, following, hold, queue.repair(store), undecided=()).go())
+        # One feeder is enough to make the remaining choices: that of the submission itself.
+        fed.add(_Sender(store, following, hold, queue.repair(store), undecided=()).go())
     return fed
 
 
-class _Feeding:
-    """One submission's part of `feed`."""
+class _Sender:
+    """A sender of one submission, within `feed`."""
 
     def __init__(
         self,
@@ -117,21 +117,21 @@ class _Feeding:
         )
 
     def go(self) -> Fed:
-        """Send what fits."""
+        """Send as many arrays as fit, and a feeder if tasks or choices are left."""
         while self.left:
             after = 1 if self.fed.choices else 0
             size = next_size([task.group for task in self.left], self.room, self.free, after)
             if size < 1 or not self._send(size):
                 break
             if self.left and not self.room.is_certain and self.fed.feeder is None:
-                self._send_feeder()  # while there certainly is room for it
+                self._send_feeder()  # while the queue certainly has room
         self.fed.waiting = len(self.left)
         if (self.left or self.fed.choices) and self.fed.feeder is None:
             self._send_feeder()
         return self.fed
 
     def _unsent(self) -> list[_Task]:
-        """The tasks that are in no array yet, without the runs that were submitted again since."""
+        """The tasks that are in no array yet, without runs that a newer submission holds."""
         ends = [chunk.first + chunk.count for chunk in self._chunks()]
         begin = max(ends, default=0)
         newer = {
@@ -152,7 +152,7 @@ class _Feeding:
         return [part.chunk() for part in self.submission.parts("chunk")]
 
     def _send(self, size: int) -> bool:
-        """Send the next `size` tasks, or fewer if Slurm says that these are too many."""
+        """Send the next `size` tasks, or fewer if Slurm refuses so many."""
         while True:
             tasks = self.left[:size]
             group = self.groups[tasks[0].group]
@@ -180,7 +180,7 @@ class _Feeding:
             return True
 
     def _send_feeder(self) -> None:
-        """Send the job that goes on when the oldest of the arrays is over; to choose, when all are."""
+        """Send the feeder: it starts when the oldest array is over, or, if it only chooses, when all are."""
         if not self.live:
             self.fed.problem = "the queue has no room, and nothing of this sweep is in it"
             return
@@ -189,7 +189,7 @@ class _Feeding:
         )
         group = self.left[0].group if self.left else -1
         before = self.submission.part("feeder", position)
-        if before.file.exists():  # this feeder was interrupted, and is run again
+        if before.file.exists():  # this process is that feeder, started again
             job = before.job_id()
             if job in self.feeders:
                 self.fed.feeder = job
@@ -208,10 +208,10 @@ class _Feeding:
             self.fed.problem = str(error)
 
     def _sbatch(self, kind: PartKind, first: int, content: Chunk | FeederJob) -> int:
-        """Write down, send, write down that it is sent.
+        """Note the intent, send the job, and note its receipt.
 
-        A rejection is taken back. If Slurm did not answer, it may have taken the job all the same:
-        that stays written down, and the next command looks for the token.
+        The intent is withdrawn if Slurm rejects the job. If Slurm did not answer, it may have taken
+        the job all the same: the intent stays, and the next command looks for its token.
         """
         part = self.submission.part(kind, first)
         part.intend(content)
@@ -228,10 +228,10 @@ class _Feeding:
 
 
 def _own_job() -> int | None:
-    """The job that this is: it will not be there later to send anything."""
+    """The id of the job that this process runs in; None: it runs in none."""
     return int(os.environ["SLURM_JOB_ID"]) if "SLURM_JOB_ID" in os.environ else None
 
 
 def _token() -> str:
-    """What the job's comment carries, to find the job by if its submitter dies."""
+    """A token for the job's comment, by which the job is found if its submitter dies."""
     return f"probprec-{secrets.token_hex(8)}"

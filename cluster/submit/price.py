@@ -1,4 +1,4 @@
-"""What runs will cost of a cluster: at most, by the time they ask for, and about, by earlier records."""
+"""The price of runs in hours of a cluster: at most, by their time limits, and about, by earlier records."""
 
 import math
 import re
@@ -15,16 +15,16 @@ from jobs.store.record import PHASES, Record, read
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run
 
-_ENOUGH = 5
-"""Records of one kind of run; more would say the same and take longer to be read."""
-_SHOWN = 3  # of different resources
-_HOUR, _MINUTE = 3600, 60
+_RECORDS_PER_KIND_MAX = 5
+"""So many records of one kind of run are read; more would say the same."""
+_MAX_SHARES_SHOWN = 3
+_HOUR_S, _MINUTE_S = 3600, 60
 _GRES_GPU = re.compile(r"gpu(?::[A-Za-z][\w.-]*)?(?::([0-9]+))?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What runs have in common that take about the same time for an epoch."""
+    """A kind of runs, which take about the same time for an epoch."""
 
     problem: str
     optimizer: str
@@ -38,7 +38,7 @@ class _Kind:
 
 @dataclass(frozen=True)
 class _Share:
-    """The runs that ask for the same."""
+    """The runs that ask for the same resources."""
 
     resources: Resources
     runs: tuple[Run, ...]
@@ -53,14 +53,14 @@ class _Share:
 
     @property
     def unit(self) -> str:
-        """What a task uses for as long as it takes; what nobody says, the cluster decides."""
+        """The unit of a task's price; `task` if the CPUs are not asked for, and left to the cluster."""
         if self.gpus:
             return "GPU"
         return "CPU" if self.resources.cpus else "task"
 
     @property
     def units(self) -> int:
-        """Of them, how many."""
+        """The number of units that a task uses."""
         return self.gpus or self.resources.cpus or 1
 
     @property
@@ -78,29 +78,29 @@ class _Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """Hours of GPUs, of CPUs, or of whole tasks where nobody says what those use."""
+    """A price: hours of GPUs, of CPUs, or of whole tasks whose CPUs are not asked for."""
 
-    at_most: dict[str, float] | None  # by unit; None: some task has no time limit
-    of: str  # what that is the product of, or which tasks have no limit
-    about: dict[str, float]  # by unit; empty: no record tells
-    basis: str  # what that rests on
+    at_most: dict[str, float] | None  # hours by unit; None: some task has no time limit
+    of: str  # the factors of `at_most`, or the tasks without a limit
+    about: dict[str, float]  # hours by unit; empty: no record tells
+    basis: str  # the records behind `about`
 
     def __str__(self) -> str:
-        """For the screen."""
+        """The price for the screen."""
         bound = f"no bound: {self.of}"
         if self.at_most is not None:
-            # a task that comes to its end goes back into the queue, and has its time once more
+            # a task that reaches its time limit is requeued, and gets that time once more
             bound = f"at most {_listed(self.at_most, _rounded_up)}, requeues aside ({self.of})"
         about = f"; about {_listed(self.about, _rounded)} {self.basis}" if self.about else ""
         return bound + about
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The price for `--json`."""
         return {"hours_at_most": self.at_most, "hours_about": self.about or None}
 
 
 def asked(runs: Iterable[PlannedRun], base: Resources | None = None) -> Price | None:
-    """The price by what runs ask for, and get of a profile; None: a spec alone does not say all times."""
+    """The price by the time limits of runs, and of the profile; None: a spec alone does not set all of them."""
     shares = _shares(runs, base or Resources())
     if base is None and any(share.resources.time is None for share in shares):
         return None
@@ -108,7 +108,7 @@ def asked(runs: Iterable[PlannedRun], base: Resources | None = None) -> Price | 
 
 
 def expected(runs: Sequence[PlannedRun], base: Resources, stores: Iterable[Store]) -> Price:
-    """The price of runs that get `base` and what they ask for, by these sweeps' records, too."""
+    """The price of runs with `base` and their own resources, by the records of these sweeps, too."""
     shares = _shares(runs, base)
     wanted = {share.kind(run) for share in shares for run in share.runs}
     return _price(shares, _measured(wanted, stores))
@@ -126,12 +126,12 @@ def _price(shares: Sequence[_Share], known: dict[_Kind, list[Record]]) -> Price:
     about: defaultdict[str, float] = defaultdict(float)
     covered = 0
     for share in shares:
-        at_most[share.unit] += share.tasks * share.units * (share.resources.time or 0) / _HOUR
+        at_most[share.unit] += share.tasks * share.units * (share.resources.time or 0) / _HOUR_S
         for run in share.runs:
             if records := known.get(share.kind(run)):
                 covered += 1
                 seconds = statistics.median(_seconds(run, record) for record in records)
-                about[share.unit] += seconds * share.units / share.per_task / _HOUR
+                about[share.unit] += seconds * share.units / share.per_task / _HOUR_S
     total, number = sum(len(share.runs) for share in shares), sum(map(len, known.values()))
     part = "" if covered == total else f"for {covered} of {total} runs, "
     untimed = sum(share.tasks for share in shares if share.resources.time is None)
@@ -151,12 +151,12 @@ def _measured(wanted: set[_Kind], stores: Iterable[Store]) -> dict[_Kind, list[R
         for run in _planned(store):
             if looked_for.isdisjoint(_Kind.of(run, on_gpu=on_gpu) for on_gpu in (True, False)):
                 continue
-            with suppress(OSError, ExpectedError):  # none yet, or torn: it tells nothing
+            with suppress(OSError, ExpectedError):  # no record yet, or a torn one
                 record = read(store.run(run.id).record_file, run_id=run.id)
                 kind = _Kind.of(run, on_gpu=record.provenance.get("device") == "cuda")
                 if record.outcome == "completed" and kind in looked_for:
                     found.setdefault(kind, []).append(record)
-                    if len(found[kind]) == _ENOUGH:
+                    if len(found[kind]) == _RECORDS_PER_KIND_MAX:
                         looked_for.remove(kind)
         if not looked_for:
             break
@@ -164,13 +164,13 @@ def _measured(wanted: set[_Kind], stores: Iterable[Store]) -> dict[_Kind, list[R
 
 
 def _planned(store: Store) -> Iterator[Run]:
-    with suppress(OSError, ExpectedError):  # no sweep yet, or somebody else's: it tells nothing
+    with suppress(OSError, ExpectedError):  # no sweep yet, or another user's
         for planned in store.sweep().runs:
             yield planned.run
 
 
 def _seconds(run: Run, record: Record) -> float:
-    """How long a run of the record's kind takes: epochs count, its setup does not change."""
+    """The seconds of a run, by a record of its kind: the setup's, and the others' scaled by epochs."""
     known = [name for name in PHASES if name in record.cost]
     wall = {name: float(record.cost[name]["wall_s"]) for name in known}
     setup = wall.pop("setup", 0.0)
@@ -187,14 +187,16 @@ def _product(shares: Sequence[_Share]) -> str:
         + (f" x {_counted(share.units, share.unit)}" if share.unit != "task" else "")
         for share in shares
     ]
-    return ", ".join(texts[:_SHOWN]) + (", ..." if len(texts) > _SHOWN else "")
+    return ", ".join(texts[:_MAX_SHARES_SHOWN]) + (
+        ", ..." if len(texts) > _MAX_SHARES_SHOWN else ""
+    )
 
 
 def _duration(seconds: int) -> str:
-    if seconds % _HOUR == 0:
-        return f"{seconds // _HOUR} h"
-    if seconds % _MINUTE == 0 and seconds < 2 * _HOUR:
-        return f"{seconds // _MINUTE} min"
+    if seconds % _HOUR_S == 0:
+        return f"{seconds // _HOUR_S} h"
+    if seconds % _MINUTE_S == 0 and seconds < 2 * _HOUR_S:
+        return f"{seconds // _MINUTE_S} min"
     return slurm_time(seconds)
 
 

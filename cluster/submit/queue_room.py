@@ -1,4 +1,4 @@
-"""How much a cluster takes: arrays of which size, and how many jobs in the queue."""
+"""The room in a cluster's queue: the size of arrays, and the number of jobs."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,15 +12,15 @@ from jobs.store.submission_plan import Group
 
 @dataclass(frozen=True, kw_only=True)
 class QueueRoom:
-    """How much the cluster takes."""
+    """The limits on a user's jobs: the size of an array, and the number of jobs in the queue."""
 
     per_array: int
-    caps: tuple[Cap, ...]  # on my jobs in the queue; the tightest counts
-    is_certain: bool  # whether no other limit can be met
+    caps: tuple[Cap, ...]  # on the user's jobs in the queue; the tightest counts
+    is_certain: bool  # whether no other limit may exist
 
 
 def room_of(profile: Profile, groups: Sequence[Group]) -> QueueRoom:
-    """How much fits: by the profile, else by what Slurm says of its limits."""
+    """The room by the profile's limits, else by Slurm's."""
     config = site.config()
     per_array = min(
         client.number_of(config, "MaxArraySize", 1001), profile.limits.max_array or sys.maxsize
@@ -42,7 +42,7 @@ def room_of(profile: Profile, groups: Sequence[Group]) -> QueueRoom:
 
 
 def free_places(room: QueueRoom, queue: Iterable[client.Element]) -> int:
-    """How many more jobs fit into the queue, beside mine that are there."""
+    """The number of jobs that still fit, beside those of the user in the queue."""
     mine = [element for element in queue if not element.is_over]
     return min(
         cap.jobs - sum(cap.qos in {None, element.qos} for element in mine) for cap in room.caps
@@ -50,13 +50,13 @@ def free_places(room: QueueRoom, queue: Iterable[client.Element]) -> int:
 
 
 def next_size(groups: Sequence[int], room: QueueRoom, free: int, after: int = 0) -> int:
-    """How many of the tasks that are left are the next array; less than 1: it does not fit now.
+    """The number of tasks in the next array; less than 1: no array fits now.
 
     Args:
-        groups: of each task, in their order: an array has one request for resources.
-        room: how much the cluster takes.
-        free: places in the queue; one of them is kept for a feeder if not everything fits.
-        after: 1, if a feeder comes in any case: it will choose.
+        groups: the group of each unsent task, in order: an array has one request for resources.
+        room: the limits of the cluster.
+        free: free places in the queue; one of them is kept for a feeder if not all tasks fit.
+        after: 1, if a feeder follows in any case, to choose.
     """
     same = next((n for n, group in enumerate(groups) if group != groups[0]), len(groups))
     return min(same, room.per_array, free if len(groups) + after <= free else free - 1)

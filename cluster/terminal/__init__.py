@@ -1,1 +1,1 @@
-"""What is printed: text of others made safe, standard output as it is, the system's errors in a line, exit codes; every room may enter."""
+"""Output to a terminal: foreign text made safe, robust standard output, the system's errors in a line, exit codes; every room may enter."""

@@ -1,4 +1,4 @@
-"""Standard output as it really is: it may be closed, full, or of an encoding that lacks characters."""
+"""Standard output may be closed, full, or of an encoding that lacks characters."""
 
 import codecs
 import json
@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-_PLAIN = {"±": "+-", "━": "=", "…": "..."}
-"""How characters of our own are written where they are lacking; others as Python escapes them."""
+_ASCII = {"±": "+-", "━": "=", "…": "..."}
+"""Our own characters in an encoding that lacks them; Python escapes all others."""
 
 
 def prepare() -> None:
-    """Make standard output and error take any text; where one is closed, text goes nowhere."""
+    """Make standard output and error take any text; a closed one drops it."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # as after `>&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - until the end
@@ -28,17 +28,17 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 
 def print_errors(error: Exception, text: str) -> None:
-    """Print what is wrong as one JSON object: all mistakes of a file, or the text as it is."""
+    """Print an error as one JSON object: all mistakes of a file, or the text as it is."""
     from dataclasses import asdict
 
     mistakes = [asdict(mistake) for mistake in getattr(error, "mistakes", ())]
     content = {"schema": 1, "errors": mistakes or [{"message": text}]}
-    with suppress(OSError):  # it may be standard output that is full
+    with suppress(OSError):  # standard output itself may be full
         print_json(content)
 
 
 def drop_rest() -> None:
-    """Let text that standard output cannot get rid of go nowhere: nobody complains again at exit."""
+    """Drop text that standard output cannot write, so that Python does not report it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -49,5 +49,5 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    escaped = (_PLAIN.get(one) or one.encode("ascii", "backslashreplace").decode() for one in text)
+    escaped = (_ASCII.get(one) or one.encode("ascii", "backslashreplace").decode() for one in text)
     return "".join(escaped), error.end

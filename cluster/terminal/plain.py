@@ -1,6 +1,6 @@
-"""Text that others wrote, for the screen: never markup, an emoji's code or a terminal's command.
+"""Foreign text is printed letter for letter: never as markup, an emoji's code or a terminal's command.
 
-Labels, settings, paths, messages of logs and of Slurm: all of it comes to a screen through here.
+Labels, settings, paths, messages of logs and of Slurm come to a screen through this module.
 """
 
 import shlex
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jobs.text import printable, printable_lines
 
-_WIDTH = 80  # columns of a terminal that has none
+_WIDTH_COLUMNS = 80  # of a terminal that does not know its width
 
 
 class PlainConsole(Console):
@@ -28,11 +28,11 @@ class PlainConsole(Console):
             emoji=False,
             highlight=False,
         )
-        if self.width < 1:  # COLUMNS=0, as some terminals say it that do not know
-            self.width = _WIDTH
+        if self.width < 1:  # COLUMNS=0, as some terminals set it
+            self.width = _WIDTH_COLUMNS
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """The string as rich prints it; what moves a cursor is spelled out, save for new lines."""
+        """The string as rich prints it; control characters are spelled out, save for new lines."""
         return super().render_str(printable_lines(text), **options)
 
 
@@ -42,10 +42,10 @@ def plain(text: object, style: str = "") -> Text:
 
 
 def command(*words: object) -> str:
-    """A command of ours to copy into a shell: `probprec status 'my sweeps/x' --watch`."""
+    """A command of probprec to copy into a shell: `probprec status 'my sweeps/x' --watch`."""
     return shlex.join(["probprec", *map(str, words)])
 
 
 def to_copy(text: str, style: str = "") -> Text:
-    """A line with a command to copy; new lines within its quotes stay, or it would be another."""
+    """A line with a command to copy; new lines within its quotes belong to the command, and stay."""
     return Text(printable_lines(text), style=style)

@@ -1,4 +1,4 @@
-"""An error of the operating system in one line: where, what, and what to do about it."""
+"""An error of the operating system in one line: the path, the reason, and what to do about it."""
 
 import argparse
 import errno
@@ -10,7 +10,7 @@ from pathlib import Path
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-_SHAKY = {
+_UNRELIABLE = {
     errno.EIO,
     errno.ESTALE,
     errno.ETIMEDOUT,
@@ -18,23 +18,23 @@ _SHAKY = {
     errno.ENOTCONN,
     errno.EREMOTEIO,
 }
-_TOO_MANY = {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
 
-_PLACES = {"run": "root", "submit": "root", "build": "images", "data": "datasets"}
-"""What commands write to, by the option that names it."""
+_FOLDER_OPTIONS = {"run": "root", "submit": "root", "build": "images", "data": "datasets"}
+"""The option that names the folder which a command writes to."""
 
 
 def line(error: OSError, options: argparse.Namespace) -> str:
-    """The line for whoever typed a command with these options.
+    """The line for a person who typed a command with these options.
 
-    What cannot be written and has no name is standard output: all else is written by `naming` it.
+    An error of writing without a path is standard output's: all files are written by `naming` them.
     """
     name = error.filename if isinstance(error.filename, str | bytes) else None
     reason = error.strerror or str(error)
     if name is None and not _is_somewhere():
         return "the folder that this shell stands in is gone; next: cd to another one"
     if name is None:
-        where = "" if error.errno not in _FULL | _SHAKY else "standard output: "
+        where = "" if error.errno not in _FULL | _UNRELIABLE else "standard output: "
         return _joined(f"{where}{reason}", _advice(error.errno, None))
     path = Path(os.fsdecode(name))
     advice = [*_advice(error.errno, path), *_elsewhere(error.errno, path, options)]
@@ -46,26 +46,26 @@ def _joined(said: str, advice: list[str]) -> str:
 
 
 def _advice(number: int | None, path: Path | None) -> list[str]:
-    """What can be done about it where it is."""
+    """The advice about an error that keeps the path."""
     if number in _FULL:
         where = f" {there}" if (there := _nearest(path)) else ""
         return [f"make room (df -h{where}; df -i{where}; quota -s) and type the same again"]
     if number in _NO_LOCKS:
         return ["a folder on a file system with locks, as /home often is"]
-    if number in _SHAKY:
+    if number in _UNRELIABLE:
         return ["try again; if it stays so, tell the admins of this file system"]
-    if number in _TOO_MANY:
+    if number in _EXHAUSTED:
         return ["end other processes of yours, or raise the limit (ulimit -a), and try again"]
     return []
 
 
 def _elsewhere(number: int | None, path: Path, options: argparse.Namespace) -> list[str]:
     """The option that makes this command write to another place."""
-    if number in _SHAKY | _TOO_MANY:
+    if number in _UNRELIABLE | _EXHAUSTED:
         return []
     if hasattr(options, "out"):
         return ["--out DIR writes to another folder"]
-    option = _PLACES.get(getattr(options, "command", ""), "")
+    option = _FOLDER_OPTIONS.get(getattr(options, "command", ""), "")
     folder = getattr(options, option, None)
     if folder is None or not _absolute(path).is_relative_to(_absolute(folder)):
         return []
@@ -73,7 +73,7 @@ def _elsewhere(number: int | None, path: Path, options: argparse.Namespace) -> l
 
 
 def _whose(number: int | None, path: Path) -> str:
-    """To whom belongs what may not be touched, or what it would lie in."""
+    """The owner of a path that permissions protect, or of its closest folder."""
     if number not in _DENIED or (there := _nearest(path)) is None:
         return ""
     found = there.stat()
@@ -85,7 +85,7 @@ def _whose(number: int | None, path: Path) -> str:
 
 
 def _nearest(path: Path | None) -> Path | None:
-    """The path itself or the closest folder above that can be looked at."""
+    """The path itself or the closest folder above it that can be looked at."""
     for there in () if path is None else (_absolute(path), *_absolute(path).parents):
         try:
             there.stat()
@@ -96,7 +96,7 @@ def _nearest(path: Path | None) -> Path | None:
 
 
 def _is_somewhere() -> bool:
-    """Whether the folder that relative names begin in is still there."""
+    """Whether the working directory still exists."""
     try:
         os.getcwd()  # noqa: PTH109 - only whether it can
     except OSError:
