@@ -1,1 +1,1 @@
-"""How a run is started, and images built: command lines and environments; every room above may enter."""
+"""Command lines and environments of trainings are written here, and images built; every room above may enter."""

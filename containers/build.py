@@ -1,4 +1,4 @@
-"""Building an image: once per key, whoever asks, whatever is killed in the middle."""
+"""An image is built once per key, however many processes ask for it, and whichever is killed on the way."""
 
 import hashlib
 import json
@@ -20,11 +20,11 @@ from containers.images import SCHEMA, Image, Images, sha256_of
 from containers.recipe import Recipe
 from containers.runtime import ContainerError, Runtime
 
-_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR", *settings.PROXIES)
-_CACHES = ("APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR")
-"""Of the shell's APPTAINER_* only where layers are kept: it cannot change an image."""
+_KEPT_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR", *settings.PROXIES)
+_CACHE_VARIABLES = ("APPTAINER_CACHEDIR", "SINGULARITY_CACHEDIR")
+"""The only APPTAINER_* variables of the shell that a build sees: caches of layers cannot change an image."""
 
-_NOISE = re.compile(
+_NOISE_LINE = re.compile(
     r"^\s*$|^\[|^INFO: |^I: |^\+ |^Collecting |^  ?Downloading |^Requirement already"
     r"|^WARNING: While bind mounting"
 )
@@ -51,16 +51,16 @@ _ADVICE = {
         " in the profile"
     ),
 }
-"""What to do about a failed build, by what its log says (patterns, in any case)."""
+"""Advice about a failed build, by patterns in its log (in any case)."""
 
-_TELLING = re.compile(r"^(E:|W:|ERROR|FATAL)|[Ee]rror:|No space left|Cannot |not found")
+_ERROR_LINE = re.compile(r"^(E:|W:|ERROR|FATAL)|[Ee]rror:|No space left|Cannot |not found")
 
 
 def built(wanted: Recipe | Definition, folder: Path) -> Image | None:
-    """The image of a recipe, if it has been built as it is now; asks no runtime.
+    """The image of a recipe, if the recipe has been built as it is now; no runtime is asked.
 
     Raises:
-        ContainerError: a file that it copies cannot be read.
+        ContainerError: a file that the recipe copies cannot be read.
     """
     definition = of_recipe(wanted) if isinstance(wanted, Recipe) else wanted
     images = Images(folder)
@@ -75,16 +75,16 @@ def build(
     on_tick: Callable[[int], object] = lambda _: None,
     on_wait: Callable[[], object] = lambda: None,
 ) -> Image:
-    """The image of a recipe in `folder`: the one that is there, else a new one.
+    """The image of a recipe in `folder`: the existing one, else a new one.
 
-    Of several that ask at once, on any machine that shares the folder, one builds.
+    Of several processes that ask at once, on machines that share the folder, one builds.
 
     Args:
-        wanted: what to build.
-        folder: where the images live; made if it is not there.
-        on_line: called with each line that the runtime says.
-        on_tick: called each second in which it says nothing, with the bytes that there are of the image.
-        on_wait: called if somebody else is building it just now.
+        wanted: the recipe or definition.
+        folder: the folder of the images; made if it does not exist.
+        on_line: called with each line of the runtime.
+        on_tick: called in each silent second, with the image's size so far in bytes.
+        on_wait: called if another process is building this image.
 
     Raises:
         ContainerError: there is no runtime, or the build failed; names the last lines and the log.
@@ -108,7 +108,7 @@ def _build(
     on_line: Callable[[str], object],
     on_tick: Callable[[int], object],
 ) -> Image:
-    """With the lock held: build under another name, then publish."""
+    """Build under another name, with the lock held, and then publish."""
     container, started = _builder(), time.time()
     path = images.path(definition.name, definition.key)
     temporary = images.temporary(definition.name, definition.key)
@@ -142,7 +142,7 @@ def _build(
 
 
 def _size(image: Path, scratch: Path) -> int:
-    """The bytes of an image that grows: its file system in the scratch folder, then all of it."""
+    """The size of an image in the making, in bytes: first its file system in the scratch folder, then the file."""
     sizes = [0]
     for one in (image, *scratch.glob("*/squashfs-*")):
         with suppress(OSError):
@@ -181,7 +181,7 @@ def _meta(definition: Definition, container: Runtime, file: Path, started: float
 
 
 def _packages(container: Runtime, image: Path) -> list[str]:
-    """What pip has installed, and so the proof that the image can be run."""
+    """The packages that pip has installed; asking for them proves that the image can be run."""
     words = [container.path, "--silent", "exec", *container.options, "--cleanenv", "--no-home"]
     show = f"if [ -e {steps.PACKAGES} ]; then cat {steps.PACKAGES}; fi"
     done = subprocess.run(
@@ -197,7 +197,7 @@ def _packages(container: Runtime, image: Path) -> list[str]:
 
 
 def _publish(path: Path, temporary: Path, meta: Mapping[str, Any]) -> None:
-    """The image, then what says that it is one."""
+    """Publish the image, and then its metadata, without which it does not count."""
     temporary.replace(path)
     _sync(path.parent)
     said = path.with_name(f".{path.stem}.json.tmp")
@@ -209,14 +209,18 @@ def _publish(path: Path, temporary: Path, meta: Mapping[str, Any]) -> None:
 
 
 def _options(container: Runtime) -> list[str]:
-    """Root with all capabilities builds as it is; all others with the ids that are theirs."""
+    """The options of a build: root with all capabilities needs none; others build with --fakeroot."""
     return ["--fakeroot"] if os.geteuid() != 0 or container.options else []
 
 
 def _environment(scratch: Path | None) -> dict[str, str]:
-    """What the runtime sees of the shell: nothing that can change an image."""
-    kept = {name: os.environ[name] for name in (*_KEPT, *_CACHES) if name in os.environ}
-    kept["PATH"] = f"{kept.get('PATH', '')}:/usr/sbin:/sbin".lstrip(":")  # debootstrap
+    """The runtime's environment has no variable of the shell that can change an image."""
+    kept = {
+        name: os.environ[name]
+        for name in (*_KEPT_VARIABLES, *_CACHE_VARIABLES)
+        if name in os.environ
+    }
+    kept["PATH"] = f"{kept.get('PATH', '')}:/usr/sbin:/sbin".lstrip(":")  # where debootstrap lies
     kept["LC_ALL"] = "C"
     if scratch is not None:
         names = ("TMPDIR", "APPTAINER_TMPDIR", "SINGULARITY_TMPDIR")
@@ -225,7 +229,7 @@ def _environment(scratch: Path | None) -> dict[str, str]:
 
 
 def scratch_folder(images: Images, stem: str) -> Path:
-    """Where one image is put together: on this machine, the same for each try."""
+    """The folder in which one image is put together: on this machine, the same for each try."""
     names = ("APPTAINER_TMPDIR", "SINGULARITY_TMPDIR")
     named = next((os.environ[name] for name in names if os.environ.get(name)), None)
     place = hashlib.sha256(os.fsencode(images.folder)).hexdigest()[:8]
@@ -234,10 +238,10 @@ def scratch_folder(images: Images, stem: str) -> Path:
 
 
 def remove(folder: Path, *, quietly: bool = False) -> None:
-    """Remove a scratch folder, files of our subordinate ids included.
+    """Remove a scratch folder, files of the user's subordinate ids included.
 
     Raises:
-        ContainerError: it is not ours, or cannot be removed; not if `quietly`.
+        ContainerError: the folder is another user's, or cannot be removed; not if `quietly`.
     """
     if not os.path.lexists(folder):
         return
@@ -259,16 +263,16 @@ def remove(folder: Path, *, quietly: bool = False) -> None:
 
 def _failure(definition: Definition, container: Runtime, log: Path, code: int) -> str:
     lines = log.read_text(errors="replace").splitlines()
-    said = [line for line in lines if not _NOISE.search(line)]
+    said = [line for line in lines if not _NOISE_LINE.search(line)]
     last = said[-12:]
-    telling = [line for line in said[:-12] if _TELLING.search(line)][-5:]
+    telling = [line for line in said[:-12] if _ERROR_LINE.search(line)][-5:]
     shown = "\n".join(f"  {line}" for line in [*telling, *last]) or "  (nothing was said)"
     head = f"{definition.source}: the build failed (exit code {code}):"
     return "\n".join([head, shown, f"all of it: {log}", *_advice(container, lines)])
 
 
 def _advice(container: Runtime, lines: Sequence[str]) -> list[str]:
-    """From all that was said: the lines that are shown leave out what the runtime calls INFO."""
+    """The advice by the whole log: the lines that are shown leave out the runtime's INFO."""
     names = {"name": container.name, "NAME": container.name.upper()}
     return [
         f"next: {advice.format(**names)}"

@@ -1,8 +1,8 @@
-"""The command line and the environment of what is started on a node, in an image or without one.
+"""The command line and the environment of a process on a node, in an image or without one.
 
-Without an image it runs in this Python, on this machine. With one it sees of the machine what is
-bound, and of the shell's environment what is named here: nothing that somebody's login files set
-can change a number.
+Without an image the process sees this machine as it is. In an image it sees the folders that are
+bound, and the variables of the shell that are named here: no setting in a login file can change a
+number.
 """
 
 import os
@@ -14,26 +14,26 @@ from containers.runtime import Runtime, bindable
 from containers.variables import is_amd
 
 PYTHON = "python3"
-"""The interpreter inside of an image, where the profile names none."""
+"""The interpreter inside an image, if the profile names none."""
 
-_SEEN_INSIDE = ("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
+_PASSED_VARIABLES = ("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
 """Variables of the node that a container sees beside those of Slurm and AMD's. Not all of NVIDIA's:
 NVIDIA_TF32_OVERRIDE, left over in a login shell, would change results."""
 
-_CACHES = {"XDG_CACHE_HOME": "/tmp/cache", "TRITON_CACHE_DIR": "/tmp/triton"}  # noqa: S108
-"""In a container, which has no home to keep them in; its /tmp is its own."""
+_CACHE_VARIABLES = {"XDG_CACHE_HOME": "/tmp/cache", "TRITON_CACHE_DIR": "/tmp/triton"}  # noqa: S108
+"""The caches of a container lie in its own /tmp, as it has no home."""
 
-_APART = ("--cleanenv", "--contain", "--no-home", "--pid")
+_ISOLATION_OPTIONS = ("--cleanenv", "--contain", "--no-home", "--pid")
 """Options of every container. `--contain`: no /tmp, home or devices of the node but GPUs. `--pid`:
 when the runtime is killed, the kernel ends all that runs in the container."""
 
-_OF_THE_RUNTIME = ("PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR")
-"""What the runtime itself needs: not the shell's APPTAINER_BIND or LD_PRELOAD."""
+_RUNTIME_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "XDG_RUNTIME_DIR")
+"""Variables that the runtime itself needs; the shell's APPTAINER_BIND or LD_PRELOAD are not among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to execute."""
+    """A command to execute."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
@@ -41,23 +41,23 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """An image, what runs it, and what is seen in it of the node.
+    """An image, its runtime, and the node's folders that are seen in it.
 
     Every folder has the same path inside as outside.
     """
 
     runtime: Runtime
     image: Path
-    workdir: Path | None = None  # holds its /tmp; None: that is small, and in memory
+    workdir: Path | None = None  # holds the container's /tmp; None: /tmp is small, and in memory
     writable: tuple[Path, ...] = ()  # such as the sweep's folder
 
 
 def plain(words: Sequence[str], variables: Mapping[str, str]) -> Command:
     """The command that executes `words` on this machine as it is.
 
-    It sees the caller's environment without Python's settings, which may mean another Python, and
-    on AMD without CUDA_VISIBLE_DEVICES, which would number a second time what ROCR_VISIBLE_DEVICES
-    has numbered (gres.conf(5)).
+    Its environment is the caller's without Python's settings, which may be for another Python, and on
+    AMD without CUDA_VISIBLE_DEVICES, which would select once more among the GPUs that
+    ROCR_VISIBLE_DEVICES has selected and renumbered (gres.conf(5)).
     """
     doubled = {"CUDA_VISIBLE_DEVICES"} if is_amd() else set()
     kept = {
@@ -82,18 +82,18 @@ def inside(
     Its options mean the same to Apptainer and to Singularity 3.
 
     Args:
-        container: the image, and what is seen in it.
+        container: the image, and the folders that are seen in it.
         words: the command inside.
-        cwd: its working directory.
-        variables: of the command inside, beside those of the node that it may see.
-        readable: files and folders bound read-only; what is not there is left out.
-        gpu: what CUDA_VISIBLE_DEVICES names; empty: no GPU is passed in.
+        cwd: the command's working directory.
+        variables: the command's own, beside those of the node that it may see.
+        readable: files and folders bound read-only; missing ones are left out.
+        gpu: the GPUs as CUDA_VISIBLE_DEVICES names them; empty: no GPU is passed in.
 
     Raises:
         ContainerError: a path cannot be bound.
     """
     runtime = container.runtime
-    options = [*runtime.options, *runtime.literally, *_APART]
+    options = [*runtime.options, *runtime.literally, *_ISOLATION_OPTIONS]
     options += ["--workdir", str(container.workdir)] if container.workdir is not None else []
     options += ["--pwd", str(cwd)]
     for path in container.writable:
@@ -110,22 +110,22 @@ def inside(
 
 
 def _bind(path: Path) -> str:
-    """The same path inside as outside."""
+    """The bind of a path to the same path inside."""
     return f"{bindable(path)}:{path}"
 
 
 def _outside(container: Container, variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the runtime; what has its prefix is the container's.
+    """The environment of the runtime; its variables with the runtime's prefix are the container's.
 
-    Not `--env`: it cuts values at commas, such as that of CUDA_VISIBLE_DEVICES.
+    `--env` is not used: it cuts values at commas, such as that of CUDA_VISIBLE_DEVICES.
     """
     outer = os.environ
-    seen = (*_SEEN_INSIDE, "ROCR_VISIBLE_DEVICES") if is_amd() else _SEEN_INSIDE
+    seen = (*_PASSED_VARIABLES, "ROCR_VISIBLE_DEVICES") if is_amd() else _PASSED_VARIABLES
     inner = {
         name: value for name, value in outer.items() if name.startswith("SLURM_") or name in seen
     }
-    inner |= {"LANG": "C.UTF-8", **_CACHES, **variables}
+    inner |= {"LANG": "C.UTF-8", **_CACHE_VARIABLES, **variables}
     prefix = container.runtime.prefix
-    kept = {name: outer[name] for name in _OF_THE_RUNTIME if name in outer}
+    kept = {name: outer[name] for name in _RUNTIME_VARIABLES if name in outer}
     held = container.runtime.held
     return kept | {f"{prefix}{name}": held(value) for name, value in inner.items()}

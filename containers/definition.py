@@ -1,4 +1,4 @@
-"""From a recipe to the definition file that Apptainer and Singularity build from, or a Dockerfile."""
+"""A recipe becomes the definition file that Apptainer and Singularity build from, or a Dockerfile."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from containers.spython_adapter import DockerWriter, SingularityWriter, Stage, w
 
 MIRROR = "@MIRROR@"
 RECIPE_HASH = "@RECIPE@"
-"""Filled in when it is built: the key does not depend on the machine."""
+"""Placeholders are filled in at the build, so that the key does not depend on the machine."""
 
 _SECTION = re.compile(
     r"^(?=%(?:files|labels|post|environment|runscript|startscript|test)\b)", re.MULTILINE
@@ -25,7 +25,7 @@ _SECTION = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """What is built, and everything that decides what comes out."""
+    """The definition of an image: all that decides about its content."""
 
     name: str
     source: Path  # the recipe or Dockerfile, absolute
@@ -37,7 +37,7 @@ class Definition:
 
     @property
     def folder(self) -> Path:
-        """Where its relative paths start, and so where it has to be built."""
+        """The folder in which relative paths start, and in which the image has to be built."""
         return self.source.parent
 
     @property
@@ -47,10 +47,10 @@ class Definition:
 
     @cached_property
     def key(self) -> str:
-        """Sha256 over the text and all that is copied in.
+        """The sha256 over the text and all files that are copied in.
 
         Raises:
-            ContainerError: some of it cannot be read.
+            ContainerError: one of the files cannot be read.
         """
         found = hashlib.sha256(self.text.encode())
         try:
@@ -93,10 +93,10 @@ def of_recipe(recipe: Recipe) -> Definition:
 
 
 def dockerfile(recipe: Recipe) -> str:
-    """The same as a Dockerfile (BuildKit's syntax, for the files that are written by `RUN`).
+    """A Dockerfile of the recipe (BuildKit's syntax, for the files that are written by `RUN`).
 
     Raises:
-        ContainerError: its base is none that Docker can pull.
+        ContainerError: Docker cannot pull the recipe's base.
     """
     if recipe.base.kind != "docker":
         raise ContainerError(
@@ -113,15 +113,15 @@ def dockerfile(recipe: Recipe) -> str:
 
 
 def _docker_step(step: str) -> str:
-    """What `RUN` is written before; several lines that are no single command are a script."""
+    """A step as `RUN` takes it; several lines that are no single command become a script."""
     if "\n" in step and "\\\n" not in step and "<<" not in step:
         step = f"/bin/sh -e <<'END_OF_STEP'\n{step}\nEND_OF_STEP"
-    # spython's writer takes a line with USER in it for one of Docker's own.
+    # spython's writer takes a line with USER in it for an instruction of Docker.
     return f"RUN {step}" if "USER" in step else step
 
 
 class _Definition(SingularityWriter):  # type: ignore[misc]  # spython ships no types
-    """Of one stage, on any base; spython itself writes `Bootstrap: docker`."""
+    """A writer of one stage on any base; spython's own writes `Bootstrap: docker`."""
 
     def __init__(self, stage: Stage, recipe: Recipe) -> None:
         super().__init__({"final": stage})
@@ -146,7 +146,7 @@ def _header(recipe: Recipe) -> Iterator[str]:
 
 
 def _stage(recipe: Recipe) -> Stage:
-    """What the definition and the Dockerfile have in common."""
+    """The stage that the definition and the Dockerfile have in common."""
     stage = Stage(str(recipe.file))
     stage.fromHeader = recipe.base.name
     stage.files = [[source, inside] for source, inside in recipe.files.items()]
@@ -159,7 +159,7 @@ def _stage(recipe: Recipe) -> Stage:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """Relative: the definition of a checkout is the same wherever it lies."""
+    """The relative path, so that a checkout's definition is the same wherever it lies."""
     return os.path.relpath(path, folder)
 
 
@@ -183,7 +183,7 @@ def _files_below(path: Path) -> Iterator[Path]:
 
 
 def _content(file: Path) -> bytes:
-    """What decides about it: bytes, or where a link leads, or of what kind it is."""
+    """The content of a file for the key: a hash of its bytes, a link's target, or the kind of file."""
     state = file.lstat()
     if stat.S_ISLNK(state.st_mode):
         return os.fsencode(file.readlink())
@@ -195,5 +195,5 @@ def _content(file: Path) -> bytes:
 
 
 def spaced(text: str) -> str:
-    """An empty line before each section, for those who read it."""
+    """The text with an empty line before each section, for readers."""
     return _SECTION.sub("\n", text) + "\n"

@@ -1,4 +1,4 @@
-"""From somebody's Dockerfile to a definition file: spython's parser, and what it does not know."""
+"""A user's Dockerfile becomes a definition file, by spython's parser and additions to it."""
 
 import json
 import re
@@ -17,11 +17,11 @@ from containers.spython_adapter import (
     written,
 )
 
-_IGNORED = {"USER", "EXPOSE", "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "MAINTAINER"}
-"""Instructions without effect under Apptainer: inside one is the calling user, and nothing listens, or
-is supervised."""
+_IGNORED_INSTRUCTIONS = {"USER", "EXPOSE", "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "MAINTAINER"}
+"""Instructions without effect under Apptainer: the user inside is the calling one, and nothing listens,
+or is supervised."""
 
-_UNKNOWN = {"ONBUILD", "SHELL"}
+_UNKNOWN_INSTRUCTIONS = {"ONBUILD", "SHELL"}
 """Instructions that have no equal in a definition file."""
 
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
@@ -32,7 +32,7 @@ def of_dockerfile(file: Path) -> Definition:
     """The definition of a Dockerfile with one stage, or several.
 
     Raises:
-        ContainerError: it cannot be read, or has what no definition file can say.
+        ContainerError: the file cannot be read, or has an instruction without equal in a definition.
     """
     file = file.resolve()
     try:
@@ -63,17 +63,17 @@ def of_dockerfile(file: Path) -> Definition:
 
 
 class _Parser(DockerParser):  # type: ignore[misc]  # spython ships no types
-    """Reads whole instructions: continued lines, here-documents, quotes."""
+    """A parser of whole instructions: continued lines, here-documents, quotes."""
 
     def parse(self) -> object:
         for instruction, text, body in _instructions([str(line) for line in self.lines]):
-            if instruction in _UNKNOWN:
+            if instruction in _UNKNOWN_INSTRUCTIONS:
                 raise ValueError(f"{instruction} has no equal in a definition file")
             if instruction == "RUN":
                 self._steps(text, body)
             elif body:
                 raise ValueError(f"{instruction} with a here-document; write a file beside it")
-            elif instruction not in _IGNORED:
+            elif instruction not in _IGNORED_INSTRUCTIONS:
                 line = f"{instruction} {self._named(instruction, text)}"
                 read = self._get_mapping(line)
                 if read == self._default:
@@ -82,7 +82,7 @@ class _Parser(DockerParser):  # type: ignore[misc]  # spython ships no types
         return self.recipe
 
     def _named(self, instruction: str, text: str) -> str:
-        """With a name for each stage, which spython needs to tell one from the other."""
+        """The text with a name for its stage, by which spython tells stages apart."""
         begun = [name for name, stage in self.recipe.items() if stage.fromHeader]
         if instruction == "FROM" and begun and not re.search(r"\sAS\s", text, re.IGNORECASE):
             return f"{text} AS stage-{len(begun)}"
@@ -96,7 +96,7 @@ class _Parser(DockerParser):  # type: ignore[misc]  # spython ships no types
         return text
 
     def parse_env(self, envlist: Sequence[str]) -> list[str]:
-        """`A=1 B="x y"` and the old `A text`, quotes as they are."""
+        """The variables of `A=1 B="x y"` and of the old `A text`, quotes as they are."""
         text = " ".join(envlist)
         words = _WORD.findall(text)
         if words and "=" not in words[0]:

@@ -1,4 +1,4 @@
-"""Errors that are no bug, known to all rooms: this is the lowest one, which the others may import."""
+"""Expected errors, known to all rooms: this room is the lowest one, which all others may import."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class ExpectedError(Exception):
-    """Something outside of the code is wrong; the text says what, where, and what to do.
+    """An error outside of the code, and no bug; the text says what is wrong, where, and what to do.
 
     The command line prints that text, without a traceback, and ends with `exit_code`.
     """
@@ -16,7 +16,7 @@ class ExpectedError(Exception):
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an OSError the name of the file that it is about: read, write and flock know none."""
+    """Give an OSError the name of its file, which read, write and flock do not know."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The images that were built: a folder of NAME-KEY.sif, each with a .json that was written last."""
+"""Built images lie in a folder as NAME-KEY.sif, each with a .json that was written last."""
 
 import errno
 import fcntl
@@ -17,8 +17,8 @@ from containers.runtime import ContainerError
 
 SCHEMA = 1
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What flock says where there are no locks: NFS without lockd, Lustre mounted without `flock`."""
+_NO_LOCKS_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of flock on file systems without locks: NFS without lockd, Lustre mounted without `flock`."""
 
 _SIF = re.compile(r"(?P<name>.+)-(?P<key>[0-9a-f]{12})\.sif")
 _FILE_OF_AN_IMAGE = re.compile(
@@ -28,39 +28,39 @@ _FILE_OF_AN_IMAGE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """One image, as it was when it was built."""
+    """One image, with the metadata of its build."""
 
     path: Path  # absolute
     meta: Mapping[str, Any]  # see `containers.build`
 
     @property
     def name(self) -> str:
-        """Of its recipe."""
+        """The name of the image's recipe."""
         return str(self.meta["name"])
 
     @property
     def key(self) -> str:
-        """12 hex digits of what it was built from."""
+        """The first 12 hex digits of its definition's key."""
         return str(self.meta["key"])[:12]
 
     @property
     def sha256(self) -> str:
-        """Of the file, when it was built."""
+        """The sha256 of the file, when it was built."""
         return str(self.meta["sha256"])
 
     @property
     def built(self) -> float:
-        """Unix time."""
+        """The unix time of the build."""
         return float(self.meta["built"])
 
     @property
     def meta_file(self) -> Path:
-        """Without it there is no image."""
+        """The file of the metadata; without it the image does not count."""
         return self.path.with_suffix(".json")
 
     @property
     def log_file(self) -> Path:
-        """What the runtime said."""
+        """The runtime's output during the build."""
         return self.path.with_suffix(".log")
 
 
@@ -71,11 +71,11 @@ class Images:
         self.folder = folder.absolute()
 
     def path(self, name: str, key: str) -> Path:
-        """Where the image of a recipe is, or will be."""
+        """The file of a recipe's image, built or not."""
         return self.folder / f"{name}-{key[:12]}.sif"
 
     def temporary(self, name: str, key: str) -> Path:
-        """What it is called while it is being built."""
+        """The file of an image while it is being built."""
         return self.folder / f".{name}-{key[:12]}.sif.tmp"
 
     def all(self) -> list[Image]:
@@ -85,7 +85,7 @@ class Images:
         return sorted(there, key=lambda image: (image.name, -image.built))
 
     def at(self, path: Path) -> Image | None:
-        """The image in a file of the folder; None: there is none, or its build did not end."""
+        """The image in a file of the folder; None: no such file, or its build did not end."""
         path = path.absolute()
         try:
             meta = json.loads(path.with_suffix(".json").read_bytes())
@@ -93,11 +93,11 @@ class Images:
         except (OSError, ValueError):
             return None
         if not isinstance(meta, dict) or meta.get("schema") != SCHEMA or meta.get("size") != size:
-            return None  # size: a torn copy from elsewhere
+            return None  # another size: a torn copy from elsewhere
         return Image(path=path, meta=meta)
 
     def find(self, text: str) -> Image | None:
-        """By path, name (the newest), name-key, or the first digits of key or sha256.
+        """The image with this path, name (the newest), name-key, or first digits of key or sha256.
 
         Raises:
             ContainerError: several images begin so.
@@ -117,7 +117,7 @@ class Images:
         return found[0] if found else None
 
     def unfinished(self) -> dict[str, list[Path]]:
-        """What builds that failed or were killed have left, by NAME-KEY; one may still go on."""
+        """The leftovers of failed and killed builds, by NAME-KEY; a build may still be going on."""
         found: dict[str, list[Path]] = {}
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
             match = _FILE_OF_AN_IMAGE.fullmatch(path.name)
@@ -130,12 +130,12 @@ class Images:
         return found
 
     def lock_file(self, stem: str) -> Path:
-        """Held (flock) while NAME-KEY is being built or removed."""
+        """The lock file that is held (flock) while NAME-KEY is being built or removed."""
         return self.folder / f".{stem}.lock"
 
     @contextmanager
     def locked(self, stem: str, on_wait: Callable[[], object]) -> Iterator[int]:
-        """Hold NAME-KEY, when nobody else does; yields the lock's descriptor.
+        """Lock NAME-KEY, once no other process does; yields the lock's descriptor.
 
         Raises:
             ContainerError: the folder's file system has no locks.
@@ -152,7 +152,7 @@ class Images:
 
     @contextmanager
     def locked_at_once(self, stem: str) -> Iterator[bool]:
-        """Hold NAME-KEY; yields False if somebody else does.
+        """Lock NAME-KEY; yields False if another process has locked it.
 
         Raises:
             ContainerError: the folder's file system has no locks.
@@ -165,7 +165,7 @@ class Images:
                 os.close(lock)
 
     def _lock(self, stem: str, *, wait: bool) -> int | None:
-        """Its open and locked file; None: others hold it, or have just removed it."""
+        """The descriptor of the locked file; None: another process holds it, or has just removed it."""
         file = self.lock_file(stem)
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -177,7 +177,7 @@ class Images:
             pass
         except BaseException as error:
             os.close(lock)
-            if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+            if isinstance(error, OSError) and error.errno in _NO_LOCKS_ERRNOS:
                 raise ContainerError(
                     f"{file}: this file system has no locks ({error.strerror}); next: --images DIR"
                     " (or $PROBPREC_IMAGES) with a folder on another one, which all nodes see"
@@ -193,10 +193,10 @@ class Images:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content.
+    """The sha256 of a file's content.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""One run of the container runtime: every line it says, and that it never outlives us."""
+"""One run of the container runtime is read line by line, and never outlives this process."""
 
 import codecs
 import io
@@ -13,12 +13,12 @@ from pathlib import Path
 from containers.errors import naming
 
 GRACE_S = 10.0
-"""Between SIGTERM and SIGKILL."""
+"""A command has this long between SIGTERM and SIGKILL."""
 
 TICK_S = 1.0
-"""The silence between two ticks."""
+"""A silent command ticks this often."""
 
-# The pipe's other end is ours alone: it ends without a line when we do, by kill -9 too.
+# A shell script: if this process ends, even by kill -9, its pipe to the shell closes without a line.
 _GUARD = """\
 read -r over && exit
 kill -s TERM -- "-$0"
@@ -41,11 +41,11 @@ def run(
 
     Args:
         words: the command.
-        environment: all of it.
-        folder: where.
-        log: gets all that it says.
-        on_line: called with each line.
-        on_tick: called each second in which it says nothing.
+        environment: the command's whole environment.
+        folder: the working directory.
+        log: the file for the command's output.
+        on_line: called with each line of output.
+        on_tick: called in each second without output.
         hold: a descriptor (a lock) that stays open until the command's processes are over.
     """
     with (
@@ -74,13 +74,13 @@ def _start(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # a group that can be ended as a whole
+        start_new_session=True,  # so that the group can be ended as a whole
         umask=0o022,  # others run the image, too
     )
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str | None]:
-    """Every line as it is said; None for each second without one."""
+    """Each line of output at once; None for each second without output."""
     pipe = process.stdout.fileno() if process.stdout else -1
     bare = codecs.getincrementaldecoder("utf-8")("replace")
     decoder = io.IncrementalNewlineDecoder(bare, translate=True)
@@ -98,7 +98,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str | None]:
 
 @contextmanager
 def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever interrupts us ends all of the command's group."""
+    """End the command's group if this process is interrupted."""
     try:
         yield
     except BaseException:
@@ -111,7 +111,7 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 @contextmanager
 def _guarded(group: int, hold: int) -> Iterator[None]:
-    """A shell beside us ends the group if we are killed."""
+    """Start a shell that ends the group if this process is killed."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, str(group)],
         stdin=subprocess.PIPE,

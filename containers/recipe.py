@@ -1,4 +1,4 @@
-"""What an image is made of: its base, what is installed on top, and what must then be true of it."""
+"""A recipe of an image: its base, the packages on top, and the tests of the result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,27 +10,27 @@ BaseKind = Literal["docker", "debootstrap", "localimage"]
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """What an image starts from."""
+    """The base that an image starts from."""
 
     kind: BaseKind
     name: str  # NAME@sha256:DIGEST, a Debian suite, or a path relative to the recipe's folder
-    mirror: str | None = None  # of a suite; None: the one of the machine that builds
+    mirror: str | None = None  # of a suite; None: the mirror of the machine that builds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What an image is made of; relative paths start at the folder of `file`."""
+    """A recipe of an image; relative paths start at the folder of `file`."""
 
     name: str
     file: Path  # absolute
     description: str = ""
     base: Base
-    python: str | None = None  # "3.11": what `python3` must be inside; None: nothing is tested
+    python: str | None = None  # "3.11": the version of `python3` inside; None: not tested
     apt: tuple[str, ...] = ()
     pip: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()  # lines of a constraints file, without comments
     versions: Mapping[str, str | None] = field(default_factory=dict)
-    """Of what `pip` names; None: any."""
+    """The versions of the packages that `pip` names; None: any."""
     torch: str | None = None  # the build: cpu, cu126; None: not tested
     index: tuple[str, ...] = ()  # more package indexes, as URLs
     files: Mapping[str, str] = field(default_factory=dict)  # path here -> path inside
@@ -42,13 +42,13 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        """Where its relative paths start."""
+        """The folder in which relative paths start."""
         return self.file.parent
 
     @property
     def venv(self) -> bool:
         """Whether Python packages go into an environment of their own.
 
-        Debian's Python is for Debian's packages; other bases bring the one that is meant.
+        Debian's Python is for Debian's packages; other bases bring the Python to install into.
         """
         return self.base.kind == "debootstrap" and self.python is not None

@@ -1,4 +1,4 @@
-"""The container runtime of this machine: Apptainer, or Singularity, which it grew out of."""
+"""The container runtime of this machine: Apptainer, or its ancestor Singularity."""
 
 import os
 import re
@@ -12,12 +12,12 @@ from containers.errors import ExpectedError
 
 Name = Literal["apptainer", "singularity"]
 
-_SYS_RESOURCE = 24  # the number of this capability, see capabilities(7)
-_STATUS = Path("/proc/self/status")
+_CAP_SYS_RESOURCE = 24  # the number of this capability, see capabilities(7)
+_PROC_STATUS = Path("/proc/self/status")
 
 
 class ContainerError(ExpectedError, RuntimeError):
-    """An image cannot be built or used; says what to do."""
+    """An image cannot be built or used; the text says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,35 +30,35 @@ class Runtime:
 
     @property
     def prefix(self) -> str:
-        """Of the variables of the host that a container sees without this prefix."""
+        """The prefix of the host's variables that a container sees, without the prefix."""
         return f"{self.name.upper()}ENV_"
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What `exec` needs on this machine.
+        """The options that `exec` needs on this machine.
 
-        Root without CAP_SYS_RESOURCE, as inside of another container, cannot hand all its
-        capabilities on; a user namespace needs none.
+        Root without CAP_SYS_RESOURCE, as inside another container, cannot pass all its capabilities
+        on; a user namespace needs none.
         """
-        return ("--userns",) if os.geteuid() == 0 and not _has(_SYS_RESOURCE) else ()
+        return ("--userns",) if os.geteuid() == 0 and not _has(_CAP_SYS_RESOURCE) else ()
 
     @property
     def literally(self) -> tuple[str, ...]:
-        """The option by which variables get into a container as they are, where it is known.
+        """The option that passes variables into a container as they are, if the runtime has it.
 
-        It came with Apptainer 1.1 and SingularityCE 3.10; without it a shell evaluates them.
+        Apptainer 1.1 and SingularityCE 3.10 brought it; without it a shell evaluates variables.
         """
         known_since = (1, 1) if self.name == "apptainer" else (3, 10)
         return ("--no-eval",) if self.version >= known_since else ()
 
     def held(self, value: str) -> str:
-        """A variable's value for whatever reads it on its way into a container.
+        """A variable's value, escaped for the shell that may evaluate it on the way into a container.
 
-        Where a shell does, it stands in double quotes, with quotes and backslashes escaped already
-        (Singularity 3.6 to 3.9, Apptainer 1.0); before, nothing read it.
+        That shell (Singularity 3.6 to 3.9, Apptainer 1.0) reads the value in double quotes, with quotes
+        and backslashes escaped already; older runtimes do not evaluate it.
 
         Raises:
-            ContainerError: it would become another one, as of two lines.
+            ContainerError: the value, such as one of two lines, would become another one.
         """
         if self.literally or (self.name == "singularity" and self.version < (3, 6)):
             return value
@@ -69,24 +69,24 @@ class Runtime:
         return re.sub(r"[$`]", lambda match: f"$(echo '{match[0]}')", value)
 
     def __str__(self) -> str:
-        """As in `apptainer 1.4.5`."""
+        """The name and version: `apptainer 1.4.5`."""
         return f"{self.name} {'.'.join(map(str, self.version))}"
 
 
 NOT_BINDABLE = ":,"
-"""What separates paths for `--bind`, which knows no escape in all versions."""
+"""Characters that separate paths for `--bind`, which not all versions can escape."""
 
 
 def is_bindable(path: Path) -> bool:
-    """Whether `--bind` can take the path: without what separates paths there."""
+    """Whether the path is without characters that separate paths for `--bind`."""
     return not set(NOT_BINDABLE) & set(str(path))
 
 
 def bindable(path: Path, what: str = "") -> Path:
-    """The path, which `--bind` can take; `what` begins the text about one that it cannot.
+    """The path, if `--bind` can take it; `what` begins the error's text.
 
     Raises:
-        ContainerError: it holds what separates paths there.
+        ContainerError: the path has characters that separate paths for `--bind`.
     """
     if not is_bindable(path):
         raise ContainerError(f"{what}{path}: a path with : or , cannot be bound into a container")
@@ -97,14 +97,14 @@ def find() -> Runtime:
     """The runtime on the PATH; Apptainer first.
 
     Raises:
-        ContainerError: there is none, or it does not say its version.
+        ContainerError: there is no runtime, or it does not tell its version.
     """
     names: tuple[Name, ...] = ("apptainer", "singularity")
     for name in names:
         path = shutil.which(name)
         if path is not None:
             said = _version(path)
-            # A command called singularity may be Apptainer's compatible one.
+            # Apptainer installs a compatible command called singularity, too.
             kind: Name = "apptainer" if said.startswith("apptainer") else name
             return Runtime(path=path, name=kind, version=_numbers(path, said))
     raise ContainerError(
@@ -132,6 +132,6 @@ def _numbers(path: str, said: str) -> tuple[int, ...]:
 
 def _has(capability: int) -> bool:
     """Whether this process has a capability (Linux's /proc/self/status)."""
-    lines = _STATUS.read_text().splitlines()
+    lines = _PROC_STATUS.read_text().splitlines()
     effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
     return bool(int(effective, 16) >> capability & 1)

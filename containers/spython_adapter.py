@@ -1,4 +1,4 @@
-"""spython parses Dockerfiles and writes definitions; only this module imports it."""
+"""spython parses Dockerfiles and writes definitions; only this module imports spython."""
 
 import io
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ __all__ = ["DockerParser", "DockerWriter", "SingularityWriter", "Stage", "quiet_
 
 
 def written(writer: Any, file: Path) -> str:
-    """What one of spython's writers makes of it."""
+    """The text that one of spython's writers writes."""
     with quiet_spython(file):
         return str(writer.convert())
 
 
 @contextmanager
 def quiet_spython(file: Path) -> Iterator[None]:
-    """Without its messages; what makes it exit is an error of ours."""
+    """Run spython without its messages; where it would exit, raise a ContainerError."""
     said = io.StringIO()
     before = (bot.errorStream, bot.outputStream, bot.colorize)
     bot.errorStream = bot.outputStream = said

@@ -1,4 +1,4 @@
-"""The shell of a build: what a recipe asks for, one step after the other.
+"""A recipe becomes shell steps of a build.
 
 Each step stands alone, so that it can be a line of %post or a `RUN` of a Dockerfile.
 """
@@ -12,12 +12,12 @@ from pathlib import Path
 from containers.recipe import Recipe
 
 FOLDER = "/.probprec"
-"""Of an image: what it was made from, and the test."""
+"""The folder in an image for the files that it was made from, and the test."""
 
 PACKAGES = f"{FOLDER}/packages.txt"
 VENV = "/opt/venv"
 MOUNT = "/mnt"
-"""Where the settings of whoever builds are bound: it is there in any base."""
+"""The folder, which any base has, that the settings of the building user are bound to."""
 
 SETTINGS = f"{MOUNT}/probprec"
 
@@ -35,10 +35,10 @@ LABELS = (
     f'  echo "org.probprec.packages $(sha256sum {PACKAGES} | cut -c1-64)" >>"$labels"',
     "fi",
 )
-"""What is known only while it is built."""
+"""The step that writes the labels which are known only during the build."""
 
 FORGET_LABELS = "rm -f /.singularity.d/labels.json"
-"""Of the image that another one starts from: the runtime overwrites none."""
+"""The step that removes the labels of the base image, which the runtime would not overwrite."""
 
 TEST = f"python3 {FOLDER}/test.py"
 
@@ -46,15 +46,15 @@ TOOLKIT = (
     *("pyproject.toml", "README.md", "LICENSE", "probprec_command.py"),
     *("probprec", "cluster", "containers", "jobs"),
 )
-"""What of a checkout is installed."""
+"""The parts of a checkout that are installed."""
 
 _END = "END_OF_FILE"
 
 
 def install(recipe: Recipe) -> Iterator[str]:
-    """Everything between the base and the finished image."""
+    """The steps between the base and the finished image."""
     yield f"mkdir -p {FOLDER}"
-    if recipe.apt and recipe.base.kind != "debootstrap":  # which installs them itself
+    if recipe.apt and recipe.base.kind != "debootstrap":  # debootstrap installs them itself
         yield _apt(recipe)
     if recipe.python:
         yield _write(f"{FOLDER}/constraints.txt", recipe.constraints)
@@ -74,7 +74,7 @@ def install(recipe: Recipe) -> Iterator[str]:
 
 
 def environment(recipe: Recipe) -> list[str]:
-    """`NAME="value"`, for %environment and ENV alike."""
+    """The lines `NAME="value"`, for %environment and ENV alike."""
     own = {name: quoted(value) for name, value in recipe.environment.items()}
     if recipe.venv:
         own = {"PATH": f'"{VENV}/bin:$PATH"'} | own
@@ -82,7 +82,7 @@ def environment(recipe: Recipe) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """In double quotes, meant literally: the only kind that a Dockerfile and a shell both know."""
+    """The literal text in double quotes, the only ones that a Dockerfile and a shell both know."""
     return '"' + re.sub(r'([\\"$`])', r"\\\1", text) + '"'
 
 
@@ -96,8 +96,8 @@ def _apt(recipe: Recipe) -> str:
 
 def _pip(recipe: Recipe, what: list[str]) -> str:
     constraints = f"{FOLDER}/constraints.txt"
-    # The image is ours, so pip may write into the Python that its base brings. The second variable
-    # reaches the environment that a package is built in; it stands here, so that only ours counts.
+    # pip may write into the Python of the base, as no other user has this image. PIP_CONSTRAINT, unlike
+    # an option, also reaches the environment that a package is built in; set here, it replaces any other.
     words = [f"PIP_BREAK_SYSTEM_PACKAGES=1 PIP_CONSTRAINT={constraints} python3 -m pip install"]
     words += ["--no-cache-dir --disable-pip-version-check"]
     words += [f"--extra-index-url {shlex.quote(url)}" for url in recipe.index]

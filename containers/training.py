@@ -1,4 +1,4 @@
-"""The command of a training: its words, its variables, and what it may read in a container."""
+"""The command of a training: its words, its variables, and the files that it may read in a container."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from containers.runtime import is_bindable
 from containers.variables import gpu_variables, python_variables, thread_variables
 
 _LINKS_MAX = 64
-"""Links of a data folder that are followed; the words of a command have their limit."""
+"""So many links of a data folder are followed; a command line has its limit."""
 
-_TOP_PARTS = 2
-"""A path of no more parts, as /home/data: covered by a bind, all of it would be the node's."""
+_TOP_PARTS_MAX = 2
+"""Paths of no more parts, such as /home, are not bound: they would cover too much of the image."""
 
-_OF_THE_IMAGE = tuple(
+_IMAGE_FOLDERS = tuple(
     map(Path, ("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys"))
 ) + tuple(Path("/usr", name) for name in ("bin", "lib", "lib64", "libexec", "local", "sbin"))
 """Folders whose content has to be the image's own."""
@@ -23,17 +23,17 @@ _OF_THE_IMAGE = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training: the run, and all that the node gives it."""
+    """One training: the run, and the node's files, resources and variables for it."""
 
     run_file: Path  # the run, as JSON
     out: Path  # the attempt's folder, which is written to
     python: str  # the interpreter
     data: Path | None  # folder of the data sets, if the spec or the profile names one
     resume: Sequence[Path]  # folders of earlier attempts with checkpoints, newest first
-    until: float | None  # unix time at which it has to be over, if it has to
+    until: float | None  # unix time at which the training has to be over; None: no limit
     checkpoint_every: int  # seconds between two checkpoints
-    manifest: str | None  # sha256 of the data set's manifest, if it was verified by one
-    image_sha256: str | None  # of the image, if it runs in one
+    manifest: str | None  # sha256 of the manifest that the data set was verified by
+    image_sha256: str | None  # of the image; None: trained without one
     code: Path  # the snapshot of the toolkit
     own: Sequence[Path]  # folders of the user's own code
     threads: int  # CPU threads
@@ -86,19 +86,19 @@ class Training:
 
 
 def _led_to(folder: Path, bound: Sequence[Path]) -> list[Path]:
-    """What links in a folder of data name outside of it: not there inside, unless it is bound, too.
+    """The targets of a data folder's links to the outside, which have to be bound, too.
 
-    One hop is enough: the kernel resolves the source of a bind. Left out is what would cover one of
-    `bound` or what is the image's own, what lies in one of `bound`, and what cannot be bound: a link
-    that nobody reads must stop no run.
+    One hop is enough: the kernel resolves the source of a bind. Left out are targets that would cover
+    one of `bound` or the image's own folders, that lie in one of `bound`, or that cannot be bound: a
+    link that the training may never read must not stop the run.
     """
     try:
         links = [Path(entry.path) for entry in os.scandir(folder) if entry.is_symlink()]
         named = {Path(os.path.normpath(folder / link.readlink())) for link in links}
-    except OSError:  # the training says what is wrong with it
+    except OSError:  # the training reports the error
         return []
     found: list[Path] = []
-    for path in sorted(named):  # a folder comes just before what lies in it
+    for path in sorted(named):  # a folder comes before the paths in it
         others = (*bound, *found[-1:])
         apart = not any(path.is_relative_to(one) or one.is_relative_to(path) for one in others)
         if apart and not _is_of_the_image(path) and os.access(path, os.R_OK):
@@ -107,4 +107,6 @@ def _led_to(folder: Path, bound: Sequence[Path]) -> list[Path]:
 
 
 def _is_of_the_image(path: Path) -> bool:
-    return len(path.parts) <= _TOP_PARTS or any(path.is_relative_to(one) for one in _OF_THE_IMAGE)
+    return len(path.parts) <= _TOP_PARTS_MAX or any(
+        path.is_relative_to(one) for one in _IMAGE_FOLDERS
+    )

@@ -1,14 +1,14 @@
-"""The environment variables that a training is told its CPUs, GPUs and code by."""
+"""The environment variables that tell a training its CPUs, GPUs and code."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-_OF_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _NVIDIA = Path("/proc/driver/nvidia/version")
 _AMD = Path("/dev/kfd")
-"""What the drivers of the two makers put on a node."""
+"""Files by which the drivers of the two makers are found on a node."""
 
 _RESERVED = {
     "PYTHONPATH": "names the code snapshot; folders of your own modules: `code:` in the spec",
@@ -16,7 +16,7 @@ _RESERVED = {
     **dict.fromkeys(
         ("PYTHONSAFEPATH", "PYTHONUNBUFFERED"), "is set by probprec itself and cannot be changed"
     ),
-    **dict.fromkeys(_OF_THREADS, "follows the CPUs of a run; write `threads:`"),
+    **dict.fromkeys(_THREAD_VARIABLES, "follows the CPUs of a run; write `threads:`"),
     **dict.fromkeys(
         ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
         "names the GPUs of a run; write `resources: {gpus: ...}`",
@@ -28,7 +28,7 @@ _RESERVED = {
         ("PREPEND_PATH", "APPEND_PATH"), "would change PATH in an image; write all of PATH"
     ),
 }
-"""Variables that a profile cannot set: why, and what to write instead."""
+"""The reasons for which a profile cannot set these variables, and what to write instead."""
 
 _RESERVED_BEGINNINGS = {
     ("SLURM_", "SBATCH_"): "is Slurm's; write `resources:` or `options:`",
@@ -37,24 +37,24 @@ _RESERVED_BEGINNINGS = {
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """What limits the libraries of a training to its CPU threads."""
-    return dict.fromkeys(_OF_THREADS, str(threads))
+    """The variables that limit a training's libraries to its CPU threads."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
 
 
 def gpu_variables(gpu: str) -> dict[str, str]:
-    """What names a training's GPUs to it.
+    """The variable that names a training's GPUs.
 
-    AMD's are numbered anew by ROCR_VISIBLE_DEVICES: the same numbers a second time would name
-    others, or none.
+    ROCR_VISIBLE_DEVICES numbers AMD's GPUs anew: the same numbers in a second variable would name
+    other GPUs, or none.
     """
     return {"ROCR_VISIBLE_DEVICES" if gpu and is_amd() else "CUDA_VISIBLE_DEVICES": gpu}
 
 
 def is_amd() -> bool:
-    """Whether the job's GPU is one of AMD's.
+    """Whether the job's GPU is AMD's.
 
-    Slurm that was not told the maker names a GPU in the variables of both (gres.conf(5), `Flags`);
-    then the driver decides.
+    If Slurm does not know the maker, it sets the variables of both (gres.conf(5), `Flags`); then the
+    driver decides.
     """
     if not os.environ.get("ROCR_VISIBLE_DEVICES") or _NVIDIA.exists():
         return False
@@ -62,15 +62,15 @@ def is_amd() -> bool:
 
 
 def why_reserved(name: str) -> str | None:
-    """Why a profile cannot set this variable, and what to write; None: it can."""
+    """The reason for which a profile cannot set this variable, and what to write; None: it can."""
     of_all = (why for begin, why in _RESERVED_BEGINNINGS.items() if name.startswith(begin))
     return _RESERVED.get(name) or next(of_all, None)
 
 
 def python_variables(modules: Sequence[Path]) -> dict[str, str]:
-    """What makes a Python import from these modules first, and from nowhere by accident."""
+    """The variables that make Python import from these folders first, and from none by accident."""
     return {
         "PYTHONPATH": os.pathsep.join(map(str, modules)),
-        "PYTHONSAFEPATH": "1",  # a `jobs.py` where the user stands must not hide the package
+        "PYTHONSAFEPATH": "1",  # a `jobs.py` in the working directory must not hide the package
         "PYTHONUNBUFFERED": "1",
     }

@@ -72,7 +72,7 @@ def test_root_without_all_capabilities_needs_a_user_namespace(
     status = tmp_path / "status"
     status.write_text(f"Name:\tx\nCapEff:\t{capabilities}\n")
     monkeypatch.setattr(runtime.os, "geteuid", lambda: user)
-    monkeypatch.setattr(runtime, "_STATUS", status)
+    monkeypatch.setattr(runtime, "_PROC_STATUS", status)
     found = runtime.Runtime(path="/bin/apptainer", name="apptainer", version=(1, 4))
 
     assert found.options == options
