@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))  # the maker of synthetic sweeps lives w
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison."""
+    """One comparison of an operation with its floor."""
 
     what: str
     problem: str | None
@@ -38,7 +38,7 @@ class Row:
 
 
 def pairs(a: Callable[[], float], b: Callable[[], float], n: int) -> tuple[float, list[float]]:
-    """Median seconds of `a`, and the n ratios a/b; both return the seconds they took."""
+    """The median seconds of `a`, and the n ratios a/b; both functions return their seconds."""
     timed = [(a(), b()) for _ in range(n)]
     return statistics.median(first for first, _ in timed), [
         first / second for first, second in timed
@@ -62,14 +62,14 @@ def row(what: str, against: str, timed: tuple[float, list[float]], **names: str)
 
 
 def cpu(function: Callable[[], object]) -> float:
-    """CPU seconds of a call in this process."""
+    """The CPU seconds of a call in this process."""
     start = time.process_time()
     function()
     return time.process_time() - start
 
 
 def child(*arguments: str) -> float:
-    """CPU seconds of a child process, itself and what it started."""
+    """The CPU seconds of a child process and its descendants."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -140,7 +140,7 @@ def collect() -> Iterator[Row]:
 
 
 def start() -> Iterator[Row]:
-    """Start of the command line; what commands start themselves, as `check` torch, does not count."""
+    """Start the command line; children of a command, such as torch of `check`, do not count."""
     from make_sweep import make_sweep
 
     with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +154,7 @@ def start() -> Iterator[Row]:
 
 
 def epoch() -> Iterator[Row]:
-    """One epoch of training with the preconditioner against one with SGD."""
+    """Train one epoch with the preconditioner, against one with SGD."""
     import torch
 
     from jobs.store.attempts import AttemptFiles
@@ -205,7 +205,7 @@ print(sum(file.stat().st_size for file in target.iterdir()))
 
 
 def tasks(code: str, arguments: Iterable[list[str]], copied: list[int]) -> float:
-    """Wall seconds of tasks that start at once; the bytes that they copied are appended."""
+    """The wall seconds of tasks that start at once; the bytes that they copied are appended to `copied`."""
     start = time.perf_counter()
     processes = [
         subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, cwd=ROOT)
@@ -216,7 +216,7 @@ def tasks(code: str, arguments: Iterable[list[str]], copied: list[int]) -> float
 
 
 def stage() -> Iterator[Row]:
-    """Eight tasks of a node stage one data set, against eight plain copies."""
+    """Stage one data set by eight tasks of a node, against eight plain copies."""
     from jobs.datasets.find import find
     from jobs.errors import DataError
     from jobs.manifests.manifest import of_folder
@@ -249,7 +249,7 @@ def stage() -> Iterator[Row]:
 
 
 def through_slurm(runs: int) -> Iterator[Row]:
-    """Many runs through Slurm: 10,000 submitted and looked at, `runs` trained."""
+    """Send many runs through Slurm: 10,000 are submitted and looked at, `runs` are trained."""
     import load
 
     for one in (*load.queue_many(), load.flow(runs)):
@@ -264,14 +264,14 @@ BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "epoch": epoch,
     "stage": stage,
 }
-LOAD = "load"
-"""The one that makes several rows, and takes half an hour with 1,000 runs."""
+LOAD_BENCH = "load"
+"""The bench that makes several rows, and takes half an hour with 1,000 runs."""
 
 
 def measured(names: Iterable[str], runs: int) -> Iterator[Row]:
     """The rows of the benches, one by one."""
     for name in names:
-        if name == LOAD:
+        if name == LOAD_BENCH:
             yield from through_slurm(runs)
         else:
             yield from BENCHES[name]()
@@ -280,7 +280,7 @@ def measured(names: Iterable[str], runs: int) -> Iterator[Row]:
 def main() -> None:
     """Run the benches that are named, or all."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = [*BENCHES, LOAD]
+    names = [*BENCHES, LOAD_BENCH]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(

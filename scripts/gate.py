@@ -1,8 +1,8 @@
 """Run the tests: the quick set, all of them, a part, or those of Slurm under stress (`scripts/test`).
 
 Two processes share the tests: one begins with those of Slurm, which mostly wait. A test of Slurm or of
-images that fails is tried once more, alone, when the others are through: a fault fails again, and
-what does not is named in the last lines, to be mended. Any other failure is red at once.
+images that fails is run once more, alone, after the others: if it passes, the last lines name it as
+unstable, to be mended. Any other failure is red at once.
 """
 
 import argparse
@@ -23,16 +23,16 @@ SLOWEST = "--durations=20"
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedTest:
     """A test that failed."""
 
     test: str  # its name, as pytest takes it
-    message: str  # the first line of why
-    is_patient: bool  # of Slurm or of images: tried once more
+    message: str  # the first line of the error
+    is_patient: bool  # of Slurm or of images: run once more
 
 
 def main() -> int:
-    """The command; returns the exit code."""
+    """Run the command; returns the exit code."""
     options = _options()
     if options.stress:
         return stress(options.stress)
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def gate() -> int:
-    """The tests, what failed once more, and the coverage."""
+    """Run the tests, failed ones of Slurm and images once more, and report the coverage."""
     code, failed = pytest(*PARALLEL, SLOWEST)
     red = judged(code, failed)
     code = 1 if red is None or red else report(floor=True)
@@ -57,12 +57,12 @@ def gate() -> int:
 
 
 def zoo() -> int:
-    """The optimizers of many packages."""
+    """Test the optimizers of many packages."""
     return call(sys.executable, "scripts/zoo.py")
 
 
 def stress(rounds: int) -> int:
-    """The tests of Slurm, again and again, while two processes want both cores."""
+    """Run the tests of Slurm again and again, while two processes use both cores."""
     is_green = True
     with busy(2):
         for number in range(1, rounds + 1):
@@ -76,16 +76,18 @@ def stress(rounds: int) -> int:
     return 0 if is_green else 1
 
 
-def judged(code: int, failed: Sequence[Failed], *, measured: bool = True) -> list[Failed] | None:
-    """Which of the failed tests fail again, alone; None: the run is red without asking."""
+def judged(
+    code: int, failed: Sequence[FailedTest], *, measured: bool = True
+) -> list[FailedTest] | None:
+    """The failed tests that fail again, alone; None: the run is red without a second try."""
     is_known = (code == 0 and not failed) or (code == 1 and failed)
     if not is_known or not all(one.is_patient for one in failed):
         return None
     return [one for one in failed if pytest(one.test, measured=measured)[0] != 0]
 
 
-def tell(failed: Sequence[Failed], red: Sequence[Failed] | None) -> None:
-    """Name what failed, in the last lines."""
+def tell(failed: Sequence[FailedTest], red: Sequence[FailedTest] | None) -> None:
+    """Name the failed tests in the last lines."""
     for one in failed:
         word = "red" if red is None or one in red else "unstable"
         say(f"{word}: {one.test}, first failure: {one.message}")
@@ -93,7 +95,7 @@ def tell(failed: Sequence[Failed], red: Sequence[Failed] | None) -> None:
 
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
-    """Processes that do nothing, as hard as they can."""
+    """Keep so many cores busy."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -103,34 +105,34 @@ def busy(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def pytest(*arguments: str, measured: bool = True) -> tuple[int, list[Failed]]:
-    """Run pytest; its exit code, and what failed."""
+def pytest(*arguments: str, measured: bool = True) -> tuple[int, list[FailedTest]]:
+    """Run pytest; returns its exit code, and the failed tests."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "failures.json")
         words = ("-m", "pytest", *arguments, "--failures-to", str(file))
         code = coverage("run", *words) if measured else call(sys.executable, *words)
         failed = json.loads(file.read_text()) if file.exists() else []
-    return code, [Failed(**one) for one in failed]
+    return code, [FailedTest(**one) for one in failed]
 
 
 def report(*, floor: bool) -> int:
-    """Show the branch coverage; with `floor` it must be high enough."""
+    """Show the branch coverage; `floor`: fail if it is too low."""
     coverage("combine", "-q")
     return coverage("report", *([] if floor else ["--fail-under=0"]))
 
 
 def coverage(*arguments: str) -> int:
-    """Run coverage; its exit code."""
+    """Run coverage; returns its exit code."""
     return call(sys.executable, "-m", "coverage", *arguments)
 
 
 def call(*command: str) -> int:
-    """Run a command in the checkout; its exit code."""
+    """Run a command in the checkout; returns its exit code."""
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def say(text: str) -> None:
-    """Print a line, in order with those of the commands."""
+    """Print a line, in order with the lines of child processes."""
     print(text, flush=True)
 
 

@@ -1,6 +1,6 @@
-"""Many runs through a Slurm of our own: what they cost the login node, and how fast they flow.
+"""Many runs go through a Slurm of our own: their cost on the login node and their rate are measured.
 
-Everything happens in a throw-away lab that is taken down in the end.
+The Slurm is a throw-away lab that is taken down in the end.
 """
 
 import json
@@ -20,11 +20,11 @@ from typing import Any
 from cluster.lab import Lab, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-MANY = 10_000
+QUEUED_RUNS = 10_000
 
-# The shortest training there is: with torch.optim.SGD half of its time would be the import of
-# torch's compiler.
-QUICK = """\
+# The shortest training there is: with torch.optim.SGD, importing torch's compiler would take half of
+# its time.
+QUICK_OPTIMIZER = """\
 import torch
 from torch.optim import Optimizer
 
@@ -54,8 +54,8 @@ engine: slurm
 resources: {partition: day, cpus: 1, mem: 500M, time: 00:10:00}
 """
 
-# The same trainings, started by Slurm without anything of ours around them.
-PLAIN = """\
+# The same trainings, started by Slurm without probprec.
+PLAIN_ARRAY = """\
 #!/bin/bash
 #SBATCH --partition=day --cpus-per-task=1 --mem=500M --time=00:10:00 --output=/dev/null
 #SBATCH --array=0-{last}
@@ -65,7 +65,7 @@ export PYTHONPATH={modules} PYTHONSAFEPATH=1 CUDA_VISIBLE_DEVICES=
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 exec {python} -m jobs.train "${{runs[number]}}" --out {folder}/out/$number
 """
-IDLE = """\
+IDLE_ARRAY = """\
 #!/bin/bash
 #SBATCH --partition=day --cpus-per-task=1 --mem=500M --time=00:10:00 --output=/dev/null
 #SBATCH --array=0-{last}
@@ -74,8 +74,8 @@ true
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One measurement, beside its floor."""
+class Measurement:
+    """One measurement, and its floor."""
 
     what: str
     against: str
@@ -86,7 +86,7 @@ class Compared:
 
 @contextmanager
 def lab(**settings: Any) -> Iterator[tuple[Lab, Path]]:
-    """A lab that is up, and a folder; nothing is left of either."""
+    """Start a lab; yields it and a folder, and removes both."""
     folder = Path(tempfile.mkdtemp(prefix="load-", dir="/tmp"))
     found = Lab(folder / "lab")
     try:
@@ -98,8 +98,8 @@ def lab(**settings: Any) -> Iterator[tuple[Lab, Path]]:
 
 
 def submitted(found: Lab, folder: Path, runs: int) -> tuple[float, dict[str, Any]]:
-    """Submit so many runs: CPU seconds of the command with all that it starts, and its report."""
-    (folder / "quick.py").write_text(QUICK)
+    """Submit so many runs; returns the CPU seconds of the command and its children, and its report."""
+    (folder / "quick.py").write_text(QUICK_OPTIMIZER)
     (folder / "many.yaml").write_text(SPEC.format(runs=runs))
     (folder / "site.yaml").write_text(PROFILE)
     before = _children()
@@ -113,11 +113,11 @@ def submitted(found: Lab, folder: Path, runs: int) -> tuple[float, dict[str, Any
     return _children() - before, json.loads(done.stdout)
 
 
-def queue_many() -> list[Compared]:
-    """Submit 10,000 runs and look how they stand, while no node takes any."""
+def queue_many() -> list[Measurement]:
+    """Submit 10,000 runs and ask for their status, while no node takes any."""
     with lab(max_jobs=30_000, max_array_size=1001) as (found, folder):
         found.drain("node1")
-        seconds, report = submitted(found, folder, MANY)
+        seconds, report = submitted(found, folder, QUEUED_RUNS)
         chunks = len(report["jobs"])
         looks, floors, calls, used = [], [], 0, 0.0
         for _ in range(5):
@@ -137,22 +137,22 @@ def queue_many() -> list[Compared]:
             floors.append(time.perf_counter() - begin)
         found.run("scancel", "--user=root" if os.getuid() == 0 else f"--user={os.getuid()}")
         script = folder / "idle.sh"
-        script.write_text(IDLE.format(last=MANY // chunks - 1))
+        script.write_text(IDLE_ARRAY.format(last=QUEUED_RUNS // chunks - 1))
         before = _children()
         for _ in range(chunks):
             found.run("sbatch", str(script))
         floor = _children() - before
     sbatch = report["sbatch_calls"]
     return [
-        Compared(
-            what=f"submit {MANY:,} runs, CPU ({sbatch} calls of sbatch for {chunks} arrays)",
+        Measurement(
+            what=f"submit {QUEUED_RUNS:,} runs, CPU ({sbatch} calls of sbatch for {chunks} arrays)",
             against="the calls of sbatch alone",
             seconds=seconds,
             ours=[seconds],
             floors=[floor],
         ),
-        Compared(
-            what=f"status of {MANY:,} waiting runs ({calls} calls of Slurm, {used:.2f} s of CPU)",
+        Measurement(
+            what=f"status of {QUEUED_RUNS:,} waiting runs ({calls} calls of Slurm, {used:.2f} s of CPU)",
             against="squeue alone",
             seconds=sorted(looks)[len(looks) // 2],
             ours=looks,
@@ -161,8 +161,8 @@ def queue_many() -> list[Compared]:
     ]
 
 
-def flow(runs: int) -> Compared:
-    """So many tiny runs, by us and by a plain array of the same trainings."""
+def flow(runs: int) -> Measurement:
+    """Train so many tiny runs by probprec, and by a plain array of the same trainings."""
     slots = len(os.sched_getaffinity(0)) + 1
     with lab(cpus=slots, memory_mb=16_000, max_array_size=1001) as (found, folder):
         begin = time.perf_counter()
@@ -180,7 +180,7 @@ def flow(runs: int) -> Compared:
         for first in range(0, runs, 1000):
             script = folder / f"plain-{first}.sh"
             script.write_text(
-                PLAIN.format(
+                PLAIN_ARRAY.format(
                     first=first,
                     last=min(1000, runs - first) - 1,
                     folder=folder,
@@ -194,7 +194,7 @@ def flow(runs: int) -> Compared:
         outcomes = len(list(folder.glob("out/*/outcome.json")))
         if outcomes != runs:
             raise RuntimeError(f"{outcomes} of {runs} plain trainings came to an end")
-    return Compared(
+    return Measurement(
         what=f"{runs:,} tiny runs through Slurm ({runs / ours:.2f} a second)",
         against=f"sbatch --array of the same trainings ({runs / plain:.2f} a second)",
         seconds=ours,

@@ -1,7 +1,8 @@
-"""Try the optimizers of many packages, and hold the table of docs/optimizers.md to what comes of it.
+"""Try the optimizers of many packages, and compare the results with the table of docs/optimizers.md.
 
-Each is trained, interrupted three times and resumed (`probprec verify-resume`). The packages lie in a
-folder of their own, so that nothing else sees them. `scripts/test --zoo` compares; `--write` writes the table anew.
+Each optimizer is trained, interrupted three times and resumed (`probprec verify-resume`). The packages
+lie in a folder of their own, so that no other process sees them. `scripts/test --zoo` compares;
+`--write` writes the table anew.
 """
 
 import argparse
@@ -26,8 +27,8 @@ HEAD = "| class | package | resumed | evaluated at |\n|---|---|---|---|\n"
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What came of one class."""
+class TrialResult:
+    """The result of one optimizer's class."""
 
     path: str
     package: str  # with its version
@@ -35,14 +36,14 @@ class Tried:
     has_modes: bool  # train() and eval()
 
     def __str__(self) -> str:
-        """Its row of the table."""
+        """The row of the table."""
         resumed = "bit for bit" if self.finding is None else self.finding.replace("|", "/")
         weights = "the weights of `eval()`" if self.has_modes else "the model's weights"
         return f"| `{self.path}` | {self.package} | {resumed} | {weights} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 if the table holds."""
+    """Run the command; returns 0 if the table holds."""
     parser = argparse.ArgumentParser(description="Try the optimizers of many packages.")
     parser.add_argument("--write", action="store_true", help="write the table anew")
     options = parser.parse_args(arguments)
@@ -64,19 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def install() -> None:
-    """Put the packages into their folder, if they are not there."""
+    """Install the packages into their folder, unless they are there."""
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     stamp = FOLDER / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    shutil.rmtree(FOLDER, ignore_errors=True)  # what is wanted no more would be found, too
+    shutil.rmtree(FOLDER, ignore_errors=True)  # packages of an older list must not be found
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*pip, "--target", FOLDER, "-r", REQUIREMENTS], check=True)
     stamp.write_text(wanted)
 
 
-def try_all() -> Iterator[Tried]:
-    """What came of each class of the spec, in its order."""
+def try_all() -> Iterator[TrialResult]:
+    """The result of each class of the spec, in the spec's order."""
     classes = {run["optimizer"]: run["class"] for run in planned()}
     verified = told("verify-resume", SPEC, "--json", codes=(0, 1))
     modes = have_modes(list(classes.values()))
@@ -88,11 +89,11 @@ def try_all() -> Iterator[Tried]:
         folders = {} if top == "torch" else {"path": [str(FOLDER)]}
         [found] = metadata.distributions(name=name, **folders)
         package = f"{name} {found.version.partition('+')[0]}"
-        yield Tried(path, package, run["finding"], has_modes=modes[path])
+        yield TrialResult(path, package, run["finding"], has_modes=modes[path])
 
 
 def installed() -> Mapping[str, list[str]]:
-    """The distribution of each module in the folder."""
+    """The distributions of each module in the folder."""
     found = {}
     for one in metadata.distributions(path=[str(FOLDER)]):
         for file in one.files or ():
@@ -101,7 +102,7 @@ def installed() -> Mapping[str, list[str]]:
 
 
 def planned() -> list[dict[str, str]]:
-    """Label and class of each run of the spec."""
+    """The label and class of each run of the spec."""
     code = (
         "import json, sys; from pathlib import Path; from jobs import spec;"
         "print(json.dumps([{'optimizer': one.optimizer, 'class': one.run.optimizer}"
@@ -122,12 +123,12 @@ def have_modes(paths: Sequence[str]) -> dict[str, bool]:
 
 
 def told(*words: object, codes: Sequence[int]) -> dict[str, Any]:
-    """What `probprec` says as JSON."""
+    """The JSON output of a `probprec` command."""
     return dict(json.loads(python("-m", "cluster.cli", *words, codes=codes)))
 
 
 def python(*words: object, codes: Sequence[int] = (0,)) -> str:
-    """What a Python says; its errors are ours."""
+    """The output of a Python process; its failure raises."""
     command = [sys.executable, *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in codes:

@@ -29,7 +29,7 @@ def gate(monkeypatch):
     monkeypatch.setitem(names, "report", lambda **_: found.covered)
     monkeypatch.setitem(names, "busy", lambda _: contextlib.nullcontext())
     found.go, found.failed, found.stress = (
-        functions[name] for name in ("gate", "Failed", "stress")
+        functions[name] for name in ("gate", "FailedTest", "stress")
     )
     return found
 
