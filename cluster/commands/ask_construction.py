@@ -25,7 +25,7 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Construction:
-    """How many settings were constructed, and notes about the others."""
+    """The result: the number of settings that were constructed, and notes about the others."""
 
     constructed: int  # settings
     notes: tuple[

@@ -39,7 +39,7 @@ class _Work:
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The object that `--json` prints."""
         return {
             "schema": 1,
             "cancelled": sorted(self.runs),

@@ -102,7 +102,7 @@ def verify(datasets: Path, names: Sequence[str], *, as_json: bool) -> int:
 
 
 def prune(datasets: Path, scratch: Path | None, *, as_json: bool) -> int:
-    """Forget data sets whose originals are gone; remove staged sets that nobody reads.
+    """Forget data sets whose originals are gone; remove staged sets that no task reads.
 
     Raises:
         InputError: there is no such scratch, or the staged sets there are not this user's.

@@ -76,7 +76,7 @@ class Watch:
         return any(one.is_live for one in found) or bool(self.waiting(found))
 
     def eta(self, found: list[RunStatus]) -> progress.Eta:
-        """How long the workers still need for the runs of this submission."""
+        """The time that the workers still need for the runs of this submission."""
         lanes = sum(not worker.done() for worker in self.receipt.workers)
         return progress.eta(found, self.waiting(found), lanes)
 

@@ -169,7 +169,7 @@ def _replaced(known: Images) -> Iterator[tuple[Image, Image]]:
 
 
 def _remove(known: Images, image: Image) -> bool:
-    """Remove an image, its metadata first: without them it is none; False: another process locks it."""
+    """Remove an image, its metadata first, so that no torn one is left; False: another process locks it."""
     with known.locked_at_once(image.path.stem) as held:
         if not held:
             return False

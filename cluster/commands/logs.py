@@ -78,7 +78,7 @@ class _LogFollower:
             sleep(files.next(changed=has_new))
 
     def look(self) -> RunStatus:
-        """How the run stands."""
+        """The status of the run."""
         self.seen = sweep_status(self.store, self.sweep, memory=self.memory)
         return self.seen.runs[0]
 

@@ -99,7 +99,7 @@ def _not_one(sweep: Sweep, name: str, matching: Sequence[PlannedRun]) -> str:
 
 
 def find_sweep(root: Path, run: str) -> Store:
-    """The sweep below `root` that has a run whose id begins like that.
+    """The sweep below `root` that has the run; `run` is its id or a beginning of it.
 
     Raises:
         InputError: no sweep has such a run, or several have.

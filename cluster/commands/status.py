@@ -35,7 +35,7 @@ def status(store: Store, *, watch: bool, as_json: bool) -> int:
 
 
 def to_json(look: SweepStatus, store: Store) -> dict[str, Any]:
-    """What `--json` prints."""
+    """The object that `--json` prints."""
     eta = progress.eta(look.runs)
     return {
         "schema": 1,

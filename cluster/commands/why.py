@@ -89,7 +89,7 @@ class _PostMortem:
         return advice.of_run(self.store, self.look, self.one, on_bad_node=is_bad)
 
     def to_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The object that `--json` prints."""
         meaning = self.meaning
         return {
             "schema": 1,

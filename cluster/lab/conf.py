@@ -139,7 +139,7 @@ def _nodes(place: Place, settings: Settings) -> str:
 
 def _partitions(settings: Settings) -> str:
     # Only `urgent` stands above another tier, and only `preemptible` may be preempted: a job of
-    # `day` disturbs nobody.
+    # `day` preempts no other.
     return dedent(f"""\
         PartitionName=DEFAULT Nodes=ALL State=UP PriorityTier=1 PreemptMode=OFF
         PartitionName=day Default=YES DefaultTime=01:00:00 MaxTime=1-00:00:00

@@ -149,7 +149,7 @@ def _answers(address: str | int) -> bool:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` consecutive TCP ports that nobody listens on, away from Slurm's own."""
+    """The first of `count` consecutive free TCP ports, away from Slurm's own."""
     import random
 
     for _ in range(1000):
