@@ -18,7 +18,7 @@ from jobs.store.submissions import PartKind, Submission
 
 
 @dataclass
-class Fed:
+class FeedReport:
     """A report on the jobs that one call of `feed` has sent."""
 
     chunks: list[tuple[int, int, list[str]]] = field(default_factory=list)  # job, elements, runs
@@ -50,7 +50,7 @@ class Fed:
         how = "sends them" if self.waiting else "does"
         return f"{what} ({self.problem}); the same command later {how}"
 
-    def add(self, other: "Fed") -> None:
+    def add(self, other: "FeedReport") -> None:
         """Add the report on a submission that follows."""
         self.chunks += other.chunks
         self.feeder = self.feeder or other.feeder
@@ -67,7 +67,7 @@ class _Task:
     runs: Task
 
 
-def feed(store: Store, submission: Submission, *, hold: int | None = None) -> Fed:
+def feed(store: Store, submission: Submission, *, hold: int | None = None) -> FeedReport:
     """Send arrays until all tasks are sent or no more fit; then send a feeder for the rest.
 
     Args:
@@ -108,7 +108,7 @@ class _Sender:
         self.feeders = {job.job_id for job in jobs if job.task is None} - {_own_job()}
         self.left = self._unsent()
         coming = {entry.id for task in self.left for entry in task.runs}
-        self.fed = Fed(
+        self.fed = FeedReport(
             choices=sum(
                 bool(one.missing)
                 and all(run.id in coming or found.is_live(run.id) for run in one.missing)
@@ -116,7 +116,7 @@ class _Sender:
             )
         )
 
-    def go(self) -> Fed:
+    def go(self) -> FeedReport:
         """Send as many arrays as fit, and a feeder if tasks or choices are left."""
         while self.left:
             after = 1 if self.fed.choices else 0

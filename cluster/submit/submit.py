@@ -43,7 +43,7 @@ class Receipt:
     running: tuple[str, ...]  # ids of the runs that wait or run somewhere already
     workers: tuple[submitit_engine.Worker, ...] = field(default=())
     submission: Submission | None = None  # that the workers go through
-    fed: feed.Fed | None = None  # on Slurm: what was sent
+    fed: feed.FeedReport | None = None  # on Slurm: what was sent
 
     def cancel(self) -> None:
         """Stop the workers; their runs are noted as cancelled and can be submitted again."""
@@ -72,7 +72,7 @@ class Receipt:
 
 def jobs_json(receipt: Receipt | None) -> dict[str, Any]:
     """What `--json` says of jobs: those sent, who sends what waits, and why nobody does."""
-    fed = (receipt.fed if receipt is not None else None) or feed.Fed()
+    fed = (receipt.fed if receipt is not None else None) or feed.FeedReport()
     workers = receipt.workers if receipt is not None else ()
     runs = list(receipt.submitted) if receipt is not None else []
     return {
