@@ -1,1 +1,1 @@
-"""What a job is, does and leaves. The modules here are the ground floor: every room of `jobs` and `cluster` may enter."""
+"""Runs and sweeps, from spec to record. These modules are the ground floor: every room of `jobs` and `cluster` may enter."""

@@ -1,4 +1,4 @@
-"""A value has one spelling, and ids are made of it: equal settings have equal ids on all machines."""
+"""Every value has one canonical spelling; ids are its hashes, so equal settings have equal ids."""
 
 import hashlib
 import json

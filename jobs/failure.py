@@ -29,15 +29,15 @@ FailureClass = Literal[
 ]
 
 EXIT_INTERRUPTED = 75
-"""Of a training that was told to stop and wrote a checkpoint first (EX_TEMPFAIL of sysexits(3))."""
+"""Exit code of a training that wrote a checkpoint and stopped (EX_TEMPFAIL of sysexits(3))."""
 
 EXIT_DISK_FULL = 73
-"""Of a training that cannot even write why it ended (EX_CANTCREAT of sysexits(3))."""
+"""Exit code of a training that cannot even write why it ended (EX_CANTCREAT of sysexits(3))."""
 
-_RUNTIME_FAILED = 255
-"""Of Apptainer and Singularity, when they end without having started the command."""
+_EXIT_RUNTIME_FAILED = 255
+"""Exit code of Apptainer and Singularity if they could not start the command."""
 
-_CRASHES = {
+_CRASH_SIGNALS = {
     signal.SIGSEGV,
     signal.SIGABRT,
     signal.SIGFPE,
@@ -45,9 +45,9 @@ _CRASHES = {
     signal.SIGTRAP,
     signal.SIGSYS,
 }
-"""Signals that a program gives itself by a mistake of its own; trying again does not help."""
+"""Signals that a program receives because of its own bug; another attempt would not help."""
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_SPACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Failure:
 
     failure: FailureClass
     message: str  # one line
-    evidence: str = ""  # what says so: a file, a counter, an exit status
+    evidence: str = ""  # what the class was concluded from: a file, a counter, an exit status
 
     def to_json(self) -> dict[str, Any]:
         """What `error.json` and the journal hold."""
@@ -64,7 +64,7 @@ class Failure:
 
 
 class GpuMissingError(RuntimeError):
-    """The run was given a GPU, and there is none that can be used."""
+    """The run was allocated a GPU, but no GPU can be used."""
 
 
 def of_exception(error: BaseException) -> Failure:
@@ -79,7 +79,7 @@ def of_exception(error: BaseException) -> Failure:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether the file system has no space left, or the user no quota."""
-    return isinstance(error, OSError) and error.errno in _NO_SPACE
+    return isinstance(error, OSError) and error.errno in _NO_SPACE_ERRNOS
 
 
 def of_exit(returncode: int, *, in_image: bool = False) -> Failure:
@@ -87,12 +87,12 @@ def of_exit(returncode: int, *, in_image: bool = False) -> Failure:
 
     Args:
         returncode: of the process; negative: the signal that ended it.
-        in_image: whether a container runtime passed it on: a signal as 128 + its number, and 255 if
-            it could not start the container.
+        in_image: whether a container runtime passed the code on: it reports a signal as 128 + its
+            number, and 255 if it could not start the container.
     """
     if in_image and 128 < returncode <= 128 + signal.SIGRTMAX:
         returncode = 128 - returncode
-    if in_image and returncode == _RUNTIME_FAILED:
+    if in_image and returncode == _EXIT_RUNTIME_FAILED:
         return Failure(
             failure="image",
             message="the container runtime could not start it; the run's log says why",
@@ -122,18 +122,18 @@ def _of_signal(number: int) -> Failure:
     name, limit = signal.Signals(number).name, shell_limits.of_signal(number)
     if limit is not None:
         return Failure(failure="setup", message=f"{limit}: {name}", evidence="exit status")
-    if number in _CRASHES:
+    if number in _CRASH_SIGNALS:
         return Failure(failure="exception", message=f"crashed with {name}", evidence="exit status")
     return Failure(failure="killed", message=f"killed by {name}", evidence="exit status")
 
 
-_BROKEN_GPU = (
+_BROKEN_GPU_MESSAGES = (
     "uncorrectable ECC error",
     "uncorrectable NVLink error",
     "CUDA-capable device(s) is/are busy or unavailable",
     "no CUDA-capable device is detected",
 )
-"""What the CUDA runtime says of a GPU that other nodes do not have (cudaGetErrorString)."""
+"""Messages of the CUDA runtime about a broken GPU of this node (cudaGetErrorString)."""
 
 _CLASSES: tuple[tuple[type[BaseException], FailureClass], ...] = (
     (DataError, "bad_data"),
@@ -152,6 +152,8 @@ def _class_of(error: BaseException) -> FailureClass:
         return "disk_full"
     if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's, without importing torch here
         return "cuda_oom"
-    if isinstance(error, RuntimeError) and any(words in str(error) for words in _BROKEN_GPU):
+    if isinstance(error, RuntimeError) and any(
+        words in str(error) for words in _BROKEN_GPU_MESSAGES
+    ):
         return "gpu_missing"
     return "exception"

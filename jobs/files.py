@@ -1,7 +1,7 @@
-"""Writing files so that a reader sees all of one or nothing of it.
+"""Files are written so that a reader sees the whole content or none of it.
 
-Who may read and write a file is the umask's to say, and the folder's (setgid, default ACL). An error
-names the file that was to be written, not a temporary one.
+The umask and the folder (setgid, default ACL) decide who may read and write a file. An error names
+the file that was to be written, not the temporary one.
 """
 
 import errno
@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from jobs.errors import naming
 
-_BY_UMASK = 0o666
-"""The mode that files are asked for: the kernel takes away what the umask says."""
+_FILE_MODE = 0o666
+"""The mode that files are created with, before the kernel applies the umask."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -28,10 +28,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def publish(path: Path, content: bytes) -> None:
-    """Put `content` at `path` once: as `write_atomically`, but never over what is there.
+    """Put `content` at `path` once: as `write_atomically`, but never over an existing file.
 
     Raises:
-        FileExistsError: something is published there already; it is left as it is.
+        FileExistsError: a file is published there already; it is left as it is.
     """
     with _beside(path, content) as temporary:
         os.link(temporary, path)  # link, unlike rename, refuses an existing name
@@ -45,7 +45,7 @@ def append_line(path: Path, content: Mapping[str, Any]) -> None:
     itself.
     """
     line = "\n" + json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _BY_UMASK)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _FILE_MODE)
     try:
         encoded = line.encode()
         with naming(path):
@@ -57,16 +57,16 @@ def append_line(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> bytes:
-    """What a file holds, see `open_plain`."""
+    """The content of a file, opened by `open_plain`."""
     with open_plain(path) as file:
         return file.read()
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file to read it, but not one that might never answer, as a named pipe.
+    """Open a file for reading; refuse what might block for ever, such as a named pipe.
 
     Raises:
-        OSError: it is no plain file; or as from any opening.
+        OSError: the path is no plain file, or the file cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -78,12 +78,12 @@ def open_plain(path: Path) -> BinaryIO:
 def read_lines(
     path: Path, last: int | None = None, first: int | None = None
 ) -> list[dict[str, Any]]:
-    """The JSON objects of a file of lines; what is torn (a killed writer's last line) is left out.
+    """The JSON objects of a file of lines; a torn line (a killed writer's last) is left out.
 
     Args:
-        path: the file; none there: no lines.
-        last: read only so many bytes at its end.
-        first: read only so many bytes.
+        path: the file; if it does not exist, there are no lines.
+        last: read only so many bytes at the end of the file.
+        first: read only so many bytes from there on.
     """
     try:
         with open_plain(path) as file:
@@ -110,10 +110,10 @@ def to_json(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
 
 @contextmanager
 def _beside(path: Path, content: bytes) -> Iterator[Path]:
-    """A synced temporary file beside `path` that has the content; gone in the end."""
+    """A synced temporary file beside `path` that has the content; removed at the end."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _BY_UMASK)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -139,12 +139,12 @@ def sync(path: Path, *, follow: bool = True) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether it is a temporary file, which a killed writer leaves behind."""
+    """Whether a killed writer left this temporary file behind, by its name."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def others(folder: Path, known: set[str]) -> list[Path]:
-    """What is in the folder, by name, but for the known names; nothing if there is no folder."""
+    """The paths in the folder whose names are not known, sorted; none if there is no folder."""
     try:
         names = os.listdir(folder)  # noqa: PTH208 - thousands of folders: a Path per name is slow
     except (FileNotFoundError, NotADirectoryError):

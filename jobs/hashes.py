@@ -1,7 +1,7 @@
-"""What a run is given has to be what was submitted: files are compared by sha256 before use.
+"""Files that a run uses have to be those of its submission: they are compared by sha256 before use.
 
-A file of a gigabyte is hashed once per node, not once per run: the hash is kept as long as the
-file's device, inode, size and times stay as they were.
+A file of a gigabyte is hashed once per node, not once per run: a hash stays valid as long as the
+file's device, inode, size and times do not change (its state).
 """
 
 import hashlib
@@ -17,24 +17,24 @@ from pathlib import Path
 from jobs import locks
 from jobs.errors import DriftedError, naming
 
-_PLACE = Path("/tmp")  # noqa: S108 - owner and mode are looked at
-"""Not $TMPDIR, which many sites make anew for each job: then each job would hash everything again."""
+_CACHE_PARENT = Path("/tmp")  # noqa: S108 - owner and mode are looked at
+"""Folder of the node's hash cache. Not $TMPDIR: many sites make that anew for each job."""
 
 MOST_REMEMBERED = 256
-"""Files of one data set whose hashes are remembered one by one: each is a file of its own."""
+"""Files of one data set whose hashes are cached one by one: each takes a file in the cache."""
 
 _POLL_S = 0.1
-_KEPT_S = 30 * 86400.0  # a file that is still in use is then hashed once more
+_CACHED_S = 30 * 86400.0  # afterwards a file that is still in use is hashed once more
 
 
 def check(path: Path, sha256: str, pulse: Callable[[], object] = lambda: None) -> None:
-    """Compare a file with what was written down when it was submitted.
+    """Compare a file's sha256 with the one that the submission recorded.
 
     `pulse` is called often meanwhile; an exception that it raises ends the comparison.
 
     Raises:
-        DriftedError: it is another one; names both hashes.
-        OSError: it cannot be read.
+        DriftedError: the hashes differ; names both.
+        OSError: the file cannot be read.
     """
     found = known_sha256(path, pulse)
     if found != sha256:
@@ -44,8 +44,8 @@ def check(path: Path, sha256: str, pulse: Callable[[], object] = lambda: None) -
 def known_sha256(path: Path, pulse: Callable[[], object] = lambda: None) -> str:
     """The sha256 of a file's content, hashed once per node and state of the file.
 
-    Of several that ask at once, one hashes and the others wait. `pulse` is called often meanwhile;
-    an exception that it raises ends the hashing.
+    If several processes ask at once, one of them hashes and the others wait. `pulse` is called
+    often meanwhile; an exception that it raises ends the hashing.
     """
     return _once(lambda: _state(path), lambda: sha256_of(path, lambda _: pulse()), pulse)
 
@@ -53,15 +53,15 @@ def known_sha256(path: Path, pulse: Callable[[], object] = lambda: None) -> str:
 def once_for_all(
     paths: Sequence[Path], sha256: str, look: Callable[[], object], pulse: Callable[[], object]
 ) -> None:
-    """Look, once per node and state of all these files, whether they are what has that hash.
+    """Verify a set of files once per node and state of all of them.
 
-    For data sets of so many files that a hash of each would be too much to remember.
+    This is for data sets of so many files that a cached hash of each would be too much.
 
     Args:
-        paths: the files; they need not be there.
-        sha256: of what they should be.
-        look: raises if they are not.
-        pulse: as of `known_sha256`.
+        paths: the files; they need not exist.
+        sha256: of the content that the set should have.
+        look: verifies the files; raises if they do not have that content.
+        pulse: as for `known_sha256`.
     """
 
     def state() -> str:
@@ -80,7 +80,7 @@ def once_for_all(
 
 
 def _once(state: Callable[[], str], look: Callable[[], str], pulse: Callable[[], object]) -> str:
-    """What `look` finds, a sha256; from memory if it was looked for in this state."""
+    """The sha256 that `look` returns; from the cache if files in this state were hashed before."""
     before = state()
     with _remembered(before, pulse) as memory:
         if memory is None:
@@ -104,8 +104,8 @@ def _state(path: Path) -> str:
 
 @contextmanager
 def _remembered(state: str, pulse: Callable[[], object]) -> Iterator[int | None]:
-    """The open, locked file that holds the hash for a state; None where there is no safe place."""
-    folder = _PLACE / f"probprec-{os.getuid()}"
+    """The open, locked cache file of the hash for a state; None if the cache cannot be trusted."""
+    folder = _CACHE_PARENT / f"probprec-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
@@ -129,16 +129,15 @@ def _remembered(state: str, pulse: Callable[[], object]) -> Iterator[int | None]
 
 @cache
 def _forget_old(folder: Path) -> None:
-    """Remove hashes of long ago, once per process: their files have changed since, or are gone."""
-    oldest = time.time() - _KEPT_S
+    """Remove old hashes from the cache, once per process."""
+    oldest = time.time() - _CACHED_S
     for path in folder.glob("sha256-*"):
         with suppress(OSError):
             if path.lstat().st_mtime < oldest:
                 path.unlink()
 
 
-BLOCK_BYTES = 1 << 20
-"""What is read at once."""
+BLOCK_BYTES = 1 << 20  # read at once
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
@@ -153,7 +152,7 @@ def blocks_of(path: Path) -> Iterator[bytes]:
 
 
 def sha256_of(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> str:
-    """The sha256 of a file's content, in hex; `on_bytes` is told of every block."""
+    """The sha256 of a file's content, in hex; `on_bytes` gets the length of each block."""
     digest = hashlib.sha256()
     for block in blocks_of(path):
         digest.update(block)

@@ -1,7 +1,7 @@
-"""Locks of files and folders (flock): what a process holds until it lets go, or is over.
+"""Locks of files and folders (flock): a process holds a lock until it releases it, or ends.
 
-The kernel ends a lock when nobody has the file open any more, however its holders ended. A child
-that inherits the descriptor holds the lock, too.
+The kernel releases a lock when no process has the file open any more, however its holders ended. A
+child that inherits the descriptor holds the lock, too.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from pathlib import Path
 from jobs.errors import naming
 
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.02, 0.2
-"""The time between two looks at a lock: at first, and later."""
+"""Pause between two tries to take a lock: at first, and at most."""
 
 
 def hold(descriptor: int, path: Path, *, shared: bool = False) -> None:
@@ -36,9 +36,9 @@ def try_hold(descriptor: int, path: Path, *, shared: bool = False) -> bool:
 
 @contextmanager
 def held(path: Path, on_wait: Callable[[], object] = lambda: None) -> Iterator[float]:
-    """Hold a lock file, which is made for it; gives the seconds of waiting.
+    """Hold a lock file, which is created if necessary; yields the seconds of waiting.
 
-    `on_wait` is called, often, meanwhile; what it raises ends it.
+    `on_wait` is called often meanwhile; an exception that it raises ends the waiting.
     """
     begun, pause = time.monotonic(), _PAUSE_MIN_S
     while True:
@@ -56,10 +56,10 @@ def held(path: Path, on_wait: Callable[[], object] = lambda: None) -> Iterator[f
 
 
 def is_held(path: Path, *, follow: bool = True) -> bool:
-    """Whether a process holds the file's lock for itself; not if there is no file.
+    """Whether a process holds the file's exclusive lock; False if there is no file.
 
     Raises:
-        OSError: it cannot be opened, such as a link that is not to be followed.
+        OSError: the file cannot be opened, such as a link that is not to be followed.
     """
     flags = os.O_RDONLY | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -73,7 +73,7 @@ def is_held(path: Path, *, follow: bool = True) -> bool:
 
 
 def is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file still has that name: a lock may have been removed before it was held."""
+    """Whether the open file still has that path: a lock file may be removed before it is locked."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What this machine says of itself."""
+"""The processor, CPUs and GPUs of this machine, as the system reports them."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ def cpu_model() -> str:
 
 
 def output_of(command: list[str]) -> str | None:
-    """What the command prints, or None where it is not there or fails."""
+    """The output of a command; None if the command does not exist or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""The optimizers by name: the class behind it, what it pins, the tuned step sizes; and `build`.
+"""The optimizers by name: class, pinned hyperparameters, tuned step sizes; and `build`.
 
 Nothing here imports torch until `build` is called, so a login node can read the names.
 The tuned values are the DeepOBS baselines (20-point grids, best final validation accuracy).
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerInfo:
-    """What the spec must know of a named optimizer."""
+    """A named optimizer, as a spec refers to it."""
 
     name: str
     path: str  # dotted path of its class
@@ -81,7 +81,7 @@ OPTIMIZERS: dict[str, OptimizerInfo] = {info.name: info for info in _ALL}
 
 
 def classes(run: Run) -> Iterator[tuple[str, str]]:
-    """The classes that a run names beside its problem's, each with the setting that does; "": its own."""
+    """Setting and dotted path of each class that a run names; the optimizer's setting is ""."""
     yield "", run.optimizer
     for name, value in (*run.hyperparameters.items(), *run.regime.items()):
         yield from ((name, path) for path in _classes_in(value))
@@ -101,12 +101,12 @@ def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.
     """The run's optimizer over the model's parameters, with its groups if it has some.
 
     Args:
-        run: Its class, hyperparameters and groups.
-        model: Whose parameters are optimized.
-        numbers: What hyperparameters may refer to.
+        run: Has the optimizer's class, hyperparameters and groups.
+        model: The model whose parameters are optimized.
+        numbers: The values that `${name}` in a hyperparameter may refer to.
 
     Raises:
-        ImportError: the module or a class is not there.
+        ImportError: a module or a class does not exist.
         InputError: the groups do not fit the model.
         TypeError, ValueError: a class refuses the hyperparameters.
     """
@@ -130,7 +130,7 @@ def build(run: Run, model: "torch.nn.Module", numbers: Numbers) -> "torch.optim.
 
 
 def _parameters(kind: type, model: "torch.nn.Module") -> Any:
-    """What the class takes for its parameters: some ask for their names, too, or for the model."""
+    """The class's first argument: parameters, named parameters, or the model, as it asks."""
     asked = _asked(kind)
     if asked == "names":
         return list(model.named_parameters())
@@ -147,7 +147,7 @@ def _asked(kind: type) -> Literal["names", "the model", "parameters"]:
 def _make(
     path: str, parameters: Any, hyperparameters: Mapping[str, Any]
 ) -> "torch.optim.Optimizer":
-    """An optimizer of that class; one that wraps another is given that one."""
+    """An optimizer of the class at `path`; a wrapping class gets the optimizer that it wraps."""
     kind = load_class(path)
     values = {name: _resolved(value) for name, value in hyperparameters.items()}
     classes = [name for name, value in values.items() if callable(value)]
@@ -158,7 +158,7 @@ def _make(
 
 
 def _resolved(value: Value) -> Any:
-    """A hyperparameter as the class takes it: a class with hyperparameters of its own is a partial."""
+    """A hyperparameter as the class takes it: a class with settings becomes a partial."""
     if not isinstance(value, dict) or CLASS not in value:
         return value
     settings = {name: found for name, found in value.items() if name != CLASS}
@@ -167,7 +167,7 @@ def _resolved(value: Value) -> Any:
 
 
 def uses_own_code(runs: Sequence[Run]) -> bool:
-    """Whether a run's problem, or a class that it is trained with, comes from elsewhere than torch and this toolkit."""
+    """Whether any run uses a class that belongs neither to torch nor to this toolkit."""
     roots = {path.replace(":", ".").partition(".")[0] for run in runs for path in _paths(run)}
     return bool(roots - {"torch", *PACKAGES})
 

@@ -1,4 +1,4 @@
-"""What a path in a profile or a spec means: `~`, `$NAME` and `${NAME}` are expanded, once."""
+"""Paths in a profile or a spec: `~`, `$NAME` and `${NAME}` are expanded, once."""
 
 import os
 import pwd
@@ -8,10 +8,9 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
 def expanded(text: str) -> str:
-    """The path with its `~`, `~user` and variables replaced; what they stand for is taken as it is.
+    """The path with its `~`, `~user` and variables replaced; their values are not expanded again.
 
-    `$USER` is whoever runs this, also where the login shell's variables do not reach, or are
-    another's.
+    `$USER` is the user of this process, even if the variable is missing or another user's.
 
     Raises:
         ValueError: a variable is not set here, there is no such user, or the text is no path.
@@ -39,5 +38,5 @@ def _value(match: "re.Match[str]") -> str | None:
 def _user() -> str | None:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a node that does not know its users by name
+    except KeyError:  # on some nodes users have no names
         return os.environ.get("USER")

@@ -1,4 +1,4 @@
-"""What differs between clusters: a name, an engine, and what runs get there."""
+"""A profile describes a cluster: its engine, and the resources, paths and policy of runs there."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,13 +11,13 @@ from jobs.resources import Resources
 
 Engine = Literal["local", "slurm"]
 Action = Literal["requeue", "retry", "mem", "time", "exclude", "stop"]
-"""What is done about a failed attempt: the same element again, a new submission, one with more
-memory or time, one that avoids the node; or nothing until somebody has looked at it."""
+"""The action after a failed attempt: requeue the array element; submit again (`retry`), with more
+memory or time, or without the node; or nothing until a person has looked at the failure."""
 
 Option = str | int | bool
 
 Unstaged = Literal["fail", "in_place"]
-"""Where scratch is missing or full: fail, or read the data where it lies."""
+"""The policy where scratch is missing or full: fail, or read the data from its original place."""
 
 POLICY: Mapping[FailureClass, Action] = MappingProxyType(
     {
@@ -40,14 +40,14 @@ POLICY: Mapping[FailureClass, Action] = MappingProxyType(
         "lost": "retry",
     }
 )
-"""The action for each class where the profile names no other."""
+"""The default action for each failure class."""
 
 LONGEST_LEAD = 90  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a cluster refuses, and how much is done without being asked; None: ask the cluster."""
+    """Limits of a cluster, and of what probprec does unasked; None: the cluster is asked."""
 
     max_array: int | None = None  # elements of one array
     max_submit: int | None = None  # jobs of one user in the queue
@@ -64,13 +64,13 @@ class Profile:
     threads: int | None = None  # CPU threads per run; None: the CPUs of the task, shared
     scratch: str | None = None  # a folder on the nodes; may hold $USER and $SLURM_JOB_ID
     data: Path | None = None  # folder of the data sets, absolute
-    data_on_nodes: bool = False  # only the nodes, or the image, have what was not added
+    data_on_nodes: bool = False  # data sets that were not added exist only on nodes or in the image
     image: Path | None = None  # a .sif file, or the recipe that it is built by; absolute
     stage_image: bool = False  # copy the image to scratch, too
     unstaged: Unstaged = "in_place"  # where scratch is missing or full
-    python: str | None = None  # the training's interpreter; None: the one that submits, or python3
+    python: str | None = None  # the training's; None: the submitting interpreter, or python3
     setup: tuple[str, ...] = ()  # shell lines before a task
-    environment: Mapping[str, str] = field(default_factory=dict)  # of a task, on top
+    environment: Mapping[str, str] = field(default_factory=dict)  # added to a task's
     job_name: str | None = None
     mail_type: str | None = None
     mail_user: str | None = None
@@ -81,7 +81,7 @@ class Profile:
     max_attempts: int = 20
     policy: Mapping[FailureClass, Action] = field(default_factory=lambda: dict(POLICY))
     options: Mapping[str, Option] = field(default_factory=dict)  # more options of sbatch
-    source: Path | None = None  # the file it was read from
+    source: Path | None = None  # the file that the profile was read from
 
     def threads_of(self, resources: Resources) -> int:
         """CPU threads of each run of an array task that gets `resources`."""
@@ -89,13 +89,13 @@ class Profile:
         return self.threads or max(1, shared)
 
     def lead_of(self, resources: Resources) -> int:
-        """Seconds before the end at which Slurm sends USR2: at most a quarter of the time."""
+        """Seconds before the end at which Slurm sends USR2: at most a quarter of the time limit."""
         if self.signal_lead is not None:
             return self.signal_lead
         return min(LONGEST_LEAD, resources.time // 4) if resources.time else LONGEST_LEAD
 
     def to_json(self) -> dict[str, Any]:
-        """What a submission stores."""
+        """The profile as a submission stores it."""
         return {
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "resources": self.resources.to_json(),
@@ -111,7 +111,7 @@ class Profile:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`; what is not there has its default."""
+        """Inverse of `to_json`; a missing key has its default."""
         fields = dict(content)
         for name, read in _READERS.items():
             if fields.get(name) is not None:

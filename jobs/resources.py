@@ -1,7 +1,7 @@
-"""What a run asks of the cluster: time, memory, CPUs, GPUs, and which part of it.
+"""Resources that an array task requests: time, memory, CPUs, GPUs, partition, account, ...
 
-No dependencies: the login node, the node and the image all read it. None means "not said"; what
-nobody says, the cluster decides.
+This module has no dependencies: the login node, the node and the image all import it. None means
+"not requested": the cluster decides.
 """
 
 import re
@@ -11,16 +11,16 @@ from datetime import timedelta
 from typing import Any, Self
 
 EXCLUSIVE = {"mem": "mem_per_cpu", "mem_per_cpu": "mem", "gpus": "gres", "gres": "gpus"}
-"""Two ways to say one thing: whoever says one of them takes back the other."""
+"""Two ways to request the same resource: a request by one of them replaces an inherited other."""
 
 A_TIME = "a time like 03:30:00, 1-12:00:00, 90min or 2h"
 A_SIZE = "a size with its unit, like 1500M or 3G"
 SOME_GPUS = "a number of GPUs, or one with their type like gtx1080ti:1"
 SOME_NODES = "names of nodes like node1 or node[3-5], or a list of them"
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_MAX_TIME = 10_000 * _DAY
-_UNITS = {"M": 1, "G": 1024, "T": 1024**2}
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_MAX_TIME_S = 10_000 * _DAY_S
+_MIB_OF_UNIT = {"M": 1, "G": 1024, "T": 1024**2}
 _CLOCK = re.compile(r"(?:([0-9]{1,4})-)?([0-9]{1,3}):([0-5][0-9]):([0-5][0-9])")
 _WORDS = re.compile(
     r"(?:([0-9]{1,4})d)?\s*(?:([0-9]{1,5})h)?\s*(?:([0-9]{1,7})min)?\s*(?:([0-9]{1,9})s)?"
@@ -53,13 +53,13 @@ class Resources:
     runs_per_task: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse two ways to say one thing."""
+        """Refuse a resource that is requested in both of its ways."""
         both = [name for name in self.said() if EXCLUSIVE.get(name) in self.said()]
         if both:
             raise ValueError(f"expected {' or '.join(both)}, found both")
 
     def said(self) -> dict[str, Any]:
-        """The fields that say something."""
+        """The fields that are not None, by name."""
         return {
             field.name: value
             for field in fields(self)
@@ -67,7 +67,7 @@ class Resources:
         }
 
     def merged(self, other: "Resources") -> "Resources":
-        """These, with what `other` says instead."""
+        """These resources, with the fields of `other` in the place of their own."""
         said = self.said()
         for name, value in other.said().items():
             said.pop(EXCLUSIVE.get(name, ""), None)
@@ -75,7 +75,7 @@ class Resources:
         return Resources(**said)
 
     def to_json(self) -> dict[str, Any]:
-        """What is said: seconds, MiB, lists of nodes."""
+        """The fields that are not None, in seconds, MiB and lists of nodes."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.said().items()
@@ -98,7 +98,7 @@ def parse_time(value: object) -> int:
     """The seconds of `03:30:00`, `1-12:00:00`, `1-12`, `90min`, `2h`, `1h30min` or a timedelta.
 
     Raises:
-        ValueError: it is none of these, or nothing; a bare number could be minutes or seconds.
+        ValueError: the value is none of these, or zero; a bare number could be minutes or seconds.
     """
     seconds = _seconds(value)
     if seconds is None:
@@ -116,14 +116,14 @@ def _seconds(value: object) -> int | None:
         seconds = _total(words.groups())
     else:
         return None
-    return seconds if 0 < seconds <= _MAX_TIME else None
+    return seconds if 0 < seconds <= _MAX_TIME_S else None
 
 
 def parse_size(value: object) -> int:
-    """The MiB of `1500M`, `3G`, `3GiB` or `1.5G`; 0, as Slurm means it: all that a node has.
+    """The MiB of `1500M`, `3G`, `3GiB` or `1.5G`; 0 means all memory of a node, as in Slurm.
 
     Raises:
-        ValueError: it is none of these, has no unit, or is no whole number of MiB.
+        ValueError: the value is none of these, has no unit, or is no whole number of MiB.
     """
     if value == "0" or (value == 0 and type(value) is int):
         return 0
@@ -137,12 +137,12 @@ def parse_size(value: object) -> int:
 
 def _mebibytes(value: object) -> int | None:
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    size = float(match[1]) * _UNITS[match[2]] if match else 0.5
+    size = float(match[1]) * _MIB_OF_UNIT[match[2]] if match else 0.5
     return int(size) if size >= 1 and size.is_integer() else None
 
 
 def parse_size_per_cpu(value: object) -> int:
-    """The same for the memory of a CPU, of which 0 means nothing.
+    """The MiB of a memory size per CPU, as `parse_size`; 0 is refused.
 
     Raises:
         ValueError: see `parse_size`.
@@ -154,10 +154,10 @@ def parse_size_per_cpu(value: object) -> int:
 
 
 def parse_gpus(value: object) -> int | str:
-    """`2`, `gtx1080ti:1`, or several types with commas.
+    """The GPUs of `2`, `gtx1080ti:1`, or several types with commas, as Slurm takes them.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the value is none of these.
     """
     if type(value) is int and 0 <= value <= 10_000:
         return value
@@ -167,10 +167,10 @@ def parse_gpus(value: object) -> int | str:
 
 
 def parse_nodes(value: object) -> tuple[str, ...]:
-    """The nodes of `node1,node[3-5]` or of a list; an empty list takes back what others said.
+    """The nodes of `node1,node[3-5]` or of a list; an empty list cancels an inherited one.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the value is neither.
     """
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
@@ -183,15 +183,15 @@ def parse_nodes(value: object) -> tuple[str, ...]:
 
 
 def slurm_time(seconds: int) -> str:
-    """`03:30:00` or `1-12:00:00`, as Slurm reads it."""
-    days, rest = divmod(seconds, _DAY)
-    hours, rest = divmod(rest, _HOUR)
-    minutes, rest = divmod(rest, _MINUTE)
+    """The time as Slurm reads it: `03:30:00` or `1-12:00:00`."""
+    days, rest = divmod(seconds, _DAY_S)
+    hours, rest = divmod(rest, _HOUR_S)
+    minutes, rest = divmod(rest, _MINUTE_S)
     return f"{f'{days}-' if days else ''}{hours:02}:{minutes:02}:{rest:02}"
 
 
 def slurm_mem(mebibytes: int) -> str:
-    """`3072M`, as Slurm reads it."""
+    """The memory as Slurm reads it: `3072M`."""
     return f"{mebibytes}M" if mebibytes else "0"
 
 
@@ -205,8 +205,8 @@ def written(name: str, value: Any) -> str:
 
 
 def _total(parts: tuple[str | None, ...]) -> int:
-    """Of days, hours, minutes, seconds, or the first of them."""
-    lengths = (_DAY, _HOUR, _MINUTE, 1)
+    """The seconds of (days, hours, minutes, seconds), or of the first few of them."""
+    lengths = (_DAY_S, _HOUR_S, _MINUTE_S, 1)
     return sum(int(part or 0) * length for part, length in zip(parts, lengths, strict=False))
 
 
@@ -217,7 +217,7 @@ def _shown(value: object) -> str:
 
 
 def _meant(value: object) -> str:
-    """What a time that is none probably was meant to be; what it says to write will be taken."""
+    """A hint how to correct a malformed time; `parse_time` accepts what it suggests."""
     text = str(value).strip()
     if _NO_LIMIT.fullmatch(text) or value == timedelta(0):
         return (
@@ -226,7 +226,7 @@ def _meant(value: object) -> str:
     if re.fullmatch(r"[0-9]+", text) and _taken(_seconds, f"{text}min", f"{text}s"):
         return f"; minutes are written {text}min, seconds {text}s"
     if match := re.fullmatch(r"([0-9]{1,3}):([0-5][0-9])", text):
-        seconds = int(match[1]) * _MINUTE + int(match[2])
+        seconds = int(match[1]) * _MINUTE_S + int(match[2])
         said = _taken(_seconds, slurm_time(seconds), f"{match[1]:0>2}:{match[2]}:00")
         return f"; to Slurm these are minutes and seconds: write {said}"
     if match := re.fullmatch(r"([0-9]+)\s*(h|d|m)[a-z]*", text, re.IGNORECASE):
@@ -237,7 +237,7 @@ def _meant(value: object) -> str:
 
 
 def _unit(value: object) -> str:
-    """What a size that is none probably was meant to be; what it says to write will be taken."""
+    """A hint how to correct a malformed size; `parse_size` accepts what it suggests."""
     text = str(value).strip()
     if re.fullmatch(r"[0-9]+", text):
         said = _taken(_mebibytes, f"{text}M", f"{text}G")
@@ -248,5 +248,5 @@ def _unit(value: object) -> str:
 
 
 def _taken(read: Callable[[object], int | None], *texts: str) -> str:
-    """Those of the texts that can be read, as in `90min or 90s`."""
+    """The texts that `read` accepts, joined as in `90min or 90s`."""
     return " or ".join(text for text in texts if read(text) is not None)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-"""Those that tell a launcher to stop."""
+"""Signals that tell a launcher to stop."""
 
 
 @contextmanager
 def hold() -> Iterator[None]:
-    """Have the signals that stop us wait; a process that is started meanwhile has them wait, too."""
+    """Block `STOP_SIGNALS` meanwhile, in this process and in the children that it starts."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -22,9 +22,9 @@ def hold() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Have Ctrl-C wait, for us and for what is started meanwhile; it is raised at the end.
+    """Hold Ctrl-C back meanwhile, also from children that are started; raise it at the end.
 
-    Of the main thread alone. To hold it back is not enough for us: another thread would take it.
+    To be called in the main thread. Blocking the signal is not enough: another thread would get it.
     """
     told = []
     before = signal.signal(signal.SIGINT, lambda *_: told.append(True))
@@ -38,7 +38,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 def notice(_number: int, _frame: object) -> None:
-    """A handler that does nothing: the signal's number goes to the wake-up pipe."""
+    """Handle a signal by doing nothing: Python writes its number to the wake-up pipe."""
 
 
 def drain(pipe: int) -> None:

@@ -1,13 +1,13 @@
-"""The code that a sweep's runs use, kept as it was when they were submitted.
+"""A snapshot keeps the code of a sweep's runs as it was when they were submitted.
 
-A zip named by its content lies in the sweep's folder. It holds the toolkit, which runs import from
-the zip, and below `own/0`, `own/1`, ... the spec's folders of code, if a run uses them: their Python
-files, and small files that lie beside those. These are unpacked where runs are trained, for a module
-may read a file beside itself.
+The snapshot is a zip in the sweep's folder, named by its content. It holds the toolkit, which runs
+import from the zip, and below `own/0`, `own/1`, ... the spec's folders of code, if a run uses them:
+their Python files, and small files beside those. The node unpacks the user's own code, because a
+module may read a file beside itself.
 
-Python keeps no bytecode of what it imports from a zip, so there is some beside each of our sources:
-whoever has the version of the Python that submitted (3.11, say) compiles nothing, any other reads
-the sources. The zip depends on the sources and on that version alone.
+Python caches no bytecode of what it imports from a zip, so the zip holds bytecode beside each
+source of the toolkit: the Python version that submitted (3.11, say) compiles nothing, any other
+compiles the sources. The zip depends on the sources and on that version alone.
 """
 
 import hashlib
@@ -30,24 +30,24 @@ from jobs.machine import output_of
 
 PACKAGES = ("probprec", "cluster", "containers", "jobs")
 ROOT = Path(__file__).resolve().parent.parent
-"""Where this code lies: a checkout, site-packages, or such a zip."""
+"""The folder or zip that this code was imported from: a checkout, site-packages, or a snapshot."""
 
-_OWN = "own/"
-_TOPS = tuple(f"{package}/" for package in PACKAGES)
-_MOST_FILES = 5_000
-_MOST_BYTES = 50_000_000
-_LARGEST_BESIDE = 1_000_000  # bytes of one file that is no Python; larger ones are data
-_MOST_BESIDE = 20_000_000  # bytes of all of them; of more, none is code's
-_SHOWN_IN = "code.zip"  # in tracebacks: where the zip will lie is not known, and must not matter
-_WITHOUT_REFERENCES = 2  # marshal's version; later ones depend on what else the process has done
-_UNCHECKED = 0b01  # bytecode that goes with its source by hash, and is believed
-_NO_CODE = (SyntaxError, ValueError, RecursionError)  # no such marshal (Python 3.14)
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the zip depends on the contents alone
+_OWN_PREFIX = "own/"
+_TOOLKIT_PREFIXES = tuple(f"{package}/" for package in PACKAGES)
+_OWN_FILES_MAX = 5_000
+_OWN_MAX_BYTES = 50_000_000
+_SIDE_FILE_MAX_BYTES = 1_000_000  # a larger file beside Python files is data
+_SIDE_FILES_MAX_BYTES = 20_000_000  # if the small files beside take more, all of them are data
+_TRACEBACK_NAME = "code.zip"  # instead of the zip's path, which bytecode must not depend on
+_MARSHAL_VERSION = 2  # later versions depend on what else the process has done
+_BYTECODE_FLAGS = 0b01  # PEP 552: tied to its source by hash, and not checked against it
+_COMPILE_ERRORS = (SyntaxError, ValueError, RecursionError)  # ValueError: no such marshal version
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the zip depends on the contents alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A zip of code."""
+    """A zip of code, as it was submitted."""
 
     file: Path
     sha256: str  # of the zip
@@ -57,7 +57,7 @@ class Snapshot:
 def take(folder: Path, code: Sequence[str] = (), *, keep: bool = True) -> Snapshot:
     """Keep the toolkit, and the user's own folders of code, in `folder`.
 
-    Without `keep` nothing is written, nor compiled: what is returned is as for the sources alone.
+    Without `keep` nothing is written or compiled: the hash returned is that of the sources alone.
 
     Raises:
         InputError: the folders of code hold too much to be code.
@@ -77,27 +77,29 @@ def take(folder: Path, code: Sequence[str] = (), *, keep: bool = True) -> Snapsh
 
 
 def unpack_own(file: Path, folder: Path) -> None:
-    """Unpack the user's own code of a snapshot, which has been compared with its hash, in `folder`."""
+    """Unpack the user's own code into `folder`; the snapshot's hash has been checked."""
     with zipfile.ZipFile(file) as archive:
-        archive.extractall(folder, [name for name in archive.namelist() if name.startswith(_OWN)])
+        archive.extractall(
+            folder, [name for name in archive.namelist() if name.startswith(_OWN_PREFIX)]
+        )
 
 
 def require_imported_from(file: Path) -> None:
     """Refuse to go on if this toolkit was not imported from that snapshot.
 
     Raises:
-        DriftedError: it comes from elsewhere; names both places.
+        DriftedError: the toolkit was imported from another place; names both.
     """
     if not ROOT.samefile(file):
         raise DriftedError(f"{ROOT}: imported from there, and not from the snapshot {file}")
 
 
 def toolkit() -> Iterator[tuple[str, bytes]]:
-    """Every module of this toolkit as it is being used, by name: from files or from a zip."""
+    """Name and source of every module of this toolkit as imported: from files or from a zip."""
     if ROOT.is_file():
         with zipfile.ZipFile(ROOT) as archive:
             for name in sorted(archive.namelist()):
-                if name.startswith(_TOPS) and name.endswith(".py"):
+                if name.startswith(_TOOLKIT_PREFIXES) and name.endswith(".py"):
                     yield name, archive.read(name)
         return
     found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -116,8 +118,8 @@ def found_sha256(file: Path) -> str | None:
 def _own_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """The Python files below a folder, and the small files beside them, by name.
 
-    Hidden folders and virtual environments are left out, and secrets beside code that is none. So are
-    all files that are no Python, if those that are small are many: then they are no part of the code.
+    Hidden folders, virtual environments and secret files are left out. If the small files take more
+    than `_SIDE_FILES_MAX_BYTES`, they are data, and all of them are left out.
     """
     count = size = 0
     is_shared = False
@@ -129,25 +131,25 @@ def _own_files(folder: Path) -> Iterator[tuple[str, bytes]]:
         text = path.read_bytes()
         is_shared = is_shared or _is_readable_by_others(path)
         count, size = count + 1, size + len(text)
-        if count > _MOST_FILES or size > _MOST_BYTES:
+        if count > _OWN_FILES_MAX or size > _OWN_MAX_BYTES:
             raise InputError(
                 f"{folder}: more Python than a sweep should carry ({count} files, {size} bytes);"
                 " name the folder of your own modules in the spec: `code: [FOLDER]`"
             )
         yield path.relative_to(folder).as_posix(), text
     small = [path for path in beside if _is_of_the_code(path, is_shared=is_shared)]
-    if sum(path.stat().st_size for path in small) <= _MOST_BESIDE:
+    if sum(path.stat().st_size for path in small) <= _SIDE_FILES_MAX_BYTES:
         yield from ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in small)
 
 
 def _is_of_the_code(path: Path, *, is_shared: bool) -> bool:
     """Whether a file that is no Python is small, can be read, and is no secret.
 
-    Beside code that others may read (`is_shared`), a file that only its owner may read is one, such
-    as a key: others may read the snapshot, too.
+    A file that only its owner may read, such as a key, is a secret if others may read the code
+    beside it (`is_shared`): others may read the snapshot, too.
     """
     is_secret = is_shared and not _is_readable_by_others(path)
-    is_small = path.stat().st_size <= _LARGEST_BESIDE
+    is_small = path.stat().st_size <= _SIDE_FILE_MAX_BYTES
     return is_small and not is_secret and os.access(path, os.R_OK)
 
 
@@ -158,7 +160,7 @@ def _is_readable_by_others(path: Path) -> bool:
 def _plain_files(folder: Path) -> Iterator[Path]:
     """The Python files, and all plain files in folders that hold Python or lie in a package.
 
-    Whatever is no plain file, such as an editor's lock, is nobody's code.
+    Other kinds of files, such as an editor's lock, are left out.
     """
     packages: set[Path] = set()
     for place, folders, names in os.walk(folder):
@@ -175,21 +177,21 @@ def _plain_files(folder: Path) -> Iterator[Path]:
 def _may_hold_code(folder: Path) -> bool:
     if folder.name.startswith((".", "__pycache__")) or folder.name == "node_modules":
         return False
-    return not os.access(folder / "pyvenv.cfg", os.F_OK)  # of a private folder, too
+    return not os.access(folder / "pyvenv.cfg", os.F_OK)  # never raises, also in a private folder
 
 
 def _bytecode(sources: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What zipimport looks for beside each source."""
+    """The bytecode (.pyc) that zipimport looks for beside each source, by name."""
     found = {}
     for name, text in sources.items():
-        with warnings.catch_warnings(action="ignore"), suppress(*_NO_CODE):
-            code = compile(text, f"{_SHOWN_IN}/{name}", "exec", dont_inherit=True, optimize=0)
+        with warnings.catch_warnings(action="ignore"), suppress(*_COMPILE_ERRORS):
+            code = compile(text, f"{_TRACEBACK_NAME}/{name}", "exec", dont_inherit=True, optimize=0)
             found[f"{name}c"] = b"".join(
                 (
                     importlib.util.MAGIC_NUMBER,
-                    _UNCHECKED.to_bytes(4, "little"),
+                    _BYTECODE_FLAGS.to_bytes(4, "little"),
                     importlib.util.source_hash(text),
-                    marshal.dumps(code, _WITHOUT_REFERENCES),
+                    marshal.dumps(code, _MARSHAL_VERSION),
                 )
             )
     return found
@@ -199,12 +201,12 @@ def _pack(content: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, text in sorted(content.items()):
-            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), text)
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), text)
     return buffer.getvalue()
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this code is in; None: it is in none."""
+    """The commit of the checkout that this code is in; None: there is no checkout."""
     return _git("rev-parse", "HEAD")
 
 
@@ -223,6 +225,6 @@ def _git(*arguments: str) -> str | None:
 
 
 def is_dirty() -> bool | None:
-    """Whether the checkout has changes that are not committed; None: there is none."""
+    """Whether the checkout has uncommitted changes; None: there is no checkout."""
     changes = _git("status", "--porcelain", "--", *PACKAGES)
     return None if changes is None else bool(changes)

@@ -1,6 +1,6 @@
-"""What a sweep asks for: `Run`, `PlannedRun` (a run and how it is called), `Sweep`.
+"""Runs and sweeps as values: `Run`, `PlannedRun` (a run with its labels), `Sweep`.
 
-Plain frozen values without dependencies: the login node, the node and the image all read them.
+These are frozen and have no dependencies: the login node, the node and the image all read them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from jobs.resources import Resources
 from jobs.tuning import Choice, Tuning
 
 OVERRIDES = "--set"
-"""Where a sweep's sources hold the overrides of the command line, a line each."""
+"""Key in `Sweep.sources` of the command line's overrides, a line each."""
 
 PROTOCOL_VERSION = 1
-"""Raised whenever the meaning of a run changes (a problem's definition, a stream, the evaluation)."""
+"""Version of what a run computes: raised if a problem's definition, a stream, ... changes."""
 
 Role = Literal["tuning", "evaluation"]
-"""Of a run's seed: settings are chosen on tuning seeds, results are reported on evaluation seeds."""
+"""Role of a run's seed: tuning seeds choose a setting, results are reported on evaluation seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Run:
 
     problem: str  # a name of the catalog, or a dotted path to a class
     optimizer: str  # dotted path of a class: "torch.optim.SGD"
-    hyperparameters: Mapping[str, Value]  # what is not here is the class's default
+    hyperparameters: Mapping[str, Value]  # others have the class's defaults
     seed: int
     epochs: int
     batch_size: int
@@ -37,8 +37,8 @@ class Run:
     regime: Mapping[str, Value] = field(default_factory=dict)  # `jobs.regime.settings`, as JSON
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that the id hashes; numbers as given: a class may insist on 1.0 and refuse 1."""
-        regime = {"regime": dict(self.regime)} if self.regime else {}  # ids of runs without stay
+        """Everything that the id hashes; numbers as given: a class may accept 1.0 and refuse 1."""
+        regime = {"regime": dict(self.regime)} if self.regime else {}  # without: the id of before
         return {
             "problem": self.problem,
             "optimizer": self.optimizer,
@@ -81,8 +81,8 @@ class PlannedRun:
     run: Run
     problem: str  # the problem's label in the spec: a column of the figure
     optimizer: str  # the optimizer's label in the spec: a line of the figure
-    varied: Mapping[str, Value] = field(default_factory=dict)  # the values its axes gave it
-    resources: Resources = field(default_factory=Resources)  # what the spec asks; not in the id
+    varied: Mapping[str, Value] = field(default_factory=dict)  # the settings that axes vary
+    resources: Resources = field(default_factory=Resources)  # from the spec; not in the id
     role: Role = "evaluation"
 
     def to_json(self) -> dict[str, Any]:
@@ -95,14 +95,14 @@ class PlannedRun:
             "varied": dict(self.varied),
             "run": self.run.to_json(),
         }
-        if self.role == "tuning":  # files from before there were roles have none
+        if self.role == "tuning":  # older files have no roles
             content["role"] = self.role
         resources = self.resources.to_json()
         return {**content, "resources": resources} if resources else content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`; a sweep that was saved before there were resources has none."""
+        """Inverse of `to_json`; an entry of an older version has no resources."""
         return cls(
             run=Run.from_json(content["run"]),
             problem=content["problem"],
@@ -113,14 +113,14 @@ class PlannedRun:
         )
 
     def evaluated(self, seeds: Iterable[int]) -> "list[PlannedRun]":
-        """The runs of the same setting that judge it, on these seeds."""
+        """The evaluation runs of the same setting, on these seeds."""
         runs = (replace(self.run, seed=seed) for seed in seeds)
         return [replace(self, run=run, role="evaluation") for run in runs]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What counts as solved: `test_accuracy` at least, or `test_loss` at most, `value`."""
+    """The target of a problem: `test_accuracy` at least, or `test_loss` at most, `value`."""
 
     metric: str
     value: float
@@ -128,7 +128,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What one YAML file asks for, in the order in which it asks."""
+    """All runs that one YAML file asks for, in its order."""
 
     name: str
     description: str
@@ -138,23 +138,23 @@ class Sweep:
     targets: Mapping[str, Target]  # by problem label, where one is known
     data: str | None  # folder of the data sets, absolute
     code: tuple[str, ...]  # folders put on the runs' module path, absolute
-    sources: Mapping[str, str]  # the spec's files: path -> text; OVERRIDES -> those
-    file: str | None = None  # the spec's own, absolute, without links; None: not known
-    tunings: tuple[Tuning, ...] = ()  # what is chosen before it is evaluated
+    sources: Mapping[str, str]  # the spec's files: path -> text; OVERRIDES -> the overrides
+    file: str | None = None  # of the spec, absolute, without links; None: not known
+    tunings: tuple[Tuning, ...] = ()
 
     @property
     def texts(self) -> list[str]:
-        """What its spec says, the files that it extends included, whatever they are called."""
+        """The texts of the spec and of the files that it extends, without their names."""
         return [text for name, text in self.sources.items() if name != OVERRIDES]
 
     @property
     def undecided(self) -> list[Tuning]:
-        """The tunings that nothing has been chosen for yet."""
+        """The tunings of which no setting has been chosen yet."""
         return [tuning for tuning in self.tunings if tuning.chosen is None]
 
     @cached_property
     def competing(self) -> Mapping[str, tuple[PlannedRun, ...]]:
-        """Of each tuning, by its key, the runs that are compared, in the order of the sweep."""
+        """The runs that each tuning compares, by its key, in the order of the sweep."""
         tunings = {
             (tuning.problem, tuning.optimizer, cell): tuning
             for tuning in self.tunings
@@ -171,12 +171,12 @@ class Sweep:
 
     @property
     def to_follow(self) -> list[PlannedRun]:
-        """What will follow from choices, as if the first setting of each tuning were chosen."""
+        """The runs to follow from open choices, as if each tuning's first setting were chosen."""
         firsts = [(self.competing[tuning.key][0], tuning) for tuning in self.undecided]
         return [one for first, tuning in firsts for one in first.evaluated(tuning.evaluation)]
 
     def with_choices(self, choices: Iterable[Choice]) -> Self:
-        """The sweep with the evaluation runs of what was chosen, each behind its tuning runs."""
+        """The sweep with the evaluation runs of chosen settings, each behind its tuning runs."""
         cells = {choice.key: choice.cell for choice in choices}
         tunings = tuple(replace(one, chosen=cells.get(one.key)) for one in self.tunings)
         behind: dict[str, list[PlannedRun]] = {}  # by the id of the last tuning run
@@ -199,7 +199,7 @@ class Sweep:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What `sweep.json` holds: what was asked for; choices are written down elsewhere."""
+        """The content of `sweep.json`: the spec's runs; choices are stored elsewhere."""
         tunings = [tuning.to_json() for tuning in self.tunings]
         return {
             "schema": 1,

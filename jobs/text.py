@@ -1,12 +1,12 @@
-"""Text that others wrote: labels, paths, messages; and values as they are shown."""
+"""Text by users and other programs (labels, paths, messages), and how values are shown."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_NAMED = ("class", "name")  # what a setting with settings of its own is called by
+_NAME_KEYS = ("class", "name")  # in a setting with settings of its own
 
 
 def printable(text: str) -> str:
-    r"""The text on one line: what moves a cursor, or has no shape, is spelled out (`\n`, `\x1b`)."""
+    r"""The text on one line: characters that cannot be printed are escaped (`\n`, `\x1b`)."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text
@@ -14,7 +14,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The text with its lines, each of them as `printable` has it."""
+    """The text line by line, each line made `printable`."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -22,8 +22,8 @@ def spelled(value: object, *, exact: bool = False) -> str:
     """A setting's value for a person: `0.1129`, `cosine(warmup=0.1)`, `AdamW(lr=0.01)`.
 
     Args:
-        value: What a spec may say.
-        exact: Whether numbers have all their digits; else four.
+        value: Any value that a spec may give.
+        exact: Whether numbers are shown with all digits; else with four.
     """
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
@@ -33,7 +33,7 @@ def spelled(value: object, *, exact: bool = False) -> str:
         return f"[{', '.join(spelled(one, exact=exact) for one in value)}]"
     if not isinstance(value, Mapping):
         return str(value)
-    called = next((key for key in _NAMED if isinstance(value.get(key), str)), None)
+    called = next((key for key in _NAME_KEYS if isinstance(value.get(key), str)), None)
     inner = ", ".join(
         f"{key}={spelled(one, exact=exact)}" for key, one in value.items() if key != called
     )
@@ -49,7 +49,7 @@ def described(setting: Mapping[str, object], *, exact: bool = False) -> str:
 
 
 def _without_torch(path: str) -> str:
-    """The name of a class of torch's; others keep their path: two modules may have one of a name."""
+    """The name of an optimizer or scheduler class of torch; of another class, its whole path."""
     package, _, name = path.rpartition(".")
     return name if package in ("torch.optim", "torch.optim.lr_scheduler") else path
 

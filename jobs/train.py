@@ -1,4 +1,4 @@
-"""Train one run by the DeepOBS protocol and write what came of it.
+"""Train one run by the DeepOBS protocol and write its outcome or its error.
 
     python -m jobs.train RUN.json --out DIR [--data DIR] [--manifest SHA256] [--image SHA256]
         [--code ZIP] [--own DIR]... [--resume DIR]... [--until UNIX_SECONDS]
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add what may be given several times."""
+    """Add the options for folders, which may be given several times."""
     parser.add_argument(
         "--own",
         type=Path,

@@ -1,6 +1,6 @@
 """Tuning: settings are compared on seeds of their own, and the chosen one is evaluated on others.
 
-Plain values: which settings there are to choose from, by what, and what was chosen from what.
+The values here say which settings compete, by which criterion, and which setting was chosen.
 """
 
 import math
@@ -14,10 +14,10 @@ from jobs.canonical import digest
 At = Literal["final", "best"]
 
 METRICS = ("valid_accuracy", "valid_loss", "train_accuracy", "train_loss")
-"""What may choose. Test data may not: what it chose, it cannot judge."""
+"""Metrics that a choice may use. Test metrics may not: they judge the chosen setting."""
 
 WHEN: tuple[At, ...] = ("final", "best")
-"""After the last epoch, or the best of all evaluations (DeepOBS' modes `final` and `best`)."""
+"""The metric's value after the last epoch, or its best value (DeepOBS' `final` and `best`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,11 @@ class Tuning:
     seeds: tuple[int, ...]  # on which they are compared
     evaluation: tuple[int, ...]  # seeds on which the chosen one is run
     criterion: Criterion
-    chosen: str | None = None  # the cell that was; not part of what is asked for
+    chosen: str | None = None  # the chosen setting's cell; not in `sweep.json`
 
     @cached_property
     def key(self) -> str:
-        """12 hex digits that name what is chosen from, and how: another one is another choice."""
+        """12 hex digits that name the tuning: equal cells, seeds and criteria have equal keys."""
         return digest(
             {
                 "cells": sorted(self.cells),
@@ -81,18 +81,18 @@ class Tuning:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One setting that could have been chosen, and how it did."""
+    """One of a tuning's settings, with the result of its runs."""
 
     cell: str
-    setting: Mapping[str, Any]  # what the spec's axes gave it
-    lr: float | None  # its step size, where it is one number
-    value: float | None  # mean of the criterion's number; None: a run diverged, or has none
-    diverged: int  # runs that did
+    setting: Mapping[str, Any]  # the values that the spec's axes vary
+    lr: float | None  # its step size, if that is a single number
+    value: float | None  # mean of the criterion's metric; None: a run diverged, or lacks it
+    diverged: int  # number of diverged runs
     records: Mapping[str, str]  # id of each of its runs -> sha256 of the record
 
 
 def best(candidates: Sequence[Candidate], criterion: Criterion) -> Candidate | None:
-    """The candidate of the best value, of equal ones that of the smallest step size; None: none is."""
+    """The candidate with the best value; among equals, the smallest step size; None: no value."""
 
     def rank(one: Candidate) -> tuple[float, float]:
         value = math.nan if one.value is None else one.value
@@ -104,30 +104,30 @@ def best(candidates: Sequence[Candidate], criterion: Criterion) -> Candidate | N
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was chosen, from what, and by whom: written once."""
+    """The setting that was chosen for a tuning, and its competitors; written once."""
 
     key: str  # of the tuning
     problem: str
     optimizer: str
     criterion: Criterion
     seeds: tuple[int, ...]
-    cell: str  # the one that was chosen
+    cell: str  # of the chosen setting
     time: float  # unix time
     by: str  # process and host
     candidates: tuple[Candidate, ...]
 
     @property
     def winner(self) -> Candidate:
-        """The chosen one."""
+        """The chosen candidate."""
         return next(one for one in self.candidates if one.cell == self.cell)
 
     def to_json(self) -> dict[str, Any]:
-        """What `choices/KEY.json` holds."""
+        """The content of `choices/KEY.json`."""
         return {"schema": 1, **asdict(self)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`; ValueError if what was chosen is not the best of the candidates."""
+        """Inverse of `to_json`; ValueError if the chosen candidate is not the best."""
         choice = cls(
             key=content["key"],
             problem=content["problem"],

@@ -26,13 +26,13 @@ def memory(count: float) -> str:
 
 
 def capacity(count: float) -> str:
-    """What a machine has of a disk or of memory: `512 MiB`, `1.5 GiB`."""
+    """The capacity of a disk or of memory: `512 MiB`, `1.5 GiB`."""
     value, unit = _scaled(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
     return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    """A duration: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def _scaled(count: float, factor: int, units: tuple[str, ...]) -> tuple[float, str]:
-    """The number in the first of the units, each `factor` times the last, in which it is small."""
+    """The number in the first unit in which it is small; each unit is `factor` times the last."""
     for unit in units[:-1]:
         if count < factor:
             return count, unit

@@ -16,7 +16,7 @@ from jobs import hashes
 @pytest.fixture(autouse=True)
 def _own_memory(tmp_path, monkeypatch):
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(hashes, "_PLACE", tmp_path / "tmp")
+    monkeypatch.setattr(hashes, "_CACHE_PARENT", tmp_path / "tmp")
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_many_at_once_hash_it_once(file, tmp_path):
 import pathlib, sys, time
 from jobs import hashes
 whole = hashes.sha256_of
-hashes._PLACE = pathlib.Path({str(tmp_path / "tmp")!r})
+hashes._CACHE_PARENT = pathlib.Path({str(tmp_path / "tmp")!r})
 def slow(path, on):
     with open({str(count)!r}, "a") as file:
         file.write("x")

@@ -87,7 +87,7 @@ def test_large_files_are_no_code(tmp_path, own, monkeypatch):
     assert "own/0/data.csv" in names_in(taken.file)
     assert not {"own/0/weights.pt", "own/0/token.txt"} & names_in(taken.file)
 
-    monkeypatch.setattr(snapshot, "_MOST_BESIDE", 3)
+    monkeypatch.setattr(snapshot, "_SIDE_FILES_MAX_BYTES", 3)
     taken = snapshot.take(tmp_path, (str(own),))
     assert "own/0/package/part.py" in names_in(taken.file)
     assert not [name for name in names_in(taken.file) if name.endswith((".csv", ".txt"))]
@@ -192,7 +192,7 @@ def test_without_keeping_nothing_is_written(tmp_path, monkeypatch):
 
 
 def test_a_home_directory_is_no_folder_of_code(tmp_path, own, monkeypatch):
-    monkeypatch.setattr(snapshot, "_MOST_FILES", 1)
+    monkeypatch.setattr(snapshot, "_OWN_FILES_MAX", 1)
     with pytest.raises(InputError, match=r"code: \[FOLDER\]"):
         snapshot.take(tmp_path / "code", (str(own),))
 

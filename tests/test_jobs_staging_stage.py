@@ -529,7 +529,7 @@ def test_the_original_is_verified_where_it_lies(source):
 
 def test_a_set_of_many_files_is_remembered_in_parts(tmp_path, monkeypatch):
     """A million files are not a million hashes in a folder of the node's."""
-    monkeypatch.setattr(hashes, "_PLACE", tmp_path)
+    monkeypatch.setattr(hashes, "_CACHE_PARENT", tmp_path)
     monkeypatch.setattr(hashes, "MOST_REMEMBERED", 3)
     hashed = []
     monkeypatch.setattr(
