@@ -1,4 +1,4 @@
-"""The probabilistic preconditioner of de Roos & Hennig (2019) and its variants; trainings enter by the class."""
+"""The probabilistic preconditioner of de Roos & Hennig (2019) and its variants; a training may enter, by the name of a class."""
 
 from probprec.preconditioner import Preconditioner
 from probprec.variants import (

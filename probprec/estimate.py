@@ -1,4 +1,4 @@
-"""What one parameter group has learned about its Hessian, and how it learns it."""
+"""The estimate of one parameter group's Hessian: what is kept of it, and how it is updated."""
 
 import math
 from collections.abc import Sequence

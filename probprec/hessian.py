@@ -10,7 +10,7 @@ def check_gradients(params: Sequence[Tensor], *, need_graph: bool) -> None:
     """Refuse sparse gradients, and gradients without a graph where one is needed.
 
     Raises:
-        RuntimeError: with a remedy.
+        RuntimeError: a gradient is sparse or has no graph; the text names a remedy.
     """
     grads = [p.grad for p in params if p.grad is not None]
     if any(grad.is_sparse for grad in grads):
