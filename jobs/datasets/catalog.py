@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
-    """One file of a data set, as it is once decompressed (the headers of compressed files differ)."""
+    """One file of a data set, after decompression (the headers of compressed files differ)."""
 
     name: str  # without .gz or .xz
     size: int  # bytes
@@ -14,20 +14,20 @@ class DataFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What is wanted of a data set, and how a person gets it."""
+    """A data set of the catalog: its files, where they may lie, and how a person gets them."""
 
     name: str
     title: str
     files: tuple[DataFile, ...]
     suffixes: tuple[str, ...]  # how a file may be compressed; "" is plain
-    layouts: tuple[str, ...]  # folders, below a folder of data sets, in which it may lie
-    well_known: tuple[str, ...]  # where systems put it
-    source: str  # how to get it
-    package: tuple[str, str] | None = None  # a Python package that carries it, and the folder in it
+    layouts: tuple[str, ...]  # where its files may lie below a folder of data sets
+    well_known: tuple[str, ...]  # folders in which systems put its files
+    source: str  # how a person gets the files
+    package: tuple[str, str] | None = None  # a Python package that ships the files, and its folder
 
     @property
     def hashes(self) -> dict[str, str]:
-        """The sha256 of each file, by name: what a record says of the data."""
+        """The sha256 of each file, by name, as in a record's provenance."""
         return {file.name: file.sha256 for file in self.files}
 
 

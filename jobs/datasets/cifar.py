@@ -17,7 +17,7 @@ def parse(content: bytes, path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArra
     """Images (N, 3, 32, 32) and labels (N,) of one batch; `path` is for the error's text.
 
     Raises:
-        DataError: it is no such batch, or holds more than one does.
+        DataError: the content is no such batch, or names other objects than a batch does.
     """
     try:
         batch = _Reader(io.BytesIO(content), encoding="bytes").load()
@@ -30,30 +30,30 @@ def parse(content: bytes, path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArra
 
 
 class _Array:
-    """Stands for the numpy array in a pickle: keeps its bytes, and makes nothing of them."""
+    """A stand-in for the numpy array in a pickle: only its bytes are kept."""
 
     content = b""
 
     def __init__(self, *_: Any) -> None:
-        """As numpy's `_reconstruct(class, shape, type)`, of which nothing is needed."""
+        """Take numpy's `_reconstruct(class, shape, type)` arguments; none of them is needed."""
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], Any, bool, bytes]) -> None:
-        """As numpy's: version, shape, type, Fortran order, content."""
+        """Take numpy's array state: version, shape, type, Fortran order, content."""
         self.content = state[4]
 
 
 class _Type:
-    """Stands for a numpy dtype in a pickle."""
+    """A stand-in for a numpy dtype in a pickle."""
 
     def __init__(self, *_: Any) -> None:
-        """As numpy's `dtype(name, align, copy)`, of which nothing is needed."""
+        """Take numpy's `dtype(name, align, copy)` arguments; none of them is needed."""
 
     def __setstate__(self, state: Any) -> None:
-        """As numpy's."""
+        """Take numpy's dtype state; nothing of it is needed."""
 
 
 class _Reader(pickle.Unpickler):
-    """Knows the three names that a CIFAR batch holds, each as a harmless stand-in."""
+    """An unpickler that admits only the three names in a CIFAR batch, as harmless stand-ins."""
 
     _ADMITTED = {  # noqa: RUF012 - never written to
         ("numpy.core.multiarray", "_reconstruct"): _Array,

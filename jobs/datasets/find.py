@@ -19,15 +19,15 @@ from jobs.errors import DataError
 
 VARIABLE = "PROBPREC_DATA"
 
-_SMALL = 100_000  # bytes; files up to this size are looked into to tell data sets apart
+_COMPARED_MAX_BYTES = 100_000  # smaller files are read to tell data sets with equal names apart
 
 
 class MissingError(DataError):
-    """Data sets are not there; the text describes all of them."""
+    """Data sets are missing on this machine; the text describes all of them."""
 
     def __init__(self, missing: Mapping[str, str]) -> None:
         super().__init__("\n\n".join(missing.values()))
-        self.missing = missing  # by name: what is wanted, and where it was looked for
+        self.missing = missing  # name -> the wanted files, and the folders that were searched
 
 
 def require(
@@ -39,11 +39,11 @@ def require(
 ) -> dict[str, Path]:
     """The folder of each of the data sets, by its name.
 
-    Without `inside_packages` those that Python packages carry are left out: an image, or another
-    Python, has its own.
+    Without `inside_packages` data sets that Python packages ship are left out: an image, or another
+    Python, has its own packages.
 
     Raises:
-        MissingError: some are not there; the text names all of them at once.
+        MissingError: data sets are missing; the text names all of them at once.
     """
     wanted = set(names)
     found: dict[str, Path] = {}
@@ -64,8 +64,8 @@ def find(name: str, spec_data: Path | None = None, profile_data: Path | None = N
     """The first folder that has all files of the data set `name`.
 
     Raises:
-        DataError: there is none; the text says which files are wanted, where they were looked for
-            and how to get them.
+        DataError: no folder has them; the text says which files are wanted, which folders were
+            searched, and how to get the files.
     """
     dataset = DATASETS[name]
     looked: dict[Path, str] = {}
@@ -79,16 +79,16 @@ def find(name: str, spec_data: Path | None = None, profile_data: Path | None = N
 
 
 def locate(folder: Path, file: DataFile, suffixes: Iterable[str]) -> Path | None:
-    """The file in `folder`, compressed or not; None if it has none of the names."""
+    """The path of `file` in `folder`, compressed or not; None if there is no such file."""
     paths = (folder / (file.name + suffix) for suffix in suffixes)
     return next((path for path in paths if path.is_file()), None)
 
 
 def read_verified(path: Path, file: DataFile) -> bytes:
-    """The decompressed content of `path`, which has to be that of `file`.
+    """The decompressed content of `path`, verified to be that of `file`.
 
     Raises:
-        DataError: it cannot be read, is torn, or is something else.
+        DataError: the content cannot be read, is torn, or has another sha256.
     """
     try:
         with _open(path) as stream:
@@ -143,7 +143,7 @@ def _why_not(dataset: Dataset, folder: Path) -> str | None:
     if absent:
         return f"no {', '.join(absent)}"
     for file, path in paths.items():
-        if path is not None and file.size < _SMALL:
+        if path is not None and file.size < _COMPARED_MAX_BYTES:
             try:
                 read_verified(path, file)
             except DataError as error:

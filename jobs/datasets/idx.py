@@ -15,7 +15,7 @@ def parse(content: bytes, path: Path) -> npt.NDArray[np.uint8]:
     """The array that `content` holds; `path` is for the error's text.
 
     Raises:
-        DataError: it is not an idx file of bytes, or its length is not what its header says.
+        DataError: the content is no idx file of bytes, or its length contradicts its header.
     """
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTES:
         raise DataError(f"{path}: not an idx file of bytes (it begins with {content[:4].hex()!r})")

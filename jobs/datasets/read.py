@@ -43,7 +43,7 @@ def read_text(name: str, folder: Path) -> bytes:
 
 
 def _contents(name: str, folder: Path) -> list[tuple[Path, bytes]]:
-    """Where each file of the data set is, and what it holds once decompressed."""
+    """Path and decompressed content of each file of the data set, by name."""
     dataset = DATASETS[name]
 
     def content(file: DataFile) -> tuple[Path, bytes]:

@@ -1,14 +1,14 @@
-"""The folder of data that a problem is given tells whether the problem does anything with it."""
+"""A data folder that an own problem gets as an argument records whether the problem uses it."""
 
 import mmap
 from pathlib import Path, PosixPath
 from typing import Any
 
-_used = mmap.mmap(-1, 1)  # shared with what is forked: the workers of a loader of data
+_used = mmap.mmap(-1, 1)  # shared with forked processes, such as a DataLoader's workers
 
 
 class _WatchedPath(PosixPath):
-    """A path remembers that somebody asked for one of its attributes: nothing works without."""
+    """A path that records any access to its attributes; no use of a path works without one."""
 
     def __getattribute__(self, name: str) -> Any:
         _used[0] = 1
@@ -16,12 +16,12 @@ class _WatchedPath(PosixPath):
 
 
 def watched(folder: Path) -> Path:
-    """The same path, of which nothing has been used so far."""
+    """The same path, watched from now on."""
     found = _WatchedPath(folder)
     _used[0] = 0
     return found
 
 
 def is_used() -> bool:
-    """Whether the path that was given last, or anything made of it, has been used since."""
+    """Whether the newest watched path, or a path made from it, has been used."""
     return _used[0] == 1
