@@ -1,1 +1,1 @@
-"""What data sets are, byte for byte, and which ones were added; whoever seals, stages or verifies data may enter, a training does not."""
+"""Manifests describe data sets byte for byte; rooms that seal, stage or verify data may enter, a training does not."""

@@ -1,4 +1,4 @@
-"""Archives as a stream of checked members: what is hostile, torn or not a plain file is refused.
+"""Archives are read as a stream of checked members; a hostile, torn or special member is refused.
 
 Nothing here writes to a disk; members are read one after the other, each at most once.
 """
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 KINDS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst", ".zip")
-"""How the names of archives end."""
+"""The suffixes of archives that can be read."""
 
 
 @dataclass(frozen=True)
 class Member:
     """A plain file in an archive."""
 
-    path: str  # normal, inside of the archive's root, unlike that of any other member
+    path: str  # normal, inside of the archive's root, unique
     size: int  # bytes, as the archive says
     blocks: Callable[[], Iterator[bytes]]
-    """Its content, once, before the next member; never more than `size` bytes."""
+    """The content, to be read once, before the next member; never more than `size` bytes."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether it has the name of an archive that can be read here."""
+    """Whether the path has the suffix of an archive that can be read."""
     return path.name.lower().endswith(KINDS)
 
 
 def of_archive(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -> Manifest:
-    """The manifest of an archive's members, read once; `on_bytes`: of the archive, as it is packed.
+    """The manifest of an archive's members, read once; `on_bytes` gets counts of packed bytes.
 
     Raises:
-        ManifestError: it is not of a known kind, is torn, has no files, or a member is hostile.
-        OSError: it cannot be read; it is named.
+        ManifestError: the archive is of an unknown kind, torn, has no files, or a hostile member.
+        OSError: the archive cannot be read; the error names it.
     """
     found = []
     with Archive(path) as archive:
@@ -73,11 +73,11 @@ def of_archive(path: Path, on_bytes: Callable[[int], object] = lambda _: None) -
 
 
 class Archive:
-    """An open archive: a context; `members` gives its files, once.
+    """An open archive (a context manager); `members` gives its files, once.
 
     Raises:
-        ManifestError: on the way, if it is torn, or a member is hostile or not a plain file.
-        OSError: if it cannot be read; it is named.
+        ManifestError: while reading, if the archive is torn, or a member hostile or no plain file.
+        OSError: the archive cannot be read; the error names it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Archive:
         self._names = Names()
 
     def __enter__(self) -> Self:
-        """Open it."""
+        """Open the archive."""
         if not is_archive(self.path):
             kinds = ", ".join(KINDS)
             raise ManifestError(f"{self.path}: neither a folder nor an archive ({kinds})")
@@ -99,16 +99,16 @@ class Archive:
         error: BaseException | None,
         trace: "TracebackType | None",
     ) -> None:
-        """Close it."""
+        """Close the archive."""
         self._stack.close()
 
     @property
     def position(self) -> int:
-        """About how many of its bytes have been read."""
+        """The number of the archive's bytes read so far, about."""
         return self._file.tell()
 
     def members(self) -> Iterator[Member]:
-        """Its plain files in their order; folders are passed over."""
+        """The archive's plain files in their order; folders are skipped."""
         is_zip = self.path.name.lower().endswith(".zip")
         yield from self._zip() if is_zip else self._tar()
 
@@ -119,7 +119,7 @@ class Archive:
                 tarfile.open(  # noqa: SIM115 - the stack closes it
                     fileobj=cast("IO[bytes]", stream),
                     mode="r|",
-                    bufsize=1 << 14,  # larger ones are copied around with each small file
+                    bufsize=1 << 14,  # a larger buffer is copied around with each small file
                     tarinfo=StrictTarInfo,
                 )
             )
@@ -129,7 +129,7 @@ class Archive:
                 info = tar.next()
             if info is None:
                 break
-            cast("Any", tar).members = []  # else it keeps them all
+            cast("Any", tar).members = []  # else tarfile keeps all headers in memory
             last = repr(info.name)
             path = self._checked(info.name, is_folder=info.isdir(), why_not=why_not_tar(info))
             if path is not None:
@@ -157,7 +157,7 @@ class Archive:
         """The normal path of a file; None for a folder."""
         if why_not is not None:
             raise ManifestError(f"{self.path}: {name!r} is {why_not}")
-        # No ./ in front, no // and no / at the end; what leads outside stays as it is.
+        # No ./ in front, no // and no / at the end; a .. stays and is refused below.
         path = PurePosixPath(name).as_posix()
         if is_folder and path == ".":
             return None
@@ -190,7 +190,7 @@ class Archive:
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
-        """Say where the archive is torn; an error of the disk remains one."""
+        """Name the place at which the archive is torn; a disk's OSError stays as it is."""
         try:
             with naming(self.path):
                 yield

@@ -1,4 +1,4 @@
-"""The formats of archives, read with suspicion: what tarfile and zipfile would let pass is refused."""
+"""The formats of archives, with stricter checks than those of tarfile and zipfile."""
 
 import bz2
 import gzip
@@ -15,21 +15,21 @@ from typing import IO, Any, Protocol, Self
 
 from jobs.hashes import BLOCK_BYTES
 
-_HEADERS = {b"x", b"g", b"X", b"L", b"K"}  # members of a tar that describe others: pax and GNU
+_HEADER_TYPES = {b"x", b"g", b"X", b"L", b"K"}  # tar members that describe others: pax, GNU
 _HEADER_MAX_BYTES = 1 << 20  # a header is read into memory
 _END_MAX_BYTES = 64 << 20  # zeros after the end of a tar
 
 
 class Reader(Protocol):
-    """What a stream of bytes has to be able to do."""
+    """A stream of bytes that can be read."""
 
     def read(self, size: int = ..., /) -> bytes:
-        """At most so many bytes; none: its end."""
+        """At most `size` bytes; empty at the stream's end."""
         ...
 
 
 def damages() -> tuple[type[Exception], ...]:
-    """What the readers raise of archives that are torn or damaged."""
+    """The exceptions that the standard readers raise for torn or damaged archives."""
     from zstandard import ZstdError
 
     return (
@@ -44,13 +44,13 @@ def damages() -> tuple[type[Exception], ...]:
         RecursionError,  # headers of headers of headers
         ArithmeticError,
         struct.error,
-        ValueError,  # sizes and numbers that are none
+        ValueError,  # malformed sizes and numbers
     )
 
 
 @contextmanager
 def decompressed(file: IO[bytes], path: Path) -> Iterator[Reader]:
-    """The tar in an open file, by the file's name; what is torn shows when it is read."""
+    """The tar in an open file, decompressed by the file's suffix; errors come while reading."""
     kind = path.suffix.lower()
     if kind == ".tar":
         yield file
@@ -73,24 +73,24 @@ def decompressed(file: IO[bytes], path: Path) -> Iterator[Reader]:
 
 
 class StrictTarInfo(tarfile.TarInfo):
-    """A header that is not one is an error; tarfile takes most of them for the archive's end."""
+    """A tar header; a malformed one is an error, where tarfile mostly assumes the archive's end."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> Self:
         """The header in a block."""
         if len(buf) == buf.count(0) == tarfile.BLOCKSIZE:
-            return super().frombuf(buf, encoding, errors)  # raises what ends the archive
+            return super().frombuf(buf, encoding, errors)  # raises: a zero block ends the archive
         try:
             info = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None
-        if info.size < 0 or (info.type in _HEADERS and info.size > _HEADER_MAX_BYTES):
+        if info.size < 0 or (info.type in _HEADER_TYPES and info.size > _HEADER_MAX_BYTES):
             raise tarfile.ReadError(f"a header of {info.size} bytes")
         return info
 
 
 def why_not_tar(info: tarfile.TarInfo) -> str | None:
-    """What a member is that is neither a plain file nor a folder."""
+    """Why a tar's member is refused, in words; None: it is a plain file or a folder."""
     if info.size < 0:
         return f"{info.size} bytes long"
     if info.issym() or info.islnk():
@@ -103,7 +103,7 @@ def why_not_tar(info: tarfile.TarInfo) -> str | None:
 
 
 def check_end(stream: Reader) -> None:
-    """Read what follows the end of a tar: checksums are verified, more data would be lost."""
+    """Read a tar's stream to its end, which verifies checksums; refuse data behind the tar."""
     length = 0
     while block := stream.read(BLOCK_BYTES):
         length += len(block)
@@ -112,7 +112,7 @@ def check_end(stream: Reader) -> None:
 
 
 def why_not_zip(info: zipfile.ZipInfo) -> str | None:
-    """What a member is that is neither a plain file nor a folder."""
+    """Why a zip's member is refused, in words; None: it is a plain file or a folder."""
     if info.flag_bits & 0x1:
         return "encrypted; unpack it, and pack it without a password"
     mode = info.external_attr >> 16
@@ -124,9 +124,9 @@ def why_not_zip(info: zipfile.ZipInfo) -> str | None:
 
 
 def check_overlaps(infos: list[zipfile.ZipInfo]) -> None:
-    """Members that share bytes are how a small archive has a huge content."""
+    """Refuse members that share bytes: by them a small archive can have a huge content."""
     end = 0
     for info in infos:
         if info.header_offset < end:
             raise zipfile.BadZipFile(f"{info.filename!r} overlaps the member before it")
-        end = info.header_offset + 30 + info.compress_size  # bytes: the shortest header
+        end = info.header_offset + 30 + info.compress_size  # 30 bytes: the shortest header

@@ -1,7 +1,7 @@
-"""What a data set is, byte for byte: its files with size and sha256, and one hash over all of it.
+"""A manifest describes a data set byte for byte: its files with size and sha256, and one hash.
 
-A manifest is made once from a folder, or from an archive, that is known to be good. Wherever the
-data is copied to, it is compared with that; nothing is taken for a data set by its name.
+A manifest is made once from a folder, or from an archive, that is known to be good. Every copy of
+the data set is compared with the manifest; no name is trusted.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from jobs.errors import InputError
 from jobs.hashes import blocks_of
 
 _NAME_MAX_BYTES, _PATH_MAX_BYTES = 255, 2000
-"""Linux allows 255 and 4095, the store's own path included."""
+"""Limits of names and paths; Linux allows 255 and 4095, the folder of the data set included."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class ManifestError(InputError):
-    """Data is not what its manifest says, or cannot be described by one."""
+    """The data differs from its manifest, or no manifest can describe it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class File:
     sha256: str
 
     def __str__(self) -> str:
-        """As error texts describe it."""
+        """Size and sha256, for error texts."""
         return f"{self.size} bytes with sha256 {self.sha256}"
 
 
@@ -55,7 +55,7 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Bytes of all files."""
         return sum(file.size for file in self.files)
 
     @classmethod
@@ -63,7 +63,7 @@ class Manifest:
         """The manifest of these files, whatever their order.
 
         Raises:
-            ManifestError: two of them cannot lie in one folder, or one would lie outside of it.
+            ManifestError: two files cannot lie in one folder, or a file would lie outside of it.
         """
         names = Names()
         ordered = sorted(files, key=lambda file: file.path)
@@ -72,15 +72,15 @@ class Manifest:
         return cls(tuple(ordered))
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object, of which `from_json` makes an equal manifest."""
+        """The manifest as JSON values; `from_json` returns an equal manifest."""
         return {"schema": 1, "files": [asdict(file) for file in self.files]}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Manifest":
-        """The manifest that was written down.
+        """Inverse of `to_json`.
 
         Raises:
-            ManifestError: it is none, or names a file outside of the data set's folder.
+            ManifestError: `content` is no manifest, or a path leads outside of the data set.
         """
         try:
             if content["schema"] != 1:
@@ -102,14 +102,14 @@ def _file(content: Mapping[str, Any]) -> File:
 
 
 class Names:
-    """Paths that can lie in one folder: each once, none both file and folder."""
+    """Paths of one folder: each occurs once, and none is both file and folder."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()
         self._folders: set[str] = set()
 
     def add(self, path: str) -> None:
-        """Take in a file's path; ManifestError if it does not fit."""
+        """Add a file's path; ManifestError if it conflicts with another or leads outside."""
         check_inside(path)
         if path in self._files:
             raise ManifestError(f"{path!r} is there twice")
@@ -117,7 +117,7 @@ class Names:
         self._take({path}, {parent.as_posix() for parent in PurePosixPath(path).parents})
 
     def add_folder(self, path: str) -> None:
-        """Take in the path of a folder, which may come any number of times."""
+        """Add a folder's path, which may occur any number of times."""
         check_inside(path)
         self._take(set(), {path, *(parent.as_posix() for parent in PurePosixPath(path).parents)})
 
@@ -128,12 +128,12 @@ class Names:
 
 
 def of_folder(folder: Path, on_bytes: Callable[[int], object] = lambda _: None) -> Manifest:
-    """The manifest of all that is in a folder; `on_bytes` is told of every block that is read.
+    """The manifest of all files in a folder; `on_bytes` gets the length of every block read.
 
     Raises:
-        ManifestError: there is none, it is empty, or something in it is neither a plain file nor a
-            folder: a link or a device would be something else on the next machine. All are named.
-        OSError: a file or folder in it cannot be read; it is named.
+        ManifestError: the folder does not exist, is empty, or holds anything but plain files and
+            folders (a link or a device would differ on the next machine). All are named.
+        OSError: a file or folder cannot be read; the error names it.
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder}: no such folder")
@@ -153,7 +153,7 @@ def of_folder(folder: Path, on_bytes: Callable[[int], object] = lambda _: None) 
 
 
 def plain_files(folder: Path, pulse: Callable[[], object] = lambda: None) -> Iterator[Path]:
-    """All files in a folder, sorted; errors as of `of_folder`. `pulse` is called in each folder."""
+    """All files in a folder, sorted; errors as `of_folder`. `pulse` is called in each folder."""
     strange = []
     found = []
     for parent, folders, names in os.walk(folder, onerror=_raise):
@@ -180,7 +180,7 @@ def _kind(mode: int) -> str:
 
 
 def differences(manifest: Manifest, found: Manifest, where: Path) -> list[str]:
-    """In what `found`, which is at `where`, is not as a manifest says, in words with both hashes."""
+    """The differences of `found`, which lies at `where`, from a manifest, with both hashes."""
     expected = {file.path: file for file in manifest.files}
     there = {file.path: file for file in found.files}
     lines = []
@@ -195,14 +195,14 @@ def differences(manifest: Manifest, found: Manifest, where: Path) -> list[str]:
 
 
 def check_inside(path: str) -> None:
-    """ManifestError if a file of that path would not lie in the data set's folder, or nowhere."""
+    """Refuse (ManifestError) a path that is not portable or leads outside of the data set."""
     pure = PurePosixPath(path)
     if (
         path in {"", "."}
         or pure.is_absolute()
         or ".." in pure.parts
         or "\\" in path
-        or re.match("[A-Za-z]:", path)  # a drive
+        or re.match("[A-Za-z]:", path)  # a Windows drive
     ):
         raise ManifestError(f"{path!r} is not a path inside of a data set")
     if pure.as_posix() != path:

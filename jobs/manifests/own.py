@@ -1,4 +1,4 @@
-"""What a problem of the user's own reads: a folder that nobody has added, described if it is small."""
+"""Own problems' data folders that nobody added get a manifest at submission, if they are small."""
 
 import os
 import stat
@@ -17,10 +17,11 @@ class UnverifiedError(Exception):
 
 
 def describe(folder: Path, most_bytes: int) -> Manifest:
-    """The manifest of all files in a folder; of a few, each is hashed once per machine and state.
+    """The manifest of all files in a folder; if they are few, their hashes are cached.
 
     Raises:
-        UnverifiedError: it cannot be seen here, is too large, or holds what a manifest cannot name.
+        UnverifiedError: the folder cannot be seen here, is too large, or holds what a manifest
+            cannot describe.
     """
     try:
         files = list(_files(folder, most_bytes))
@@ -42,7 +43,7 @@ def describe(folder: Path, most_bytes: int) -> Manifest:
 
 
 def _files(folder: Path, most_bytes: int) -> Iterator[Path]:
-    """All files below a folder; no further than what is described, for it may hold everything."""
+    """All files below a folder; the walk ends at the limits, for the folder may be huge."""
     if not folder.is_dir():
         kind = "is a file, not a folder" if folder.exists() else "cannot be seen here"
         raise UnverifiedError(f"{folder} {kind}")

@@ -1,6 +1,6 @@
-"""The manifests of data sets that a place has: a file NAME.json for each, with where the data lies.
+"""A registry is a folder of manifests: NAME.json describes a data set and says where it lies.
 
-What is called like a data set of the catalog has to be that data set.
+A data set with a name of the catalog has to be the catalog's data set.
 """
 
 import json
@@ -24,14 +24,12 @@ from jobs.manifests.manifest import File, Manifest, ManifestError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _FILES_SHOWN_MAX = 10  # of those that differ
-_PACKED_FACTOR_MAX = (
-    2  # a catalog's file is never that many times as large compressed as it is plain
-)
+_PACKED_FACTOR_MAX = 2  # x its plain size: no compressed file of the catalog is larger
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """A data set that has a manifest."""
+    """A data set in the registry."""
 
     name: str
     source: Path  # a folder or an archive
@@ -39,7 +37,7 @@ class Registered:
     manifest: Manifest
 
     def to_json(self) -> dict[str, Any]:
-        """What its file holds."""
+        """The content of the data set's file in the registry."""
         return {
             "schema": 1,
             "name": self.name,
@@ -51,7 +49,7 @@ class Registered:
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """The file of the data set `name`; InputError if no data set can be called so."""
+    """The registry's file of the data set `name`; InputError if that is no valid name."""
     if not _NAME.fullmatch(name):
         raise InputError(
             f"{name!r} is no name for a data set: letters, digits, _ . and -, at most 100,"
@@ -63,20 +61,20 @@ def file_of(folder: Path, name: str) -> Path:
 def add(
     folder: Path, name: str, source: Path, on_bytes: Callable[[int], object] = lambda _: None
 ) -> Registered:
-    """Make the manifest of a folder or an archive; nothing changes if it is known as just that.
+    """Register a folder or an archive under a name; nothing changes if it is registered already.
 
-    Known content whose old original is gone gets the new place.
+    Registered content whose old source is gone gets the new source.
 
     Args:
-        folder: where manifests live; made if it is not there.
-        name: of the data set; one of the catalog's has to be it.
+        folder: the registry; made if it does not exist.
+        name: of the data set; under a name of the catalog the content has to be the catalog's.
         source: the folder or the archive.
-        on_bytes: told of the bytes of the source that were read, as they lie there.
+        on_bytes: gets the number of bytes read from the source, before decompression.
 
     Raises:
         InputError: a wrong name, no such source, files that cannot be in a data set, other
             content under that name (which files differ, and what to type), or not the catalog's.
-        OSError: something cannot be read or written; it is named.
+        OSError: a file cannot be read or written; the error names it.
     """
     file = file_of(folder, name)
     known = load(folder, name)
@@ -87,7 +85,7 @@ def add(
         _check_catalog(DATASETS[name], source, found.manifest)
     if known is None:
         folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # somebody else adds it just now
+        with suppress(FileExistsError):  # another process has just added it
             files.publish(file, files.to_json(found.to_json(), indent=1))
             return found
         known = load(folder, name) or found
@@ -122,8 +120,8 @@ def scan(source: Path, on_bytes: Callable[[int], object] = lambda _: None) -> Ma
     """The manifest of a folder or an archive, every byte of which is read.
 
     Raises:
-        InputError: there is neither, or it cannot be described by a manifest.
-        OSError: something cannot be read; it is named.
+        InputError: the source does not exist, or no manifest can describe it.
+        OSError: a file cannot be read; the error names it.
     """
     if source.is_dir():
         return manifest.of_folder(source, on_bytes)
@@ -133,14 +131,14 @@ def scan(source: Path, on_bytes: Callable[[int], object] = lambda _: None) -> Ma
 
 
 def size_of(source: Path) -> int:
-    """Bytes that `scan` reads; errors as of `scan`."""
+    """The bytes that `scan` reads; errors as `scan`."""
     if source.is_dir():
         return sum(path.stat().st_size for path in manifest.plain_files(source))
     return source.stat().st_size if source.exists() else 0
 
 
 def load(folder: Path, name: str) -> Registered | None:
-    """The data set of that name; None if there is none. InputError if its file is damaged."""
+    """The registered data set of that name, or None; InputError if its file is damaged."""
     file = file_of(folder, name)
     try:
         content = json.loads(file.read_bytes())
@@ -168,28 +166,28 @@ def _damaged(file: Path, why: str) -> str:
 
 
 def all_(folder: Path) -> list[Registered]:
-    """All data sets that have a manifest, by name; InputError if a file is damaged."""
+    """All registered data sets, by name; InputError if a file is damaged."""
     names = sorted(path.stem for path in folder.glob("*.json") if _NAME.fullmatch(path.stem))
     return [found for name in names if (found := load(folder, name)) is not None]
 
 
 def remove(folder: Path, name: str) -> None:
-    """Forget a data set; the data itself stays."""
+    """Remove a data set from the registry; the data itself stays."""
     file_of(folder, name).unlink(missing_ok=True)
 
 
 def manifest_of_dataset(name: str, folder: Path) -> Manifest:
     """The manifest of only those files in `folder` that a training on the data set `name` reads.
 
-    They are hashed once per node and state. Links are followed: what is described is the content.
+    The files are hashed once per node and state. Links are followed: their content counts.
 
     Args:
         name: of a data set of the catalog.
-        folder: where its files lie, as `jobs.datasets.find.find` gives it.
+        folder: has the files, as `jobs.datasets.find.find` gives it.
 
     Raises:
-        DataError: there is no such data set, or a file is missing.
-        OSError: a file cannot be read; it is named.
+        DataError: the catalog has no such data set, or a file is missing.
+        OSError: a file cannot be read; the error names it.
     """
     if name not in DATASETS:
         raise DataError(f"no data set {name!r}; there are {', '.join(DATASETS)}")
@@ -207,7 +205,7 @@ def manifest_of_dataset(name: str, folder: Path) -> Manifest:
 
 
 def _check_catalog(dataset: Dataset, source: Path, found: Manifest) -> None:
-    """InputError if it is not the data set of the catalog; the text names the wrong file."""
+    """Refuse content that is not the catalog's data set; the InputError names the wrong file."""
     if source.is_dir():
         _check_folder(dataset, source, source)
         return
@@ -233,7 +231,7 @@ def _check_catalog(dataset: Dataset, source: Path, found: Manifest) -> None:
 
 
 def _check_folder(dataset: Dataset, root: Path, source: Path) -> None:
-    """As `_check_catalog`; `root` is the source, or its unpacked content."""
+    """Refuse a folder as `_check_catalog`; `root` is the source, or its unpacked content."""
     problem = ""
     for layout in dataset.layouts:
         paths = {file: locate(root / layout, file, dataset.suffixes) for file in dataset.files}
