@@ -1,4 +1,4 @@
-"""Copying or unpacking a set, file by file: what is there already is kept, every file is verified."""
+"""A data set is copied or unpacked file by file; every file is verified, complete ones are kept."""
 
 import ctypes
 import hashlib
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 READ_ONLY = 0o444
 """The mode of a file that is complete and verified."""
 
-_UNDER_WAY, _FOLDER = 0o600, 0o700
-_SYNCED_FILES_MAX = 256  # syncing each of more files takes longer than syncing the disk
+_PARTIAL_FILE_MODE, _FOLDER_MODE = 0o600, 0o700
+_SYNCED_FILES_MAX = 256  # to sync each of more files takes longer than to sync the disk
 
 OnBytes = Callable[[int], object]
-"""Told of the bytes that were written; of 0, now and then, while something is only read."""
+"""A callback for the number of bytes just written; called with 0, often, during mere reading."""
 
 
 def fill(source: Path, data: Path, manifest: Manifest, on_bytes: OnBytes) -> None:
-    """Bring the files of a set into the folder `data`, from a folder or an archive.
+    """Copy the files of a set into the folder `data`, from a folder or an archive.
 
     Raises:
-        ManifestError: the original is not what the manifest says, or an archive is torn or hostile.
+        ManifestError: the original differs from the manifest, or an archive is torn or hostile.
         OSError: the original cannot be read, or the copy not written; names the file.
     """
-    data.mkdir(mode=_FOLDER, exist_ok=True)
+    data.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     if stat.S_ISDIR(source.stat().st_mode):
         for file in manifest.files:
             _copy(source / file.path, _place(data, file), file, on_bytes)
@@ -43,21 +43,21 @@ def fill(source: Path, data: Path, manifest: Manifest, on_bytes: OnBytes) -> Non
     if len(manifest.files) > _SYNCED_FILES_MAX:
         _sync_all(data)
         return
-    for file in manifest.files:  # all at the end: the disk has written most of it by now
+    for file in manifest.files:  # synced at the end: the disk has written most bytes by now
         files.sync(data / file.path, follow=False)
         on_bytes(0)
 
 
 def _place(data: Path, file: File) -> Path:
-    """Where the file goes; the folders above it are made."""
+    """The path of the file's copy; the folders above it are made."""
     target = data / file.path
     for folder in reversed(target.relative_to(data).parents):
-        (data / folder).mkdir(mode=_FOLDER, exist_ok=True)
+        (data / folder).mkdir(mode=_FOLDER_MODE, exist_ok=True)
     return target
 
 
 def _copy(original: Path, target: Path, file: File, on_bytes: OnBytes) -> None:
-    """Copy one file, going on where a killed copier stopped."""
+    """Copy one file, continuing where a killed copier stopped."""
     about = original.stat()
     if not stat.S_ISREG(about.st_mode):
         raise ManifestError(f"{original}: not a plain file, unlike its manifest says")
@@ -99,7 +99,7 @@ def _rest(reader: IO[bytes], original: Path, start: int, size: int) -> Iterator[
 
 
 def _unpack(source: Path, data: Path, manifest: Manifest, on_bytes: OnBytes) -> None:
-    """Unpack an archive's members; none is written that the manifest does not name, nor more of it."""
+    """Unpack an archive; a member that the manifest lacks, or with another size, is refused."""
     wanted = {file.path: file for file in manifest.files}
     with Archive(source) as archive:
         for member in archive.members():
@@ -119,7 +119,7 @@ def _unpack_member(
         text = f"{member.path!r}: {member.size} bytes, not {file} as its manifest says"
         raise ManifestError(f"{source}: {text}")
     if _is_complete(target, file, on_bytes):
-        for _ in member.blocks():  # passed over in small steps
+        for _ in member.blocks():  # skipped in small steps
             on_bytes(0)
         return
     sha256 = _write(target, member.blocks(), hashlib.sha256(), 0, on_bytes)
@@ -131,7 +131,7 @@ def _unpack_member(
 
 
 def _is_complete(target: Path, file: File, on_bytes: OnBytes) -> bool:
-    """Whether an earlier copier brought it to its end."""
+    """Whether an earlier copier completed the file."""
     if not target.exists() or _size(target) != file.size:
         return False
     return sha256_of(target, lambda _: on_bytes(0)) == file.sha256
@@ -147,15 +147,15 @@ def _size(path: Path) -> int:
 def _write(
     target: Path, blocks: Iterable[bytes], digest: "_Hash", start: int, on_bytes: OnBytes
 ) -> str:
-    """Write `blocks` from byte `start` on; the sha256 of it all, given that of what is before."""
+    """Write `blocks` from byte `start` on; returns the sha256 of all; `digest` has the start."""
     if start:
-        target.chmod(_UNDER_WAY)
+        target.chmod(_PARTIAL_FILE_MODE)
         flags = os.O_WRONLY
     else:
         target.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    descriptor = os.open(target, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _UNDER_WAY)
-    with open(descriptor, "wb", buffering=0) as writer:  # noqa: PTH123 - of a descriptor
+    descriptor = os.open(target, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _PARTIAL_FILE_MODE)
+    with open(descriptor, "wb", buffering=0) as writer:  # noqa: PTH123 - opens a descriptor
         writer.seek(start)
         for block in blocks:
             digest.update(block)

@@ -1,4 +1,4 @@
-"""One task that wants a data set on its node: looking for it, making room for it, copying it."""
+"""A task obtains a data set on its node: it finds a staged set, or makes room and copies."""
 
 import errno
 import json
@@ -18,11 +18,11 @@ from jobs.staging import staged_sets
 from jobs.staging.copying import READ_ONLY, fill
 
 SPARE_BYTES = 64 << 20
-"""What is left free: logs and temporary files want some."""
+"""The disk space that is left free for logs and temporary files."""
 
 
 class NoRoomError(OSError):
-    """The disk has no room for the set, even without all that nobody uses."""
+    """The disk has no room for the set, even without all unused sets."""
 
     def __str__(self) -> str:
         """The text, without the error's number."""
@@ -30,7 +30,7 @@ class NoRoomError(OSError):
 
 
 class Task:
-    """One task that wants one set, and what it took so far."""
+    """A task that obtains one set, with its bytes copied and seconds waited so far."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Task:
         self._told: BaseException | None = None  # what `on_bytes` or `on_wait` raised
 
     def obtain(self, source: Path, owner: str) -> tuple[tuple[int, Path], bool]:
-        """Find or copy the set, and lease it; the lease, and whether it was there."""
+        """Find or copy the set, and lease it; returns the lease, and whether a copy existed."""
         with self._disk_full_is_no_room():
             staged_sets.create(self.root)
             with self.locked(staged_sets.lock_of(self.partial)):
@@ -78,12 +78,12 @@ class Task:
         self._tell(self._on_bytes, size)
 
     def _is_full(self, error: OSError) -> bool:
-        """Whether it is this disk that is full, and no other that is written to meanwhile."""
+        """Whether the scratch disk is full; an error raised by a callback is another disk's."""
         return is_disk_full(error) and error is not self._told
 
     @contextmanager
     def _disk_full_is_no_room(self) -> Iterator[None]:
-        """A disk so full that not even a lease can be written is one without room, too."""
+        """Turn the error of a full scratch disk, where even a lease failed, into NoRoomError."""
         try:
             yield
         except OSError as error:
@@ -94,21 +94,21 @@ class Task:
 
     @contextmanager
     def locked(self, path: Path) -> Iterator[None]:
-        """Hold a lock, and count the seconds until then."""
+        """Hold a lock, and count the seconds of waiting for it."""
         with locks.held(path, self._wait) as waited:
             self.waited += waited
             yield
 
     def lease(self, owner: str) -> tuple[int, Path]:
-        """Say that the set is in use; who is killed does so no longer."""
-        with self.locked(self.root / "lock"):  # else the file could be swept before it is locked
+        """Mark the set as in use, by a lock that ends with the process."""
+        with self.locked(self.root / "lock"):  # else the lease could be swept before it is locked
             prefix = ".".join(filter(None, (self.key, owner, "")))
             descriptor, name = tempfile.mkstemp(dir=self.root / "leases", prefix=f"{prefix}.")
             locks.hold(descriptor, Path(name))
         return descriptor, Path(name)
 
     def is_whole(self) -> bool:
-        """Whether the set is there; files that were touched since are hashed again."""
+        """Whether the set is staged and whole; files touched since verification are rehashed."""
         try:
             is_own = all(staged_sets.is_own(path, folder=True) for path in self._folders())
             now = self._state(self.data)
@@ -124,9 +124,9 @@ class Task:
         if not is_own or not (is_as_it_was or staged_sets.is_trusted(self.data, paths)):
             return False
         if not is_as_it_was:
-            with suppress(OSError):  # then they are hashed again the next time
+            with suppress(OSError):  # then the files are hashed again the next time
                 self._write_state(self.place)
-        os.utime(self.place)  # when it was used last
+        os.utime(self.place)  # its last use, for `staged_sets.unused`
         return True
 
     def _folders(self) -> list[Path]:
@@ -134,7 +134,7 @@ class Task:
         return [self.place, *(self.data / folder for folder in sorted(inner))]
 
     def _state(self, data: Path) -> dict[str, Any]:
-        """The signature of each file, and of each folder: a name that is added changes it."""
+        """The signature of each file, and of each folder, which an added name changes."""
         files_ = {
             file.path: staged_sets.signature(data / file.path) for file in self.manifest.files
         }
@@ -169,8 +169,8 @@ class Task:
         return is_same
 
     def copy(self, source: Path) -> None:
-        """Copy the set, or what is left of it; room that others take meanwhile is made again."""
-        if self.place.exists() or self.place.is_symlink():  # it was spoilt
+        """Copy the set, or its rest; if others fill the disk meanwhile, unused sets are evicted."""
+        if self.place.exists() or self.place.is_symlink():  # a damaged set
             with self.locked(self.root / "lock"):
                 staged_sets.remove(self.root, self.place)
         while True:
@@ -196,7 +196,7 @@ class Task:
             staged_sets.reservation_of(self.partial).unlink(missing_ok=True)
 
     def _reserve(self) -> None:
-        """Make sure that there is room, and keep others from counting on it."""
+        """Reserve the disk space that the copy needs; evict unused sets for it."""
         with self.locked(self.root / "lock"):
             self._make_partial()
             staged_sets.reservation_of(self.partial).unlink(missing_ok=True)  # of a killed copier
@@ -204,7 +204,9 @@ class Task:
             need = max(0, whole - staged_sets.bytes_in(self.partial)) + SPARE_BYTES
             unused = staged_sets.unused(self.root, but=self.key)
             free = staged_sets.free(self.root)
-            if free + sum(map(staged_sets.bytes_in, unused)) >= need:  # else it would be in vain
+            if (
+                free + sum(map(staged_sets.bytes_in, unused)) >= need
+            ):  # else eviction would be in vain
                 while free < need and unused:
                     staged_sets.remove(self.root, unused.pop(0))
                     free = staged_sets.free(self.root)
@@ -217,7 +219,7 @@ class Task:
             staged_sets.reservation_of(self.partial).write_text(str(whole))
 
     def _make_partial(self) -> None:
-        """The folder to copy into: what a killed copier left, if that can be trusted."""
+        """Make the folder to copy into; keep what a killed copier left, if it can be trusted."""
         try:
             if staged_sets.is_own(self.partial, folder=True):
                 for state in self.partial.glob("*state.json*"):
@@ -230,7 +232,7 @@ class Task:
         self.partial.mkdir(mode=0o700, exist_ok=True)
 
     def _evict(self) -> bool:
-        """Remove what is wanted least; False: there is nothing."""
+        """Remove the unused set that is wanted least; False: there is none."""
         with self.locked(self.root / "lock"):
             doomed = staged_sets.unused(self.root, but=self.key)[:1]
             for folder in doomed:
@@ -238,7 +240,7 @@ class Task:
         return bool(doomed)
 
     def _give_up(self) -> None:
-        """Leave nothing behind: half a set would only keep the disk full."""
+        """Remove the partial copy: half a set would only keep the disk full."""
         with self.locked(self.root / "lock"):
             if self.partial.exists():
                 staged_sets.remove(self.root, self.partial)

@@ -1,4 +1,4 @@
-"""The scratch of a node: where it is, and the folders for temporary files in it."""
+"""The scratch folder of a node, and the folders for temporary files in it."""
 
 import errno
 import os
@@ -13,20 +13,19 @@ from pathlib import Path
 from jobs import locks, places
 
 _ABANDONED_S = 60.0
-"""A folder for temporary files that nobody holds is not one just being made, if it is older."""
+"""Age from which an unlocked temporary folder is abandoned; a younger one may not be locked yet."""
 
-_ASIDE = ".probprec-"
+_ASIDE_PREFIX = ".probprec-"
 _MARK = ".made-by-probprec"
-"""In a folder that bears a job's number: we made it. Held (flock) by each task that uses it."""
+"""File in a folder with a job's number in its name: probprec made it. Each task locks the file."""
 
-_OF_A_JOB = re.compile(r"\$\{?SLURM_JOB_?ID\b")
+_JOB_VARIABLE = re.compile(r"\$\{?SLURM_JOB_?ID\b")
 
 
 def expanded(place: str | None) -> Path | None:
-    """The folder that a profile's `scratch` means on this node, see `jobs.places`.
+    """The scratch folder on this node, expanded as in `jobs.places`.
 
-    None where a variable of it is not set here, or where it is no absolute path: no guess what it
-    would be.
+    None if a variable is not set here, or the path is not absolute: nothing is guessed.
     """
     try:
         wanted = places.expanded(place or "")
@@ -36,10 +35,10 @@ def expanded(place: str | None) -> Path | None:
 
 
 def make(place: str | None, stack: ExitStack) -> Path | None:
-    """Make the scratch folder; None: there is none. OSError if it cannot be made.
+    """Make the scratch folder; None: the profile has none. OSError if it cannot be made.
 
-    Of a folder that bears the job's number and that nobody has made for it, nobody would free the
-    disk: the last task that uses it removes it, when its stack is closed.
+    If its path holds the job's number and the site has not made that folder, the site will not
+    remove it either: the last task that uses the folder removes it, when its stack is closed.
     """
     wanted = expanded(place)
     if wanted is None:
@@ -52,22 +51,22 @@ def make(place: str | None, stack: ExitStack) -> Path | None:
 
 
 def _of_the_job(place: str) -> Path | None:
-    """The outermost folder of the place that bears the job's number."""
+    """The outermost folder of the path whose name holds the job's number."""
     parts = place.split("/")
     for count, part in enumerate(parts, 1):
-        if _OF_A_JOB.search(part):
+        if _JOB_VARIABLE.search(part):
             return expanded("/".join(parts[:count]))
     return None
 
 
 def _use(folder: Path, stack: ExitStack) -> bool:
-    """Make and mark the folder if it is not there; hold the mark, if it is marked.
+    """Make and mark the folder if it does not exist; lock its mark, if it has one.
 
-    False: whoever used it last has just removed it.
+    False: its last user has just removed the folder.
     """
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_ASIDE))
+        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_ASIDE_PREFIX))
         (new / _MARK).touch()
         try:
             new.rename(folder)
@@ -80,7 +79,7 @@ def _use(folder: Path, stack: ExitStack) -> bool:
     except FileNotFoundError:
         return False
     if mark is None:
-        return True  # the site made it, and removes it
+        return True  # the site made the folder, and will remove it
     locks.hold(mark, folder / _MARK, shared=True)
     if not locks.is_at(mark, folder / _MARK):
         os.close(mark)
@@ -90,7 +89,7 @@ def _use(folder: Path, stack: ExitStack) -> bool:
 
 
 def _opened_mark(folder: Path) -> int | None:
-    """The mark in the folder; None: it has none. FileNotFoundError: it is another folder by now."""
+    """The folder's mark, opened; None: no mark. FileNotFoundError: the folder was replaced."""
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         return os.open(_MARK, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=here)
@@ -107,8 +106,8 @@ def _leave(folder: Path, mark: int) -> None:
     try:
         if not locks.try_hold(mark, folder / _MARK):
             return
-        aside = tempfile.mkdtemp(dir=folder.parent, prefix=_ASIDE)
-        folder.rename(aside)  # at once: whoever comes now makes a new one
+        aside = tempfile.mkdtemp(dir=folder.parent, prefix=_ASIDE_PREFIX)
+        folder.rename(aside)  # at once: the next task makes a new folder
         shutil.rmtree(aside, ignore_errors=True)
     except OSError:
         return
@@ -119,8 +118,8 @@ def _leave(folder: Path, mark: int) -> None:
 def temporary(parent: Path, stack: ExitStack) -> Path:
     """A new folder for temporary files, removed when the stack is closed.
 
-    Those that killed tasks of this node left are removed, too. A lock on a folder is not seen by
-    other nodes, whatever the file system: what bears another node's name is left alone.
+    Folders that killed tasks of this node left are removed, too. Other nodes may not see a lock on
+    a folder: folders with another node's name are left alone.
     """
     prefix = f"probprec-tmp-{socket.gethostname()}-"
     ours = re.compile(re.escape(prefix) + "[a-z0-9_]+")  # node-1 is not node
@@ -132,12 +131,12 @@ def temporary(parent: Path, stack: ExitStack) -> Path:
     stack.callback(shutil.rmtree, made, ignore_errors=True)
     descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     stack.callback(os.close, descriptor)
-    locks.hold(descriptor, made)  # in use, for as long as it is open
+    locks.hold(descriptor, made)  # in use as long as the descriptor is open
     return made
 
 
 def _sweep(folder: Path) -> None:
-    """Remove it, if it is ours and in use by nobody."""
+    """Remove a temporary folder of this user that no task uses."""
     about = folder.lstat()
     if about.st_uid != os.getuid() or time.time() - about.st_mtime < _ABANDONED_S:
         return

@@ -1,13 +1,13 @@
 """Data sets on a node's own disk: copied once, verified, shared by all tasks of a user there.
 
 ROOT/
-  lock             held (flock) while leases and room are looked at; never during a copy
+  lock             held (flock) while leases and free space are checked; never during a copy
   sets/KEY/        a whole set, named by its manifest's hash
     data/          its files, read-only
     state.json     written last: size, inode, times, ... of each file when it was verified
-  partial/KEY/     the same while it is being copied; whoever comes next goes on with it
-  partial/KEY.lock held (flock) by the one that copies; the others wait for it
-  partial/KEY.size the bytes that it has reserved
+  partial/KEY/     a set that is being copied; after a kill the next task continues the copy
+  partial/KEY.lock held (flock) by the task that copies; other tasks wait for it
+  partial/KEY.size the bytes that the copying task has reserved
   leases/KEY.JOB.* held (flock) by each task that reads the set
 """
 
@@ -36,17 +36,17 @@ OnBytes = Callable[[int], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """A set on this node, and what it took."""
+    """A set on this node, and the cost of obtaining it."""
 
     path: Path  # the folder of its files, which are read-only
     copied: int  # bytes written by this task
     seconds: float  # in all, waiting included
-    waited: float  # seconds of it, for other tasks
-    hit: bool  # it was there
+    waited: float  # of these seconds, those spent waiting for other tasks
+    hit: bool  # a verified copy existed
 
 
 def store_of(scratch: Path) -> Path:
-    """The store of this user below a folder for temporary data, which users may share."""
+    """The folder of this user's staged sets below a scratch folder, which users may share."""
     return scratch / f"probprec-datasets-{os.geteuid()}"
 
 
@@ -60,19 +60,19 @@ def staged(
     on_wait: OnWait = nothing,
     on_bytes: OnBytes = nothing,
 ) -> Iterator[Staged]:
-    """Have the set on this node for as long as the context lasts.
+    """Keep the set staged on this node for as long as the context lasts.
 
     Args:
-        root: the store, a folder on the node's disk; made if it is not there.
-        manifest: what the set is.
+        root: the store, a folder on the node's disk; made if it does not exist.
+        manifest: of the set.
         source: the folder with the original files, or an archive with them.
-        owner: the job, to be seen in the names of lease files; of A-Z a-z 0-9 _ . and -
+        owner: the job, for the names of lease files; of A-Z a-z 0-9 _ . and -
         on_wait: called several times a second as long as another task copies the set.
-        on_bytes: told of the bytes of every block that is written, and of 0 for one only read.
-            What it or `on_wait` raises ends the attempt; the next one goes on with the copy.
+        on_bytes: called with the length of every block written, and with 0 for a block only read.
+            An exception that a callback raises ends the copy here; the next task continues it.
 
     Raises:
-        ManifestError: the original is not what the manifest says; names file and both hashes.
+        ManifestError: the original differs from the manifest; names file and both hashes.
         NoRoomError: the disk is too full.
         ForeignStoreError: the store is not this user's alone.
         OSError: the disk, or the original, cannot be read or written; names the file.
@@ -93,7 +93,7 @@ def staged(
 
 
 def prune(root: Path) -> dict[str, int]:
-    """Remove the sets that nobody reads; the bytes of each, by its key.
+    """Remove the sets that no task reads; returns the bytes of each, by its key.
 
     Raises:
         ForeignStoreError: the store is not this user's alone.
@@ -113,25 +113,25 @@ def prune(root: Path) -> dict[str, int]:
 def in_place(
     manifest: Manifest, folder: Path, pulse: OnWait = nothing, *, alone: bool = False
 ) -> None:
-    """Compare the original, where it lies, with what it was; hashed once per node and state.
+    """Compare a data set in its original folder with its manifest; hashed once per node and state.
 
     Args:
-        manifest: what it was.
-        folder: where it lies.
+        manifest: of the data set.
+        folder: the original folder.
         pulse: called often meanwhile; an exception that it raises ends the comparison.
-        alone: whether a file that the manifest does not have is wrong, too: whoever reads all that
-            is in the folder would read it.
+        alone: also refuse files that the manifest does not list: a problem that reads the whole
+            folder would read them.
 
     Raises:
-        ManifestError: files are missing or others; each is named, with both hashes.
-        OSError: a file cannot be read; it is named.
+        ManifestError: files are missing or differ; each is named, with both hashes.
+        OSError: a file cannot be read; the error names it.
     """
     wrong = []
     if alone:
         known = {folder / file.path for file in manifest.files}
         more = (path for path in plain_files(folder, pulse) if path not in known)
         wrong += [f"{path}: is not in its manifest" for path in more]
-    most = hashes.MOST_REMEMBERED  # of a larger set, one hash is remembered for so many of them
+    most = hashes.MOST_REMEMBERED  # a larger set has one cached hash for every so many files
     for start in range(0, len(manifest.files), most):
         part = Manifest(manifest.files[start : start + most])
         try:
@@ -143,7 +143,7 @@ def in_place(
 
 
 def _look(manifest: Manifest, folder: Path, pulse: OnWait, *, one_by_one: bool) -> None:
-    """As `in_place`; what was found is remembered for each file, or for all of them."""
+    """Compare as `in_place`; the result is cached for each file, or for all of them together."""
     if one_by_one:
         _compare(manifest, folder, lambda path: hashes.known_sha256(path, pulse))
         return
@@ -153,7 +153,7 @@ def _look(manifest: Manifest, folder: Path, pulse: OnWait, *, one_by_one: bool) 
 
 
 def _compare(manifest: Manifest, folder: Path, sha256: Callable[[Path], str]) -> None:
-    """Errors as of `in_place`."""
+    """Compare the sha256 of every file with the manifest; errors as `in_place`."""
     wrong = []
     for file in manifest.files:
         path = folder / file.path

@@ -1,7 +1,7 @@
-"""The folder of staged sets on a node: who is alive in it, what may go, and how much room there is.
+"""The folder of staged sets on a node: which sets are in use, which may go, how much space is free.
 
-What lives is told by its lock alone: a killed task lets go of lease, reservation and copy at once,
-whatever Slurm knows of it. That is why the folder has to be on a local disk.
+Only locks tell which tasks are alive: the kernel releases lease, reservation and copy of a killed
+task at once, whatever Slurm knows. That is why the folder has to be on a local disk.
 """
 
 import errno
@@ -17,19 +17,19 @@ from typing import Any
 from jobs import locks
 
 _KEY = re.compile(r"[0-9a-f]{32}(\.\d+)?")
-_PAGE_BYTES = 4096  # what a file takes at least
+_PAGE_BYTES = 4096  # disk space of the smallest file
 
 
 class ForeignStoreError(OSError):
-    """The store is not this user's alone, so that nothing in it can be trusted."""
+    """The store is not this user's alone, so that none of its files can be trusted."""
 
 
 def nothing(*_: object) -> None:
-    """What is called where nobody wants to be told."""
+    """Do nothing: the default of callbacks."""
 
 
 def create(root: Path) -> None:
-    """Make the store; only its user can enter. ForeignStoreError if somebody else made it."""
+    """Make the store, for this user alone; ForeignStoreError if another user made it."""
     root.parent.mkdir(parents=True, exist_ok=True)
     for folder in (root, root / "sets", root / "partial", root / "leases"):
         with suppress(FileExistsError):
@@ -38,7 +38,7 @@ def create(root: Path) -> None:
 
 
 def check_own(folder: Path) -> None:
-    """ForeignStoreError if it is a link, somebody else's, or was open for others to write."""
+    """Refuse a folder that is a link, another user's, or writable by others (ForeignStoreError)."""
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode):
         why = "is no folder (a link is not followed)"
@@ -55,30 +55,30 @@ def check_own(folder: Path) -> None:
 
 
 def is_own(path: Path, *, folder: bool) -> bool:
-    """Whether it is a plain file, or a folder, of this user, that nobody else can write to."""
+    """Whether the path is a plain file, or a folder, of this user that no other can write to."""
     about = path.lstat()
     is_kind = stat.S_ISDIR(about.st_mode) if folder else stat.S_ISREG(about.st_mode)
     return is_kind and about.st_uid == os.geteuid() and not about.st_mode & 0o022
 
 
 def end(lease: tuple[int, Path]) -> None:
-    """The set is not in use any more, by this task."""
+    """End a lease: this task no longer uses the set."""
     descriptor, path = lease
     path.unlink(missing_ok=True)
     os.close(descriptor)
 
 
 def unused(root: Path, *, but: str = "") -> list[Path]:
-    """What may go: what killed copiers left, then sets that nobody reads, the longest unused first.
+    """The folders that may be removed: leftovers of killed copiers, then unread sets, oldest first.
 
-    Leases of the dead are swept on the way. To be called with the root's lock.
+    Leases of dead tasks are removed, too. To be called with the root's lock.
     """
     read = {but}
     for lease in (root / "leases").iterdir():
         if locks.is_held(lease, follow=False):
             read.add(lease.name.partition(".")[0])
         else:
-            lease.unlink(missing_ok=True)  # whoever ends a lease does not ask for the lock
+            lease.unlink(missing_ok=True)  # `end` unlinks without the lock
     kept = [path for path in (root / "sets").iterdir() if _KEY.fullmatch(path.name)]
     left = [
         path
@@ -93,19 +93,19 @@ def unused(root: Path, *, but: str = "") -> list[Path]:
 
 
 def lock_of(partial: Path) -> Path:
-    """The file that the one holds who copies into a partial folder."""
+    """The lock file of the task that copies into a partial folder."""
     return partial.with_name(f"{partial.name}.lock")
 
 
 def reservation_of(partial: Path) -> Path:
-    """The file with the bytes that a copier counts on."""
+    """The file with the number of bytes that a copying task has reserved."""
     return partial.with_name(f"{partial.name}.size")
 
 
 def free(root: Path) -> int:
-    """Bytes that are free and not reserved by a copier that is alive.
+    """The free bytes that no living copier has reserved.
 
-    Reservations of the dead are swept on the way. To be called with the root's lock.
+    Reservations of dead tasks are removed. To be called with the root's lock.
     """
     about = os.statvfs(root)
     left = about.f_bavail * about.f_frsize
@@ -114,15 +114,15 @@ def free(root: Path) -> int:
         if not locks.is_held(lock_of(partial), follow=False):
             reserved.unlink(missing_ok=True)
             continue
-        with suppress(FileNotFoundError, ValueError):  # done just now; torn, so not begun yet
+        with suppress(FileNotFoundError, ValueError):  # just copied; or torn: not begun
             left -= max(0, int(reserved.read_text()) - bytes_in(partial))
     return left
 
 
 def remove(root: Path, folder: Path) -> int:
-    """Remove a set, or what is left of one; the bytes that it had. With the root's lock.
+    """Remove a set, or a partial one; returns its bytes. To be called with the root's lock.
 
-    Whoever is killed on the way leaves no half of it under its name.
+    The folder is renamed first, so that a killed process leaves no half of a set under its name.
     """
     size = bytes_in(folder)
     if "." not in folder.name:
@@ -137,7 +137,7 @@ def remove(root: Path, folder: Path) -> int:
 
 
 def sweep_locks(root: Path) -> None:
-    """Remove the lock files that nobody holds."""
+    """Remove the lock files that no process holds."""
     for path in (root / "partial").glob("*.lock"):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -148,19 +148,19 @@ def sweep_locks(root: Path) -> None:
 
 
 def signature(path: Path) -> list[int]:
-    """What changes when a file, or the names in a folder, change."""
+    """Numbers of lstat that change when a file, or the names in a folder, change."""
     found = path.lstat()
     times = [found.st_mtime_ns, found.st_ctime_ns]
     return [found.st_size, found.st_ino, *times, found.st_mode, found.st_uid]
 
 
 def on_disk(size: int) -> int:
-    """Bytes that a file of so many bytes takes."""
+    """The disk space, in bytes, of a file of `size` bytes."""
     return -(-size // _PAGE_BYTES) * _PAGE_BYTES
 
 
 def bytes_in(folder: Path) -> int:
-    """Bytes that the files in a folder take; what vanishes meanwhile does not count."""
+    """The disk space, in bytes, of the files in a folder; files that vanish do not count."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -170,7 +170,7 @@ def bytes_in(folder: Path) -> int:
 
 
 def is_trusted(folder: Path, paths: set[str]) -> bool:
-    """Whether all in it is this user's, and no file other than those of `paths`."""
+    """Whether the folder holds only this user's files, and only those of `paths`."""
 
     def failed(error: OSError) -> Any:
         raise error
