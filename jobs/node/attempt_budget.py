@@ -1,15 +1,15 @@
-"""How often a run may be attempted by itself: as long as it makes progress, and not for ever."""
+"""A run's budget of automatic attempts: so many, and only as long as the run makes progress."""
 
 from jobs.failure import Failure
 from jobs.store.attempts import RunFolder
 
 
 def out_of_budget(folder: RunFolder, most: int) -> Failure | None:
-    """Why the run should not be attempted again by itself; None: it may.
+    """Why the run should not be attempted again automatically; None: another attempt is allowed.
 
-    Attempts are counted since a person last submitted it, or set aside what there was. Two attempts
-    in a row that ended without a newer checkpoint than the one before are enough; preempted ones are
-    not held against it, for they may have had no time.
+    Attempts count since a person last submitted the run, or since its life began (`redo`). Two
+    attempts in a row without a newer checkpoint than before exhaust the budget; preempted attempts
+    do not count, for they may have had too little time.
     """
     life = folder.life()
     attempts = [attempt for attempt in folder.history() if attempt.fence > life]

@@ -1,4 +1,4 @@
-"""What the kernel's memory controller says of this process's cgroup, version 1 or 2."""
+"""The kernel's memory controller counts OOM kills in this process's cgroup, version 1 or 2."""
 
 import re
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ _ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/
 
 
 def oom_kills() -> int:
-    """How often the kernel killed a process here, or in a group around this one, for its memory.
+    """The number of OOM kills in this process's cgroup, or in a group around it; 0 without cgroups.
 
-    Counters only grow, so the difference of two readings tells whether it happened in between.
-    Slurm's limit sits in a group above the process's own (`.../job_7/step_batch`). 0 without cgroups.
+    Counters only grow, so the difference of two readings tells whether a kill happened in between.
+    Slurm's limit belongs to a group above the process's own (`.../job_7/step_batch`).
     """
     return max((count for folder in _groups() for count in _counts(folder)), default=0)
 

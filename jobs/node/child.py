@@ -1,4 +1,4 @@
-"""A training runs on the node as a child of the launcher; this is how the launcher sees it."""
+"""A training runs on the node as a child process of the launcher, which starts and watches it."""
 
 import json
 import os
@@ -19,17 +19,17 @@ from jobs.store.attempts import Attempt
 
 @dataclass(eq=False)
 class RunningTraining:
-    """The process of one attempt, and what is known of it."""
+    """The training process of one attempt, as the launcher knows it."""
 
     attempt: Attempt
     process: "subprocess.Popen[bytes]"
-    staging: dict[str, Any] | None  # how its data came to this node
-    gpu: str  # the GPUs that it was given
-    oom_kills: int  # by the kernel, before it started
+    staging: dict[str, Any] | None  # how the data came to this node
+    gpu: str  # its GPUs, as CUDA_VISIBLE_DEVICES names them
+    oom_kills: int  # by the kernel, before this process started
     others: set[str] = field(default_factory=set)  # runs that were trained beside it
     is_told: bool = False  # to stop
     started: float = field(default_factory=time.perf_counter)
-    total: dict[str, Any] = field(default_factory=dict)  # what it cost
+    total: dict[str, Any] = field(default_factory=dict)  # cost of the whole process
 
     @classmethod
     def start(
@@ -38,7 +38,7 @@ class RunningTraining:
         """Start the training of an attempt.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the process cannot be started.
         """
         oom_kills = cgroup.oom_kills()
         with attempt.log_file.open("ab") as log, signals.hold():  # until the training listens
@@ -46,7 +46,7 @@ class RunningTraining:
                 command.arguments,
                 env=dict(command.environment),
                 cwd=attempt.path,
-                stdin=subprocess.PIPE,  # never written to: its end tells that we are gone
+                stdin=subprocess.PIPE,  # never written to: its end means that the launcher is gone
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that its whole process group can be ended
@@ -54,7 +54,7 @@ class RunningTraining:
         return cls(attempt, process, staging, gpu, oom_kills)
 
     def has_ended(self) -> bool:
-        """Whether it has; what it left behind is ended, too."""
+        """Whether the process has ended; if so, the rest of its session is killed."""
         pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
         if pid == 0:
             return False
@@ -70,18 +70,18 @@ class RunningTraining:
         return True
 
     def was_killed(self) -> bool:
-        """Whether SIGKILL ended it; 137: of its container."""
+        """Whether SIGKILL ended the process (137: reported by a container runtime)."""
         return self.process.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
 
     def tell(self, why: Failure) -> None:
-        """Let it write a checkpoint and leave; once is enough."""
+        """Tell the training, once, to write a checkpoint and exit."""
         if self.process.returncode is None and not self.is_told:
             self.is_told = True
             self.attempt.try_note(journal.stopping(why))
             signals.signal_one(self.process.pid, signal.SIGTERM)
 
     def outcome(self, execution: Execution) -> dict[str, Any] | Failure | None:
-        """The record to publish; None: it left none; a failure: it left what is none."""
+        """The record to publish; None: no outcome file exists; a failure: the file is invalid."""
         attempt = self.attempt
         try:
             outcome: dict[str, Any] = json.loads(files.read(attempt.outcome_file))
@@ -104,7 +104,7 @@ class RunningTraining:
         return outcome
 
 
-_SLURM = (
+_SLURM_VARIABLES = (
     "SLURM_JOB_ID",
     "SLURM_ARRAY_JOB_ID",
     "SLURM_ARRAY_TASK_ID",
@@ -116,10 +116,10 @@ _SLURM = (
 
 
 def of_launch() -> dict[str, Any]:
-    """What the launcher knows: its Slurm job, if any."""
+    """The launcher's part of a record's provenance: its Slurm job, if any."""
     slurm = {
         name.removeprefix("SLURM_").lower(): os.environ[name]
-        for name in _SLURM
+        for name in _SLURM_VARIABLES
         if name in os.environ
     }
     return {"slurm": slurm}

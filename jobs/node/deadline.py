@@ -1,7 +1,7 @@
-"""When the trainings of a launcher have to stop, and how it sleeps until there is something to do.
+"""The deadline of a launcher's trainings, and the launcher's sleep until there is something to do.
 
-Three things end a training before its own end: a signal to the launcher, the end of its allocation,
-and, once it was told to stop, the end of the time that it has for a checkpoint.
+Three things end a training early: a signal to the launcher, the end of the launcher's allocation,
+and, once the training was told to stop, the end of the grace time for a checkpoint.
 """
 
 import os
@@ -15,19 +15,19 @@ from jobs.failure import Failure
 from jobs.node.allocation import Allocation, timeout
 
 _RESERVE_S = 5.0
-"""Before a time limit: what still lives is killed and its end written down, while there is time."""
+"""Time before the limit at which trainings are killed, so that their ends can be recorded."""
 
 _KILL_POLL_S = 0.2
-"""Between two looks at trainings that were told to stop."""
+"""Pause between two checks of trainings that were told to stop."""
 
 _LONGEST_SLEEP_S = 60.0
 
 _SIGNAL_DELAY_S = 2.0
-"""Slurm signals a training and its launcher at once; the launcher's signal may come so much later."""
+"""Slurm signals training and launcher at once; the launcher's signal may arrive so much later."""
 
 
 class Deadline:
-    """The signals and the end time of an allocation; it takes the process's signal handlers over."""
+    """The signals and the end time of an allocation; replaces the process's signal handlers."""
 
     def __init__(self, allocation: Allocation) -> None:
         self.allocation = allocation
@@ -40,7 +40,7 @@ class Deadline:
         signal.signal(signal.SIGCHLD, signals.notice)
         for number in signals.STOP_SIGNALS:
             signal.signal(number, self._see)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)  # they waited until now
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)  # blocked until now
 
     def _see(self, number: int, _frame: object) -> None:
         self._signal = number
@@ -48,7 +48,7 @@ class Deadline:
 
     @property
     def is_signalled(self) -> bool:
-        """Whether a signal came that is not forgotten; what it means may not be known yet."""
+        """Whether a signal came that was not forgotten; its meaning may not be known yet."""
         return self._signal is not None
 
     def forget_signal(self) -> None:
@@ -56,46 +56,46 @@ class Deadline:
         self._signal = None
 
     def look(self) -> Failure | None:
-        """Why the trainings have to stop now; None: they go on."""
+        """Why the trainings have to stop now; None: they continue."""
         self.stopped = self.stopped or self._heed_signal() or self._heed_end()
         return self.stopped
 
     def look_at_late_signal(self) -> Failure | None:
-        """As `look`, of a signal alone, which may be on its way: a training has left because of it."""
+        """Why to stop, by a signal that may still arrive: a training has already stopped by it."""
         if self.stopped is None:
             self.await_signal(_SIGNAL_DELAY_S)
             self.stopped = self._heed_signal()
         return self.stopped
 
     def _heed_signal(self) -> Failure | None:
-        """Why this process was told to stop; None: it was not, or there is time left."""
+        """Why a signal told this process to stop; None: no signal came, or there is time left."""
         number = self._signal
         if number is None:
             return None
         why = self.allocation.why_stop(number)
-        if why is None and self._signal == number:  # not one that came meanwhile
+        if why is None and self._signal == number:  # another signal may have come meanwhile
             self.forget_signal()
         return why
 
     def _heed_end(self) -> Failure | None:
-        """The time limit, if it is near."""
+        """The time limit as a reason to stop, if it is near."""
         end = self.allocation.end
         if end is None or time.time() < end - self.allocation.lead:
             return None
         return timeout(end)
 
     def training_end(self) -> float | None:
-        """Unix time at which a training has to be over; None: there is no such time."""
+        """Unix time at which a training has to be over; None: there is no limit."""
         if self.allocation.end is None:
             return None
         return self.allocation.end - max(self.allocation.lead, _RESERVE_S)
 
     def begin_grace(self) -> None:
-        """The trainings are being told to stop: from now on they have a while for a checkpoint."""
+        """Start the grace time: the trainings are being told to stop and may write a checkpoint."""
         self._told = self._told or time.time()
 
     def is_grace_over(self) -> bool:
-        """Whether trainings that were told to stop have had their time."""
+        """Whether the grace time of trainings that were told to stop is over."""
         if self._told is None:
             return False
         now, end = time.time(), self.allocation.end
@@ -115,7 +115,7 @@ class Deadline:
             self._sleep(min(_LONGEST_SLEEP_S, max(0.05, left)))
 
     def await_signal(self, seconds: float) -> None:
-        """Sleep until a signal has come, but no longer than that."""
+        """Sleep until a signal has come, for at most so many seconds."""
         until = time.monotonic() + seconds
         while self._signal is None and (left := until - time.monotonic()) > 0:
             self._sleep(left)
@@ -126,6 +126,6 @@ class Deadline:
         self.look()
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep until a signal comes, a child's end included, but no longer than that."""
+        """Sleep until a signal or a child's end, for at most so many seconds."""
         select.select([self._wake], [], [], seconds)
         signals.drain(self._wake)

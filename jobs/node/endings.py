@@ -14,18 +14,18 @@ from jobs.store.attempts import Attempt, StaleAttemptError
 log = logging.getLogger(__name__)
 
 _REQUEUE_WAIT_S = 120.0
-"""Within this time a requeue ends the launcher's process."""
+"""Time within which Slurm ends the launcher's process after a requeue."""
 
 
 class Endings:
-    """Ends the attempts of an array task, each once, and then puts the task back into the queue."""
+    """The ends of an array task's attempts, each recorded once, and the requeue of the task."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self._ended: list[tuple[Attempt, Failure]] = []  # of the task under way, without a record
 
     def publish(self, attempt: Attempt, outcome: dict[str, Any]) -> None:
-        """Make an outcome the run's record, once and for good; where that fails, write down why."""
+        """Publish an outcome as the run's record, once; if that fails, record why."""
         try:
             attempt.publish(outcome)
         except (FileExistsError, StaleAttemptError) as error:
@@ -42,13 +42,13 @@ class Endings:
         attempt.release()
 
     def end(self, attempt: Attempt, why: Failure) -> None:
-        """Write down why the attempt has no outcome."""
+        """Record why the attempt has no outcome, and release its lock."""
         if note_end(attempt, why):
             self._ended.append((attempt, why))
         attempt.release()
 
     def requeue(self, execution: Execution) -> None:
-        """Put the array element back into the queue, if a run that ended early may go on later."""
+        """Requeue the array element, if a run that ended early may go on later."""
         ended, self._ended = self._ended, []
         again = [
             attempt
@@ -68,17 +68,17 @@ class Endings:
             for attempt in attempts:
                 attempt.try_note(journal.not_requeued(problem))
             return
-        # The requeue ends this process; an exit before that would look like a failure.
+        # Slurm ends this process for the requeue; to exit before that would look like a failure.
         self._deadline.await_signal(_REQUEUE_WAIT_S)
 
 
 def note_end(attempt: Attempt, why: Failure) -> bool:
-    """Write down that an attempt ended so; whether that was possible."""
+    """Record the end of an attempt in the journal; returns whether that was possible."""
     return attempt.try_note(journal.ended(why, step=attempt.checkpointed_step()))
 
 
 def _clean_up(attempt: Attempt, outcome: str) -> None:
-    """After the record is there: what it holds, or makes needless, goes."""
+    """Remove the outcome file and the checkpoints, which a published record makes needless."""
     try:
         attempt.outcome_file.unlink()
         attempt.note(journal.recorded(outcome))
@@ -89,9 +89,9 @@ def _clean_up(attempt: Attempt, outcome: str) -> None:
 
 
 def _may_go_on(attempt: Attempt, max_attempts: int) -> bool:
-    """Whether the run may go on later; if not, that is its end."""
+    """Whether the run may be attempted again; if its budget is spent, that is recorded."""
     if attempt.folder.last_fence() != attempt.fence:
-        return False  # a newer attempt has it, maybe in this very element: leave that alone
+        return False  # a newer attempt has the run, maybe in this very element
     spent = out_of_budget(attempt.folder, max_attempts)
     if spent is not None:
         note_end(attempt, spent)

@@ -1,4 +1,4 @@
-"""An execution says how runs are trained on a node; it is made of the plan of their submission."""
+"""An execution says how runs are trained on a node; the plan of their submission determines it."""
 
 import sys
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Execution:
     """How the runs of one group are trained on a node."""
 
     data: Path | None
-    code_file: Path  # the snapshot: the code as it was when it was submitted
+    code_file: Path  # the snapshot of the submitted code
     own: tuple[str, ...] = ()  # folders inside it that hold the user's own code
     python: str = sys.executable
     threads: int = 1
@@ -30,11 +30,11 @@ class Execution:
     submission: int = 0
     code: Mapping[str, Any] = field(default_factory=dict)  # commit, dirty, snapshot
     image: Sealed | None = None  # None: in this machine's Python
-    stage_image: bool = False  # copy it to scratch, too
+    stage_image: bool = False  # copy the image to scratch, too
     environment: Mapping[str, str] = field(default_factory=dict)  # variables of all trainings
-    datasets: Mapping[str, Sealed] = field(default_factory=dict)  # by name; others are looked for
-    own_data: str | None = None  # the name of that which the user's own problems read
-    unverified: str | None = None  # why what they read has no manifest
+    datasets: Mapping[str, Sealed] = field(default_factory=dict)  # by name; others are searched
+    own_data: str | None = None  # name in `datasets` of the data that own problems read
+    unverified: str | None = None  # why the own problems' data has no manifest
     unstaged: Unstaged = "in_place"
 
 

@@ -1,8 +1,8 @@
-"""On the node: claim runs, train each in a child process, publish what came of them.
+"""The launcher on a node claims runs, trains each in a child process, and publishes their records.
 
-The launcher needs no torch. It runs one array task after the other: all the runs of a task side by
-side, each as a child of its own. When they have to stop is in `deadline`, what is written down of
-their ends in `publish`.
+The launcher needs no torch. It executes one array task after the other: all runs of a task side by
+side, each in a child process of its own. `deadline` says when trainings have to stop, `endings`
+records how attempts end.
 """
 
 import json
@@ -44,7 +44,7 @@ If Slurm starts the array element again, such a run is attempted again; a run th
 is not.
 """
 
-_CANNOT_START = (OSError, ContainerError, DriftedError, ManifestError, UnusableDataError)
+_START_ERRORS = (OSError, ContainerError, DriftedError, ManifestError, UnusableDataError)
 
 
 class _StoppedError(Exception):
@@ -56,7 +56,7 @@ class _StoppedError(Exception):
 
 
 class Launcher:
-    """Runs array tasks, as long as there is time."""
+    """The launcher of array tasks in one allocation."""
 
     def __init__(self, store: Store, execution: Execution, deadline: Deadline) -> None:
         self.store = store
@@ -67,9 +67,9 @@ class Launcher:
         self._live: list[RunningTraining] = []  # of the task under way
 
     def run_task(self, entries: Iterable[Entry]) -> bool:
-        """Attempt the runs side by side; whether all of them have a record now.
+        """Attempt the runs side by side; returns whether all of them have a record now.
 
-        A run that has a record, or that somebody else has claimed since the submission, is left
+        A run that has a record, or that another launcher has claimed since the submission, is left
         alone.
         """
         with Node(self.store, self.execution, self.allocation.name or str(os.getpid())) as node:
@@ -80,7 +80,7 @@ class Launcher:
             try:
                 if len(entries) == 1 or not self._is_settled(entry):
                     self._start(entry, node, self._gpu(len(entries)))
-            except OSError:  # not even its journal can be written; the others go on
+            except OSError:  # not even the journal can be written; the other runs go on
                 log.exception("run %s cannot begin", entry.run.id)
         if self.deadline.stopped is not None:  # while data was being staged
             self._tell(self.deadline.stopped)
@@ -91,7 +91,7 @@ class Launcher:
         return all(self.store.run(entry.run.id).record_file.exists() for entry in entries)
 
     def _is_settled(self, entry: Entry) -> bool:
-        """Whether the run has failed for good in this element, which others of it brought back."""
+        """Whether the run failed for good in this element, which was requeued for other runs."""
         if not self.allocation.restarts:
             return False
         past = self.store.run(entry.run.id).history()
@@ -100,7 +100,7 @@ class Launcher:
         return past[-1].failure not in {None, *_ENDED_FROM_OUTSIDE, *self.execution.requeues}
 
     def _gpu(self, size: int) -> str:
-        """The GPUs of one of so many runs: a task's GPUs are shared out among them."""
+        """The GPUs of one of the task's `size` runs, among which its GPUs are shared out."""
         names = self.execution.gpu.split(",")
         taken = [training.gpu for training in self._live]
         return self.execution.gpu if size == 1 else min(names, key=taken.count)
@@ -110,7 +110,7 @@ class Launcher:
         folder.create(entry.run)
         is_too_late = self.deadline.is_signalled and not self.allocation.name
         if folder.record_file.exists() or is_too_late:
-            return  # but an array's element begins: else it would fail without a word
+            return  # a signalled array element begins, so that the journal says why it ends
         try:
             attempt = folder.claim(self._last_fence(folder, entry))
         except ClaimedError as error:
@@ -123,7 +123,7 @@ class Launcher:
             raise
 
     def _begin(self, attempt: Attempt, run: Run, node: Node, gpu: str) -> None:
-        """Write down whose it is, and start its training, or write down why that cannot be."""
+        """Record the claim and start the training, or record why it cannot start."""
         self._close_previous(attempt)
         claimed = journal.claimed(
             host=socket.gethostname(),
@@ -138,13 +138,13 @@ class Launcher:
                 self._spawn(attempt, run, node, gpu)
         except _StoppedError as stopped:
             why = stopped.failure
-        except _CANNOT_START as error:
+        except _START_ERRORS as error:
             why = why_not(error)
         if why is not None:
             self._endings.end(attempt, why)
 
     def _last_fence(self, folder: RunFolder, entry: Entry) -> int:
-        """The fence to follow: that of the submission, or of this element's own last attempt."""
+        """The fence to claim after: the submission's, or that of this element's last attempt."""
         if not self.allocation.restarts:
             return entry.fence
         begun = [past for past in folder.history() if past.start is not None]
@@ -152,7 +152,7 @@ class Launcher:
         return begun[-1].fence if is_own else entry.fence
 
     def _close_previous(self, attempt: Attempt) -> None:
-        """Write down the end of an earlier attempt of this element that could not do so itself."""
+        """Record the end of this element's previous attempt, if that attempt could not do so."""
         if not self.allocation.restarts:
             return
         fence = attempt.fence - 1
@@ -197,14 +197,14 @@ class Launcher:
         self._live.append(started)
 
     def _heartbeat(self) -> None:
-        """While data is being staged: look after the trainings, and leave, if it is time to."""
+        """Handle ended trainings while data is being staged; raise if it is time to stop."""
         self._reap()
         why = self.deadline.look()
         if why is not None:
             raise _StoppedError(why)
 
     def _attend(self) -> None:
-        """Sleep until there is something to do for the trainings; stop them when it is time to."""
+        """Sleep until there is something to do for the trainings; stop them if it is time to."""
         self.deadline.wait()
         why = self.deadline.look()
         if why is not None:
@@ -214,15 +214,15 @@ class Launcher:
                 signals.signal_group(training.process.pid, signal.SIGKILL)
 
     def _tell(self, why: Failure) -> None:
-        """Tell the trainings to write a checkpoint and leave."""
+        """Tell the trainings to write a checkpoint and exit."""
         self.deadline.begin_grace()
         for training in self._live:
             training.tell(why)
 
     def _reap(self) -> None:
-        """Publish what has come of the trainings that have ended, or write down why it is nothing.
+        """Publish the records of trainings that have ended, or record their failures.
 
-        Looked for again until there is none: the word of one may come while another is looked into.
+        Repeated until no training has ended: one may end while another is handled.
         """
         while ended := [training for training in self._live if training.has_ended()]:
             for training in sorted(ended, key=lambda training: not training.was_killed()):
@@ -239,7 +239,7 @@ class Launcher:
         """Why a training has left no outcome."""
         code = training.process.returncode
         if code != failure.EXIT_INTERRUPTED and cgroup.oom_kills() > training.oom_kills:
-            for other in self._live:  # this one is accounted for
+            for other in self._live:  # the kill is accounted for
                 other.oom_kills += 1
             return Failure(
                 failure="oom",
@@ -247,7 +247,7 @@ class Launcher:
                 evidence="oom_kill of the job's cgroup",
             )
         if code == failure.EXIT_INTERRUPTED or (self.deadline.stopped and code <= 0):
-            # killed, or gone without a word (0) when it was told to
+            # stopped as told: killed by a signal, or exited with 0 and no outcome
             return self._why_interrupted()
         try:
             return Failure(**json.loads(training.attempt.error_file.read_bytes()))
@@ -255,7 +255,7 @@ class Launcher:
             return failure.of_exit(code, in_image=self.execution.image is not None)
 
     def _why_interrupted(self) -> Failure:
-        """Why a training left early: this process was told so, too, or time was running out."""
+        """Why a training stopped early: the launcher was told to stop, or the limit is near."""
         if self.deadline.stopped is None and (why := self.deadline.look_at_late_signal()):
             self._tell(why)
         return self.deadline.stopped or timeout(self.allocation.end)

@@ -1,4 +1,4 @@
-"""What the runs of one array task use on this node: scratch, the image, the data; all verified."""
+"""A node is prepared for the runs of one array task: scratch, image and data, all verified."""
 
 import json
 import tempfile
@@ -26,8 +26,8 @@ from jobs.store.store import Store
 from jobs.store.submission_plan import Sealed
 from jobs.sweep import Run
 
-_LOG_PAUSE_S = 10.0
-"""Between two lines of the log about one copy."""
+_LOG_INTERVAL_S = 10.0
+"""Time between two log lines about one copy."""
 
 
 class UnusableDataError(RuntimeError):
@@ -36,20 +36,20 @@ class UnusableDataError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Reporter:
-    """What the preparation of one attempt calls to say how it goes."""
+    """Callbacks by which the preparation of one attempt reports."""
 
-    log: Callable[[str], object]  # a line of its log
-    note: Callable[[Event], object]  # an event of its journal
-    heartbeat: Callable[[], object]  # called often; what it raises ends the preparation
+    log: Callable[[str], object]  # adds a line to the attempt's log
+    note: Callable[[Event], object]  # adds an event to the run's journal
+    heartbeat: Callable[[], object]  # called often; an exception from it ends the preparation
 
 
 class Node:
-    """The surroundings of an array task's runs, for as long as they run: a context.
+    """Scratch, code, image and data of an array task's runs on this node (a context manager).
 
     Args:
-        store: the sweep.
+        store: of the sweep.
         execution: how its runs are trained.
-        owner: the job whose leases these are.
+        owner: the job that holds the leases of staged sets.
     """
 
     def __init__(self, store: Store, execution: Execution, owner: str) -> None:
@@ -57,13 +57,13 @@ class Node:
         self._stack = ExitStack()
         self._place: Path | None = None  # the node's scratch
         self._staged: dict[str, Path] = {}  # by hash
-        self._own: Path | None = None  # where the user's own code was unpacked
+        self._own: Path | None = None  # folder with the user's own code, unpacked
         self.scratch: Path | None = None  # for temporary files; None: where they usually go
 
     def __enter__(self) -> Self:
         """Make a folder for temporary files below the node's scratch, if there is a scratch."""
         self._place = scratch.expanded(self._execution.scratch)
-        with suppress(OSError):  # staging says what is wrong with it
+        with suppress(OSError):  # staging reports what is wrong with scratch
             if (place := scratch.make(self._execution.scratch, self._stack)) is not None:
                 self.scratch = scratch.temporary(place, self._stack)
         return self
@@ -74,16 +74,16 @@ class Node:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of what was staged, and remove the temporary files."""
+        """End the leases of staged sets, and remove the temporary files."""
         self._stack.close()
 
     def container(self, reporter: Reporter) -> Container | None:
-        """The image, verified on this node; None: the training runs as it is.
+        """The image, verified on this node; None: trainings run without an image.
 
         Raises:
-            DriftedError: it is not what was submitted; names both hashes.
-            ContainerError: no runtime on this node.
-            OSError: it cannot be read.
+            DriftedError: the image is not the submitted one; names both hashes.
+            ContainerError: this node has no container runtime.
+            OSError: the image cannot be read.
         """
         image = self._execution.image
         if image is None:
@@ -108,16 +108,16 @@ class Node:
         return None if folder is None else folder / file.path
 
     def check_code(self) -> None:
-        """Compare the code snapshot with what was submitted.
+        """Compare the code snapshot with the submitted one.
 
         Raises:
-            DriftedError: it is another one; names both hashes.
+            DriftedError: the hashes differ; names both.
         """
         if self._execution.code:
             hashes.check(self._execution.code_file, self._execution.code["snapshot"])
 
     def own_code(self) -> tuple[Path, ...]:
-        """The folders of the user's own code, unpacked once from the snapshot, which was checked."""
+        """The folders of the user's own code, unpacked once from the checked snapshot."""
         if self._execution.own and self._own is None:
             self._own = scratch.temporary(self._temporary, self._stack)
             snapshot.unpack_own(self._execution.code_file, self._own)
@@ -128,18 +128,18 @@ class Node:
         return self.scratch or Path(tempfile.gettempdir())
 
     def data_of(self, run: Run, reporter: Reporter) -> tuple[Path | None, dict[str, Any] | None]:
-        """The folder of the run's data on this node, and what the record says of how it came there.
+        """The folder of the run's data on this node, and the record's report on its staging.
 
-        A data set that nobody could look at when the run was submitted is left to the training,
-        which compares it with the catalog. What the user's own problem reads is used as it is, if
-        it could not be described by a manifest; that is noted. (Whether it reads any, the training
-        will know.)
+        A data set of the catalog that the submission could not read is left to the training, which
+        compares it with the catalog. The data of an own problem that has no manifest is used
+        unverified, and the journal says so. (Whether the problem reads data at all, only the
+        training knows.)
 
         Raises:
-            ManifestError: it is not what was submitted; names file and both hashes.
-            NoRoomError: it cannot be staged, and it is an archive, or the profile says
+            ManifestError: the data is not what was submitted; names file and both hashes.
+            NoRoomError: the data cannot be staged, and is an archive, or the profile says
                 `unstaged: fail`.
-            UnusableDataError: it cannot be read.
+            UnusableDataError: the data cannot be read.
         """
         name = catalog.dataset_of(run)
         if name is None and catalog.is_own(run):
@@ -172,7 +172,7 @@ class Node:
     def _stage(
         self, name: str, manifest: Manifest, source: Path, reporter: Reporter
     ) -> tuple[Path | None, dict[str, Any]]:
-        """Where it was staged, and what that took; None: read it in place."""
+        """The staged folder of a data set, and a report; no folder: read the original in place."""
         if manifest.sha256 in self._staged:
             return self._staged[manifest.sha256], {"copied_bytes": 0, "hit": True}
         is_full = False
@@ -198,7 +198,7 @@ class Node:
     def _copy(
         self, name: str, manifest: Manifest, source: Path, reporter: Reporter
     ) -> tuple[Path, dict[str, Any]]:
-        lines = _Lines(name, manifest.size, reporter)
+        lines = _CopyReport(name, manifest.size, reporter)
         root = stage.store_of(self._place or Path())
         found = self._stack.enter_context(
             stage.staged(
@@ -222,7 +222,7 @@ class Node:
 
     @staticmethod
     def _verify(manifest: Manifest, folder: Path, reporter: Reporter, *, alone: bool) -> None:
-        """Compare the original, where it lies, with what was submitted."""
+        """Compare the data in its original folder with the submitted manifest."""
         try:
             if not folder.exists():
                 raise UnusableDataError(f"{folder} is not there on this node; is it mounted?")
@@ -231,8 +231,8 @@ class Node:
             raise UnusableDataError(_words(error)) from error
 
 
-class _Lines:
-    """What a task tells of a copy: that it waits, and now and then how far it is."""
+class _CopyReport:
+    """The log lines of a task about a copy: waiting, and the bytes copied from time to time."""
 
     def __init__(self, name: str, size: int, reporter: Reporter) -> None:
         self._name, self._size, self._reporter = name, size, reporter
@@ -248,13 +248,13 @@ class _Lines:
     def count(self, size: int) -> None:
         self._reporter.heartbeat()
         self._done += size
-        if time.monotonic() - self._last >= _LOG_PAUSE_S:
+        if time.monotonic() - self._last >= _LOG_INTERVAL_S:
             self._last = time.monotonic()
             self._reporter.log(f"{self._name}: {self._done >> 20} of {self._size >> 20} MiB copied")
 
 
 def why_not(error: Exception) -> Failure:
-    """Why a training could not be started, by what `Node` or the start itself raised."""
+    """The failure of a training that could not be started, by the exception that `Node` raised."""
     text = _words(error) if isinstance(error, OSError) else str(error)
     if isinstance(error, DriftedError | ManifestError):
         name = text.partition(": ")[0]
@@ -269,14 +269,14 @@ def why_not(error: Exception) -> Failure:
 
 
 def _words(error: OSError) -> str:
-    """The error's text, with the file if it names one."""
+    """The error's text, with its file if there is one."""
     if error.strerror is None:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _is_archive(source: Path) -> bool:
-    """Whether it is a file; what cannot be looked at is found to be so later."""
+    """Whether the source is a file; an unreadable source is reported later, by its reader."""
     try:
         return source.is_file()
     except OSError:

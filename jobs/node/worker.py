@@ -1,4 +1,4 @@
-"""A worker on a person's own machine: it goes through a submission, and through what follows from it."""
+"""A worker on a person's own machine executes a submission's tasks and those that follow."""
 
 from collections.abc import Container
 from pathlib import Path
@@ -12,29 +12,29 @@ from jobs.store.store import Store
 from jobs.store.submissions import Submission
 from jobs.store.workers import AtWork, at_work
 
-_PAUSE = 0.5
-"""Seconds between two looks at the tuning runs that other workers are training."""
+_POLL_S = 0.5
+"""Pause between two checks of the tuning runs that other workers are training."""
 
 
 def work(root: str, submission: int, lane: int) -> None:
-    """Go through a submission's tasks on this machine until none is left that nobody has taken.
+    """Execute a submission's tasks on this machine until every run has been claimed.
 
-    Several workers may go through one submission side by side: a run belongs to whoever claims it
-    first. `lane` numbers the workers; it spreads them over the GPUs. Then what was tuned is chosen,
-    and the runs that follow from that are gone through likewise.
+    Several workers may go through one submission side by side: a run belongs to the worker that
+    claims it first. `lane` numbers the workers, which spreads them over the GPUs. Then tuned
+    settings are chosen, and the runs that follow from the choices are executed likewise.
     """
     _Worker(Store(Path(root)), lane).go(submission)
 
 
 class _Worker:
-    """One of the workers."""
+    """A worker, with its lane."""
 
     def __init__(self, store: Store, lane: int) -> None:
         self.store, self.lane = store, lane
         self.deadline = Deadline(Allocation())
 
     def go(self, number: int) -> None:
-        """Work until nothing is left, or it is told to stop."""
+        """Execute the submission and those that follow, until none is left or a signal stops it."""
         gone_through: set[int] = set()
         todo = [self.store.submission(number)]
         while todo:
@@ -56,7 +56,7 @@ class _Worker:
                     launcher.run_task(task)
 
     def _following(self, number: int, gone_through: Container[int]) -> list[Submission]:
-        """What else follows from the submission; waits for tuning runs that others are training."""
+        """The submissions that follow and are still to execute; waits for others' tuning runs."""
         while self.deadline.stopped is None and self.store.sweep().tunings:
             waiting = choosing.under_way(self.store, self.store.sweep(), number)
             with self.store.submitting():
@@ -66,5 +66,5 @@ class _Worker:
             if todo or not waiting:
                 return todo
             while all(folder.is_locked() for folder in waiting) and self.deadline.stopped is None:
-                self.deadline.rest(_PAUSE)
+                self.deadline.rest(_POLL_S)
         return []
