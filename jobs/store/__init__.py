@@ -1,1 +1,1 @@
-"""A sweep's folder: its runs, attempts, submissions and choices, written atomically and read with suspicion; every room that looks at runs may enter."""
+"""A sweep's folder: its runs, attempts, submissions and choices, written atomically and checked when read; every room that reads runs may enter."""

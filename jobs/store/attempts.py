@@ -1,4 +1,4 @@
-"""A run's folder and its attempts: who may train it, and who has published; see `jobs.store`."""
+"""A run's folder and its attempts: which one may train the run, and which published its record."""
 
 import errno
 import hashlib
@@ -21,13 +21,13 @@ from jobs.sweep import Run
 
 log = logging.getLogger(__name__)
 
-_ASIDE = "record.torn-"
+_ASIDE_PREFIX = "record.torn-"
 LIFE = "set-aside.json"
 _RUN_PARTS = {"run.json", "journal.jsonl", "record.json", "attempts"}
 
 
 class RunFolder:
-    """One run's folder."""
+    """The folder of one run, by `store`'s layout."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def id(self) -> str:
-        """The run's id, by the folder's name."""
+        """The run's id, which is the folder's name."""
         return self.path.name
 
     def create(self, run: Run) -> None:
@@ -47,23 +47,23 @@ class RunFolder:
             files.write_atomically(self.run_file, files.to_json(run.to_json(), indent=1))
 
     def set_record_aside(self) -> None:
-        """Give a record that is none, or was edited, another name: the run can have one again."""
-        self.record_file.rename(self.path / f"{_ASIDE}{time.time_ns()}.json")
+        """Rename an invalid or edited record, so that the run can have a record again."""
+        self.record_file.rename(self.path / f"{_ASIDE_PREFIX}{time.time_ns()}.json")
 
     def set_aside(self, last_fence: int, *, by: str, why: str, submission: int) -> Path | None:
-        """End the run's life so far: it begins anew, without the record and the checkpoints it has.
+        """End the run's life so far: the run begins anew, without its record and checkpoints.
 
-        The next fence is taken as by an attempt, so that no older one can publish any more; its
-        folder keeps the record. If this is interrupted, doing it again finishes it.
+        The next fence is taken as by an attempt, so that no older attempt can publish any more; its
+        folder keeps the record. If this is interrupted, a second call finishes the work.
 
         Args:
-            last_fence: only if this is the newest fence.
-            by: who does it.
-            why: for what.
-            submission: the newest one; what comes from it, or an older one, is of the life so far.
+            last_fence: the expected newest fence.
+            by: the person or process that does this.
+            why: the reason.
+            submission: the newest submission; it and older ones belong to the life so far.
 
         Returns:
-            Where the record is now; None: there was none.
+            The new path of the record; None: the run had no record.
 
         Raises:
             ClaimedError: an attempt has begun in the meantime.
@@ -80,9 +80,9 @@ class RunFolder:
         return attempt.kept_record_file
 
     def life(self) -> int:
-        """The fence that ended the run's life before this one; 0: it is its first.
+        """The fence that ended the run's previous life; 0: this is the first.
 
-        What an attempt up to that fence left is not gone on from, and not held against the run.
+        Attempts up to that fence do not count, and their checkpoints are not used.
         """
         fences = range(self.last_fence(), 0, -1)
         return next((fence for fence in fences if self.attempt(fence).life_file.exists()), 0)
@@ -90,23 +90,23 @@ class RunFolder:
     def claim(
         self, last_fence: int | None = None, *, ends_life: "EndedLife | None" = None
     ) -> "Attempt":
-        """Start an attempt: take the next fence. Fences only grow, and no two claims share one.
+        """Start an attempt by taking the next fence. Fences only grow; no two claims share a fence.
 
-        The attempt holds its lock from the moment it exists until it is released or forgotten:
-        its folder is made under another name, locked, and renamed.
+        The attempt holds its lock from the moment its folder exists until `release`, or until the
+        object is deleted: the folder is made under another name, locked, and renamed.
 
         Args:
-            last_fence: claim only if this is the newest fence.
-            ends_life: it is no attempt, but ends the run's life so far (`set_aside`): why.
+            last_fence: the expected newest fence; None: any.
+            ends_life: the claim is no attempt but ends the run's life so far (`set_aside`).
 
         Raises:
-            ClaimedError: it is not.
+            ClaimedError: the newest fence is another one.
         """
         attempts = self.path / "attempts"
         attempts.mkdir(parents=True, exist_ok=True)
         place = attempts / f".claim-{secrets.token_hex(8)}.tmp"
         place.mkdir()
-        lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o666)  # less the umask
+        lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o666)  # the umask applies
         locks.hold(lock, place / "lock")
         if ends_life is not None:
             files.write_atomically(place / LIFE, files.to_json(asdict(ends_life)))
@@ -118,7 +118,7 @@ class RunFolder:
                 raise ClaimedError(f"attempt {newest} has been made in the meantime")
             attempt = Attempt(self, newest + 1)
             try:
-                place.rename(attempt.path)  # refused if it exists: no attempt's folder is empty
+                place.rename(attempt.path)  # fails if that exists: no attempt's folder is empty
             except OSError as error:
                 if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise
@@ -144,7 +144,7 @@ class RunFolder:
         files.append_line(self.journal_file, line)
 
     def journal(self) -> list[dict[str, Any]]:
-        """The journal's lines; a torn one is left out."""
+        """The journal's lines; a torn line is left out."""
         return files.read_lines(self.journal_file)
 
     def history(self) -> list[AttemptSummary]:
@@ -152,7 +152,7 @@ class RunFolder:
         return journal.summaries(self.journal())
 
     def strangers(self) -> Iterator[Path]:
-        """What this layout does not know in the folder, and leftovers of killed writers."""
+        """The paths in the folder that the layout lacks, and leftovers of killed writers."""
         yield from files.others(self.path, _RUN_PARTS)
         for attempt in files.others(self.path / "attempts", set()):
             yield from filter(files.is_leftover, files.others(attempt, set()))
@@ -164,22 +164,22 @@ class RunFolder:
 
 
 def is_set_aside(path: Path) -> bool:
-    """Whether it is a record that was set aside."""
-    return path.name.startswith(_ASIDE)
+    """Whether the path is a record that was set aside as invalid."""
+    return path.name.startswith(_ASIDE_PREFIX)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndedLife:
-    """That what a run had left so far was set aside."""
+    """The end of a run's life: its record and checkpoints were set aside."""
 
     time: float  # unix time
     by: str
     why: str
-    submission: int  # the newest one then
+    submission: int  # the newest at that time
 
 
 class AttemptFiles:
-    """The files of one execution of a run; the training knows no more than this folder."""
+    """The files of one attempt; the training knows only this folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -202,7 +202,7 @@ class Attempt(AttemptFiles):
         self.release: Callable[[], Any] = _nothing
 
     def holds(self, lock: int) -> None:
-        """Take over the descriptor of its lock; `release`, or forgetting the attempt, closes it."""
+        """Take over the lock's descriptor; `release`, or the object's deletion, closes it."""
         self.release = weakref.finalize(self, os.close, lock)
 
     def note(self, event: Event) -> None:
@@ -210,7 +210,7 @@ class Attempt(AttemptFiles):
         self.folder.note(event.of(self.fence))
 
     def try_note(self, event: Event) -> bool:
-        """As `note`; whether that was possible: on a full disk other runs must still go on."""
+        """Append a line as `note`; False if that fails: a full disk must not stop other runs."""
         try:
             self.note(event)
         except OSError:
@@ -220,11 +220,11 @@ class Attempt(AttemptFiles):
         return True
 
     def is_alive(self) -> bool:
-        """Whether a process holds its lock."""
+        """Whether a process holds the attempt's lock."""
         return locks.is_held(self.path / "lock")
 
     def ended_life(self) -> "EndedLife | None":
-        """Who set aside what was there so far, and why; None: it is an attempt."""
+        """The end of a life that took this fence; None: the fence is an attempt's."""
         try:
             return EndedLife(**json.loads(files.read(self.life_file)))
         except FileNotFoundError:
@@ -233,34 +233,34 @@ class Attempt(AttemptFiles):
             return EndedLife(time=0.0, by="somebody", why="not known", submission=0)
 
     def has_checkpoint(self) -> bool:
-        """Whether it left something to go on from."""
+        """Whether the attempt left a checkpoint."""
         return any(file.exists() for file in self.checkpoint_files)
 
     def checkpointed_step(self) -> int | None:
-        """The step of its last checkpoint; None if it wrote none."""
+        """The step of the attempt's last checkpoint; None: no checkpoint."""
         lines = files.read_lines(self.progress_file)
         steps = (line.get("step") for line in reversed(lines) if "checkpoint" in line)
         return next(steps, None)
 
     def why_anew(self) -> str | None:
-        """Why it went on from no checkpoint of an earlier attempt; None: it did, or had none to."""
+        """Why the attempt resumed no earlier checkpoint; None: it did, or there was none."""
         lines = files.read_lines(self.progress_file) if self.fence > 1 else []
         return next((str(line["anew"]) for line in lines if "anew" in line), None)
 
     def drop_checkpoints(self) -> None:
-        """Remove its checkpoints; what is published needs none."""
+        """Remove the attempt's checkpoints, which a published run does not need."""
         for file in self.checkpoint_files:
             file.unlink(missing_ok=True)
 
     def publish(self, record: Mapping[str, Any]) -> None:
-        """Make the record the run's outcome, once and for good.
+        """Publish the record of the run, once and for good.
 
-        Its sha256 is in the journal before the record is there: whenever this is interrupted, no
-        record lacks the line that says what was published.
+        The journal gets the record's sha256 before the record exists: whenever this is interrupted,
+        no record lacks its journal line.
 
         Raises:
-            FileExistsError: the run has a record; it stays.
-            StaleAttemptError: a newer attempt has been claimed; this one has nothing to say.
+            FileExistsError: the run has a record already, which stays.
+            StaleAttemptError: a newer attempt exists, so this one may not publish.
         """
         newest = self.folder.last_fence()
         if newest > self.fence:
@@ -274,12 +274,12 @@ class Attempt(AttemptFiles):
 
 
 class ClaimedError(RuntimeError):
-    """A run was claimed by somebody else."""
+    """The run was claimed by another process."""
 
 
 class StaleAttemptError(RuntimeError):
-    """An attempt that has been overtaken tried to publish."""
+    """An attempt tried to publish although a newer one exists."""
 
 
 def _nothing() -> None:
-    """An attempt that is only looked at holds nothing."""
+    """Release nothing: the attempt was not claimed here and holds no lock."""

@@ -1,8 +1,8 @@
-"""Choosing: of a tuning's settings the best one, by the records of its runs, and what is run then.
+"""A choice picks a tuning's best setting by its runs' records; evaluation runs follow from it.
 
-Whoever calls this holds the sweep (`Store.submitting`). Killed at any point, it is done again by the
-next one: a choice is published once, what follows from it is written down before it is begun, and
-from the same records everybody chooses the same.
+The caller holds the sweep's lock (`Store.submitting`). If it is killed at any point, the next
+caller does the rest: a choice is published once, the submission that follows from it is recorded
+before it begins, and the same records always give the same choice.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.tuning import Candidate, Choice, Criterion, Tuning, best
 
 _Group = tuple[int, int]
-"""A submission's number, and one of its groups."""
+"""A submission's number, and the index of one of its groups."""
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """A tuning of which nothing can be chosen now, and why."""
+    """A tuning of which no setting can be chosen now, and why."""
 
     why: str
     missing: tuple[Run, ...] = ()  # the tuning runs that have no record
@@ -37,9 +37,9 @@ class Undecided:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What has been chosen by now, and what has not."""
+    """The choices of a sweep made so far, and the tunings without a choice."""
 
-    sweep: Sweep  # with the runs that follow from what has been
+    sweep: Sweep  # with the runs that follow from the choices
     undecided: tuple[Undecided, ...]
 
 
@@ -49,7 +49,7 @@ def choose(store: Store, sweep: Sweep) -> Decisions:
     for tuning in sweep.undecided:
         found = judged(store, sweep, tuning)
         if isinstance(found, Choice):
-            with suppress(FileExistsError):  # of somebody who does not see our lock; it stands
+            with suppress(FileExistsError):  # a process on which the lock has no effect was faster
                 store.choose(found)
         else:
             undecided.append(found)
@@ -57,9 +57,9 @@ def choose(store: Store, sweep: Sweep) -> Decisions:
 
 
 def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
-    """What is to be chosen, by the records: the best mean; of equal ones the smaller step size.
+    """The choice of a tuning by its records: the best mean; among equals, the smallest step size.
 
-    A setting of which a run diverged is never chosen.
+    A setting with a diverged run is never chosen.
     """
     runs = sweep.competing[tuning.key]
     lacking = missing(store, runs)
@@ -87,7 +87,7 @@ def judged(store: Store, sweep: Sweep, tuning: Tuning) -> Choice | Undecided:
 
 
 def missing(store: Store, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The runs that have no record, or none that can be trusted."""
+    """The runs without a record, or else those whose record cannot be trusted."""
     absent = [one for one in runs if not store.run(one.run.id).record_file.exists()]
     return absent or [
         one for one in runs if state.of(store.run(one.run.id)).state not in state.RECORDED
@@ -95,17 +95,17 @@ def missing(store: Store, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 
 def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
-    """The submissions that follow from submission `number`: those there are, and what is new.
+    """The submissions that follow from submission `number`: existing ones, and new ones.
 
-    What was chosen, and nobody has sent, is written down to be sent as its newest tuning run was:
-    with the same code, image, data and resources. What was tuned elsewhere (here, or on a cluster)
-    is left to the next submission.
+    Runs that follow from a choice and have not been submitted are planned as the newest tuning run
+    was: with the same code, image, data and resources. Runs whose tuning ran on another engine
+    (local or slurm) are left to the next submission.
     """
     if not sweep.tunings:
         return []
     plans = {one.number: one.plan() for one in store.submissions()}
     newest = _newest(plans)
-    new: dict[_Group, list[Entry]] = {}  # the runs to send as those of that group were
+    new: dict[_Group, list[Entry]] = {}  # the runs to submit like those of the group
     for tuning in sweep.tunings:
         tuned = [one for one in sweep.competing[tuning.key] if one.run.cell == tuning.chosen]
         groups = {newest[one.run.id] for one in tuned if one.run.id in newest}
@@ -126,17 +126,17 @@ def follow_up(store: Store, sweep: Sweep, number: int) -> list[Submission]:
 
 
 def under_way(store: Store, sweep: Sweep, number: int) -> list[RunFolder]:
-    """The tuning runs that others train now, where a choice waits for nothing else.
+    """The tuning runs that other workers train now, if a choice waits for nothing else.
 
-    They are of those that were sent to where submission `number` was: to this machine, not a
-    cluster. What follows from the others is not for whoever goes through that submission.
+    Only tunings on the engine of submission `number` count: runs that follow from other tunings
+    are not for the workers of that submission.
     """
     plans = {one.number: one.plan() for one in store.submissions()}
     newest, engine = _newest(plans), plans[number].profile.engine
     found: list[RunFolder] = []
     for tuning in sweep.undecided:
         runs = sweep.competing[tuning.key]
-        # Asked first: one that ends in between has a record, or is waited for in vain but once.
+        # Locks before records: a run that ends in between has a record, or costs one vain wait.
         locked = {one.run.id for one in runs if store.run(one.run.id).is_locked()}
         lacking = {one.run.id for one in missing(store, runs)}
         sources = {newest[run_id][0] for run_id in lacking if run_id in newest}
@@ -173,7 +173,7 @@ def _candidate(store: Store, runs: Sequence[PlannedRun], criterion: Criterion) -
 
 
 def _value(curve: Sequence[float | None], criterion: Criterion) -> float | None:
-    """The number of one run; None: it was not measured."""
+    """The criterion's value of one run; None: not measured."""
     if criterion.at == "final":
         return curve[-1] if curve else None
     known = [value for value in curve if value is not None]
@@ -187,7 +187,7 @@ def _why_none(candidates: Sequence[Candidate], criterion: Criterion) -> str:
 
 
 def _newest(plans: Mapping[int, Plan]) -> dict[str, _Group]:
-    """Of each run, by its id, the newest submission that names it, and in which group."""
+    """The newest submission that names a run, and the run's group there, by the run's id."""
     return {
         entry.id: (number, index)
         for number in sorted(plans)
@@ -197,7 +197,7 @@ def _newest(plans: Mapping[int, Plan]) -> dict[str, _Group]:
 
 
 def _is_unsent(folder: RunFolder, newest: Mapping[str, _Group]) -> bool:
-    """Whether no submission has named the run since it began its life, and it has no record."""
+    """Whether the run has no record, and no submission in its present life names it."""
     if folder.record_file.exists():
         return False
     ended = folder.attempt(folder.life()).ended_life()

@@ -1,8 +1,8 @@
-"""The lines of a run's journal: what is written down of its attempts, and what that says of each.
+"""A run's journal holds the events of its attempts; this module writes events and summarizes them.
 
 Every line is a JSON object with the `time` and the name of an `event`; lines of an attempt have its
-`fence`. Whoever deals with a run appends to its journal: launchers, and commands. This module alone
-knows the names of the events and what they hold. Those that it does not know are left out.
+`fence`. Launchers and commands append lines. This module alone knows the names of the events and
+their keys. Unknown events are ignored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ from jobs.units import megabytes
 
 @dataclass(frozen=True)
 class Event:
-    """What a line says, but for its time."""
+    """A line of the journal, without its time."""
 
     name: str
     details: Mapping[str, Any]
 
     def of(self, fence: int) -> "Event":
-        """The same of an attempt."""
+        """The event with the fence of its attempt."""
         return Event(self.name, {"fence": fence, **self.details})
 
 
@@ -31,12 +31,12 @@ def claimed(**by: Any) -> Event:
 
 
 def stopping(why: Failure) -> Event:
-    """The training was told to stop; the reason holds, should it be killed before it ends."""
+    """The training was told to stop; if it is killed before its end, this is the reason."""
     return Event("stopping", why.to_json())
 
 
 def ended(why: Failure, *, step: int | None = None, **more: Any) -> Event:
-    """The attempt ended without a record, and the step of its last checkpoint."""
+    """The attempt ended without a record; `step` is that of its last checkpoint."""
     return Event("ended", {"step": step, **why.to_json(), **more})
 
 
@@ -51,7 +51,7 @@ def publishing(sha256: str) -> Event:
 
 
 def refused(message: str, **of: Any) -> Event:
-    """An attempt, or a task of a `submission`, had no right to go on: somebody else has the run."""
+    """An attempt, or a task of a `submission`, may not go on: another attempt has the run."""
     return Event("refused", {**of, "message": message})
 
 
@@ -71,12 +71,12 @@ def not_requeued(message: str) -> Event:
 
 
 def set_aside(*, by: str, why: str, attempts: int) -> Event:
-    """What the run had so far was set aside."""
+    """The run's record and attempts so far were set aside."""
     return Event("set aside", {"by": by, "why": why, "attempts": attempts})
 
 
 def record_set_aside(message: str | None) -> Event:
-    """A record that was none, or was edited, was set aside."""
+    """An invalid or edited record was set aside."""
     return Event("record set aside", {"message": message})
 
 
@@ -86,28 +86,28 @@ def not_begun() -> Event:
 
 
 def waiting(what: str) -> Event:
-    """Another task is copying what the run needs to this node."""
+    """Another task is copying the data set or image `what` to this node."""
     return Event("waiting", {"what": what, "message": "another task is copying it here"})
 
 
 def staged(what: str, place: str, **report: Any) -> Event:
-    """What the run needs was copied to this node; with `copied_bytes` and `seconds`."""
+    """The data set or image `what` is staged on this node; with `copied_bytes` and `seconds`."""
     return Event("staged", {"what": what, "place": place, **report})
 
 
 def not_staged(what: str, message: str) -> Event:
-    """What the run needs could not be copied to this node, and is read where it lies."""
+    """The data set or image `what` could not be staged, and is read from its original place."""
     return Event("not staged", {"what": what, "message": message})
 
 
 def unverified_data(message: str) -> Event:
-    """Nobody can tell whether the data is what it was when the run was submitted."""
+    """The data has no manifest, so it may differ from the submitted data."""
     return Event("unverified data", {"message": message})
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptSummary:
-    """One attempt, as the journal tells it."""
+    """A summary of one attempt's journal lines."""
 
     fence: int
     start: float | None = None
@@ -118,7 +118,7 @@ class AttemptSummary:
     element: str | None = None
     submission: int | None = None
     limit: float | None = None  # unix time at which Slurm would have ended it
-    is_over: bool = False  # it wrote its end
+    is_over: bool = False  # its end is in the journal
     is_requeued: bool = False
     failure: str | None = None
     outcome: str | None = None
@@ -127,11 +127,11 @@ class AttemptSummary:
     step: int | None = None  # of its last checkpoint
     record_sha256: str | None = None  # of the record that it was about to publish
     data: str | None = None  # how its data comes to the node, in words
-    anew: str | None = None  # why it could not go on from an earlier one's checkpoint
+    anew: str | None = None  # why it resumed no earlier checkpoint
 
     @property
     def why(self) -> Failure | None:
-        """Why it ended, or was told to; None: nobody has written that down."""
+        """Why the attempt ended, or was told to stop; None: the journal does not say."""
         if self.failure is None:
             return None
         failure = cast("FailureClass", self.failure)
@@ -139,7 +139,7 @@ class AttemptSummary:
 
 
 def summaries(lines: Sequence[Mapping[str, Any]]) -> list[AttemptSummary]:
-    """Every attempt that a journal knows, oldest first."""
+    """The attempts in a journal's lines, oldest first."""
     found: dict[int, dict[str, Any]] = {}
     for line in lines:
         fence, event = line.get("fence"), line.get("event")
@@ -193,4 +193,4 @@ _FIELDS: Mapping[str, Callable[[_Line], dict[str, Any]]] = {
         "data": f"{line.get('what')} is read where it lies: {line.get('message')}"
     },
 }
-"""What a line of each event says of its attempt."""
+"""Event name -> the fields of `AttemptSummary` that a line of the event sets."""

@@ -1,4 +1,4 @@
-"""The published outcome of a run: what it holds, and reading it back with suspicion."""
+"""A record is the published outcome of a run; records are checked when they are read."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,19 +22,19 @@ EPOCH_METRICS = (
     "test_loss",
     "test_accuracy",
 )
-"""One value per evaluation, epoch 0 (before training) first; problems without accuracy have none."""
+"""Curves with one value per evaluation, from epoch 0 (before training); accuracies are optional."""
 
 STEP_METRICS = ("minibatch_loss", "learning_rate")
-"""Series with their steps: `{"step": [0, 10, ...], "value": [...]}`."""
+"""Curves with steps: `{"step": [0, 10, ...], "value": [...]}`."""
 
-_NUMBERS = {float, int, type(None)}
+_VALUE_TYPES = {float, int, type(None)}
 
 PHASES = ("setup", "train", "eval", "estimate", "apply")
-"""What the cost of a run is split into."""
+"""The phases of a run, into which its cost is split."""
 
 
 class RecordError(ExpectedError, ValueError):
-    """A record's file is torn, foreign, or not what its place says."""
+    """A record's file is torn, foreign, or of another run than its folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Record:
     provenance: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """What `record.json` holds."""
+        """The content of `record.json`."""
         return {
             "schema": SCHEMA,
             "id": self.id,
@@ -78,11 +78,11 @@ def read(path: Path, *, run_id: str | None = None) -> Record:
     """Read and check one record; with `run_id`, also that it is the record of that run.
 
     Raises:
-        FileNotFoundError: there is none.
-        OSError: it cannot be read; nothing is known of it then.
+        FileNotFoundError: there is no such file.
+        OSError: the file cannot be read, so that nothing is known of the record.
         RecordError: the file is torn, of another schema or run, or its id is not that of its run.
     """
-    from pydantic_core import from_json  # quick and strict; where runs are trained it is not there
+    from pydantic_core import from_json  # quick and strict; not installed where runs are trained
 
     try:
         found = parse(from_json(files.read(path), allow_inf_nan=False))
@@ -96,15 +96,15 @@ def read(path: Path, *, run_id: str | None = None) -> Record:
 def read_published(folder: RunFolder) -> tuple[Record, list[AttemptSummary]]:
     """The record of a run if it is, byte for byte, what an attempt published; and all attempts.
 
-    Older versions did not write down what they published: where no attempt did, any record will do.
+    Journals of older versions lack the sha256: if no attempt has one, any valid record is accepted.
 
     Raises:
-        FileNotFoundError: the run has none.
-        RecordError: it is none, is of another run, or was changed after it was published.
+        FileNotFoundError: the run has no record.
+        RecordError: the record is invalid, of another run, or was changed after it was published.
     """
     found = read(folder.record_file, run_id=folder.id)
     try:
-        history = folder.history()  # after the record: what was published is written down by now
+        history = folder.history()  # read after the record, which the journal precedes
     except OSError:
         return found, []
     published = {past.record_sha256 for past in history if past.record_sha256 is not None}
@@ -122,7 +122,7 @@ def read_published(folder: RunFolder) -> tuple[Record, list[AttemptSummary]]:
 
 
 def parse(content: Mapping[str, Any]) -> Record:
-    """The record in `content`; ValueError, KeyError or TypeError if it is none."""
+    """The record in `content`; ValueError, KeyError or TypeError if that is no record."""
     if content["schema"] != SCHEMA:
         raise ValueError(f"schema {content['schema']!r}, expected {SCHEMA}")
     run = Run.from_json(content["run"])
@@ -150,13 +150,13 @@ def parse(content: Mapping[str, Any]) -> Record:
 
 
 def _count_evaluations(curves: Mapping[str, Any]) -> int:
-    """Length of the epoch curves: all of one length, of numbers and nulls; 0 if there is none."""
+    """The common length of the epoch curves, of numbers and nulls; 0 without curves."""
     found = {key: curves[key] for key in EPOCH_METRICS if key in curves}
     lengths = {key: len(values) for key, values in found.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"curves of unequal length: {lengths}")
     for key, values in found.items():
-        if not isinstance(values, list) or not set(map(type, values)) <= _NUMBERS:
+        if not isinstance(values, list) or not set(map(type, values)) <= _VALUE_TYPES:
             raise TypeError(f"{key} is no list of numbers")
     return lengths.get("test_loss", 0)
 

@@ -1,4 +1,4 @@
-"""The state of a run, from its files alone, with the evidence."""
+"""The state of a run is read off its files alone, with the evidence."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -25,20 +25,20 @@ STATES: tuple[StateName, ...] = (
     "lost",
     "unknown",
 )
-"""`unknown` is never said from files alone: only where Slurm would have to be asked and cannot be."""
+"""All states of a run. `unknown` never comes from files: Slurm has to be asked, but cannot be."""
 
 RECORDED: frozenset[StateName] = frozenset({"completed", "diverged"})
-"""Those of a run that has a record."""
+"""The states of a run that has a record."""
 
 UNFINISHED: frozenset[StateName] = frozenset({"stopped", "failed", "lost"})
-"""Those of a run that neither waits nor runs, although it was sent, and has no record."""
+"""The states of a submitted run without a record that neither waits nor runs."""
 
-_TAIL = 16_384  # bytes at the end of a file of lines: more than anybody needs of the newest ones
+_PROGRESS_BYTES = 16_384  # read at the begin or end of a progress file: enough lines
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What is known of a run, and why."""
+    """The state of a run, with the evidence and the last attempt's progress."""
 
     state: StateName
     evidence: str
@@ -50,12 +50,12 @@ class State:
     step: int | None = None
     steps: int | None = None  # of the whole run
     epoch_s: float | None = None  # seconds that an epoch took, measured
-    start_s: float | None = None  # seconds from its claim to its first epoch, measured
+    start_s: float | None = None  # seconds from the claim to the first epoch, measured
     node: str | None = None  # of the last attempt
     element: str | None = None  # of the array, in which the last attempt ran: `123_4`
-    submission: int | None = None  # that sent the last attempt
+    submission: int | None = None  # of the last attempt
     claimed: float | None = None  # unix time at which the last attempt began
-    tried: tuple[tuple[str, str | None], ...] = ()  # node and failure class; None: it went well
+    tried: tuple[tuple[str, str | None], ...] = ()  # node and failure class; None: a success
 
 
 def of(folder: RunFolder) -> State:
@@ -71,7 +71,7 @@ def of(folder: RunFolder) -> State:
             return _without_record(folder)
         except OSError as error:  # a folder in a file's place, no permission
             return _unreadable("bad_files", error, folder)
-    except OSError as error:  # it may well be whole
+    except OSError as error:  # the record may well be whole
         return _unreadable("bad_files", error, folder)
     except record.RecordError as error:
         return _unreadable("bad_record", error, folder)
@@ -98,7 +98,7 @@ def _recorded(folder: RunFolder, found: Record, pasts: Sequence[AttemptSummary])
 
 
 def _seconds_per_epoch(found: Record) -> float | None:
-    """From the cost of the whole run; None where a record does not tell."""
+    """The seconds per epoch by the whole run's cost; None if the record lacks them."""
     phases = [found.cost.get(name) for name in record.PHASES if name != "setup"]
     walls = [phase.get("wall_s") for phase in phases if isinstance(phase, dict)]
     known = [wall for wall in walls if isinstance(wall, int | float)]
@@ -107,7 +107,7 @@ def _seconds_per_epoch(found: Record) -> float | None:
 
 
 def _start_of_recorded(found: Record, pasts: Sequence[AttemptSummary]) -> float | None:
-    """What a run in one go took beyond its epochs: start-up, data, and its record."""
+    """The seconds beyond its epochs (start-up, data, record) of a run with a single attempt."""
     seconds, epochs = _seconds_per_epoch(found), found.evaluated_epochs - 1
     if found.provenance.get("attempts") != 1 or not pasts or seconds is None:
         return None
@@ -120,7 +120,7 @@ def _failures(pasts: Sequence[AttemptSummary]) -> list[tuple[str, str | None]]:
 
 
 def ended(failure: str | None) -> StateName:
-    """The state of a run whose last attempt ended so: what a person stopped has not failed."""
+    """The state of a run by its last attempt's failure class; a cancelled run has not failed."""
     return "stopped" if failure == "cancelled" else "failed"
 
 
@@ -143,7 +143,7 @@ def _without_record(folder: RunFolder) -> State:
     attempt = folder.attempt(fence)
     if fence == 0 or attempt.ended_life() is not None:
         return _not_begun(attempt)
-    is_alive = attempt.is_alive()  # asked before the journal is read: who lets go has written
+    is_alive = attempt.is_alive()  # before the journal: an attempt writes its end, then unlocks
     history = folder.history()
     last = next((past for past in history if past.fence == fence), AttemptSummary(fence=fence))
     known = _lost(attempt, last, history)
@@ -165,7 +165,7 @@ def _without_record(folder: RunFolder) -> State:
 
 
 def _lost(attempt: Attempt, last: AttemptSummary, history: Sequence[AttemptSummary]) -> State:
-    """The state of a run whose last attempt started, if that is all: it is lost."""
+    """The state `lost` of a run, should its last attempt neither live nor have written its end."""
     return State(
         state="lost",
         evidence=f"attempt {attempt.fence} started, wrote no end and is not alive",
@@ -184,7 +184,7 @@ def _lost(attempt: Attempt, last: AttemptSummary, history: Sequence[AttemptSumma
 
 
 def _ended(last: AttemptSummary, folder: RunFolder, known: State) -> State:
-    """The state of a run whose last attempt wrote its end, and that has no record."""
+    """The state of a run without a record whose last attempt wrote its end."""
     if last.outcome is not None:
         message = f"its record is gone: attempt {last.fence} published one"
         known = replace(known, state="failed", failure="bad_record", message=message)
@@ -198,7 +198,7 @@ def _ended(last: AttemptSummary, folder: RunFolder, known: State) -> State:
 
 
 def _not_begun(attempt: Attempt) -> State:
-    """The state of a run without an attempt, or without one since what there was was set aside."""
+    """The state of a run without an attempt in its present life."""
     ended = attempt.ended_life()
     if ended is None:
         return State(state="pending", evidence="no attempt yet")
@@ -209,8 +209,10 @@ def _not_begun(attempt: Attempt) -> State:
 
 
 def _start_of(attempt: Attempt, claimed: float | None) -> float | None:
-    """Seconds from the claim to the first line of progress: epoch 0, or where it went on."""
-    first: Mapping[str, Any] = next(iter(files.read_lines(attempt.progress_file, first=_TAIL)), {})
+    """The seconds from the claim to the first line of progress: epoch 0, or a resumed step."""
+    first: Mapping[str, Any] = next(
+        iter(files.read_lines(attempt.progress_file, first=_PROGRESS_BYTES)), {}
+    )
     begun = first.get("time")
     if (
         claimed is None
@@ -222,9 +224,9 @@ def _start_of(attempt: Attempt, claimed: float | None) -> float | None:
 
 
 def _progress(folder: RunFolder, fence: int) -> dict[str, Any]:
-    """How far the run is: by the newest attempt that tells."""
+    """The progress of the run, by its newest attempt that wrote any."""
     for number in range(fence, folder.life(), -1):
-        lines = files.read_lines(folder.attempt(number).progress_file, last=_TAIL)
+        lines = files.read_lines(folder.attempt(number).progress_file, last=_PROGRESS_BYTES)
         if lines:
             seconds = [line["epoch_s"] for line in lines if line.get("epoch_s")]
             last: Mapping[str, Any] = lines[-1]

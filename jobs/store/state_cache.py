@@ -12,11 +12,11 @@ from jobs.store.store import Store
 
 
 class StateCache:
-    """Keeps what will not be different the next time, so that 10,000 runs are looked at quickly.
+    """A cache of final states of runs and array elements, so that 10,000 runs are read quickly.
 
-    A record that was read and found whole never changes; one whose size or time did is read again.
-    And Slurm forgets a job minutes after its end: its last state is kept here. The file may be
-    deleted at any time, and is written by whoever happens to look.
+    A valid record does not change; if its file's size or time did, the record is read again.
+    Slurm forgets a job minutes after its end, so the last state of an element is kept here. The
+    file may be deleted at any time; every `status` may write it.
     """
 
     _SCHEMA = 3
@@ -54,16 +54,16 @@ class StateCache:
         return None if element is None else self._slurm_states.get(element)
 
     def remember_slurm_state(self, element: str, state: str) -> None:
-        """Remember it: an element that is over stays so."""
+        """Keep the last state of an array element that is over."""
         if self._slurm_states.get(element) != state:
             self._slurm_states[element] = state
             self._is_new = True
 
     def save(self) -> None:
-        """Write it down, if there is something new and the folder can be written to."""
+        """Write the cache, if there is something new and the folder is writable."""
         if not self._is_new:
             return
-        theirs = self._read()  # of somebody who has looked at the same time
+        theirs = self._read()  # another process may have written meanwhile
         content = {
             "schema": self._SCHEMA,
             "records": {**theirs.get("records", {}), **self._known},
@@ -85,9 +85,9 @@ class StateCache:
 
 
 def _signature(folder: RunFolder) -> list[int] | None:
-    """What changes when a record's file changes; None: there is none."""
+    """Numbers of stat that change with a record's file; None: no such file."""
     try:
-        found = os.stat(folder.record_file)  # noqa: PTH116 - thousands of them; a Path is slower
+        found = os.stat(folder.record_file)  # noqa: PTH116 - thousands of files; a Path is slower
     except OSError:
         return None
     return [found.st_mtime_ns, found.st_size, found.st_ino]

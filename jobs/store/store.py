@@ -1,19 +1,19 @@
 """The layout of a sweep folder; but for `attempts` and `submissions`, nothing else knows it.
 
 sweeps/NAME/
-  sweep.json                 what was asked for: every run, in order (`Sweep.to_json`)
-  replaced/0001.json         what had been asked for before `--replace`
-  choices/KEY.json           what was chosen of a tuning's settings, from what; published once
-  choices/KEY.set-aside-0001.json   what had been chosen before `redo` of the runs that it rests on
+  sweep.json                 the sweep: every run, in order (`Sweep.to_json`)
+  replaced/0001.json         an earlier sweep.json, kept by `--replace`
+  choices/KEY.json           the chosen setting of a tuning, and the others; published once
+  choices/KEY.set-aside-0001.json   an earlier choice, whose tuning runs got a `redo`
   code/SHA.zip               the code that the runs use, as it was when they were submitted
   manifests/SHA.json         each data set, byte for byte, as it was when runs were submitted
   submissions/
-    lock                     held (flock) by whoever is submitting
-    0001.json                what one command sent off: profile, code, array tasks
-    0001/chunk-00000.json    one array, written down before it is sent; named by its first task
-    0001/chunk-00000.receipt.json   its job id, written down afterwards
-    0001/worker-0.lock       held (flock) by a worker here as long as it would begin another run
-    0001/feeder-00010.json   the job that will send what comes from task 10 on; receipt likewise
+    lock                     held (flock) by the submitting process
+    0001.json                the plan of one submission: profile, code, array tasks
+    0001/chunk-00000.json    one array, recorded before sbatch; named by its first task
+    0001/chunk-00000.receipt.json   the array's job id, recorded after sbatch
+    0001/worker-0.lock       held (flock) by a local worker as long as it may begin another run
+    0001/feeder-00010.json   the job that will submit the tasks from 10 on; receipt likewise
   submitit/0001/             batch scripts and logs of the array tasks
   runs/ID/
     run.json                 the run (`Run.to_json`)
@@ -24,10 +24,10 @@ sweeps/NAME/
       output.log             stdout and stderr of the training
       progress.jsonl         a line per evaluated epoch and per checkpoint
       checkpoint-a.pt, -b.pt two generations, by turns
-      outcome.json           what the training found, before it is published
+      outcome.json           the training's outcome, before it is published
       error.json             why the training ended early
-    attempts/0002/           no attempt: what `redo` set aside took this fence, and lies in it
-      set-aside.json         who set it aside, when and why
+    attempts/0002/           no attempt: `redo` took this fence to set the record aside
+      set-aside.json         who set the record aside, when and why
       record.json            the run's record until then
   collected/                 tables (`probprec collect`)
   figures/                   figures (`probprec plot`)
@@ -64,18 +64,18 @@ _SWEEP_PARTS = {
 
 
 class StoreError(InputError):
-    """A sweep folder is missing, or is not one."""
+    """A sweep folder is missing, or holds no sweep."""
 
 
 class Store:
-    """One sweep's folder."""
+    """The folder of one sweep, as laid out above."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @property
     def sweep_file(self) -> Path:
-        """What was asked for."""
+        """File of the sweep."""
         return self.root / "sweep.json"
 
     @property
@@ -98,10 +98,10 @@ class Store:
         return RunFolder(self.runs / run_id)
 
     def sweep(self) -> Sweep:
-        """The sweep as last submitted, with the evaluation runs of what has been chosen.
+        """The sweep as last submitted, with the evaluation runs of its choices.
 
         Raises:
-            StoreError: there is none, or it or a choice cannot be read.
+            StoreError: the folder has no sweep, or the sweep or a choice cannot be read.
         """
         try:
             asked = Sweep.from_json(json.loads(files.read(self.sweep_file)))
@@ -112,7 +112,7 @@ class Store:
         return self.with_choices(asked)
 
     def with_choices(self, sweep: Sweep) -> Sweep:
-        """The sweep with the evaluation runs of what has been chosen here; StoreError as `sweep`."""
+        """The sweep with the evaluation runs of this folder's choices; StoreError as `sweep`."""
         found = [(tuning, self.choice(tuning.key)) for tuning in sweep.tunings]
         for tuning, choice in found:
             if choice is not None and {one.cell for one in choice.candidates} != {*tuning.cells}:
@@ -121,17 +121,17 @@ class Store:
         return sweep.with_choices(choices) if found else sweep
 
     def version(self) -> tuple[int, int]:
-        """Numbers that differ once `sweep` may return something else; OSError if it is gone."""
+        """Numbers that change whenever `sweep` may return something new; OSError if it is gone."""
         choices = self.root / "choices"
         chosen = choices.stat().st_mtime_ns if choices.exists() else 0
         return self.sweep_file.stat().st_mtime_ns, chosen
 
     def choice_file(self, key: str) -> Path:
-        """What was chosen of the tuning of that key."""
+        """File of the choice of the tuning with that key."""
         return self.root / "choices" / f"{key}.json"
 
     def choice(self, key: str) -> Choice | None:
-        """What was chosen of a tuning; None: nothing yet; StoreError as `sweep`."""
+        """The choice of a tuning; None: no choice yet; StoreError as `sweep`."""
         try:
             return Choice.from_json(json.loads(files.read(self.choice_file(key))))
         except FileNotFoundError:
@@ -140,24 +140,24 @@ class Store:
             raise self._unusable(key, error) from None
 
     def _unusable(self, key: str, why: object) -> StoreError:
-        """What is wrong with a choice: torn, or changed since it was written down."""
+        """The error of a choice that is torn, or was changed since it was published."""
         todo = "move it away, and the next submission chooses again, by the records"
         return StoreError(f"{self.choice_file(key)} cannot be used: {why}; {todo}")
 
     def choose(self, choice: Choice) -> None:
-        """Write down what was chosen, once; FileExistsError: there is a choice already."""
+        """Publish a choice, once; FileExistsError: the tuning has a choice already."""
         path = self.choice_file(choice.key)
         path.parent.mkdir(exist_ok=True)
         files.publish(path, files.to_json(choice.to_json(), indent=1))
 
     def set_choice_aside(self, key: str) -> None:
-        """Give a choice another name: it counts no more, and another one can be made."""
+        """Rename a choice, which no longer counts; a new choice can be made."""
         path = self.choice_file(key)
         former = len(list(path.parent.glob(f"{key}.set-aside-*.json")))
         path.rename(path.with_name(f"{key}.set-aside-{former + 1:04d}.json"))
 
     def size(self) -> int:
-        """Bytes of all files in the folder, but for what cannot be looked into."""
+        """Bytes of all files in the folder that can be read."""
         total = 0
         for folder, _, names in os.walk(self.root):
             for name in names:
@@ -166,16 +166,16 @@ class Store:
         return total
 
     def exists(self) -> bool:
-        """Whether a sweep has been submitted here; OSError if that cannot be looked at."""
+        """Whether a sweep has been submitted here; OSError if the folder cannot be read."""
         try:
             return stat.S_ISREG(self.sweep_file.stat().st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return False
 
     def save(self, sweep: Sweep, *, keep_former: bool = False) -> None:
-        """Write what is asked for; a sweep may be edited and submitted again.
+        """Write the sweep; an edited sweep may be submitted again.
 
-        With `keep_former`, what was asked for so far is kept, if it was something else.
+        With `keep_former`, the sweep so far is kept in `replaced`, if it differs.
         """
         self.runs.mkdir(parents=True, exist_ok=True)
         content = files.to_json(sweep.to_json(), indent=1)
@@ -197,7 +197,7 @@ class Store:
 
     @property
     def states_file(self) -> Path:
-        """What `status` remembers of records it has read; may be deleted at any time."""
+        """File of the state cache; may be deleted at any time."""
         return self.root / "states.json"
 
     def submission(self, number: int) -> Submission:
@@ -211,7 +211,7 @@ class Store:
         return [self.submission(number) for number in sorted(numbers)]
 
     def new_submission(self, plan: Plan) -> Submission:
-        """Write down what is about to be submitted, under the next number."""
+        """Record the plan of a new submission, under the next number."""
         (self.root / "submissions").mkdir(parents=True, exist_ok=True)
         while True:
             newest = max((known.number for known in self.submissions()), default=0)
@@ -224,12 +224,12 @@ class Store:
 
     @contextmanager
     def submitting(self, on_wait: Callable[[], object] = lambda: None) -> Iterator[int]:
-        """Wait until nobody else is submitting, then hold the sweep; yields the lock's descriptor.
+        """Hold the sweep's lock, after other submitters are done; yields the lock's descriptor.
 
-        Calls `on_wait` if it has to wait.
+        `on_wait` is called once if another process holds the lock.
 
-        Whoever inherits the descriptor holds the lock, too: a submitter that is killed while its
-        `sbatch` still talks to the controller keeps the next one out until that is over.
+        A child that inherits the descriptor holds the lock, too: if a submitter is killed while its
+        `sbatch` still talks to the controller, the next submitter waits until sbatch is done.
         """
         folder = self.root / "submissions"
         folder.mkdir(parents=True, exist_ok=True)
@@ -241,14 +241,14 @@ class Store:
             yield file.fileno()
 
     def folders(self) -> Iterator[RunFolder]:
-        """Every folder below `runs`, whether asked for or not, by name."""
+        """Every folder below `runs`, by name, also of runs that the sweep no longer has."""
         if self.runs.is_dir():
             with os.scandir(self.runs) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_dir())
             yield from (RunFolder(self.runs / name) for name in names)
 
     def strangers(self) -> Iterator[Path]:
-        """What this layout does not know in the folder and beside the runs, by name."""
+        """The paths that the layout does not know, in the folder and beside the runs, by name."""
         yield from files.others(self.root, _SWEEP_PARTS)
         for folder in (self.root / "choices", self.collected, self.figures):
             yield from filter(files.is_leftover, files.others(folder, set()))

@@ -1,10 +1,10 @@
-"""A plan is what a submission holds: all that array tasks, feeders and workers have to know.
+"""The plan of a submission holds all that its array tasks, feeders and workers need to know.
 
-    submissions/0001.json                the `Plan` of what one command sends off
-    submissions/0001/chunk-00000.json    a `Chunk`: an array, which begins with that task of the plan
-    submissions/0001/feeder-00020.json   a `FeederJob`: the job that sends what begins with that task
+    submissions/0001.json                the `Plan` of one submission
+    submissions/0001/chunk-00000.json    a `Chunk`: an array, beginning with task 0 of the plan
+    submissions/0001/feeder-00020.json   a `FeederJob`: the job that submits the tasks from 20 on
 
-What an earlier version of this toolkit has written is read, too: what it did not know has a default.
+Files of earlier versions of this toolkit are read, too: keys that they lack have defaults.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ class Entry:
     """A run that an array task is to attempt."""
 
     id: str
-    fence: int  # its newest fence when it was submitted; another one: somebody else has it
+    fence: int  # its newest when submitted; a newer fence: another process has the run
     content: Mapping[str, Any] = field(repr=False)  # the run, as JSON
 
     @classmethod
@@ -35,11 +35,11 @@ class Entry:
 
     @cached_property
     def run(self) -> Run:
-        """The run; whoever needs only its id does not wait for it."""
+        """The run, parsed on first use: to know only the id is much quicker."""
         return Run.from_json(self.content)
 
     def to_json(self) -> dict[str, Any]:
-        """As a submission holds it."""
+        """The entry as a submission holds it."""
         return {"id": self.id, "fence": self.fence, "run": self.content}
 
     @classmethod
@@ -54,13 +54,13 @@ Task = tuple[Entry, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """A file or folder, and the hash of what it held when it was submitted."""
+    """A file or folder, with the hash of its content at submission."""
 
     path: Path
     sha256: str  # of an image: its file's; of a data set: its manifest's
 
     def to_json(self) -> dict[str, str]:
-        """As a submission and a record hold it."""
+        """Path and hash as a submission and a record hold them."""
         return {"path": str(self.path), "sha256": self.sha256}
 
     @classmethod
@@ -71,16 +71,16 @@ class Sealed:
 
 @dataclass(frozen=True, kw_only=True)
 class SealedCode:
-    """The code's snapshot, and the commit that it was taken of."""
+    """The code snapshot of a submission, and the commit of its checkout."""
 
-    file: str  # its name in the sweep's folder of code
+    file: str  # name in the sweep's folder of code
     sha256: str
     own: tuple[str, ...] = ()  # folders inside it that hold the user's own code
     commit: str | None = None
-    dirty: bool | None = None  # whether the checkout had changes that are not committed
+    dirty: bool | None = None  # whether the checkout had uncommitted changes
 
     def to_json(self) -> dict[str, Any]:
-        """As a submission holds it."""
+        """The snapshot's description as a submission holds it."""
         return {
             "file": self.file,
             "sha256": self.sha256,
@@ -99,13 +99,13 @@ class SealedCode:
 class SealedData:
     """The data sets that a submission's runs read, by their manifests."""
 
-    datasets: Mapping[str, Sealed] = field(default_factory=dict)  # by name; others are looked for
-    own_data: str | None = None  # the name of that which the user's own problems read
-    unverified: str | None = None  # why what they read has no manifest
-    registered: Mapping[str, str] = field(default_factory=dict)  # where those were added, by name
+    datasets: Mapping[str, Sealed] = field(default_factory=dict)  # by name; others are searched
+    own_data: str | None = None  # name in `datasets` of the data that own problems read
+    unverified: str | None = None  # why the own problems' data has no manifest
+    registered: Mapping[str, str] = field(default_factory=dict)  # name -> registry of added ones
 
     def to_json(self) -> dict[str, Any]:
-        """As a submission holds it."""
+        """The data sets as a submission holds them."""
         return {
             "datasets": {name: found.to_json() for name, found in self.datasets.items()},
             "own_data": self.own_data,
@@ -115,7 +115,7 @@ class SealedData:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "SealedData":
-        """Inverse of `to_json`; the other keys of a submission are left alone."""
+        """Inverse of `to_json`; other keys of a submission are ignored."""
         datasets = content.get("datasets", {}).items()
         return cls(
             datasets={name: Sealed.from_json(found) for name, found in datasets},
@@ -141,13 +141,13 @@ class Group:
         return (entry for task in self.tasks for entry in task)
 
     def with_runs(self, entries: Sequence[Entry]) -> "Group":
-        """The same for these runs, as many to a task as the resources say."""
+        """The same group with these runs instead, `runs_per_task` of them to a task."""
         size = self.resources.runs_per_task or 1
         tasks = tuple(tuple(entries[i : i + size]) for i in range(0, len(entries), size))
         return replace(self, tasks=tasks)
 
     def to_json(self) -> dict[str, Any]:
-        """As a submission holds it."""
+        """The group as a submission holds it."""
         return {
             "resources": self.resources.to_json(),
             "threads": self.threads,
@@ -158,7 +158,7 @@ class Group:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Group":
-        """Inverse of `to_json`; the other keys of a chunk are left alone."""
+        """Inverse of `to_json`; other keys of a chunk are ignored."""
         return cls(
             resources=Resources.from_json(content["resources"]),
             threads=content["threads"],
@@ -170,17 +170,17 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one command sends off."""
+    """All that one command submits."""
 
-    time: float  # when it was made, unix seconds
-    profile: Profile  # its `image` is the file that was sealed
+    time: float  # of the submission, unix seconds
+    profile: Profile  # its `image` is the sealed file
     code: SealedCode
-    data: Path | None = None  # the folder that trainings get where no data set was sealed
+    data: Path | None = None  # the data folder of trainings without a sealed data set
     image: Sealed | None = None  # None: in this machine's Python
     sealed: SealedData = field(default_factory=SealedData)
-    gpus: tuple[str, ...] = ()  # of this machine, where the engine is local
+    gpus: tuple[str, ...] = ()  # of this machine, if the engine is local
     groups: tuple[Group, ...]  # each becomes an array, or several
-    follows: int | None = None  # the submission whose choices it follows from
+    follows: int | None = None  # the submission whose choices this one follows from
 
     @property
     def entries(self) -> Iterator[Entry]:
@@ -188,7 +188,7 @@ class Plan:
         return (entry for group in self.groups for entry in group.entries)
 
     def to_json(self) -> dict[str, Any]:
-        """As it is written down."""
+        """The content of `submissions/NUMBER.json`."""
         return {
             "schema": _SCHEMA,
             "time": self.time,
@@ -223,13 +223,13 @@ class Plan:
 class Chunk:
     """One array of a submission; the tasks of its group have the array's indices, from 0."""
 
-    token: str  # what the job's comment carries, to find the job by if its submitter dies
-    first: int  # the place of its first task among all of the plan
-    count: int  # the plan's tasks that it stands for, those included whose runs were sent again
+    token: str  # in the job's comment, by which the job is found if its submitter dies
+    first: int  # index of its first task among all tasks of the plan
+    count: int  # the plan's tasks that it stands for, also those whose runs were submitted again
     group: Group
 
     def to_json(self) -> dict[str, Any]:
-        """As it is written down."""
+        """The content of the chunk's file."""
         places = {"token": self.token, "first": self.first, "count": self.count}
         return {**places, **self.group.to_json()}
 
@@ -246,14 +246,14 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True)
 class FeederJob:
-    """The job between two arrays, which sends what comes next."""
+    """The job between two arrays, which submits the next array."""
 
-    token: str  # as a chunk's
-    after: tuple[int, ...]  # the arrays that it waits for
-    resources: Resources  # of the tasks that it will send: it gets their partition and account
+    token: str  # in the job's comment, as a chunk's
+    after: tuple[int, ...]  # job ids of the arrays that it waits for
+    resources: Resources  # of the tasks to submit: the feeder gets their partition and account
 
     def to_json(self) -> dict[str, Any]:
-        """As it is written down."""
+        """The content of the feeder's file."""
         after = list(self.after)
         return {"token": self.token, "after": after, "resources": self.resources.to_json()}
 

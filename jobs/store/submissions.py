@@ -1,4 +1,4 @@
-"""What one command sends off: written down before it is sent, with receipts after; see `jobs.store`."""
+"""A submission's plan and its jobs are recorded on disk before sbatch, with receipts after it."""
 
 import json
 import time
@@ -13,7 +13,7 @@ PartKind = Literal["chunk", "feeder"]
 
 
 class Submission:
-    """What one command sent off, or is still to send."""
+    """A submission: all that one command has submitted, or is still to submit."""
 
     def __init__(self, root: Path, number: int) -> None:
         self.number = number
@@ -22,26 +22,26 @@ class Submission:
         self.submitit = root / "submitit" / f"{number:04d}"
 
     def plan(self) -> Plan:
-        """What was written down."""
+        """The plan of the submission."""
         return Plan.from_json(_read(self.file))
 
     def owner(self) -> int:
-        """The uid of whoever made it: the jobs are theirs."""
+        """The uid of the user who submitted, and so of the jobs' owner."""
         return self.file.stat().st_uid
 
     def part(self, kind: PartKind, first: int) -> "Part":
-        """The array that begins with task `first`, or the feeder that will send it."""
+        """The array that begins with task `first`, or the feeder that will submit that array."""
         return Part(self.folder, kind, first)
 
     def parts(self, kind: PartKind) -> list["Part"]:
-        """The arrays, or the feeders, written down so far, in order."""
+        """The arrays, or the feeders, recorded so far, in order."""
         names = (path.stem for path in self.folder.glob(f"{kind}-*.json"))
         numbers = (name.removeprefix(f"{kind}-") for name in names)
         return [self.part(kind, int(text)) for text in sorted(numbers) if text.isdecimal()]
 
 
 class Part:
-    """One call of sbatch: written down before, with a receipt after."""
+    """One job of a submission, an array or a feeder: recorded before sbatch, a receipt after it."""
 
     def __init__(self, folder: Path, kind: PartKind, first: int) -> None:
         self.kind: PartKind = kind
@@ -50,33 +50,36 @@ class Part:
         self.receipt_file = folder / f"{kind}-{first:05d}.receipt.json"
 
     def intend(self, content: Chunk | FeederJob) -> None:
-        """Write down what is about to be sent; FileExistsError if somebody else has."""
+        """Record the job before sbatch is called; FileExistsError if another process has."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         files.publish(self.file, files.to_json(content.to_json()))
 
     def chunk(self) -> Chunk:
-        """The array that was written down."""
+        """The recorded array."""
         return Chunk.from_json(_read(self.file))
 
     def feeder(self) -> FeederJob:
-        """The feeder that was written down."""
+        """The recorded feeder."""
         return FeederJob.from_json(_read(self.file))
 
     def settle(self, job_id: int) -> None:
-        """Write down that it was sent."""
+        """Record the receipt: Slurm has accepted the job."""
         content = {"job_id": job_id, "time": time.time()}
-        with suppress(FileExistsError):  # the submitter and a repair may both find out
+        with suppress(FileExistsError):  # the submitter and a repair may both write it
             files.publish(self.receipt_file, files.to_json(content))
 
     def job_id(self) -> int | None:
-        """Its job's id; None while it is not known to be sent."""
+        """The job's id; None: there is no receipt."""
         try:
             return int(json.loads(files.read(self.receipt_file))["job_id"])
         except FileNotFoundError:
             return None
 
     def withdraw(self, reason: str) -> None:
-        """It was not sent, or is over for nothing: take it back, and keep the reason."""
+        """Undo `intend`: Slurm never took the job, or it ended without doing its work.
+
+        The reason is kept in a `.withdrawn-*` file.
+        """
         aside = self.file.with_name(f"{self.file.stem}.withdrawn-{time.time_ns()}.json")
         files.write_atomically(aside, files.to_json({"reason": reason, "time": time.time()}))
         self.receipt_file.unlink(missing_ok=True)

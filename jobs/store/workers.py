@@ -1,4 +1,4 @@
-"""Workers on a person's own machine: that they are at work, and which runs they have yet to begin."""
+"""A worker on a person's own machine holds a lock as long as it may begin another run."""
 
 import json
 import os
@@ -15,47 +15,47 @@ from jobs.store.submissions import Submission
 
 @dataclass(frozen=True)
 class Worker:
-    """A process that goes through a submission."""
+    """A process that executes the tasks of a submission."""
 
     host: str
     pid: int
-    lock: Path  # which it holds as long as it would begin another run
+    lock: Path  # held as long as the worker may begin another run
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Process and host, in words."""
         return f"process {self.pid} on {self.host}"
 
 
 @dataclass(frozen=True)
 class Crew:
-    """The workers that go through one submission, and the runs that they have yet to begin."""
+    """The living workers of one submission, and the ids of runs that they have yet to begin."""
 
     workers: tuple[Worker, ...]
     runs: tuple[str, ...]
 
 
 class AtWork:
-    """What a worker holds; `release` may be called again, and by a signal's handler."""
+    """The lock of a worker; `release` may be called again, and by a signal handler."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
 
     def release(self) -> None:
-        """It begins no further run."""
+        """Release the lock: the worker begins no further run."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
 def lock_of(submission: Submission, lane: int) -> Path:
-    """What the worker with that number holds."""
+    """The lock file of the worker `lane`."""
     return submission.folder / f"worker-{lane}.lock"
 
 
 @contextmanager
 def at_work(submission: Submission, lane: int) -> Iterator[AtWork]:
-    """Hold the worker's lock, in a file that says who it is before it is held."""
+    """Hold the worker's lock; its file names host and pid before it is locked."""
     path = lock_of(submission, lane)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -70,7 +70,7 @@ def at_work(submission: Submission, lane: int) -> Iterator[AtWork]:
 
 
 def crews(store: Store) -> list[Crew]:
-    """Who is at work on the sweep, submission by submission."""
+    """The crews at work on the sweep, submission by submission."""
     found = []
     for submission in store.submissions():
         workers = tuple(_alive(submission))
@@ -88,7 +88,7 @@ def _alive(submission: Submission) -> Iterator[Worker]:
 
 
 def _unbegun(store: Store, submission: Submission) -> Iterator[str]:
-    """The runs that nobody has claimed since they were submitted."""
+    """The ids of runs that no attempt has claimed since they were submitted."""
     for entry in submission.plan().entries:
         folder = store.run(entry.id)
         if folder.last_fence() == entry.fence and not folder.record_file.exists():
