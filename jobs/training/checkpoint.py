@@ -1,8 +1,8 @@
-"""Checkpoints: what a training that goes on later needs, in two generations on disk.
+"""A checkpoint holds all that a training needs to go on later; two generations are on disk.
 
 A file is what `torch.save` writes, followed by a line with the format's version and the sha256 of
-all before it. It is read with `weights_only=True`, and what is not a tensor of the model or the
-optimizer is JSON text.
+all bytes before it. It is read with `weights_only=True`; all but the tensors of model and optimizer
+is JSON text.
 """
 
 import hashlib
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is torn, foreign, or cannot be read; or a state cannot be kept in one."""
+    """A checkpoint is torn, foreign or unreadable, or a state cannot be saved in a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A training at the boundary before step `index` of epoch `epoch`.
+    """The state of a training at the boundary before step `index` of epoch `epoch`.
 
     `index` may be the number of steps per epoch: then the epoch's evaluation comes next.
     """
@@ -49,35 +49,35 @@ class Checkpoint:
     index: int
     tensors: dict[str, Any]  # nested: tensors, numbers, strings, lists and dicts
     notes: dict[str, Any]  # JSON values
-    origin: Origin  # what made it
+    origin: Origin  # code, packages, image, data and device that made it
 
 
 class Checkpoints:
-    """Writes the checkpoints of one attempt, over its older one in turn."""
+    """The checkpoints of one attempt; a new one overwrites the older of the two files."""
 
     def __init__(self, out: AttemptFiles, *, every: float, resumed: Path | None = None) -> None:
-        """`every`: seconds between two; `resumed`: the file that must not be written over first."""
+        """`every`: seconds between two; `resumed`: the file that must not be overwritten first."""
         self._files = out.checkpoint_files
         self._next = 1 if resumed == self._files[0] else 0
         self._every = every
         self._last = time.monotonic()
         self.seconds = 0.0
-        """What the last one took."""
+        """Time to write the last checkpoint."""
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for the next."""
+        """Whether it is time for the next checkpoint."""
         return time.monotonic() - self._last >= self._every
 
     def write(self, run: Run, take: Callable[[], Checkpoint]) -> Path:
-        """Write the next generation: what `take` finds, if it can be read back.
+        """Write the next generation: the checkpoint that `take` returns, if it can be read back.
 
         Raises:
-            CheckpointError: the state holds what cannot be kept.
-            OSError: as from any writing.
+            CheckpointError: the state holds a value that cannot be saved.
+            OSError: the file cannot be written.
         """
         start = time.monotonic()
-        self._last = start  # also where it cannot be written: not to be tried at every step
+        self._last = start  # even if writing fails, so that it is not tried at every step
         content = _pack(run, take)
         _unpack(content, run)
         path = self._files[self._next]
@@ -89,7 +89,7 @@ class Checkpoints:
 
 
 def find(folders: Sequence[Path], run: Run) -> Iterator[tuple[Path, Checkpoint]]:
-    """The run's checkpoints in these attempts' folders, best first; what cannot be read is logged."""
+    """The run's checkpoints in these attempts' folders, best first; unreadable ones are logged."""
     for folder in folders:
         found = []
         for path in AttemptFiles(folder).checkpoint_files:
@@ -103,11 +103,11 @@ def find(folders: Sequence[Path], run: Run) -> Iterator[tuple[Path, Checkpoint]]
 
 
 def read(path: Path, run: Run) -> Checkpoint:
-    """Read one file.
+    """Read the checkpoint of `run` in one file.
 
     Raises:
-        FileNotFoundError: there is none.
-        CheckpointError: it is torn, of another run, or of another version of this toolkit.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is torn, of another run, or of another version of the format.
     """
     return _unpack(path.read_bytes(), run)
 
@@ -164,7 +164,7 @@ def _trailer(payload: bytes | memoryview) -> bytes:
 
 
 def _refused(error: Exception) -> str:
-    """What `torch.load` does not take, out of its many lines."""
+    """The object that `torch.load` refuses, out of the many lines of its error."""
     if found := re.search(r"GLOBAL (\S+)", str(error)):
         return (
             f"it holds {found[1]}; what can be kept are tensors, numbers, strings, lists and dicts"
@@ -179,11 +179,11 @@ def _first_line(error: Exception) -> str:
 def seed_generators(seed: int) -> None:
     """Seed the global generators of torch, numpy and Python.
 
-    Nothing of ours draws from them, but an own optimizer or problem may.
+    This toolkit does not draw from them, but a user's optimizer or problem may.
     """
     draws = stream(seed, "global")
     torch.manual_seed(int(draws.integers(2**63)))
-    np.random.seed(int(draws.integers(2**32)))  # noqa: NPY002 - the global one is what is meant
+    np.random.seed(int(draws.integers(2**32)))  # noqa: NPY002 - the global generator is meant
     random.seed(int(draws.integers(2**63)))
 
 
@@ -204,7 +204,7 @@ def generator_notes() -> dict[str, Any]:
 
 
 def restore_generators(tensors: dict[str, Any], notes: dict[str, Any]) -> None:
-    """Set all global generators; those of GPUs only where there are as many as there were."""
+    """Set all global generators; those of GPUs only if their number is the same as then."""
     torch.set_rng_state(tensors["cpu"])
     if tensors["cuda"] and len(tensors["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(tensors["cuda"])

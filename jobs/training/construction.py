@@ -1,7 +1,7 @@
-"""Before anything is sent: own classes imported, and each setting constructed on a tiny model.
+"""Before a submission own classes are imported, and each setting is constructed on a tiny model.
 
-`python -m jobs.training.construction` reads a `Question` from stdin and writes lines of an `Answer` to stdout;
-what the user's code prints goes to stderr. Nothing heavy is imported by importing this.
+`python -m jobs.training.construction` reads a `Question` from stdin and writes lines of an `Answer`
+to stdout; the output of the user's code goes to stderr. This module imports torch only when used.
 """
 
 import importlib
@@ -23,24 +23,24 @@ from jobs.regime.settings import Settings
 from jobs.sweep import Run
 from jobs.training import own_code
 
-_WRONG_MODULE = (ImportError, SyntaxError, AttributeError, NameError)
-"""What an import ends with because of what the module says; all else may be this machine's."""
-_WRONG_VALUE = (TypeError, ValueError)
-"""The same for a constructor."""
-_STEPS_PER_EPOCH = 100  # of a training that is not known yet
-_MODELS = ((2, True), (64, False))  # features, bias: small with a bias, larger with a matrix alone
+_MODULE_ERRORS = (ImportError, SyntaxError, AttributeError, NameError)
+"""Exceptions of an import that the module's code causes; others may come from this machine."""
+_VALUE_ERRORS = (TypeError, ValueError)
+"""Exceptions of a constructor that the setting causes; others may come from this machine."""
+_STEPS_PER_EPOCH = 100  # assumed: the data, and so the true number, is not known yet
+_TINY_MODELS = ((2, True), (64, False))  # features, bias: small with bias; larger, a matrix alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is to be imported and constructed."""
+    """The own classes to import, and the runs whose optimizers to construct."""
 
     own: tuple[str, ...]  # folders of the user's own modules
     problems: tuple[str, ...]  # dotted paths of own classes
     runs: tuple[Run, ...]  # one for each setting of an optimizer
 
     def to_json(self) -> dict[str, Any]:
-        """As stdin has it."""
+        """The question, as stdin has it."""
         runs = [run.to_json() for run in self.runs]
         return {"own": self.own, "problems": self.problems, "runs": runs}
 
@@ -56,29 +56,27 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What came of one class or setting that could not be had."""
+    """The failure to import one class, or to construct one setting."""
 
     about: Literal["problem", "run"]
-    index: int  # of it in the question
-    is_mistake: bool  # False: it may be this machine's, or the tiny model's
+    index: int  # of the problem or run in the question
+    is_mistake: bool  # the user's; False: this machine or the tiny model may be the cause
     text: str
-    hyperparameter: str = ""  # or key of the regime: the one that it is about, if it is one
+    hyperparameter: str = ""  # the hyperparameter or key of the regime at fault, if only one is
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What has been found, as far as it came."""
+    """The findings so far: the process may have been killed."""
 
     findings: tuple[Finding, ...]
-    absent: (
-        str  # what a training needs and this Python lacks; "": nothing, and so all was looked at
-    )
-    begun: str  # the class that was looked at last
+    absent: str  # a module that trainings need and this Python lacks; then nothing was tried
+    begun: str  # the class that was tried last
     is_whole: bool
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The answer in the lines of stdout; the last one may be torn."""
+        """The answer in the lines of stdout; the last line may be torn."""
         lines = [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
         return cls(
             findings=tuple(Finding(**line["finding"]) for line in lines if "finding" in line),
@@ -99,7 +97,7 @@ def construct(question: Question) -> Iterator[dict[str, Any]]:
     if absent := _absent():
         yield {"absent": absent}
     else:
-        own_code.use(tuple(map(Path, question.own)))  # as in a training: behind what that imports
+        own_code.use(tuple(map(Path, question.own)))  # as in a training: after its own imports
         for index, path in enumerate(question.problems):
             yield {"begun": path}
             if failure := _failure_of_problem(path):
@@ -119,7 +117,7 @@ def _line(finding: Finding) -> dict[str, Any]:
 
 
 def _absent() -> str:
-    """Why no training can be begun in this Python."""
+    """Why no training can begin in this Python; "": nothing is missing."""
     for name in ("torch", "jobs.training"):
         try:
             importlib.import_module(name)
@@ -148,7 +146,7 @@ def _failure_of_import(path: str) -> _Failure | None:
         importing.load_class(path)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may do anything
         file, _ = _origin(error)
-        is_mistake = isinstance(error, _WRONG_MODULE) and not own_code.is_installed(file)
+        is_mistake = isinstance(error, _MODULE_ERRORS) and not own_code.is_installed(file)
         hint = ""
         if is_mistake and isinstance(error, ModuleNotFoundError):
             hint = f"; if only the runs' image has it, install it for {sys.executable}, too"
@@ -160,15 +158,15 @@ def _finding(index: int, run: Run) -> Finding | None:
     for name, path in optimizers.classes(run):
         if failure := _failure_of_import(path):
             return Finding(about="run", index=index, hyperparameter=name, **asdict(failure))
-    error = _construct(run, *_MODELS[0])
+    error = _construct(run, *_TINY_MODELS[0])
     if error is None:
         return None
-    is_mistake = isinstance(error, _WRONG_VALUE)
+    is_mistake = isinstance(error, _VALUE_ERRORS)
     if is_mistake:
-        again = _construct(run, *_MODELS[1])
+        again = _construct(run, *_TINY_MODELS[1])
         if again is None and "groups" in run.regime:
-            return None  # which parameters each of them gets, only the real model says
-        is_mistake = isinstance(again, _WRONG_VALUE)
+            return None  # which parameters a group gets, only the real model says
+        is_mistake = isinstance(again, _VALUE_ERRORS)
     said = f"{run.optimizer} cannot be constructed: {_said(error)}"
     text = str(error) if isinstance(error, InputError) else said
     text = text if is_mistake else f"{text} (tried on a tiny model; it may be due to that)"
@@ -177,7 +175,7 @@ def _finding(index: int, run: Run) -> Finding | None:
 
 
 def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
-    """Construct the optimizer of `run` and look at what goes with it; why that failed."""
+    """Construct the optimizer and schedule of `run`; returns why that failed, or None."""
     import torch
 
     from jobs.regime import step_arguments
@@ -203,9 +201,9 @@ def _construct(run: Run, features: int, bias: bool) -> BaseException | None:
 
 
 def _parts(run: Run) -> Iterator[Run]:
-    """The run without its groups, and for each of them one that is trained as it is, and one beside it.
+    """The run without groups, and for each group two runs: all parameters in it, and some.
 
-    A tiny model has none of their names.
+    The tiny model has none of the parameter names that groups match.
     """
     yield replace(run, regime={name: one for name, one in run.regime.items() if name != "groups"})
     for group in Settings.from_json(run.regime).groups:
@@ -221,13 +219,13 @@ def _parts(run: Run) -> Iterator[Run]:
 
 
 def _culprit(run: Run) -> str:
-    """The one setting without which the others are taken; "": none, or more than one."""
-    found = [name for name, less in _less(run) if _construct(less, *_MODELS[0]) is None]
+    """The only setting without which the construction succeeds; "": none, or several."""
+    found = [name for name, less in _less(run) if _construct(less, *_TINY_MODELS[0]) is None]
     return found[0] if len(found) == 1 else ""
 
 
 def _less(run: Run) -> Iterator[tuple[str, Run]]:
-    """The run without one of its settings, for each of them."""
+    """Each setting's name, and the run without that setting."""
     for name in run.hyperparameters:
         rest = {other: value for other, value in run.hyperparameters.items() if other != name}
         yield name, replace(run, hyperparameters=rest)
@@ -237,14 +235,14 @@ def _less(run: Run) -> Iterator[tuple[str, Run]]:
 
 
 def _said(error: BaseException) -> str:
-    """The error with the line of the user's own code that it comes from."""
+    """The error's text, with the line of the user's own code that raised it."""
     file, line = _origin(error)
     where = f" ({file}:{line})" if file and not own_code.is_installed(file) else ""
     return f"{type(error).__name__}: {_first_line(error)}{where}"
 
 
 def _origin(error: BaseException) -> tuple[str, int | None]:
-    """The file and line that the error comes from, Python's and this toolkit's aside."""
+    """The file and line that raised the error, without frames of Python or of this toolkit."""
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno
     frames = _frames(error)
@@ -252,7 +250,7 @@ def _origin(error: BaseException) -> tuple[str, int | None]:
 
 
 def _frames(error: BaseException) -> Sequence[traceback.FrameSummary]:
-    """Those that are neither Python's nor this toolkit's, nor of a module that lacks a name."""
+    """The error's frames that are neither Python's, nor this toolkit's, nor a `__getattr__`."""
     return [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""What a run costs, split into the phases of its training."""
+"""The cost of a run is split into the phases of its training."""
 
 import resource
 import time
@@ -14,7 +14,7 @@ from jobs.store.record import PHASES
 
 @dataclass
 class Phase:
-    """Sums over all stays in one phase."""
+    """The cost of one phase, summed over all stays in it."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0  # user + system of this process, all threads
@@ -25,7 +25,7 @@ class Phase:
 
 
 class Meter:
-    """Measures wall, CPU and GPU seconds per phase, and counts passes.
+    """A meter of wall, CPU and GPU seconds per phase, which also counts passes.
 
     The host is never made to wait for the GPU: on CUDA each stay is bracketed by two events, and
     `drain` reads them at a point where the caller synchronises anyway. The wall seconds of a GPU
@@ -48,7 +48,7 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Phase]:
-        """Book what happens inside to phase `name`, exceptions included."""
+        """Count the cost of the body for phase `name`, even if it raises."""
         phase = self.phases[name]
         start = self._event()
         wall, cpu = time.perf_counter(), time.process_time()
@@ -62,7 +62,7 @@ class Meter:
                 self._pending.append((phase, start, end))
 
     def drain(self) -> None:
-        """Wait for the GPU and book its seconds."""
+        """Wait for the GPU and count its seconds."""
         if self._pending:
             torch.cuda.synchronize(self.device)
         for phase, start, end in self._pending:
@@ -70,7 +70,7 @@ class Meter:
         self._pending.clear()
 
     def add(self, earlier: Mapping[str, Any]) -> None:
-        """Take over what an earlier attempt had cost, as `to_json` said it."""
+        """Add the cost of an earlier attempt, as `to_json` gave it."""
         for name, phase in self.phases.items():
             for key, value in earlier[name].items():
                 if value is not None:
@@ -78,7 +78,7 @@ class Meter:
         self._peaks = {name: earlier[name] for name in self._peaks}
 
     def to_json(self) -> dict[str, Any]:
-        """The record's `cost`: sums, and the highest of the peaks."""
+        """The record's `cost`: sums over attempts, and the highest of their peaks."""
         self.drain()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gpu = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None

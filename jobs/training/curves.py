@@ -1,4 +1,4 @@
-"""The series that a training writes down, in the form of a record's `curves`."""
+"""The curves of a training, in the form of a record's `curves`."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from jobs.errors import InputError
 
 
 class Curves:
-    """The series of a record."""
+    """The curves of a record."""
 
     def __init__(self) -> None:
         self._epochs: dict[str, list[float]] = {}
@@ -19,22 +19,22 @@ class Curves:
         self._log: dict[str, dict[str, list[Any]]] = {}
 
     def add_epoch(self, row: Mapping[str, float]) -> None:
-        """One evaluation's metrics."""
+        """Append one evaluation's metrics."""
         for metric, value in row.items():
             self._epochs.setdefault(metric, []).append(value)
 
     def add_minibatch_loss(self, step: int, value: float) -> None:
-        """The loss of the minibatch of `step`, before its update."""
+        """Append the loss of the minibatch of `step`, before its update."""
         _append(self._series["minibatch_loss"], step, value)
 
     def see_learning_rate(self, step: int, value: float | list[float | None] | None) -> None:
-        """The step size in force at `step`, or those of several groups; only changes are kept."""
+        """Append the step size at `step`, or those of several groups; only changes are kept."""
         _append_change(self._series["learning_rate"], step, value)
 
     def add_log(self, step: int, entries: Mapping[str, Any]) -> None:
-        """The optimizer's own log: numbers, and lists, arrays and tensors of them.
+        """Append the optimizer's own log: numbers, and lists, arrays and tensors of numbers.
 
-        Only changes are kept. Raises InputError for what is something else.
+        Only changes are kept. Raises InputError for any other value.
         """
         if not isinstance(entries, Mapping):
             raise InputError(f"get_log() has to give a dict, it gives {type(entries).__name__}")
@@ -46,7 +46,7 @@ class Curves:
                 raise InputError(f"get_log()[{name!r}] holds {error}") from None
 
     def cut(self, step: int) -> None:
-        """Forget everything from `step` on."""
+        """Remove everything from `step` on."""
         for series in (*self._series.values(), *self._log.values()):
             keep = sum(1 for known in series["step"] if known < step)
             del series["step"][keep:], series["value"][keep:]
@@ -57,7 +57,7 @@ class Curves:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`, to be continued; takes the lists over."""
+        """Inverse of `to_json`; new values are appended to the given lists."""
         curves = cls()
         curves._log = content["optimizer"]
         curves._series = {name: content[name] for name in curves._series}
@@ -78,8 +78,8 @@ def _append_change(series: dict[str, list[Any]], step: int, value: Any) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """Numbers, and lists of them, as JSON can hold them: null in the place of what is not finite."""
-    if callable(getattr(value, "tolist", None)):  # an array, a tensor, or a number of their kind
+    """Numbers, and lists of numbers, as JSON can hold them: null for a value that is not finite."""
+    if callable(getattr(value, "tolist", None)):  # an array, a tensor, or one of their scalars
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]

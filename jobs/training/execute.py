@@ -1,4 +1,4 @@
-"""A training from its run to its record: built, put back to a checkpoint if there is one, carried out."""
+"""A training is built from its run, restored from a checkpoint if there is one, and carried out."""
 
 import logging
 import time
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_EVERY = 600.0
-"""Seconds between two checkpoints."""
+CHECKPOINT_EVERY = 600.0  # seconds
 
 
 def execute(
@@ -40,23 +39,23 @@ def execute(
     """Train `run` and return its record; progress and checkpoints go to `out`.
 
     Args:
-        run: what to train.
-        data: folder of the data sets, looked into before all others.
-        out: where it writes to.
+        run: the run to train.
+        data: folder of the data sets, searched before all others.
+        out: files of this attempt.
         resume: folders of earlier attempts, newest first.
-        stop: what tells it to stop.
+        stop: asked at every boundary whether to stop.
         checkpoint_every: seconds between two checkpoints; 0: one after every step.
         gpu: fail rather than train on the CPU.
         own: folders of the user's own modules.
-        given: what the launcher knows of image and data.
+        given: hashes of image and data, from the launcher.
 
     Raises:
-        InterruptionError: told to stop.
-        DataError, ImportError, TypeError, ValueError, ...: whatever keeps the run from a result.
+        InterruptionError: the training was told to stop.
+        DataError, ImportError, TypeError, ValueError, ...: the run cannot have a result.
     """
     from jobs.training.loop import Training
 
-    own_code.use(own)  # behind what a training always imports
+    own_code.use(own)  # after the modules that every training imports
     device = _device(gpu=gpu)
     stop = stop or Stop()
     make = partial(build, Training, run, device, data=data, out=out, stop=stop, given=given)
@@ -66,7 +65,7 @@ def execute(
 
 
 def _device(*, gpu: bool) -> "torch.device":
-    """Where a run is trained; GpuMissingError if it has to be a GPU, and none works."""
+    """The device of the training; GpuMissingError if a GPU is required, and none works."""
     import torch
 
     if gpu:
@@ -102,7 +101,7 @@ def begin(
     resume: Sequence[Path],
     every: float,
 ) -> "Training":
-    """The training at the best checkpoint that it can go on from, else at its beginning."""
+    """The training at the best checkpoint that fits, else at its beginning."""
     from jobs.training import checkpoint
 
     training = make()

@@ -10,10 +10,10 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def die_with_parent() -> None:
-    """End when the launcher is gone.
+    """Arrange that this process ends when the launcher is gone.
 
-    The kernel sees to that (prctl(2), Linux), but in a container the parent is another process:
-    there the standard input, which only the launcher holds open, comes to its end.
+    The kernel does that (prctl(2), Linux), but in a container the parent is another process: there
+    a thread waits for the end of the standard input, which only the launcher holds open.
     """
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if stat.S_ISFIFO(os.fstat(0).st_mode):

@@ -1,4 +1,4 @@
-"""The protocol: evaluate, train an epoch, evaluate, ... to the end, the divergence, or the next attempt."""
+"""The protocol of a training: evaluate, train an epoch, evaluate, ... to its end or divergence."""
 
 import logging
 import math
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class DivergedError(ArithmeticError):
-    """The run left the finite numbers."""
+    """A loss of the run is not finite."""
 
     def __init__(self, reason: str, epoch: int, step: int) -> None:
         super().__init__(f"{reason} in epoch {epoch} at step {step}")
@@ -42,15 +42,15 @@ class DivergedError(ArithmeticError):
 
 
 class Training:
-    """One run's training.
+    """The training of one run.
 
-    Evaluates all splits before training and after every epoch, logs the minibatch loss every
-    `LOG_INTERVAL`th step, and stops at the first loss that is not finite. Nothing after that step
-    is kept, and nothing is invented for it.
+    It evaluates all splits before training and after every epoch, logs the minibatch loss every
+    `LOG_INTERVAL`th step, and stops at the first loss that is not finite. No value after that step
+    is kept or invented.
 
     Between two steps, and after an evaluation, is a boundary: only there a checkpoint is written,
-    because it is due or because `stop` says so. Of epoch 0, the evaluation before training, nothing
-    is saved before its end. An evaluation is not interrupted, and neither is `start_estimate`.
+    because it is due or because `stop` says so. No checkpoint precedes the end of epoch 0 (the
+    evaluation before training). Neither an evaluation nor `start_estimate` is interrupted.
 
     An optimizer may offer `start_estimate()` (called after every epoch's evaluation),
     `estimating` (its next step belongs to an estimation), `backward(loss)` (to be used instead of
@@ -76,15 +76,15 @@ class Training:
         self.started = time.time()  # of the first attempt
         self.resumes = 0
         self.checkpoints = Checkpoints(out, every=math.inf)
-        self.epoch = 0  # under way; 0 is the evaluation before training
+        self.epoch = 0  # current; 0 is the evaluation before training
         self.index = 0  # steps taken in this epoch
         self.step = 0  # steps begun so far, over all epochs
         self.curves = Curves()
         self._stop = stop or Stop()
         self._given = given
-        self._evaluated: int | None = None  # the last epoch that has been
-        self._epoch_start = time.monotonic()  # moved back by what earlier attempts spent on it
-        self._longest_epoch = 0.0  # seconds; of those that ended in this process
+        self._evaluated: int | None = None  # the last evaluated epoch
+        self._epoch_start = time.monotonic()  # less the time that earlier attempts spent on it
+        self._longest_epoch = 0.0  # seconds; of epochs that ended in this process
         self.regime = Regime(run, problem, optimizer)
         self._stepper = Stepper(problem, optimizer, meter, self.regime.settings)
         self._monitor = FiniteMonitor(meter.device, LOG_INTERVAL)
@@ -95,7 +95,7 @@ class Training:
         """Train to the end or to the divergence; returns the record's `stop`.
 
         Raises:
-            InterruptionError: told to stop before the end.
+            InterruptionError: the training was told to stop before its end.
         """
         try:
             while self.epoch <= self.run.epochs:
@@ -109,18 +109,18 @@ class Training:
         return {"reason": "completed", "epoch": self.run.epochs, "step": self.step}
 
     def origin(self) -> Origin:
-        """What makes its numbers, as far as that has been imported by now."""
+        """The origin of the training's numbers, as far as it has been imported by now."""
         return Origin.now(self._given, self.meter.device.type)
 
     def changed_since(self, saved: Checkpoint) -> list[str]:
-        """What is not as it was when the checkpoint was taken, in words; empty: nothing."""
+        """The differences from the origin of a checkpoint, in words; empty: none."""
         return saved.origin.changes(self._given, self.meter.device.type)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on where the checkpoint was taken.
+        """Restore the training's state from a checkpoint.
 
         Raises:
-            CheckpointError: what has come back is not what was saved.
+            CheckpointError: the restored state is not the saved one.
         """
         notes, tensors = saved.notes, saved.tensors
         restoring.load_model(self.problem.model, tensors["model"])
@@ -159,7 +159,7 @@ class Training:
         )
 
     def boundary(self, *, between_epochs: bool = False) -> None:
-        """Between two steps: leave if it is time to, else write a checkpoint if one is due."""
+        """Between two steps: save and raise if it is time to stop, else save if that is due."""
         expected = self._longest_epoch + self.checkpoints.seconds
         if self._stop.asked:
             self._save()
@@ -173,7 +173,7 @@ class Training:
             self._save()
 
     def _save(self) -> None:
-        self._collect()  # nothing that diverged is saved, and the monitor has nothing left to keep
+        self._collect()  # a diverged training raises here; the monitor is empty afterwards
         try:
             path = self.checkpoints.write(self.run, self._snapshot)
         except CheckpointError as error:
@@ -182,7 +182,7 @@ class Training:
             self.note_progress(checkpoint=path.name)
 
     def _end_epoch(self) -> None:
-        """What follows an evaluation; the next epoch begins behind the boundary."""
+        """Do what follows an evaluation; the next epoch begins after the boundary."""
         if self._restart is not None and 0 < self.epoch < self.run.epochs:
             self._restart()
         seconds = time.monotonic() - self._epoch_start
@@ -218,7 +218,7 @@ class Training:
         log.info("epoch %d/%d: %s", self.epoch, self.run.epochs, _format(row))
 
     def note_progress(self, **more: Any) -> None:
-        """Append a line to the progress: how far the training is, and `more`."""
+        """Append a line to the progress file: epoch, step, and `more`."""
         line = {
             "time": time.time(),
             "epoch": self._evaluated,
@@ -242,8 +242,8 @@ class Training:
         """The epoch's minibatches from `index` on."""
         if self.index == 0 or self.index < self.problem.steps_per_epoch:
             return self.problem.train_batches(self.epoch, start=self.index)
-        # Resumed between the last step and the evaluation: the randomness of the whole epoch has
-        # been drawn, and for a problem that carries it along it has to be drawn again.
+        # Resumed between the last step and the evaluation: a problem whose random state is carried
+        # along has to draw the random numbers of the whole epoch again.
         batches = self.problem.train_batches(self.epoch, start=self.index - 1)
         checked.next_batch(self.problem, batches, self.epoch, self.index - 1)
         return batches

@@ -1,13 +1,13 @@
-"""Watching that the losses stay finite, without making the host wait for the GPU."""
+"""A monitor checks that losses are finite, without making the host wait for the GPU."""
 
 import torch
 
 
 class FiniteMonitor:
-    """Watches every step's loss without making the host wait for the GPU at every step.
+    """A monitor of every step's loss.
 
-    On the GPU the first bad step is kept in a tensor and read once per `interval` steps; on
-    the CPU there is nothing to wait for, and it is read at each.
+    On the GPU the first bad step is kept in a tensor and read once per `interval` steps; on the
+    CPU it is read at every step.
     """
 
     def __init__(self, device: torch.device, interval: int) -> None:
@@ -18,7 +18,7 @@ class FiniteMonitor:
         self._seen = 0
 
     def see(self, loss: torch.Tensor, step: int, *, keep: bool) -> None:
-        """Take in the loss (0-dim) of a step; `keep` it for the curve."""
+        """Check the loss (0-dim) of a step; `keep` it for the curve."""
         bad = torch.where(torch.isfinite(loss), self._never, step)
         self._first_bad = torch.minimum(self._first_bad, bad)
         if keep:
@@ -30,7 +30,7 @@ class FiniteMonitor:
         return last or self._seen >= self._interval
 
     def collect(self) -> tuple[list[tuple[int, float]], int | None]:
-        """The kept losses before the first bad step, and that step, if there is one."""
+        """The kept losses before the first step with a bad loss, and that step, if there is one."""
         found = int(self._first_bad.item())
         losses = [(step, loss.item()) for step, loss in self._kept if step < found]
         self._kept.clear()

@@ -1,7 +1,7 @@
-"""What a training's numbers depend on besides its run; a checkpoint belongs to it.
+"""The origin of a training's numbers: all that they depend on besides the run.
 
-With other code, other data, another image, other packages or another kind of device a checkpoint is
-not gone on from: half of the numbers would come from one, half from the other.
+A checkpoint is resumed only with the same code, data, image, packages and kind of device: otherwise
+half of the numbers would have one origin, and half another.
 """
 
 import json
@@ -17,15 +17,15 @@ from typing import Any
 from jobs.snapshot import PACKAGES
 from jobs.training import own_code
 
-_SHOWN = 3  # modules that are named
+_MODULES_SHOWN_MAX = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What the launcher knows of a training and the training does not."""
+    """Hashes of image and data, which the launcher knows and the training cannot."""
 
     image: str | None = None  # sha256 of its file; None: this machine's Python
-    manifest: str | None = None  # sha256 of the data set's manifest; None: nobody made one
+    manifest: str | None = None  # sha256 of the data set's manifest; None: no manifest
 
 
 NOTHING = Given()
@@ -33,22 +33,22 @@ NOTHING = Given()
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What made a checkpoint, or a record."""
+    """The code, packages, image, data and device that made a checkpoint or a record."""
 
-    toolkit: Mapping[str, str]  # of our modules that the training imported: name -> sha256
-    own: Mapping[str, str]  # of the user's, and of files that they read: name -> sha256
-    packages: Mapping[str, str]  # installed, and imported: name -> version; `python`, too
+    toolkit: Mapping[str, str]  # imported modules of this toolkit: name -> sha256
+    own: Mapping[str, str]  # imported modules of the user, and files read by them: name -> sha256
+    packages: Mapping[str, str]  # imported packages: name -> version; `python`, too
     image: str | None
     data: str | None
     device: str  # cpu, cuda
 
     @classmethod
     def now(cls, given: Given, device: str) -> "Origin":
-        """The origin of what this process computes."""
+        """The origin of the numbers that this process computes now."""
         return _origin(given, device, own_code.extent())
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object, of which `from_json` makes an equal origin."""
+        """The origin as JSON values; `from_json` returns an equal origin."""
         return asdict(self)
 
     @classmethod
@@ -57,9 +57,9 @@ class Origin:
         return cls(**content)
 
     def changes(self, given: Given, device: str) -> list[str]:
-        """What is not now as it was when this was made, in words; empty: nothing.
+        """The differences of the present from this origin, in words; empty: none.
 
-        Only what was used then counts: a module that is used in addition has a user that is another.
+        Only modules used then are compared: a new module is imported by one that has changed.
         """
         toolkit = _changed(self.toolkit)
         own = _changed(self.own)
@@ -79,7 +79,7 @@ class Origin:
 
 @lru_cache(maxsize=8)
 def _origin(given: Given, device: str, _extent: tuple[int, int]) -> Origin:
-    """The origin now; looked at again when something more has been imported or read."""
+    """The origin now, cached until another module is imported or file read (`_extent`)."""
     return Origin(
         toolkit=own_code.toolkit_modules(),
         own=own_code.modules(),
@@ -105,8 +105,8 @@ def _short(digest: str | None) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    more = f" and {len(names) - _MODULES_SHOWN_MAX} more" if len(names) > _MODULES_SHOWN_MAX else ""
+    return ", ".join(names[:_MODULES_SHOWN_MAX]) + more
 
 
 def packages() -> dict[str, str]:
@@ -119,7 +119,7 @@ def packages() -> dict[str, str]:
 
 @cache
 def _version(package: str) -> str:
-    """The version, with the commit if it was installed from a repository."""
+    """The version of a package, with the commit if it was installed from a repository."""
     with suppress(metadata.PackageNotFoundError):
         found = metadata.distribution(package)
         installed = json.loads(found.read_text("direct_url.json") or "{}")

@@ -1,7 +1,7 @@
-"""The user's own modules in a training: where they are imported from, and which ones were used.
+"""The user's own modules in a training: the folders they are imported from, and the used modules.
 
-Own folders come behind the standard library and this toolkit, and ahead of what is installed: a
-`random.py` of the user's breaks nothing, and the user's copy of a package wins over the installed one.
+On the module path, own folders come after the standard library and this toolkit, and before
+installed packages: a user's `random.py` breaks nothing, a user's copy of a package is preferred.
 """
 
 import hashlib
@@ -18,24 +18,24 @@ from typing import Any
 
 from jobs.snapshot import PACKAGES, ROOT
 
-_INSTALLED = ("site-packages", "dist-packages")
-_READ = "./"  # before the name of a file that is no module
-_OPENED = ("open", "ctypes.dlopen", "sqlite3.connect")  # Python's audit events
-_PYTHON = f"{sysconfig.get_path('stdlib')}/"  # some of its modules are no part of its names
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+_FILE_PREFIX = "./"  # of the name of a file that is no module
+_OPEN_EVENTS = ("open", "ctypes.dlopen", "sqlite3.connect")  # Python's audit events
+_STDLIB_FOLDER = f"{sysconfig.get_path('stdlib')}/"  # sys.stdlib_module_names lacks some modules
 
 _folders: list[str] = []
 _read: set[str] = set()  # paths of files in own folders that were opened, modules among them
-_written: set[str] = set()  # those that the training wrote before it read them: they are no code
+_written: set[str] = set()  # files that the training wrote before it read them: they are no code
 
 
 def use(folders: Sequence[Path]) -> None:
-    """Import own modules from these folders from now on, and notice which files in them are read.
+    """Import own modules from these folders from now on, and record which files there are read.
 
-    Whatever else has to be imported ahead of a module of the same name has to be imported before.
+    A module that must win over an own module of the same name has to be imported before.
     """
     if not folders:
         return
-    paths = [os.path.realpath(folder) for folder in folders]  # as a module resolves its own path
+    paths = [os.path.realpath(folder) for folder in folders]  # as a module's __file__
     places = (index for index, path in enumerate(sys.path) if is_installed(path))
     index = next(places, len(sys.path))
     sys.path[index:index] = paths
@@ -44,8 +44,8 @@ def use(folders: Sequence[Path]) -> None:
 
 
 def _see(event: str, arguments: tuple[Any, ...]) -> None:
-    """Remember a file of an own folder that is opened, and whether it is only written to."""
-    if event not in _OPENED or not isinstance(arguments[0], str | bytes):
+    """Record a file of an own folder that is opened, for reading or only for writing."""
+    if event not in _OPEN_EVENTS or not isinstance(arguments[0], str | bytes):
         return
     path = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - a Path would be slow
     if path in _read or not any(path.startswith(f"{folder}/") for folder in _folders):
@@ -57,26 +57,26 @@ def _see(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def modules() -> dict[str, str]:
-    """The sha256 of every own module that has been imported, by name, and of files read beside them.
+    """The sha256 of every own module imported so far, by name, and of files read beside them.
 
-    Own is what belongs neither to Python, nor to this toolkit, nor to an installed package. The name
-    of a file that is no module begins with `./`; so does that of code which was executed and is no
-    module now.
+    A module is the user's own if it belongs neither to Python, nor to this toolkit, nor to an
+    installed package. The name of a file that is no module begins with `./`, also of code that was
+    executed without becoming a module.
     """
     own = {name: file for name, file in loaded() if is_own(name, file)}
     found = _hashes(own.items())
     known = {os.path.abspath(own[name]) for name in found}  # noqa: PTH100 - as in _see
     for path in sorted(set(map(_source_of, _read)) - known):
         folder = next(one for one in _folders if path.startswith(f"{one}/"))
-        with suppress(OSError):  # it was a folder, or has gone since
+        with suppress(OSError):  # a folder, or a file that is gone
             digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            found.setdefault(f"{_READ}{path[len(folder) + 1 :]}", digest)
+            found.setdefault(f"{_FILE_PREFIX}{path[len(folder) + 1 :]}", digest)
     return dict(sorted(found.items()))
 
 
 def _source_of(path: str) -> str:
-    """The source of a file of bytecode, which is read in its place; else the file itself."""
-    with suppress(ValueError, NotImplementedError):  # it is no bytecode that Python keeps
+    """The path of the source if `path` is cached bytecode; else the path itself."""
+    with suppress(ValueError, NotImplementedError):  # no cached bytecode
         return importlib.util.source_from_cache(path)
     return path
 
@@ -88,16 +88,16 @@ def toolkit_modules() -> dict[str, str]:
 
 
 def _hashes(modules: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The sha256 of each module by its name; one that has no source has no hash."""
+    """The sha256 of each module by its name; modules without a source are left out."""
     found = {name: _sha256(name, file) for name, file in modules}
     return {name: digest for name, digest in found.items() if digest is not None}
 
 
 def loaded() -> Iterator[tuple[str, str]]:
-    """Name and file of each module that has been imported from a file, but for those of Python."""
+    """Name and file of each module imported from a file, except those of Python."""
     for key, module in list(sys.modules.items()):
         name, file = key, getattr(module, "__file__", None)
-        if key in {"__main__", "__mp_main__"}:  # python -m jobs.train: its own name
+        if key in {"__main__", "__mp_main__"}:  # python -m jobs.train: the module's real name
             name = getattr(getattr(module, "__spec__", None), "name", None) or ""
         if name and isinstance(file, str) and not _is_pythons(name, file):
             yield name, file
@@ -110,21 +110,21 @@ def _is_pythons(name: str, file: str) -> bool:
 def is_own(name: str, file: str) -> bool:
     """Whether a module that was imported from that file is the user's.
 
-    What its outermost package is decides: packages make modules that name files as they like.
+    The outermost package decides: a package's modules may name any file as their own.
     """
     outermost = getattr(sys.modules.get(_top(name)), "__file__", None) or file
     return _top(name) not in PACKAGES and not is_installed(outermost)
 
 
 def extent() -> tuple[int, int]:
-    """How many modules have been imported, and files beside own ones read: both only grow."""
+    """The numbers of imported modules and of read files in own folders, which only grow."""
     return len(sys.modules), len(_read)
 
 
 def sha256_now(names: Iterable[str]) -> dict[str, str | None]:
-    """The sha256 of modules, and of files read beside own ones, as they are now; None: not there.
+    """The present sha256 of modules, and of files in own folders, by name; None: missing.
 
-    A module that was not imported is looked for, not imported; its packages are.
+    A module that was not imported is only located; its parent packages are imported for that.
     """
     known = dict(loaded())
     return {
@@ -133,8 +133,8 @@ def sha256_now(names: Iterable[str]) -> dict[str, str | None]:
 
 
 def _looked_for(name: str) -> str | None:
-    if name.startswith(_READ):
-        paths = (Path(folder, name.removeprefix(_READ)) for folder in _folders)
+    if name.startswith(_FILE_PREFIX):
+        paths = (Path(folder, name.removeprefix(_FILE_PREFIX)) for folder in _folders)
         path = next((path for path in paths if path.is_file()), None)
         return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
     with suppress(ImportError, AttributeError, ValueError, OSError):
@@ -151,31 +151,31 @@ def _sha256(name: str, file: str) -> str | None:
 
 
 def _digest(loader: Any, file: str) -> str | None:
-    with suppress(OSError, AttributeError):  # AttributeError: a module that its package made
+    with suppress(OSError, AttributeError):  # AttributeError: a module without a loader
         return hashlib.sha256(_source(loader, file)).hexdigest()
     return None
 
 
 def _source(loader: Any, file: str) -> bytes:
-    """The source of a module, which may lie in a zip beside its bytecode; bytecode that has none."""
+    """The source of a module, also in a zip beside its bytecode; else its bytecode."""
     with suppress(OSError):
         return bytes(loader.get_data(file[:-1] if file.endswith(".pyc") else file))
     return bytes(loader.get_data(file))
 
 
 def is_pythons(file: str) -> bool:
-    """Whether a file is of Python's own library, or of what is frozen in it."""
-    return file.startswith((_PYTHON, "<frozen ")) and not is_installed(file)
+    """Whether a file belongs to Python's standard library, or is frozen into Python."""
+    return file.startswith((_STDLIB_FOLDER, "<frozen ")) and not is_installed(file)
 
 
 def is_toolkit(file: str) -> bool:
-    """Whether a file is of this toolkit."""
+    """Whether a file belongs to this toolkit."""
     return any(file.startswith(f"{ROOT / package}/") for package in PACKAGES)
 
 
 def is_installed(path: str) -> bool:
     """Whether a file belongs to an installed package."""
-    return any(part in _INSTALLED for part in path.split("/"))
+    return any(part in _PACKAGE_FOLDERS for part in path.split("/"))
 
 
 def _top(name: str) -> str:

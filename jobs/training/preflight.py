@@ -1,4 +1,4 @@
-"""Before a training begins: is what it was promised really there?"""
+"""Checks before a training begins: GPUs that work, and enough shared memory."""
 
 import logging
 import os
@@ -8,14 +8,13 @@ from pathlib import Path
 from jobs.failure import GpuMissingError
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - its size is looked at, nothing is written
-_ENOUGH = 64 << 20
-"""Bytes: what Docker gives at least, and what PyTorch's loaders of data need for small batches."""
+_SHM_MIN_BYTES = 64 << 20  # Docker's default; enough for a DataLoader with small batches
 
 log = logging.getLogger(__name__)
 
 
 def require_gpu() -> None:
-    """Compare what was allocated with what is visible and with what works: one kernel has to run.
+    """Refuse to train unless every allocated GPU is visible and runs a kernel.
 
     Raises:
         GpuMissingError: names the node, the driver, and what torch was built for.
@@ -65,14 +64,14 @@ def driver() -> str:
 
 
 def warn_of_small_shared_memory() -> None:
-    """Say so where /dev/shm is so small that a loader of data with workers would die of it."""
+    """Log a warning if /dev/shm is too small for a DataLoader with workers."""
     try:
         about = os.statvfs(_SHARED_MEMORY)
     except OSError as error:
         log.warning("%s: %s; loaders of data with workers will not work", _SHARED_MEMORY, error)
         return
     size = about.f_blocks * about.f_frsize
-    if size < _ENOUGH:
+    if size < _SHM_MIN_BYTES:
         log.warning(
             "%s has only %d MiB: loaders of data with workers may die with a bus error",
             _SHARED_MEMORY,

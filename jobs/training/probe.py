@@ -1,7 +1,9 @@
-"""What the training will find around it: `python3 -m jobs.training.probe [SCRATCH]` prints one JSON object.
+"""The doctor's probe of a training's environment prints one JSON object.
 
-It runs where runs are trained, in an image or in the profile's Python: the standard library is
-enough, and what is missing is a line of the answer, not the end of it.
+    python3 -m jobs.training.probe [SCRATCH]
+
+The probe runs where runs are trained, in an image or in the profile's Python: it needs only the
+standard library, and reports a missing package instead of failing.
 """
 
 import importlib
@@ -18,16 +20,16 @@ from jobs.failure import GpuMissingError
 from jobs.training import preflight
 
 PACKAGES = ("numpy", "scipy", "sklearn", "torch")
-"""What a training imports."""
+"""Packages that a training imports."""
 
 PREFIXES = ("LD_", "PYTHON", "CONDA", "APPTAINER_", "SINGULARITY_")
-"""Of variables with which a login shell can change what a training computes."""
+"""Prefixes of environment variables by which a login shell can change a training's numbers."""
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - its size is looked at, nothing is written
 
 
 def look(scratch: str | None) -> dict[str, Any]:
-    """Everything, by name; an error is text below `errors`, or in the place of what it hindered."""
+    """The probe's answer, by name; an error is text beside, or in place of, a missing value."""
     return {
         "host": socket.gethostname(),
         "python": ".".join(map(str, sys.version_info[:3])),
@@ -53,7 +55,7 @@ def _version(name: str) -> dict[str, str | None]:
 
 
 def _gpu() -> dict[str, Any]:
-    """Allocated, visible, and whether a kernel runs on each that was allocated."""
+    """The allocated and the visible GPUs, and why a kernel does not run on each, if so."""
     _, allocated = preflight.allocation()
     found: dict[str, Any] = {
         "allocated": allocated,
@@ -78,7 +80,7 @@ def _gpu() -> dict[str, Any]:
 
 
 def _shared_memory() -> int | None:
-    """Bytes of /dev/shm; None: there is none."""
+    """The size of /dev/shm in bytes; None: it does not exist."""
     try:
         about = os.statvfs(_SHARED_MEMORY)
     except OSError:
@@ -87,7 +89,7 @@ def _shared_memory() -> int | None:
 
 
 def _writable(folder: str) -> str | None:
-    """Why nothing can be written there; None: it can."""
+    """Why the folder is not writable; None: it is."""
     try:
         with tempfile.TemporaryFile(dir=Path(folder)) as file:
             file.write(b".")
@@ -102,7 +104,7 @@ def _first_line(error: Exception) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what there is."""
+    """Print the probe's answer."""
     sys.stdout.write(json.dumps(look(arguments[0] if arguments else None)) + "\n")
     return 0
 

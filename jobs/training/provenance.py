@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine, and how it was started."""
+"""The provenance of a record: code, versions, data, machine and environment."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 
-_OF_THE_JOB = {
+_JOB_VARIABLES = {
     "CUDA_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
     "HOSTNAME",
@@ -35,14 +35,14 @@ _OF_THE_JOB = {
     "TORCHINDUCTOR_CACHE_DIR",  # named after the user, by torch
 }
 
-_OF_THE_PLACE = ("SLURM_", "APPTAINER_", "SINGULARITY_")
-"""What Slurm, and inside of an image the runtime, says of the job and of the paths it was given."""
+_JOB_PREFIXES = ("SLURM_", "APPTAINER_", "SINGULARITY_")
+"""Prefixes of variables that Slurm, or the container runtime, sets anew for each job."""
 
 
 def of_training(
     run: Run, data: Path | None, device: "torch.device", origin: Origin
 ) -> dict[str, Any]:
-    """What the training process knows of itself; `data` is the folder that it was given."""
+    """The training process's part of the provenance; `data` is the folder that it was given."""
     return {
         "data": _data(run, data, origin.data),
         "code": code_digest(),
@@ -59,40 +59,40 @@ def of_training(
 
 
 def environment_digest(variables: Mapping[str, str]) -> str:
-    """First 12 hex digits of the sha256 over the variables, without those that name this very job.
+    """First 12 hex digits of the sha256 over the variables, without those that differ between jobs.
 
-    Inside of an image it is the same for all runs of a submission, whoever submits it from wherever.
+    Inside of an image the digest does not depend on the submitting user, shell or machine.
     """
     kept = {
         name: value
         for name, value in variables.items()
-        if not name.startswith(_OF_THE_PLACE) and name not in _OF_THE_JOB
+        if not name.startswith(_JOB_PREFIXES) and name not in _JOB_VARIABLES
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
-_OF_SOME = ("probprec/", "jobs/problems/", "jobs/datasets/")
-"""Modules of which each training imports a part: that depends on the problem and the optimizer."""
+_PARTLY_IMPORTED = ("probprec/", "jobs/problems/", "jobs/datasets/")
+"""Folders of modules of which a training imports only those of its problem and optimizer."""
 
 
 def training_code(origin: Origin) -> str:
     """First 12 hex digits of the sha256 over all modules of this toolkit that trainings import.
 
-    It is the same for all runs of a sweep; an edit of the command line leaves it as it is.
+    The digest is the same for all runs of a sweep; an edit of the command line does not change it.
     """
     modules = dict(origin.toolkit)
     for name, text in toolkit():
-        if name.startswith(_OF_SOME):
+        if name.startswith(_PARTLY_IMPORTED):
             module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             modules[module] = hashlib.sha256(text).hexdigest()
     return hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _data(run: Run, folder: Path | None, manifest: str | None) -> dict[str, Any] | None:
-    """The data set, where it was read, and what says that it is the right one.
+    """The data set of a run, its folder, and how it was verified.
 
-    Of the catalog's: the sha256 of each file, verified while reading. Of what the user's own problem
-    was given: the sha256 of its manifest, or that it was not verified; None if it used nothing of it.
+    A data set of the catalog has the sha256 of each file, verified while reading. The data of an
+    own problem has the sha256 of its manifest, or is unverified; None if the problem used no data.
     """
     name = dataset_of(run)
     if name is not None:

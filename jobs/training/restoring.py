@@ -1,4 +1,4 @@
-"""Loading a training's state so that what has come back is, bit for bit, what was saved."""
+"""The state of a training is loaded, and verified to be, bit for bit, the saved state."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,23 +11,23 @@ from jobs.problems.problem import Problem
 from jobs.regime.groups import CombinedOptimizer
 from jobs.training.checkpoint import CheckpointError
 
-_NAMED = 3  # of the values that differ
+_VALUES_NAMED_MAX = 3  # of those that differ
 
 
 def load_model(model: nn.Module, saved: Mapping[str, Any]) -> None:
-    """Load the weights; raises CheckpointError if they are not what was saved."""
-    model.load_state_dict(saved)  # as it is: it may bear the versions of the modules
+    """Load the weights; raises CheckpointError if the model does not have the saved ones then."""
+    model.load_state_dict(saved)  # not a copy: `saved` may carry module versions as an attribute
     _require_equal("the model", saved, model.state_dict())
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Load the state, in the types that it was saved in.
+    """Load the optimizer's state, in the types that it was saved in.
 
-    `torch.optim.Optimizer.load_state_dict` casts what an optimizer keeps per parameter to the
-    parameter's type: float64 and bool come back as float32. What differs is put back as it was.
+    `torch.optim.Optimizer.load_state_dict` casts the state of a parameter to the parameter's type:
+    float64 and bool become float32. Values that differ are set again to the saved ones.
 
     Raises:
-        CheckpointError: it is still not what was saved.
+        CheckpointError: the state still differs from the saved one.
     """
     if isinstance(optimizer, CombinedOptimizer):
         optimizer.load_parts(load_optimizer, saved)
@@ -39,14 +39,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
 
 
 def load_problem(problem: Problem, saved: Mapping[str, Any]) -> None:
-    """Load the problem's own state; raises CheckpointError if it is not what was saved."""
+    """Load the problem's own state; raises CheckpointError if it is not the saved one then."""
     problem.load_state_dict(_copy(saved))
-    found = json.loads(json.dumps(problem.state_dict()))  # as a checkpoint keeps it
+    found = json.loads(json.dumps(problem.state_dict()))  # as in a checkpoint
     _require_equal("the problem", saved, found)
 
 
 def differing(one: Any, other: Any) -> list[str]:
-    """Names of the values that are not equal in type and bits, or that only one of the two has."""
+    """The names of values that differ in type or bits, or that only one of the two states has."""
     return list(_differing(one, other, ""))
 
 
@@ -82,7 +82,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _copy(value: Any) -> Any:
-    """The same values in dicts and lists of their own: `load_state_dict` may change what it gets."""
+    """A deep copy of a state: `load_state_dict` may change the one it gets."""
     if isinstance(value, Mapping):
         return {key: _copy(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -91,7 +91,7 @@ def _copy(value: Any) -> Any:
 
 
 def _put_back(optimizer: torch.optim.Optimizer, saved: Any) -> None:
-    """Set what is kept per parameter to what was saved, where it differs."""
+    """Set the state of every parameter to the saved one, where it differs."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not isinstance(saved, Mapping):
         return
@@ -108,7 +108,7 @@ def _put_back(optimizer: torch.optim.Optimizer, saved: Any) -> None:
 
 
 def _like(value: Any, loaded: Any, device: torch.device) -> Any:
-    """A copy of `value`, its tensors where those of `loaded` are, else on `device`."""
+    """A copy of `value`, its tensors on the devices of those of `loaded`, else on `device`."""
     if isinstance(value, torch.Tensor):
         where = loaded.device if isinstance(loaded, torch.Tensor) else device
         return value.to(where, copy=True)
@@ -127,8 +127,10 @@ def _like(value: Any, loaded: Any, device: torch.device) -> Any:
 def _require_equal(whose: str, saved: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     names = differing(saved, found)
     if names:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        more = (
+            f" and {len(names) - _VALUES_NAMED_MAX} more" if len(names) > _VALUES_NAMED_MAX else ""
+        )
         raise CheckpointError(
-            f"{whose} does not come back as it was saved: {', '.join(names[:_NAMED])}{more};"
+            f"{whose} does not come back as it was saved: {', '.join(names[:_VALUES_NAMED_MAX])}{more};"
             " does load_state_dict() bring back all that state_dict() gives?"
         )

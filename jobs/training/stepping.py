@@ -15,7 +15,7 @@ from jobs.training.cost import Meter
 
 
 class Stepper:
-    """Takes steps.
+    """A stepper takes the optimizer's steps.
 
     `step()` is called after a backward pass; `step(loss)` gets its loss. An optimizer that asks for
     a closure evaluates the loss itself, as often as it likes, of the same minibatch and with the same
@@ -31,7 +31,7 @@ class Stepper:
         meter: Meter,
         settings: Settings,
     ) -> None:
-        """Raises InputError if `step` asks for something else."""
+        """Raises InputError if `step` asks for other arguments."""
         self._problem = problem
         self._optimizer = optimizer
         self._meter = meter
@@ -44,7 +44,7 @@ class Stepper:
         problem.model.register_forward_hook(self._count)
 
     def take(self, next_batch: Callable[[], Batch]) -> Tensor:
-        """Take a step; returns the minibatch's loss before it (0-dim, without graph)."""
+        """Take a step; returns the minibatch's loss before the step (0-dim, without graph)."""
         estimating = bool(getattr(self._optimizer, "estimating", False))
         before, hvps = self.forwards, getattr(self._optimizer, "hvp_count", 0)
         with self._meter.phase("estimate" if estimating else "train") as phase:
@@ -68,7 +68,7 @@ class Stepper:
 
     def _step(self, loss: Tensor | None, evaluate: "Evaluation") -> None:
         if self._wants.startswith("closure"):
-            self._optimizer.step(evaluate)  # type: ignore[arg-type]  # it gives a tensor, as torch's examples do
+            self._optimizer.step(evaluate)  # type: ignore[arg-type]  # a tensor, as in torch's examples
         elif self._wants == "loss":
             self._optimizer.step(loss)  # type: ignore[arg-type]  # torch knows of closures only
         else:
@@ -81,20 +81,20 @@ class Stepper:
 class Evaluation:
     """The closure of a step: loss and gradients of one minibatch, the same randomness each time.
 
-    What a model counts as it goes (BatchNorm's statistics) sees the first evaluation of a step only.
+    Running statistics of the model (BatchNorm) see only the first evaluation of a step.
     """
 
     def __init__(self, passes: Passes, batch: Batch, *, is_repeated: bool) -> None:
         self._passes = passes
         self._batch = batch
         self._generators = _generators() if is_repeated else None
-        self._buffers: list[Tensor] = []  # of the model, as the first evaluation left them
+        self._buffers: list[Tensor] = []  # the model's, after the first evaluation
         self.count = 0
         self.first: Tensor | None = None
         """The first loss, without graph."""
 
     def __call__(self) -> Tensor:
-        """Evaluate at the weights as they are now."""
+        """Evaluate loss and gradients at the present weights."""
         if self.count and self._generators is not None:
             _restore(*self._generators)
         with torch.enable_grad():
@@ -116,7 +116,7 @@ class Evaluation:
 
 
 def require_closure(optimizer: torch.optim.Optimizer) -> None:
-    """Raise InputError if its `step` cannot be given a closure."""
+    """Refuse (InputError) an optimizer whose `step` takes no closure."""
     if not inspect.signature(optimizer.step).parameters:
         raise InputError(f"closure: {type(optimizer).__name__}.step() takes none; leave it out")
 

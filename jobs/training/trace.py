@@ -3,8 +3,8 @@
     python -m jobs.training.trace RUN.json --out DIR --trace FILE --steps N [--data DIR] [--own DIR]...
         [--resume DIR] [--stop-after STEP]
 
-Each epoch has at most N steps, and each evaluation at most `EVALUATED` batches. FILE
-gets the trace, DIR what `python -m jobs.train` leaves. Always on the CPU.
+Each epoch has at most N steps, and each evaluation at most `EVALUATED` batches. FILE gets the
+trace, DIR the files that `python -m jobs.train` writes. The training always runs on the CPU.
 """
 
 import argparse
@@ -34,14 +34,14 @@ from jobs.training.trace_comparison import Line
 EVALUATED = 2
 """Batches of each split that an evaluation takes."""
 
-_STANDARD = {"state", "param_groups", "defaults"}  # what every optimizer has; `state_dict` says it
-_DEPTH = 4  # of lists in lists
+_STANDARD_ATTRIBUTES = {"state", "param_groups", "defaults"}  # of all optimizers; in `state_dict`
+_LIST_DEPTH_MAX = 4
 
 log = logging.getLogger(__name__)
 
 
 class TracedTraining(Training):
-    """A training that is short, and writes a `Line` at every boundary and after a resume."""
+    """A short training that writes a `Line` at every boundary and after a resume."""
 
     file: Path
     steps: int
@@ -68,12 +68,12 @@ class TracedTraining(Training):
         vars(problem).update(evaluation_batches=few, loss=seen)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Restore, and write down what has come back."""
+        """Restore a checkpoint, and write a line with the restored state."""
         super().restore(saved)
         self._write(resumed=True)
 
     def boundary(self, *, between_epochs: bool = False) -> None:
-        """Write a line; stop if this is where to."""
+        """Write a line; stop if this is the step to stop after."""
         self._write(resumed=False)
         if self.step == self.stop_after:
             self._stop.asked = True
@@ -94,7 +94,7 @@ class TracedTraining(Training):
 
 
 def state_of(training: Training) -> dict[str, Any]:
-    """All that a checkpoint brings back, by names that a person understands."""
+    """All values that a checkpoint restores, by names that a person understands."""
     named: dict[str, Any] = dict(_state_of_optimizer(training.optimizer.state_dict()))
     for key, value in training.problem.model.state_dict().items():
         named[f"model weights '{key}'"] = value
@@ -108,7 +108,7 @@ def state_of(training: Training) -> dict[str, Any]:
 
 
 def _state_of_optimizer(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The parts of a `state_dict` by name; what is not laid out as torch does it, by its key."""
+    """The parts of an optimizer's `state_dict` by name; parts not in torch's layout by key."""
     for part, content in state.items():
         if part == "state" and isinstance(content, Mapping):
             for index, of_parameter in content.items():
@@ -125,29 +125,29 @@ def _state_of_optimizer(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def attributes_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What else an optimizer has: attributes that are plain values, or made of them."""
+    """The other attributes of an optimizer that are plain values, or made of plain values."""
     own = {
         key: value
         for key, value in vars(optimizer).items()
-        if key not in _STANDARD and "hook" not in key and key != "_inner"
+        if key not in _STANDARD_ATTRIBUTES and "hook" not in key and key != "_inner"
     }
     return dict(_flat(own))
 
 
 def _flat(named: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Each value as JSON can hold it: a number or a text as it is, more than that as a hash."""
+    """Each value as JSON can hold it: numbers and texts as they are, all else as a hash."""
     for name, value in named.items():
         if isinstance(value, dict):
             for key, found in _flat(value):
                 yield f"{name}.{key}", found
         elif value is None or isinstance(value, bool | int | float | str):
             yield str(name), repr(value)
-        elif (found := _hash(value, _DEPTH)) is not None:
+        elif (found := _hash(value, _LIST_DEPTH_MAX)) is not None:
             yield str(name), found
 
 
 def _hash(value: Any, depth: int) -> str | None:
-    """The sha256 of tensors, plain values and lists of them; None for what is of no known kind."""
+    """The sha256 of tensors, plain values and lists of these; None for a value of another kind."""
     if isinstance(value, torch.Tensor):
         dense = value.detach().cpu().contiguous().reshape(-1)
         content = dense.view(torch.uint8).numpy().tobytes()

@@ -1,4 +1,4 @@
-"""Compare what two trainings of one run wrote down step by step, and say what differs first.
+"""Compare the traces of two trainings of one run, and name the first difference.
 
 `jobs.training.trace` writes the lines. The standard library is enough to compare them.
 """
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_NAMED = 3  # of the values that differ
+_VALUES_NAMED_MAX = 3  # of those that differ
 _LACKS = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """How a training stands at a boundary between two steps, or right after a resume."""
+    """The state of a training at a boundary between two steps, or right after a resume."""
 
     epoch: int
     index: int  # of the step within the epoch
     step: int
     resumed: bool
-    loss: float | None  # of the last step; None: this process has taken none
-    state: Mapping[str, Any]  # what a checkpoint holds: values by name, or their hashes
-    attributes: Mapping[str, Any]  # what else the optimizer has as plain values
+    loss: float | None  # of the last step; None: this process has taken no step
+    state: Mapping[str, Any]  # the values in a checkpoint, or their hashes, by name
+    attributes: Mapping[str, Any]  # other attributes of the optimizer that are plain values
 
 
 def compare(straight: Sequence[Line], pieces: Sequence[Line]) -> str | None:
-    """What differs first between a training in one go and one in pieces; None if nothing does."""
+    """The first difference of an uninterrupted training and one in pieces; None: no difference."""
     expected = {(line.epoch, line.index): line for line in straight}
     resumed_at, lost = None, ""
     for line in pieces:
@@ -48,7 +48,7 @@ def compare(straight: Sequence[Line], pieces: Sequence[Line]) -> str | None:
 
 
 def _explain(at: Line, line: Line, names: Sequence[str], resumed_at: int | None, lost: str) -> str:
-    """What the first difference after a step means."""
+    """The meaning of the first difference after a step, in words."""
     step = line.step
     is_same_loss = _is_same_loss(at, line)
     loss = f"the loss of step {step} differs: {at.loss!r} or {line.loss!r}"
@@ -69,16 +69,16 @@ def _explain(at: Line, line: Line, names: Sequence[str], resumed_at: int | None,
 
 
 def _is_same_loss(at: Line, line: Line) -> bool:
-    """Whether both saw the same loss last; a process that has taken no step yet has seen none."""
+    """Whether both lines have the same last loss; a process without a step yet has none."""
     return line.loss is None or repr(at.loss) == repr(line.loss)  # NaN is NaN
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Names whose values differ, or that only one of the two has."""
+    """The names of values that differ, or that only one of the two has."""
     names = dict.fromkeys([*one, *other])
     return [name for name in names if one.get(name, _LACKS) != other.get(name, _LACKS)]
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f" and {len(names) - _VALUES_NAMED_MAX} more" if len(names) > _VALUES_NAMED_MAX else ""
+    return ", ".join(names[:_VALUES_NAMED_MAX]) + more
