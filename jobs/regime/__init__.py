@@ -1,1 +1,1 @@
-"""How a run is trained beside its optimizer's hyperparameters: `settings` says it; the spec and trainings enter."""
+"""The regime of a run: schedule, clipping, precision, ... beside its hyperparameters; the spec and trainings enter."""

@@ -1,4 +1,4 @@
-"""Weights for evaluation that are a mean of those of the training (EMA, SWA)."""
+"""Evaluation weights that are a mean of the training's weights (EMA, SWA)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from jobs.regime.settings import Average
 
 
 class Averaging:
-    """Keeps the mean; without a setting it keeps nothing.
+    """The mean of a model's weights; without a setting nothing is averaged.
 
-    Buffers of floating point, like BatchNorm's statistics, are averaged as the weights are; nothing
-    is passed through the model once more. Until the first update the model's own weights count.
+    Buffers of floating point, like BatchNorm's statistics, are averaged as the weights are, and not
+    recomputed. Until the first update the model's own weights are evaluated.
     """
 
     def __init__(self, average: Average | None, model: nn.Module, epochs: int) -> None:
@@ -25,12 +25,12 @@ class Averaging:
         self._mean: dict[str, Tensor] = {}
 
     def after_step(self) -> None:
-        """A step has been taken: EMA moves."""
+        """Update the mean (EMA) after a step."""
         if self._average is not None and self._average.kind == "ema":
             self._update(1 - self._average.value)
 
     def before_evaluation(self, epoch: int) -> None:
-        """Epoch `epoch` (from 1) has been trained: SWA takes it in, if it is one that counts."""
+        """Update the mean (SWA) after training epoch `epoch` (from 1), if that epoch counts."""
         if self._average is None or self._average.kind != "swa":
             return
         before = round(self._average.value * self._epochs, 6)  # 0.58 * 50 is a little below 29
@@ -39,7 +39,7 @@ class Averaging:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Within it the model has the mean for its weights."""
+        """Give the model the mean as its weights meanwhile."""
         self._swap()
         try:
             yield
@@ -59,7 +59,7 @@ class Averaging:
         self._mean = {name: one.to(now[name].device) for name, one in state["mean"].items()}
 
     def _now(self) -> dict[str, Tensor]:
-        """The model's tensors; looked up each time, as an optimizer may have set `p.data` to others."""
+        """The model's tensors; looked up each time, for an optimizer may have replaced `p.data`."""
         named = (*self._model.named_parameters(), *self._model.named_buffers())
         return {name: one.detach() for name, one in named if one.is_floating_point()}
 
@@ -70,7 +70,7 @@ class Averaging:
             self._mean = {name: one.clone() for name, one in now.items()}
         else:
             for name, mean in self._mean.items():
-                still = mean == now[name]  # a mask's -inf is to stay: inf - inf is nan
+                still = mean == now[name]  # so that a mask's -inf stays: inf - inf is nan
                 mean.copy_(torch.where(still, mean, mean.lerp(now[name], share)))
         self._count += 1
 

@@ -1,4 +1,4 @@
-"""The model's forward pass in bfloat16, or compiled."""
+"""The model's forward pass runs in bfloat16, or compiled."""
 
 import copy
 import os
@@ -16,11 +16,11 @@ from jobs.regime.settings import Settings
 
 
 class Forward:
-    """Changes how a model's `forward` runs; weights, names and hooks stay as they are.
+    """The changed `forward` of a model; weights, names and hooks stay as they are.
 
-    With bf16 it runs under `torch.autocast`, and what it gives is float32 again: losses, accuracies
-    and all statistics are computed in that. Weights and gradients are float32, too. Compiling needs
-    a C++ compiler on the node (`torch.compile`).
+    With bf16 `forward` runs under `torch.autocast`, and its outputs are converted to float32, in
+    which losses, accuracies and all statistics are computed. Weights and gradients are float32,
+    too. `torch.compile` needs a C++ compiler on the node.
     """
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
@@ -55,7 +55,7 @@ class Forward:
 
 
 def _require_compiler() -> None:
-    """Raise InputError where `torch.compile` would end without one, long after the begin."""
+    """Raise InputError if there is no C++ compiler: `torch.compile` would fail only much later."""
     wanted = os.environ.get("CXX", "g++")  # as torch looks for it
     if shutil.which(wanted) is None:
         raise InputError(
@@ -68,12 +68,14 @@ def _in_fp32(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.float() if value.dtype == torch.bfloat16 else value
     if isinstance(value, MutableMapping):
-        found = copy.copy(value)  # of its own class, which may have attributes
+        found = copy.copy(value)  # keeps its class and attributes
         for key, one in value.items():
             found[key] = _in_fp32(one)
         return found
     if isinstance(value, list | tuple):
-        make = getattr(value, "_make", type(value))  # a namedtuple takes its fields one by one
+        make = getattr(
+            value, "_make", type(value)
+        )  # a namedtuple's constructor takes fields one by one
         return make(map(_in_fp32, value))
     if is_dataclass(value) and not isinstance(value, type):
         given = [one.name for one in fields(value) if one.init]

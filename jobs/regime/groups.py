@@ -1,4 +1,4 @@
-"""Parameters with hyperparameters, or an optimizer, of their own."""
+"""Parameter groups have hyperparameters, or an optimizer, of their own."""
 
 import inspect
 import re
@@ -18,14 +18,14 @@ from jobs.regime.step_arguments import wants
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 Make = Callable[[Any, Mapping[str, Any]], torch.optim.Optimizer]
-"""Makes an optimizer of parameters or parameter groups, and hyperparameters."""
+"""A function from parameters or parameter groups, and hyperparameters, to an optimizer."""
 
 
 class CombinedOptimizer(torch.optim.Optimizer):
     """Several optimizers as one, each with parameters of its own."""
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
-        """Raises InputError for one that needs more than gradients."""
+        """Raises InputError for an optimizer that needs more than gradients."""
         self.parts = list(parts)
         for part in parts:
             if callable(getattr(part, "backward", None)) or wants(part) != "nothing":
@@ -35,16 +35,16 @@ class CombinedOptimizer(torch.optim.Optimizer):
                 )
         super().__init__([p for part in parts for g in part.param_groups for p in g["params"]], {})
         self._collect()
-        if any(map(has_modes, parts)):  # else nothing but the weights themselves is there
+        if any(map(has_modes, parts)):  # else all parts evaluate the weights that they train
             self.train, self.eval = partial(self._switch, "train"), partial(self._switch, "eval")
 
-    def step(self) -> None:  # type: ignore[override]  # nothing is evaluated again
-        """Step all of them."""
+    def step(self) -> None:  # type: ignore[override]  # takes no closure
+        """Step all parts."""
         for part in self.parts:
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Those of all parts."""
+        """The states of all parts."""
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_parts(
@@ -52,17 +52,17 @@ class CombinedOptimizer(torch.optim.Optimizer):
         load: Callable[[torch.optim.Optimizer, Mapping[str, Any]], None],
         saved: Mapping[str, Any],
     ) -> None:
-        """Load what `state_dict` gave, each part by `load`."""
+        """Load a state of `state_dict`, each part by `load`."""
         for part, state in zip(self.parts, saved["parts"], strict=True):
             load(part, state)
         self._collect()
 
     def _collect(self) -> None:
-        """Take over the parts' groups: torch makes new ones where a state is loaded."""
+        """Share the parts' groups: torch replaces them when a state is loaded."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     def _switch(self, mode: str) -> None:
-        """Switch those that have other weights for training than those that count."""
+        """Switch the parts that evaluate other weights than they train (`Modes`)."""
         for part in filter(has_modes, self.parts):
             getattr(part, mode)()
 
@@ -77,15 +77,15 @@ def build(
     """The optimizer with these groups; of several classes if groups have their own.
 
     Args:
-        make: Makes one of the entry's own class.
-        make_of: What makes one of the class of that dotted path.
-        hyperparameters: The entry's own; those of a group without a class are added to them.
-        groups: In the order in which they are asked.
-        model: Whose parameters these are.
+        make: Makes an optimizer of the entry's own class.
+        make_of: Returns such a function for the class with a dotted path.
+        hyperparameters: The entry's own; a group without a class adds its own to them.
+        groups: The first group that matches a parameter gets it.
+        model: Has the parameters.
 
     Raises:
-        InputError: an expression matches no parameter, nothing is left for the entry's class, or it
-            has a hyperparameter once for all groups.
+        InputError: an expression matches no parameter, no parameter is left for the entry's class,
+            or a group has a hyperparameter of which that class has one for all groups.
     """
     shares = shared_out(model, groups)
     rest: list[dict[str, Any]] = [{"params": shares[-1]}] if shares[-1] else []
@@ -109,7 +109,7 @@ def build(
 
 
 def _require_read(optimizer: torch.optim.Optimizer, groups: Sequence[Group]) -> None:
-    """Raise InputError for what the optimizer has once for all parameters, and reads in no group."""
+    """Raise InputError for a group's hyperparameter that the optimizer reads in no group."""
     kind, defaults = type(optimizer), getattr(optimizer, "defaults", {})
     whole = inspect.signature(kind).parameters.keys() - set(defaults)
     for name in (name for group in groups for name in group.hyperparameters if name in whole):
@@ -122,7 +122,7 @@ def _require_read(optimizer: torch.optim.Optimizer, groups: Sequence[Group]) -> 
 
 
 def shared_out(model: nn.Module, groups: Sequence[Group]) -> list[list[nn.Parameter]]:
-    """The parameters of each group, and at the end those of none, in the model's order."""
+    """The parameters of each group, and at the end those without a group, in the model's order."""
     kinds = _kinds(model)
     shares: list[list[nn.Parameter]] = [[] for _ in range(len(groups) + 1)]
     named = dict(model.named_parameters())
@@ -146,7 +146,7 @@ def _fits(group: Group, name: str, parameter: nn.Parameter, kinds: set[Kind]) ->
 
 
 def _kinds(model: nn.Module) -> dict[str, set[Kind]]:
-    """What each parameter is, by its name."""
+    """The kinds (bias, norm, embedding) of each parameter, by its name."""
     found: dict[str, set[Kind]] = {}
     for name, _ in model.named_parameters():
         path, _, last = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""Optimizers whose weights for training are not those to be evaluated (Schedule-Free and its kin)."""
+"""Optimizers with two modes train other weights than are to be evaluated (Schedule-Free, ...)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from jobs.errors import InputError
 
 
 class Modes:
-    """Switches an optimizer that has `train()` and `eval()`; does nothing to one that has not.
+    """The modes of an optimizer that has `train()` and `eval()`; other optimizers are left alone.
 
-    Such an optimizer keeps other weights in the model while it trains than those that count
-    (Defazio et al. 2024, "The Road Less Scheduled": y for gradients, x for evaluation). It trains
-    from its beginning, also before a state is loaded into it: checkpoints are taken while it trains,
-    because a switch rounds the weights, and when one is taken depends on the clock.
+    Such an optimizer has other weights in the model while it trains than those to be evaluated
+    (Defazio et al. 2024, "The Road Less Scheduled": y for gradients, x for evaluation). It is in
+    training mode from the beginning, also before a state is loaded. Checkpoints are taken in that
+    mode: a switch rounds the weights, and when a checkpoint is due depends on the clock.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        """Switch it to training."""
+        """Switch the optimizer to training."""
         self._name = type(optimizer).__name__
         self._train: Callable[[], object] | None = None
         self._eval: Callable[[], object] | None = None
@@ -28,7 +28,7 @@ class Modes:
             self._train()
 
     def require_no_other(self, is_averaged: bool) -> None:
-        """Raise InputError if other weights than the optimizer's own are to be evaluated, too."""
+        """Raise InputError if `average` asks to evaluate other weights than the optimizer's own."""
         if is_averaged and self._eval is not None:
             raise InputError(
                 f"average: {self._name} has weights of its own for evaluation; leave `average` out"
@@ -36,7 +36,7 @@ class Modes:
 
     @contextmanager
     def evaluating(self, *, has_stepped: bool) -> Iterator[None]:
-        """Within it the model has the weights that count: before the first step, the initial ones."""
+        """Give the model the weights to be evaluated; before the first step, the initial ones."""
         if self._train is None or self._eval is None or not has_stepped:
             yield
             return
@@ -48,5 +48,5 @@ class Modes:
 
 
 def has_modes(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it has other weights for training than those to be evaluated."""
+    """Whether an optimizer has `train()` and `eval()`, and so other weights to be evaluated."""
     return all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))

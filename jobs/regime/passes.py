@@ -1,4 +1,4 @@
-"""Loss and gradients of a minibatch: in parts, clipped, with a graph, as the settings say."""
+"""Loss and gradients of a minibatch are computed as the settings say: in parts, clipped, ..."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,18 +13,18 @@ from jobs.regime.settings import Settings
 
 
 class Passes:
-    """Computes the gradients that an optimizer gets to see.
+    """The passes over a minibatch that give an optimizer its gradients.
 
     A minibatch in k parts (`accumulate`) has the loss and the gradients of the whole: each part
-    counts with its share of the examples. What depends on a whole batch does not see one (BatchNorm's
-    statistics, dropout's draws). Gradients are clipped when all of them are there, first entry by
-    entry, then their norm over all parameters.
+    counts with its share of the examples. BatchNorm's statistics and dropout's draws, which depend
+    on a whole batch, are those of a part. The complete gradients are clipped, first entry by entry,
+    then by their norm over all parameters.
     """
 
     def __init__(
         self, problem: Problem, optimizer: torch.optim.Optimizer, settings: Settings
     ) -> None:
-        """Raises InputError if the settings do not go with the optimizer or the batch size."""
+        """Raises InputError if the settings do not fit the optimizer or the batch size."""
         self._parts = settings.accumulate
         self.backwards = 0
         """Backward passes so far."""
@@ -47,7 +47,7 @@ class Passes:
         return loss
 
     def buffers(self) -> Iterator[Tensor]:
-        """Those of the model."""
+        """The buffers of the model."""
         return self._problem.model.buffers()
 
     def _whole(self, batch: Batch) -> Tensor:
@@ -79,7 +79,7 @@ class Passes:
 
 
 def require(optimizer: torch.optim.Optimizer, settings: Settings) -> None:
-    """Raise InputError if the optimizer makes its backward passes in another way than asked."""
+    """Raise InputError if the optimizer's own backward passes contradict the settings."""
     if not callable(getattr(optimizer, "backward", None)):
         return
     if settings.accumulate > 1 or settings.compile or settings.create_graph:
@@ -91,13 +91,13 @@ def require(optimizer: torch.optim.Optimizer, settings: Settings) -> None:
 
 def _with_graph(loss: Tensor) -> None:
     with warnings.catch_warnings():
-        # the gradients are let go of before the next pass, and with them the cycle torch warns of
+        # the gradients are freed before the next pass, and so is the cycle that torch warns of
         warnings.filterwarnings("ignore", "Using backward.. with create_graph=True", UserWarning)
         loss.backward(create_graph=True)  # type: ignore[no-untyped-call]  # torch has no types here
 
 
 def _split(batch: Batch, parts: int) -> Iterator[tuple[float, Batch]]:
-    """Each part of the batch, and its share of the examples."""
+    """The share of the examples, and the tensors, of each part of the batch."""
     sizes = {len(tensor) if tensor.ndim else 0 for tensor in batch}
     if len(sizes) != 1 or 0 in sizes:
         raise InputError(

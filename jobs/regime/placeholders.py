@@ -1,4 +1,4 @@
-"""Hyperparameters that stand for what a training knows: `total_steps: ${steps}`."""
+"""A hyperparameter may refer to a number that only the training knows: `total_steps: ${steps}`."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from typing import Self
 from jobs.canonical import Value
 from jobs.sweep import Run
 
-_FORM = re.compile(r"\$\{(.*)\}", re.DOTALL)
+_REFERENCE = re.compile(r"\$\{(.*)\}", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What a hyperparameter may refer to by its name here."""
+    """The numbers of a training that a hyperparameter may refer to, by these names."""
 
     steps: int  # of the whole training
     epochs: int
@@ -22,7 +22,7 @@ class Numbers:
 
     @classmethod
     def of(cls, run: Run, steps_per_epoch: int) -> Self:
-        """Those of a run of a problem with so many steps."""
+        """The numbers of a run whose problem has so many steps per epoch."""
         return cls(
             steps=run.epochs * steps_per_epoch,
             epochs=run.epochs,
@@ -35,13 +35,13 @@ NAMES = tuple(Numbers.__dataclass_fields__)
 
 
 def name_in(value: object) -> str | None:
-    """The name in `${name}`, whether there is such a number or not; None: it is no reference."""
-    found = _FORM.fullmatch(value) if isinstance(value, str) else None
+    """The name in `${name}`, known or not; None: the value is no reference."""
+    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     return found[1] if found else None
 
 
 def all_resolved(values: Mapping[str, Value], numbers: Numbers) -> dict[str, Value]:
-    """Hyperparameters with numbers in the place of references."""
+    """The hyperparameters with numbers in the place of references."""
     return {name: resolved(value, numbers) for name, value in values.items()}
 
 

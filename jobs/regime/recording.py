@@ -1,4 +1,4 @@
-"""What a training reads from its optimizer for the record: numbers where there are some, no more."""
+"""The step sizes that a training reads from its optimizer for the record."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 Rate = float | None
-"""A parameter group's step size; None where it has none, or none that is a single number."""
+"""A parameter group's step size; None: the group has none, or not a single number."""
 
 
 def rates(groups: Sequence[Mapping[str, Any]]) -> Rate | list[Rate]:
-    """The step size of the only parameter group, or a list of those of all groups."""
+    """The step size of a single parameter group, or the list of all groups' step sizes."""
     found = [rate(group) for group in groups]
     return found[0] if len(found) == 1 else found
 
@@ -26,4 +26,4 @@ def rate(group: Mapping[str, Any]) -> Rate:
     value = group.get("lr")
     if isinstance(value, torch.Tensor):
         return float(value) if value.numel() == 1 and not value.is_complex() else None
-    return float(value) if isinstance(value, Real) else None  # also one of numpy's
+    return float(value) if isinstance(value, Real) else None  # also a numpy scalar

@@ -1,4 +1,4 @@
-"""All of a run's regime around its training: what happens before, in and after each step."""
+"""The regime of a run acts around each step and evaluation of its training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Regime:
     """Schedule, averaging, precision, and the modes of an optimizer that has some."""
 
     def __init__(self, run: Run, problem: Problem, optimizer: torch.optim.Optimizer) -> None:
-        """Raises InputError if the optimizer or the problem does not go with it."""
+        """Raises InputError if the optimizer or the problem does not fit the regime."""
         self.settings = Settings.from_json(run.regime)
         self._modes = Modes(optimizer)
         self._modes.require_no_other(self.settings.average is not None)
@@ -32,7 +32,7 @@ class Regime:
 
     @contextmanager
     def stepping(self, step: int, epoch: int) -> Iterator[None]:
-        """Around step `step`, from 0 over all epochs, in epoch `epoch`, from 1."""
+        """Apply the regime around step `step`, from 0 over all epochs, in epoch `epoch`, from 1."""
         with self._scheduler.applied(step, epoch):
             yield
         self._scheduler.after_step()
@@ -40,19 +40,19 @@ class Regime:
 
     @contextmanager
     def evaluating(self, epoch: int, *, has_stepped: bool) -> Iterator[None]:
-        """Around the evaluation after epoch `epoch`; 0: before training."""
+        """Apply the regime around the evaluation after epoch `epoch`; 0: before training."""
         self._averaging.before_evaluation(epoch)
         with self._modes.evaluating(has_stepped=has_stepped), self._averaging.evaluating():
             yield
         self._forward.require_used()
 
     def after_epoch(self, epoch: int, valid_loss: float) -> None:
-        """Epoch `epoch` has been evaluated."""
+        """Advance the schedule after the evaluation of epoch `epoch`."""
         if epoch > 0:
             self._scheduler.after_epoch(valid_loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """What goes with a checkpoint."""
+        """The regime's state for a checkpoint."""
         return {"schedule": self._scheduler.state_dict(), "average": self._averaging.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

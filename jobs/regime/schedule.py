@@ -1,7 +1,7 @@
-"""Step sizes that go with the steps: around each step they are multiplied, behind it they are back.
+"""A schedule multiplies the optimizer's step sizes around each step, and restores them after it.
 
 So a schedule composes with an optimizer that sets its own step size (the `Preconditioner`'s alpha):
-what that sets is what the next step multiplies.
+the next step multiplies the step size that the optimizer has set.
 """
 
 import inspect
@@ -20,11 +20,11 @@ from jobs.regime.placeholders import Numbers, all_resolved
 from jobs.regime.schedule_settings import Schedule
 
 _CYCLED = ("momentum", "betas")
-"""What schedulers change beside the step size."""
+"""Hyperparameters beside the step size that some schedulers change."""
 
 
 class Scheduler:
-    """Applies a schedule to an optimizer; with a constant one it does nothing."""
+    """A schedule applied to an optimizer; a constant schedule does nothing."""
 
     def __init__(
         self, schedule: Schedule, optimizer: torch.optim.Optimizer, numbers: Numbers
@@ -45,7 +45,7 @@ class Scheduler:
 
     @contextmanager
     def applied(self, step: int, epoch: int) -> Iterator[None]:
-        """Within it the step sizes are those of step `step`, from 0 on, in epoch `epoch`, from 1 on."""
+        """Give the groups the step sizes of step `step`, from 0, in epoch `epoch`, from 1."""
         if self._is_constant:
             yield
             return
@@ -55,24 +55,24 @@ class Scheduler:
         scaled = [self._scaled(index, rate, at) for index, rate in enumerate(own)]
         for group, rate in zip(groups, scaled, strict=True):
             _set(group, rate)
-        applied = [recording.rate(group) for group in groups]  # a tensor has rounded it
+        applied = [recording.rate(group) for group in groups]  # rounded, if lr is a tensor
         yield
         for group, rate, before in zip(groups, applied, own, strict=False):
-            if recording.rate(group) == rate:  # else the optimizer has set another in this step
+            if recording.rate(group) == rate:  # else the optimizer has set a new one in this step
                 _set(group, before)
 
     def after_step(self) -> None:
-        """A step has been taken."""
+        """Advance a schedule class that counts steps."""
         if self._of_class is not None and self._schedule.per == "step":
             self._of_class.advance(None)
 
     def after_epoch(self, valid_loss: float) -> None:
-        """An epoch has been trained and evaluated."""
+        """Advance a schedule class that counts epochs, after the evaluation."""
         if self._of_class is not None and self._schedule.per == "epoch":
             self._of_class.advance(valid_loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """What goes with the training; {} where the step alone decides."""
+        """The schedule's state; {} if its factors depend on the step alone."""
         return self._of_class.state_dict() if self._of_class is not None else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Scheduler:
 
 
 def factor(schedule: Schedule, at: int, total: int) -> float:
-    """What a named schedule multiplies by at `at` = 0, ..., `total` - 1, see `Schedule`."""
+    """The factor of a named schedule at `at` = 0, ..., `total` - 1, see `Schedule`."""
     warmup = _units(schedule.warmup, total)
     risen = (at + 1) / warmup if at < warmup else 1.0
     if at < warmup and schedule.name != "wsd":
@@ -104,11 +104,13 @@ def factor(schedule: Schedule, at: int, total: int) -> float:
         left = min(1.0, (total - at) / decay) if decay else 1.0
     else:
         left = _left(schedule, (at - warmup) / max(total - warmup, 1))
-    return min(risen, schedule.end + (1 - schedule.end) * left)  # where both go on: the smaller
+    return min(
+        risen, schedule.end + (1 - schedule.end) * left
+    )  # warm-up and decay of wsd may overlap
 
 
 def _left(schedule: Schedule, x: float) -> float:
-    """How much is left of the way from 1 to the end's factor, at the share x of it."""
+    """The share of the way from 1 to the end's factor that is left at x (from 0 to 1)."""
     if schedule.name == "linear":
         return 1 - x
     if schedule.name == "cosine":
@@ -119,15 +121,15 @@ def _left(schedule: Schedule, x: float) -> float:
 
 
 def _units(length: float, total: int) -> int:
-    """A length in steps (or epochs): it is one, or a share of all of them."""
+    """A length in steps (or epochs), given as such or as a share of `total`."""
     return int(length) if length >= 1 else round(length * total)
 
 
 class _OfClass:
-    """A class of `torch.optim.lr_scheduler` over an optimizer that trains nothing.
+    """A class of `torch.optim.lr_scheduler` over a shadow optimizer, which trains nothing.
 
-    It has groups with the same hyperparameters. What becomes of its step sizes is applied to those
-    of the real one; momentum and betas, which some classes cycle, are handed on as they are.
+    The shadow has groups with the same hyperparameters. The relative change of its step sizes is
+    applied to the real optimizer's; momentum and betas, which some classes cycle, are copied.
     """
 
     def __init__(
@@ -151,13 +153,13 @@ class _OfClass:
         self._hand_on()
 
     def advance(self, valid_loss: float | None) -> None:
-        """Step it; with the loss if it asks for one."""
-        self._shadow.step()  # torch warns of a scheduler that is stepped first
+        """Step the scheduler, with the loss if it asks for a metric."""
+        self._shadow.step()  # torch warns if a scheduler is stepped before its optimizer
         self._scheduler.step(*([valid_loss] if self._wants_metric else []))
         self._hand_on()
 
     def scaled(self, index: int, rate: float) -> float:
-        """The real group's step size `rate` as the shadow's has gone."""
+        """The real group's step size `rate`, changed as the shadow group's."""
         if index >= len(self._base):
             return rate
         base, now = self._base[index], recording.rate(self._shadow.param_groups[index])
@@ -185,7 +187,7 @@ class _OfClass:
 
 
 class _Shadow(torch.optim.Optimizer):
-    """An optimizer with the groups of another, and nothing to do."""
+    """An optimizer with the groups of another, whose steps do nothing."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
         groups = [
@@ -199,12 +201,12 @@ class _Shadow(torch.optim.Optimizer):
         known = {key: optimizer.defaults[key] for key in _CYCLED if key in optimizer.defaults}
         super().__init__(groups, {"lr": 1.0, **known})
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # it has no loss
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no loss to return
         """Do nothing."""
 
 
 def _set(group: dict[str, Any], rate: float | None) -> None:
-    """Set a step size; one that is a tensor stays that tensor."""
+    """Set a step size, in place if it is a tensor."""
     if rate is None:
         return
     if isinstance(group["lr"], Tensor):

@@ -1,4 +1,4 @@
-"""Schedules as a spec names them: how the step size goes with steps or epochs."""
+"""Schedules as a spec names them: the step size as a function of steps or epochs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -27,11 +27,11 @@ EXPECTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What the optimizer's own step size is multiplied by, as a function of u = 0, 1, ..., U - 1.
+    """The factor of the optimizer's own step size, as a function of u = 0, 1, ..., U - 1.
 
-    u counts steps, or epochs if `per` says so; U is how many there are in the whole training, w the
-    warm-up. In it the factor is (u + 1) / w; then, with x = (u - w) / (U - w) from 0 to below 1 and
-    e = `end`:
+    u counts steps, or epochs if `per` says so; U is their number in the whole training, w the
+    warm-up, in which the factor is (u + 1) / w. Then, with x = (u - w) / (U - w) from 0 to below 1
+    and e = `end`:
 
     - constant: 1
     - linear: 1 - (1 - e) x
@@ -42,8 +42,8 @@ class Schedule:
     - wsd: 1, and in the last `decay` a line from 1 to e (warm-up, stable, decay: Hu et al. 2024)
 
     A length is a whole number of steps (or epochs), or a share of U below 1. With `path` a class of
-    `torch.optim.lr_scheduler` is stepped after each step (or epoch), and what it makes of its step
-    size is what is multiplied by.
+    `torch.optim.lr_scheduler` is stepped after each step (or epoch), and the relative change of its
+    step size is the factor.
     """
 
     name: Name = "constant"
@@ -59,10 +59,10 @@ class Schedule:
 
     @classmethod
     def of(cls, value: object) -> Self:
-        """What a spec says: a name, a mapping with `name`, or one with `class`.
+        """The schedule that a spec gives: a name, a mapping with `name`, or one with `class`.
 
         Raises:
-            SettingError: it is none of them.
+            SettingError: the value is none of them.
         """
         if isinstance(value, str):
             value = {CLASS: value} if "." in value or ":" in value else {"name": value}
@@ -98,7 +98,7 @@ class Schedule:
         return found
 
     def to_json(self) -> dict[str, Value]:
-        """What a run keeps of it, {} for a constant step size; inverse of `of`."""
+        """The schedule as a run keeps it, {} for a constant step size; inverse of `of`."""
         if self.path is not None:
             per: dict[str, Value] = {"per": self.per} if self.per != "step" else {}
             return {CLASS: self.path, **per, **self.settings}
@@ -114,7 +114,6 @@ class Schedule:
 
 
 CONSTANT = Schedule()
-"""The step size as the optimizer has it."""
 
 
 def _check_steps(schedule: Schedule) -> None:
@@ -130,7 +129,7 @@ def _check_steps(schedule: Schedule) -> None:
 
 def _length(key: str) -> Callable[[object], float]:
     def read(value: object) -> float:
-        """A whole number, or a share of the whole."""
+        """A whole number, or a share below 1."""
         found = below(value, 0, float("inf"), key)
         if found >= 1 and not found.is_integer():
             message = f"expected a whole number, or a share below 1, found {value!r}"

@@ -1,7 +1,7 @@
-"""What a spec may say of a training beside hyperparameters: schedule, clipping, precision, averaging ...
+"""Settings of a training beside hyperparameters: schedule, clipping, precision, averaging, ...
 
-Plain values that the login node, the node and the image read; nothing here imports torch. What is
-as it is without a setting is left out of `to_json`, so that equal trainings have equal runs.
+The login node, the node and the image read these values; nothing here imports torch. `to_json`
+leaves out settings that equal their default, so that equal trainings have equal runs.
 """
 
 import re
@@ -18,12 +18,12 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Kind = Literal["bias", "norm", "embedding"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MATCHING = ("match", "dims", "kinds")
-"""The keys of a parameter group that say whose it is."""
+"""The keys of a parameter group that say which parameters belong to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
-    """Weights for evaluation that are a mean of those of the training.
+    """The average of the training's weights that is evaluated.
 
     `ema`: each step moves the mean by 1 - decay towards the weights (Polyak & Juditsky 1992 with a
     fading memory). `swa`: the mean of the weights after each epoch from a share of the epochs on
@@ -31,11 +31,11 @@ class Average:
     """
 
     kind: Literal["ema", "swa"]
-    value: float  # the decay; or the share of the epochs before the first that counts
+    value: float  # ema: the decay; swa: the share of the epochs before the first that counts
 
     @classmethod
     def of(cls, value: object) -> Self:
-        """What a spec says: {ema: 0.999} or {swa: 0.75}."""
+        """The average that a spec gives: {ema: 0.999} or {swa: 0.75}."""
         given = keys_of(value, ("ema", "swa"), "{ema: 0.999} or {swa: 0.75}")
         if len(given) != 1:
             raise SettingError("expected one of {ema: 0.999} and {swa: 0.75}")
@@ -51,11 +51,10 @@ class Average:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Parameters with hyperparameters, or a class of optimizer, of their own.
+    """A parameter group with hyperparameters, or a class of optimizer, of its own.
 
-    All that is given has to hold: a regular expression found in the parameter's name (as
-    `named_parameters` says it), its number of dimensions, what it is. The first group that fits has
-    the parameter.
+    A parameter belongs to the first group of which all given conditions hold: a regular expression
+    found in its name (of `named_parameters`), its number of dimensions, its kind.
     """
 
     match: str | None = None
@@ -66,7 +65,7 @@ class Group:
 
     @classmethod
     def of(cls, value: object) -> Self:
-        """What a spec says: {match: head, lr: 0.01}, {dims: [0, 1], class: AdamW, lr: 3e-4}."""
+        """The group that a spec gives: {match: head, lr: 0.01}, {dims: [0, 1], class: AdamW}."""
         if not isinstance(value, Mapping) or not any(name in value for name in MATCHING):
             raise SettingError(
                 "expected a mapping with at least one of match: 'a regular expression',"
@@ -98,12 +97,12 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All settings of a training; by default there is nothing but the optimizer."""
+    """All settings of a training; by default none changes the plain protocol."""
 
     schedule: Schedule = CONSTANT
     clip_norm: float | None = None  # the largest norm of all gradients together
     clip_value: float | None = None  # the largest entry of a gradient
-    accumulate: int = 1  # parts that a minibatch is passed in
+    accumulate: int = 1  # parts of a minibatch, a pass each
     precision: Precision = "fp32"  # of the model's forward and backward pass
     average: Average | None = None
     compile: bool = False  # the model, by torch.compile
@@ -112,7 +111,7 @@ class Settings:
     closure: bool = False  # step() gets a closure in the place of a backward pass
 
     def __post_init__(self) -> None:
-        """Raises SettingError for what does not go together."""
+        """Raises SettingError for settings that exclude each other."""
         if self.create_graph and self.compile:
             raise SettingError(
                 "create_graph and compile: torch differentiates a compiled model once"
@@ -122,15 +121,15 @@ class Settings:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Value]) -> Self:
-        """Inverse of `to_json`, and what a spec says, too.
+        """Inverse of `to_json`; also reads the values of a spec.
 
         Raises:
-            SettingError: a value is none of its setting.
+            SettingError: a value does not fit its setting.
         """
         return cls(**{name: READERS[name](value) for name, value in content.items()})
 
     def to_json(self) -> dict[str, Value]:
-        """Only what is not as it is without a setting."""
+        """The settings that differ from their defaults."""
         plain: dict[str, Value] = {
             "schedule": self.schedule.to_json(),
             "average": self.average.to_json() if self.average else None,
@@ -201,4 +200,4 @@ READERS: Mapping[str, Callable[[object], Any]] = {
     "create_graph": flag,
     "closure": flag,
 }
-"""What reads each setting, from a spec or from a run."""
+"""Functions that read the value of each setting, from a spec or from a run."""

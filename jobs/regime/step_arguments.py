@@ -1,4 +1,4 @@
-"""An optimizer's step is called with nothing, a closure, or the loss: what its class asks for."""
+"""An optimizer's `step` gets the argument that its class asks for: none, a closure, or the loss."""
 
 import inspect
 from typing import Literal
@@ -8,14 +8,14 @@ import torch
 from jobs.errors import InputError
 
 Wants = Literal["nothing", "loss", "closure", "closure after backward"]
-"""What an optimizer's `step` is called with."""
+"""The arguments of an optimizer's `step`."""
 
 
 def wants(optimizer: torch.optim.Optimizer) -> Wants:
-    """What its `step` has to be called with.
+    """The arguments that the optimizer's `step` asks for.
 
     Raises:
-        InputError: more than a closure or the loss, or nothing that is a step.
+        InputError: it asks for more than a closure or the loss, or updates in the backward pass.
     """
     if callable(getattr(optimizer, "fused_backward", None)):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Reading one value of a setting: what is expected of it, in words."""
+"""Functions that read one value of a setting, and say in words what is expected."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ CLASS = "class"
 
 
 class SettingError(InputError):
-    """A value is none of its setting; `path` leads to it inside the value."""
+    """A value does not fit its setting; `path` leads to the part at fault inside the value."""
 
     def __init__(self, message: str, *path: str | int) -> None:
         super().__init__(message)
