@@ -156,9 +156,9 @@ def noise(monkeypatch):
     monkeypatch.setattr(ImageProblem, "train_eval_size", 4)
     text = np.random.default_rng(0).integers(0, 256, 160, dtype=np.uint8).tobytes()
     monkeypatch.setattr(text_gpt.TextGpt, "text", lambda *_: text)
-    monkeypatch.setattr(text_gpt, "_CONTEXT", 8)
+    monkeypatch.setattr(text_gpt, "_CONTEXT_BYTES", 8)
     split = {"train": (0, 60), "valid": (60, 80), "test": (80, 100)}
-    monkeypatch.setattr(text_gpt, "_ENDS", split)
+    monkeypatch.setattr(text_gpt, "_SPLIT_PERCENT", split)
 
 
 def test_the_quick_pairs_leave_nobody_out():

@@ -1,4 +1,4 @@
-"""The test problems: what is trained, on what data, from which initial weights; trainings and the spec enter."""
+"""The test problems: model, data, loss and initial weights of each; trainings and the spec enter."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def build(run: Run, *, data: Path | None, device: "torch.device") -> "Problem":
     """The problem of `run`: one of the catalog, or an own class by its dotted path.
 
-    The folder `data` is looked into for data sets before all others.
+    The folder `data` is searched for data sets before all others.
 
     Raises:
-        DataError: files are missing or not what they should be.
+        DataError: files are missing, torn or foreign.
         ImportError: there is no such class.
-        InputError: it is no `Problem`, lacks what a problem has, or has no such protocol,
-            init or batch size.
+        InputError: the class is no `Problem`, lacks an attribute of problems, or does not offer
+            the run's protocol, init or batch size.
     """
     from jobs.problems import checked
     from jobs.problems.images import Cifar10, Digits, ImageProblem

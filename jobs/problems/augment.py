@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from jobs.problems.randomness import Jitter
 
-_PAD = 2
-_SIZE = 32
+_PAD_PX = 2
+_SIDE_PX = 32
 
 
 def augment(images: Tensor, jitter: Jitter) -> Tensor:
@@ -36,8 +36,8 @@ def augment(images: Tensor, jitter: Jitter) -> Tensor:
 
 def _crop_and_flip(images: Tensor, jitter: Jitter) -> Tensor:
     device = images.device
-    padded = functional.pad(images, (_PAD,) * 4)  # (B, 3, 36, 36)
-    reach = torch.arange(_SIZE, device=device)
+    padded = functional.pad(images, (_PAD_PX,) * 4)  # (B, 3, 36, 36)
+    reach = torch.arange(_SIDE_PX, device=device)
     rows = torch.from_numpy(jitter.top).to(device)[:, None] + reach  # (B, 32)
     columns = torch.from_numpy(jitter.left).to(device)[:, None] + reach  # (B, 32)
     flip = torch.from_numpy(jitter.flip).to(device)[:, None]
@@ -52,18 +52,18 @@ def _crop_and_flip(images: Tensor, jitter: Jitter) -> Tensor:
 
 
 def _target(pixels: Tensor, which: Tensor) -> Tensor:
-    """What each image (B, 3, 32, 32) is blended with: black, its mean grey, or itself in grey.
+    """The blending partner of each image (B, 3, 32, 32): black, its mean grey, or itself in grey.
 
     All numbers are whole and below 2^24, so that float32 is exact.
     """
     red, green, blue = pixels.unbind(dim=1)  # (B, 32, 32) each
     grey = ((19595 * red + 38470 * green + 7471 * blue) / 65536).floor()
-    mean = (grey.sum(dim=(1, 2), keepdim=True) / _SIZE**2 + 0.5).floor()
+    mean = (grey.sum(dim=(1, 2), keepdim=True) / _SIDE_PX**2 + 0.5).floor()
     which = which[:, None, None]
     black = grey.new_zeros(())
     return torch.where(which == 0, black, torch.where(which == 1, mean, grey))[:, None]
 
 
 def _blend(target: Tensor, pixels: Tensor, factor: Tensor) -> Tensor:
-    """Pillow's `Image.blend`: between two images or beyond the second, fractions cut off."""
+    """Blend two images as Pillow's `Image.blend`, also beyond the second; fractions are cut off."""
     return (target + factor * (pixels - target)).clamp(0, 255).floor()

@@ -1,7 +1,7 @@
 """The names, defaults and targets of the test problems; imports no torch, so a login node can read it.
 
-Of DeepOBS' problems epochs and batch sizes are its defaults; targets are its
-`convergence_performance` values (version 1.1) where it has one.
+DeepOBS' problems have its default epochs and batch sizes, and its `convergence_performance` values
+(version 1.1), where it has one, as targets.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from jobs.sweep import Run, Target
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemInfo:
-    """What the spec must know of a problem."""
+    """A problem of the catalog, as a spec refers to it."""
 
     name: str
     title: str  # for figures
@@ -100,17 +100,17 @@ PROBLEMS: dict[str, ProblemInfo] = {info.name: info for info in _ALL}
 
 
 def datasets_of(problems: Iterable[str]) -> set[str]:
-    """The names of the data sets that these problems read; own problems read none that is known here."""
+    """The names of the data sets that these problems read; an own problem's data is not known."""
     found = {PROBLEMS[name].dataset for name in problems if name in PROBLEMS}
     return {name for name in found if name is not None}
 
 
 def dataset_of(run: Run) -> str | None:
-    """The name of the data set that a run reads; None: none that is known here."""
+    """The name of the data set that a run reads; None: no data set, or an own problem's data."""
     info = PROBLEMS.get(run.problem)
     return info.dataset if info is not None else None
 
 
 def is_own(run: Run) -> bool:
-    """Whether the run's problem is a class of the user's, which is none of the catalog's."""
+    """Whether the run's problem is a class of the user's, which the catalog does not have."""
     return run.problem not in PROBLEMS

@@ -1,4 +1,4 @@
-"""What an own problem gives is looked at before it is used: its mistakes are named, not averaged."""
+"""The results of an own problem are checked before use: its mistakes are named, not averaged."""
 
 import math
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check(problem: "Problem") -> None:
-    """Look at the attributes that `Problem` asks for.
+    """Check the attributes that `Problem` asks for.
 
     Raises:
-        InputError: naming each that is missing or of another kind.
+        InputError: names each attribute that is missing or of another kind.
     """
     wanted = (
         ("model", nn.Module, "a torch.nn.Module"),
@@ -39,7 +39,7 @@ def loss(problem: "Problem", batch: "Batch") -> Tensor:
     """The loss to be minimized (0-dim), with its gradient.
 
     Raises:
-        InputError: it is no such loss.
+        InputError: the problem returned no such loss.
     """
     found, _ = _pair(problem, "loss", problem.loss(batch))
     if not found.requires_grad:
@@ -54,7 +54,7 @@ def batch_loss(problem: "Problem", batch: "Batch") -> tuple[Tensor, Tensor | Non
     """The mean loss of a batch and its accuracy (0-dim each), None without accuracy.
 
     Raises:
-        InputError: it is something else.
+        InputError: the problem returned other values.
     """
     found, accuracy = _pair(problem, "batch_loss", problem.batch_loss(batch))
     if not problem.has_accuracy:
@@ -72,7 +72,7 @@ def means(
     """The means of the losses and of the accuracies.
 
     Raises:
-        InputError: there is none, or an accuracy is no share.
+        InputError: there is no batch, or an accuracy is not between 0 and 1.
     """
     if not results:
         raise InputError(
@@ -95,7 +95,7 @@ def next_batch(problem: "Problem", batches: "Iterator[Batch]", epoch: int, index
     """The minibatch of step `index`.
 
     Raises:
-        InputError: there are fewer than the problem says.
+        InputError: there are fewer minibatches than the problem says.
     """
     try:
         return next(batches)
@@ -129,7 +129,7 @@ def _pair(problem: "Problem", method: str, given: object) -> tuple[Tensor, Tenso
 
 
 def form(value: object) -> str:
-    """What a value is, in words: the shape and type of a tensor, else its class."""
+    """The form of a value in words: the shape and type of a tensor, else its class."""
     if isinstance(value, Tensor):
         return f"of shape {tuple(value.shape)} and {value.dtype}"
     return f"of type {type(value).__name__}"

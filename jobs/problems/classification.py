@@ -1,4 +1,4 @@
-"""Problems whose labelled examples fit into memory: what DeepOBS does with them, batched on the device."""
+"""Problems with labelled examples in memory follow DeepOBS' procedure, batched on the device."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from jobs.sweep import Run
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs as they are kept (images: bytes), and labels (int64)."""
+    """Inputs as they are stored (images: bytes), and labels (int64)."""
 
     inputs: Tensor  # (N, ...)
     labels: Tensor  # (N,)
 
     def to(self, device: torch.device) -> "Examples":
-        """The same on `device`."""
+        """The same examples on `device`."""
         return Examples(self.inputs.to(device), self.labels.to(device))
 
     def __len__(self) -> int:
-        """N."""
+        """N, the number of examples."""
         return len(self.labels)
 
 
@@ -38,7 +38,7 @@ class Classification(Problem):
 
     As in DeepOBS `valid_size` random examples of the training file are for validation; the train
     loss is evaluated on `train_eval_size` random examples of the whole training file, drawn anew
-    each time; and every pass drops what does not fill a batch.
+    each time; and every pass drops an incomplete last batch.
     """
 
     has_accuracy = True
@@ -72,7 +72,7 @@ class Classification(Problem):
         """The model with its initial weights; torch's global generator is the run's own here."""
 
     def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:  # noqa: ARG002 - for subclasses
-        """What the model sees of the inputs (B, ...) of one batch; by default all as it is."""
+        """The model's inputs (B, ...) from the stored ones of a batch; by default unchanged."""
         return inputs
 
     def train_batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -122,10 +122,10 @@ class Classification(Problem):
             yield inputs, examples.labels[chosen]
 
     def skip(self, what: Pass, epoch: int, step: int) -> None:
-        """Draw what `prepare` would draw for a batch that is not wanted."""
+        """Draw the random numbers that `prepare` would draw for a skipped batch."""
 
     def _check_labels(self, name: str, examples: Examples) -> None:
-        labels: object = examples.labels  # a user's
+        labels: object = examples.labels  # a user's: of any type
         if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.dtype != torch.int64:
             raise InputError(
                 f"{type(self).__name__}.examples(): the labels of the {name} file have to be class"

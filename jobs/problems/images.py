@@ -1,4 +1,4 @@
-"""The image problems: DeepOBS', two small ones on scikit-learn's digits, and a vision transformer."""
+"""The image problems: those of DeepOBS, two on scikit-learn's digits, and a vision transformer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from jobs.sweep import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one problem's network is made."""
+    """The recipe of one problem's network."""
 
     network: Callable[[InitialDraws], nn.Module]  # with its initial weights
     l2: float = 0.0
@@ -75,7 +75,7 @@ class ImageProblem(Classification):
         super().__init__(run, data=data, device=device)
 
     def examples(self, data: Path | None) -> tuple[Examples, Examples]:
-        """The training file and the test file, from where they are found."""
+        """The training file and the test file, from the folder that has them."""
         dataset = PROBLEMS[self.run.problem].dataset
         assert dataset is not None  # noqa: S101 - image problems have one
         images = read(dataset, find.find(dataset, data))
@@ -90,7 +90,7 @@ class ImageProblem(Classification):
         return net
 
     def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:  # noqa: ARG002 - as its base class
-        """Bytes (B, C, H, W) to [0, 1]."""
+        """Scale bytes (B, C, H, W) to [0, 1]."""
         return inputs.float() / self.white
 
 
@@ -111,13 +111,13 @@ class Cifar10(ImageProblem):
         self._sd = torch.tensor(_CIFAR10_SD, device=device)[:, None, None]  # (3, 1, 1)
 
     def prepare(self, inputs: Tensor, what: Pass, epoch: int, step: int) -> Tensor:
-        """Bytes (B, 3, 32, 32) to augmented, normalized images."""
+        """Augment and normalize images (B, 3, 32, 32) of bytes."""
         if what in ("train", "train_eval"):
             inputs = augment(inputs, self.randomness.jitter(what, epoch, step, len(inputs)))
         return (super().prepare(inputs, what, epoch, step) - self._mean) / self._sd
 
     def skip(self, what: Pass, epoch: int, step: int) -> None:
-        """Draw the augmentation of a batch that is not wanted."""
+        """Draw the augmentation of a skipped batch."""
         self.randomness.jitter(what, epoch, step, self.batch_size)
 
 

@@ -1,7 +1,7 @@
 """The networks of the test problems and DeepOBS' initial weights for them.
 
 Pooling comes before the ReLU, not after it as in DeepOBS: the maximum of ReLUs is the ReLU of the
-maximum, and of that there is only a quarter to compute.
+maximum, with a quarter of the values to compute.
 """
 
 from collections.abc import Callable
@@ -73,8 +73,8 @@ def three_conv_three_dense(pool: Callable[[], nn.Module]) -> nn.Sequential:
 def same_pool() -> nn.Module:
     """3 x 3 max-pooling, stride 2, SAME: one more row and column at the bottom and the right.
 
-    DeepOBS pads with zeros, which the ReLU makes the least of all values anyway; so it is enough
-    to let the last windows reach over the edge.
+    DeepOBS pads with zeros, which are the least of all values after a ReLU; so it is enough to let
+    the last windows reach over the edge.
     """
     return nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
@@ -85,7 +85,7 @@ def centred_pool() -> nn.Module:
 
 
 Init = Callable[[nn.Conv2d | nn.Linear, InitialDraws], None]
-"""Sets the weight and the bias of one layer."""
+"""A function that sets the weight and the bias of one layer."""
 
 
 def build(
@@ -94,7 +94,7 @@ def build(
     """The network with its initial weights, on the CPU.
 
     As in DeepOBS every layer first gets torch's own initial weights, then those of `init`, if
-    there is one: that matters to where `draws` stands in the replay of old runs.
+    given: for the replay of old runs, `draws` has to advance by both.
     """
     net = empty(network)
     layers = [layer for layer in net if isinstance(layer, (nn.Conv2d, nn.Linear))]
@@ -107,14 +107,14 @@ def build(
 
 
 def empty(network: Callable[[], _Net]) -> _Net:
-    """The network on the CPU, its weights yet to be set: torch's global generator is not drawn from."""
+    """The network on the CPU with unset weights; nothing is drawn from torch's global generator."""
     with torch.device("meta"):
         net = network()
     return net.to_empty(device="cpu")
 
 
 def torch_default(layer: nn.Conv2d | nn.Linear, draws: InitialDraws) -> None:
-    """As torch's layers begin: weights and biases from U(-b, b), b = 1 / sqrt(fan-in)."""
+    """Torch's initial weights and biases: from U(-b, b), b = 1 / sqrt(fan-in)."""
     bound = fans(layer)[0] ** -0.5
     fill(layer.weight, uniform(draws, layer.weight, bound))
     if layer.bias is not None:
@@ -155,7 +155,7 @@ def fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
 
 
 def uniform(draws: InitialDraws, tensor: Tensor, bound: float) -> Floats:
-    """As many numbers from U(-bound, bound) as the tensor has."""
+    """Numbers from U(-bound, bound), as many as the tensor has."""
     return draws.uniform(tensor.numel()) * np.float32(2 * bound) - np.float32(bound)
 
 
@@ -167,6 +167,6 @@ def fill(tensor: Tensor, values: Floats) -> None:
 
 @torch.no_grad()
 def constant(tensor: Tensor | None, value: float) -> None:
-    """Put `value` everywhere, if there is a tensor."""
+    """Fill the tensor, if there is one, with `value`."""
     if tensor is not None:
         tensor.fill_(value)

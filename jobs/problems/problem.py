@@ -1,4 +1,4 @@
-"""What the training loop needs of a test problem; an own problem is a subclass of `Problem`.
+"""The interface of test problems; an own problem is a subclass of `Problem`.
 
 For the common case, labelled examples that fit into memory, subclass
 `jobs.problems.classification.Classification` instead: it needs two short methods.
@@ -28,9 +28,9 @@ class Problem(ABC):
     """A model, its data and its loss, for one run.
 
     A class that a spec names by its dotted path is called as `Class(run, data=..., device=...)`:
-    `data` is the folder of the data sets, if there is one. Whatever is random has to come from
-    `run.seed` alone (`jobs.streams.stream`), and at epoch e it may depend on e, but not on what
-    was asked for before.
+    `data` is the folder of the data sets, if there is one. All randomness has to come from
+    `run.seed` alone (`jobs.streams.stream`); at epoch e it may depend on e, but not on earlier
+    calls.
     """
 
     model: nn.Module  # on the device
@@ -38,10 +38,10 @@ class Problem(ABC):
     steps_per_epoch: int
     batch_size: int
     l2: float = 0.0  # DeepOBS' weight decay: part of the loss, not of the optimizer
-    randomness: Randomness | None = None  # where it has a state, that of the problem
+    randomness: Randomness | None = None  # its state, if any, is the problem's
 
     def __init__(self, run: Run, *, data: Path | None, device: torch.device) -> None:
-        """Of `data` nothing is read here: a subclass does, if it has files."""
+        """`data` is not used here, but by subclasses that read files."""
         del data
         self.run = run
         self.device = device
@@ -60,7 +60,7 @@ class Problem(ABC):
         """The mean loss (0-dim) over the batch, and the share of right answers (a number) or None."""
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What is minimized: the mean loss plus L2 (0-dim), and the accuracy (0-dim) or None."""
+        """The loss to minimize, mean plus L2 (0-dim), and the accuracy (0-dim) or None."""
         loss, accuracy = self.batch_loss(batch)
         return loss + self.regularization() if self.l2 else loss, accuracy
 
@@ -82,10 +82,10 @@ class Problem(ABC):
         return loss + regularization, accuracy
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run that goes on later needs besides the model: plain JSON values.
+        """The problem's state besides the model, for a run that goes on later: JSON values.
 
-        Taken at step s of epoch e and loaded into a new object, `train_batches(e, start=s)` goes
-        on with the same batches. Empty where streams are counted, not carried along.
+        If the state of step s of epoch e is loaded into a new object, `train_batches(e, start=s)`
+        gives the same batches. It is empty if all streams are counter-based.
         """
         return self.randomness.state_dict() if self.randomness is not None else {}
 
@@ -97,9 +97,9 @@ class Problem(ABC):
 
 @contextmanager
 def seeded(run: Run) -> Iterator[None]:
-    """Within it torch's global CPU generator is the run's own, afterwards it is as it was before.
+    """Seed torch's global CPU generator with the run's seed meanwhile, and restore it afterwards.
 
-    For models whose layers draw their initial weights when they are made.
+    This is for models whose layers draw their initial weights when they are made.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(stream(run.seed, "init").integers(2**63)))

@@ -1,4 +1,4 @@
-"""The protocols by name: where a run's random choices come from."""
+"""The protocols by name; a protocol is the source of a run's random choices."""
 
 from collections.abc import Callable
 

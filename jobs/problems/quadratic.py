@@ -15,8 +15,8 @@ from jobs.problems.randomness import Pass, Randomness
 from jobs.sweep import Run
 
 _DIM = 100
-_SIZE = 1000  # points, in each of the three sets
-_NOISE = 0.6  # standard deviation of the points
+_POINTS = 1000  # in each of the three sets
+_NOISE_SD = 0.6  # of the points
 _SEEDS: dict[Split, int] = {"train": 42, "test": 43, "valid": 44}
 
 Matrix = npt.NDArray[np.float64]
@@ -26,8 +26,8 @@ class QuadraticDeep(Problem):
     """Mean over points x of 0.5 (theta - x)' Q (theta - x), from theta = 1.
 
     Q and the points are the same for every seed; only the order of the points differs. DeepOBS
-    took another rotation for each further problem made in the same process; `rotation` says which,
-    and runs have the first.
+    draws another rotation for each further problem made in the same process; `rotation` is its
+    number, and runs have the first.
     """
 
     has_accuracy = False
@@ -37,9 +37,9 @@ class QuadraticDeep(Problem):
         self, run: Run, *, data: Path | None, device: torch.device, rotation: int = 0
     ) -> None:
         super().__init__(run, data=data, device=device)
-        if not 1 <= self.batch_size <= _SIZE:
-            raise InputError(f"batch size {self.batch_size}: {run.problem} has {_SIZE} points")
-        self.steps_per_epoch = _SIZE // run.batch_size
+        if not 1 <= self.batch_size <= _POINTS:
+            raise InputError(f"batch size {self.batch_size}: {run.problem} has {_POINTS} points")
+        self.steps_per_epoch = _POINTS // run.batch_size
         self.randomness = randomness_of(run)
         self.model = Quadratic(torch.from_numpy(_hessian(rotation)).float()).to(device)
         self._points = {split: _draw_points(seed).to(device) for split, seed in _SEEDS.items()}
@@ -62,7 +62,7 @@ class QuadraticDeep(Problem):
         return loss, None
 
     def _shuffled(self, what: Pass, epoch: int) -> Tensor:
-        order = torch.from_numpy(self.randomness.order(what, epoch, _SIZE))
+        order = torch.from_numpy(self.randomness.order(what, epoch, _POINTS))
         return self._points["train"][order.to(self.device)]
 
     def _batches(self, points: Tensor, start: int = 0) -> Iterator[Batch]:
@@ -87,7 +87,7 @@ class Quadratic(nn.Module):
 
 
 def _draw_points(seed: int) -> Tensor:
-    points = np.random.RandomState(seed).normal(0.0, _NOISE, (_SIZE, _DIM))
+    points = np.random.RandomState(seed).normal(0.0, _NOISE_SD, (_POINTS, _DIM))
     return torch.from_numpy(points.astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""All that is random in a test problem, by purpose; here from counted streams, in `replay` as in 2019."""
+"""The random choices of a test problem, by purpose, from counter-based streams (or `replay`)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Indices = npt.NDArray[np.int64]
 
 Pass = Literal["train", "train_eval", "valid", "test"]
-"""A pass over examples: one of training, or one of the three that evaluate."""
+"""A pass over examples: for training, or for one of three evaluations."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,7 +33,7 @@ HIGHEST = (1 + 63 / 255, 1.8, 1.5)
 
 
 class InitialDraws(Protocol):
-    """Where initial weights come from."""
+    """The source of initial weights."""
 
     def uniform(self, n: int) -> Floats:
         """N numbers from U[0, 1)."""
@@ -46,7 +46,7 @@ class InitialDraws(Protocol):
 
 
 class Randomness(InitialDraws, Protocol):
-    """What a problem asks for; a problem draws its initial weights first, then the passes in order."""
+    """The source of a problem's random choices: first initial weights, then the passes in order."""
 
     def split(self, n: int) -> Indices:
         """A permutation of the training file; its head is the validation set."""
@@ -55,7 +55,7 @@ class Randomness(InitialDraws, Protocol):
         """A permutation of n examples for one pass."""
 
     def no_order(self) -> None:
-        """A pass in the order of the file begins."""
+        """Note that a pass in the order of the file begins."""
 
     def jitter(self, what: Pass, epoch: int, step: int, n: int) -> Jitter:
         """The augmentation of the n images of one batch."""
@@ -95,7 +95,7 @@ class Streams:
         return stream(self._seed, f"order of {what}", epoch).permutation(n)
 
     def no_order(self) -> None:
-        """A pass in the order of the file begins; nothing is drawn."""
+        """Draw nothing for a pass in the order of the file."""
 
     def jitter(self, what: Pass, epoch: int, step: int, n: int) -> Jitter:
         """The augmentation of the n images of one batch."""

@@ -24,7 +24,7 @@ from jobs.problems.randomness import (
 
 
 class Torch2019:
-    """The CPU generator of torch 1.x after `torch.manual_seed(seed)`, and what it made of it."""
+    """The CPU generator of torch 1.x after `torch.manual_seed(seed)`, and torch's draws from it."""
 
     def __init__(self, seed: int) -> None:
         self._state = np.random.RandomState(seed)
@@ -100,7 +100,7 @@ class Replay:
         return self._torch.randperm(n)
 
     def no_order(self) -> None:
-        """A pass in the order of the file begins: a loader drew a seed for its workers."""
+        """Draw what a DataLoader drew for a pass in the order of the file: a seed for workers."""
         self._torch.draw(2)
 
     def jitter(self, what: Pass, epoch: int, step: int, n: int) -> Jitter:  # noqa: ARG002 - as `order`
@@ -125,7 +125,7 @@ class Replay:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Both generators; within a training pass, as they were when it began."""
+        """The states of both generators; within a training pass, those at its beginning."""
         return self._before_training or self._current()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`text_gpt`: a small GPT-2 that guesses the next byte of a text; the Jargon File, or one's own.
+"""`text_gpt`: a small GPT-2 predicts the next byte of a text, the Jargon File or a user's own.
 
 The network is GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners")
 in the sizes in which Karpathy's nanoGPT trains it on CPUs: 4 layers, 4 heads, width 128, no
@@ -8,8 +8,8 @@ The text is taken as bytes: of its length the first 90 % are for training, then 
 and 5 % for testing. Windows of 128 bytes lie side by side in it, each with the byte after it, and
 a batch is of windows. In epoch e they begin at an offset of 0..127 that is drawn for e, and come
 in a new order: an epoch is one pass over the training text. The train loss is evaluated on as
-many training windows, without an offset, as the validation text has, drawn anew each time. What
-does not fill a batch is dropped.
+many training windows, without an offset, as the validation text has, drawn anew each time. An
+incomplete last batch is dropped.
 """
 
 from collections.abc import Iterator
@@ -30,18 +30,22 @@ from jobs.problems.transformer import Block
 from jobs.streams import stream
 from jobs.sweep import Run
 
-_BYTES = 256
-_CONTEXT = 128
+_BYTE_VALUES = 256
+_CONTEXT_BYTES = 128
 _WIDTH = 128
 _LAYERS = 4
 _HEADS = 4
-_ENDS: dict[Split, tuple[int, int]] = {"train": (0, 90), "valid": (90, 95), "test": (95, 100)}
+_SPLIT_PERCENT: dict[Split, tuple[int, int]] = {
+    "train": (0, 90),
+    "valid": (90, 95),
+    "test": (95, 100),
+}
 
 
 class TextGpt(Problem):
     """Mean cross entropy of the next byte, in nats; a subclass with another `text` has its own.
 
-    It has no accuracy: language models are compared by their loss, and so are they in tables then.
+    The problem has no accuracy: language models are compared by their loss, also in tables.
     """
 
     has_accuracy = False
@@ -53,40 +57,40 @@ class TextGpt(Problem):
         text = torch.frombuffer(bytearray(self.text(data)), dtype=torch.uint8).to(device)
         self._texts = {
             split: text[len(text) * begin // 100 : len(text) * end // 100]
-            for split, (begin, end) in _ENDS.items()
+            for split, (begin, end) in _SPLIT_PERCENT.items()
         }
         self._check_sizes()
         self.steps_per_epoch = self._count("train") // self.batch_size
-        self._reach = torch.arange(_CONTEXT + 1, device=device)
+        self._reach = torch.arange(_CONTEXT_BYTES + 1, device=device)
         self.model = network(self.randomness).to(device)
 
     def text(self, data: Path | None) -> bytes:
-        """The Jargon File, from where it is found."""
+        """The Jargon File, from the folder that has it."""
         return read_text("jargon", find.find("jargon", data))
 
     def train_batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """One pass over the training text: the windows of this epoch's offset, in a new order."""
-        offset = int(stream(self.run.seed, "offset of train", epoch).integers(_CONTEXT))
-        return self._batches("train", offset + _CONTEXT * self._order("train", epoch), start)
+        offset = int(stream(self.run.seed, "offset of train", epoch).integers(_CONTEXT_BYTES))
+        return self._batches("train", offset + _CONTEXT_BYTES * self._order("train", epoch), start)
 
     def evaluation_batches(self, split: Split, epoch: int) -> Iterator[Batch]:
-        """Some windows of the training text, or all of the others in their order."""
+        """Random windows of the training text, or all windows of another split in order."""
         count = self._count("valid")
         if split == "train":
-            return self._batches("train", _CONTEXT * self._order("train_eval", epoch)[:count])
+            return self._batches("train", _CONTEXT_BYTES * self._order("train_eval", epoch)[:count])
         self.randomness.no_order()
         windows = torch.arange(self._count(split), device=self.device)
-        return self._batches(split, _CONTEXT * windows)
+        return self._batches(split, _CONTEXT_BYTES * windows)
 
     def batch_loss(self, batch: Batch) -> tuple[Tensor, None]:
-        """The mean over all bytes of all windows (B, T + 1), but the first of each."""
+        """The mean over all bytes of the windows (B, T + 1), except each window's first."""
         (windows,) = batch
         logits = self.model(windows[:, :-1])  # (B, T, 256)
         return functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten()), None
 
     def _count(self, split: Split) -> int:
-        """How many windows the text has, whatever their offset."""
-        return len(self._texts[split]) // _CONTEXT - 1
+        """The number of windows in the text, for any offset."""
+        return len(self._texts[split]) // _CONTEXT_BYTES - 1
 
     def _order(self, what: Pass, epoch: int) -> Tensor:
         order = self.randomness.order(what, epoch, self._count("train"))
@@ -102,7 +106,7 @@ class TextGpt(Problem):
         if not 1 <= self.batch_size <= smallest:
             raise InputError(
                 f"batch size {self.batch_size}: {self.run.problem} evaluates on {smallest} windows"
-                f" of {_CONTEXT} bytes, and a batch has to be full"
+                f" of {_CONTEXT_BYTES} bytes, and a batch has to be full"
             )
 
 
@@ -111,8 +115,8 @@ class Gpt(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = nn.Embedding(_BYTES, _WIDTH)
-        self.positions = nn.Embedding(_CONTEXT, _WIDTH)
+        self.bytes = nn.Embedding(_BYTE_VALUES, _WIDTH)
+        self.positions = nn.Embedding(_CONTEXT_BYTES, _WIDTH)
         self.blocks = nn.Sequential(
             *[Block(_WIDTH, _HEADS, is_causal=True) for _ in range(_LAYERS)]
         )

@@ -17,12 +17,12 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, *, is_causal: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.is_causal = is_causal  # no token looks at later ones
+        self.is_causal = is_causal  # no token attends to later ones
         self.qkv = nn.Linear(width, 3 * width)  # queries, keys and values
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T, D) to what each gathers from the others (B, T, D)."""
+        """Tokens (B, T, D) to the values that each token gathers from the others (B, T, D)."""
         length = tokens.shape[1]
         parts = self.qkv(tokens).unflatten(2, (3, self.heads, -1))  # (B, T, 3, H, D/H)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
@@ -36,7 +36,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a dense network; what each gives is added to what came in."""
+    """Attention, then a dense network, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, *, is_causal: bool) -> None:
         super().__init__()
