@@ -1,4 +1,4 @@
-"""Settings and the values they take: every value remembers where it comes from."""
+"""Settings and the values they take, each with its position in the spec."""
 
 import math
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Choice:
 
     @cached_property
     def spelling(self) -> str:
-        """What conditions compare."""
+        """The value's spelling, which conditions compare."""
         return spelling(self.value)
 
 
@@ -38,12 +38,12 @@ class Setting:
     place: Place
     kind: Literal["constant", "axis", "random"] = "constant"
     when: Condition = ()
-    fallback: Choice | None = None  # taken where the condition does not hold; None: left out
+    fallback: Choice | None = None  # used if the condition does not hold; None: left out
 
 
 @dataclass(frozen=True)
 class Draws:
-    """How many random draws an entry makes, and the key of their streams."""
+    """The number of an entry's random draws, and the seed of their streams."""
 
     random_seed: int = 0
     samples: int = 0
@@ -67,7 +67,7 @@ def read_setting(name: str, value: Axis | Value, node: Node, path: str, draws: D
 
 
 def repeated(setting: Setting) -> Iterator[tuple[Place, str]]:
-    """Where and which values stand twice in an axis."""
+    """Place and message for each value that occurs twice in an axis."""
     seen: set[str] = set()
     for choice in setting.choices if setting.kind == "axis" else ():
         if choice.spelling in seen:
@@ -91,8 +91,8 @@ def _axis_choices(name: str, axis: Axis, node: Node, draws: Draws) -> Iterator[C
 
 
 def _spaced(axis: Axis) -> list[float]:
-    """What numpy.linspace or, with math.log10 of the ends, numpy.logspace returns, bit for bit."""
-    import numpy as np  # a tenth of a second that only grids pay
+    """The values of numpy.linspace or, with math.log10 of the ends, numpy.logspace, bit for bit."""
+    import numpy as np  # takes a tenth of a second, so only for grids
 
     if axis.grid is not None:
         start, stop, count = axis.grid

@@ -1,4 +1,4 @@
-"""Which settings of a sweep compete, each with which seeds: its tunings, and how many runs they are."""
+"""The tunings of a sweep: competing settings, their seeds, and the number of their runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -18,13 +18,13 @@ Runs = Sequence[tuple[PlannedRun, Cell]]
 def most_runs(
     problems: Sequence[ProblemEntry], optimizer: OptimizerEntry, seeds: Mapping[int, Place]
 ) -> int:
-    """How many runs an optimizer has at most, those of every setting that could be chosen included."""
+    """The largest number of an optimizer's runs, counting those of every setting it may choose."""
     tuning = len(optimizer.tune.seeds) if optimizer.tune else 0
     return count(problems, [optimizer]) * (tuning + len(seeds))
 
 
 def seeds_of(cell: Cell, evaluation: Iterable[int]) -> Iterator[tuple[int, Role]]:
-    """The seeds of a cell's runs, and what each is for."""
+    """The seeds of a cell's runs, with their roles."""
     for seed in cell.optimizer.tune.seeds if cell.optimizer.tune else ():
         yield seed, "tuning"
     for seed in evaluation:
@@ -32,12 +32,12 @@ def seeds_of(cell: Cell, evaluation: Iterable[int]) -> Iterator[tuple[int, Role]
 
 
 def follows_from_choice(planned: PlannedRun, cell: Cell) -> bool:
-    """Whether the run is only asked for once its setting is chosen."""
+    """Whether the run belongs to the sweep only once its setting is chosen."""
     return cell.optimizer.tune is not None and planned.role == "evaluation"
 
 
 def tunings(context: Context, runs: Runs) -> Iterator[Tuning]:
-    """A tuning per problem, value of its axes, and optimizer that is tuned; odd ones are noted."""
+    """A tuning per problem, value of its axes, and tuned optimizer; mistakes are noted."""
     groups: dict[tuple[object, ...], list[tuple[PlannedRun, Cell]]] = {}
     for planned, cell in runs:
         if cell.optimizer.tune is not None:
@@ -51,7 +51,7 @@ def tunings(context: Context, runs: Runs) -> Iterator[Tuning]:
 
 
 def _tuning(context: Context, tune: Tune, members: Runs) -> Iterator[Tuning]:
-    """The tuning of one group; none if its settings cannot be compared, or nothing would follow."""
+    """The tuning of one group; none if its settings cannot be compared, or no run would follow."""
     seeds: dict[str, dict[Role, list[int]]] = {}
     for planned, _ in members:
         of_cell = seeds.setdefault(planned.run.cell, {"tuning": [], "evaluation": []})

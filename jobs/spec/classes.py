@@ -1,4 +1,4 @@
-"""Hyperparameters that are classes: of optimizers that are built around another one."""
+"""A hyperparameter may be a class: for an optimizer that is built around another optimizer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ def is_class(value: object) -> bool:
 
 @dataclass(frozen=True)
 class ClassReader:
-    """Reads the classes among the values of one optimizer's settings."""
+    """A reader of the classes among the values of one optimizer's settings."""
 
     context: Context
     signature: Signature | None  # of the optimizer
 
     def read(self, name: str, value: Value, node: Node | None, place: Place, path: str) -> Value:
-        """The value; a class by its dotted path and with fitted hyperparameters of its own.
+        """The value; a class gets its dotted path and fitted hyperparameters of its own.
 
-        A text is a class where the parameter's name speaks of an optimizer, its annotation not of
-        text, and the class is there.
+        A text is a class if the parameter takes an optimizer, by its name and annotation, and the
+        class exists.
         """
         if isinstance(value, dict) and is_class(value):
             return self.of_class(value, node, place, path)
@@ -108,7 +108,7 @@ class ClassReader:
 
 
 def _place(node: Node | None, key: str) -> Place | None:
-    """Where the value of `key` stands."""
+    """The place of the value of `key`."""
     if isinstance(node, MapNode) and key in node.entries:
         return node.entries[key].node.place
     return None

@@ -1,4 +1,4 @@
-"""Whether `when` and `exclude` name what is there."""
+"""The keys and labels that `when` and `exclude` name have to exist in the spec."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -23,7 +23,7 @@ Settings = Mapping[str, Setting]
 def check_conditions(
     context: Context, problems: Iterable[ProblemEntry], optimizers: Iterable[OptimizerEntry]
 ) -> None:
-    """Note the mistakes in all `when`."""
+    """Note the mistakes in all `when` conditions."""
     for problem in problems:
         for setting in problem.settings:
             _check_when(context, setting.when, setting.name, {})
@@ -39,7 +39,7 @@ def check_conditions(
 
 
 def read_exclusions(context: Context) -> list[Condition]:
-    """The exclusions; mistakes in them are noted."""
+    """The conditions of `exclude`; mistakes in them are noted."""
     entry = context.root.entries.get("exclude")
     if entry is None or not isinstance(entry.node, ListNode):
         return []
@@ -54,7 +54,7 @@ def read_exclusions(context: Context) -> list[Condition]:
 
 
 def _hyperparameters(context: Context) -> list[str]:
-    """All that any optimizer of the spec is given or pins."""
+    """The names of all hyperparameters that an optimizer of the spec is given or pins."""
     names: dict[str, None] = {}
     for label, _, node in context.entries("optimizers"):
         entry = node.entries.get("optimizer")
@@ -83,7 +83,7 @@ def _seeds(context: Context, clause: Clause) -> Clause:
 
 
 def dependencies(name: str, settings: Settings) -> list[str]:
-    """The settings of the same optimizer that the condition of `name` asks about."""
+    """The settings of the same optimizer on which the condition of `name` depends."""
     keys = (clause.key for clause in settings[name].when)
     return [key for key in keys if key in settings and key != name]
 
@@ -116,7 +116,7 @@ def _check_key(context: Context, clause: Clause, known: Collection[str]) -> bool
 
 
 def _check_possible(context: Context, clause: Clause, setting: Setting) -> None:
-    """A condition that never holds is a typing error, unless --set took the values away."""
+    """Note a condition that never holds: a typing error, unless `--set` removed the values."""
     taken = {choice.spelling for choice in setting.choices}
     if setting.kind != "random" and not context.narrowed and not taken & clause.admitted:
         values = ", ".join(choice.spelling for choice in setting.choices[:5])

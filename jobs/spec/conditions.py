@@ -1,4 +1,4 @@
-"""Conditions: what `when` and `exclude` ask of a run's values."""
+"""The conditions of `when` and `exclude` on a run's values."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ Condition = tuple[Clause, ...]
 
 
 def spelling(value: Value) -> str:
-    """Equal for equal values: 1 and 1.0 are, 1 and true are not."""
+    """The spelling of a value: equal for equal values (1 and 1.0), different for 1 and true."""
     return json.dumps(canonical(value))
 
 
@@ -49,5 +49,5 @@ def read_condition(given: Mapping[str, object] | None, node: Node, path: str) ->
 
 
 def holds(condition: Condition, spellings: Mapping[str, str]) -> bool:
-    """Whether every key is there and has an admitted value."""
+    """Whether a run has every key, with an admitted value."""
     return all(spellings.get(clause.key) in clause.admitted for clause in condition)

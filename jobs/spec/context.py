@@ -1,4 +1,4 @@
-"""What the steps from a typed spec to its runs share: the tree, the folders, the mistakes so far."""
+"""The context is shared by all steps from a typed spec to its runs: tree, folders, mistakes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode
 
 @dataclass(frozen=True)
 class Context:
-    """One spec while it is being read."""
+    """The context of one spec while it is being read."""
 
     root: MapNode
     spec: Spec
     sources: Mapping[str, str]  # in the order in which a person reads them
-    narrowed: bool  # by --set: what it leaves out may still be named in `when` and `exclude`
+    narrowed: bool  # by --set: `when` and `exclude` may still name what it has removed
     folders: tuple[str, ...]  # absolute; searched first for the classes of dotted paths
     mistakes: list[Mistake] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class Context:
                     yield name, item.place, MapNode({}, item.place)
 
     def labels(self, section: str) -> list[str]:
-        """The labels of all problems or optimizers, those with a mistake included."""
+        """The labels of all problems or optimizers, even of those with a mistake."""
         entry = self.root.entries.get(section)
         if entry is None or isinstance(entry.node, ScalarNode):
             return []
@@ -61,9 +61,9 @@ class Context:
         return [str(item.value) for item in entry.node.items if isinstance(item, ScalarNode)]
 
     def look_up(self, name: str, known: list[str], place: Place, path: str) -> tuple[str, bool]:
-        """The dotted path that `name`, which is none of the `known` names, stands for; and is it one.
+        """The dotted path of a class that is not `known`, and whether `name` is a dotted path.
 
-        `a.b:C` is `a.b.C`.
+        `a.b:C` means `a.b.C`.
         """
         dotted = name.replace(":", ".")
         parts = dotted.split(".")
@@ -76,7 +76,7 @@ class Context:
         return dotted, False
 
     def signature(self, dotted: str, place: Place, path: str) -> tuple[Signature | None, bool]:
-        """The signature of a class, None where that cannot be told; and whether the class may exist."""
+        """The signature of a class (None: unknown), and whether the class may exist."""
         try:
             return signature_of(dotted, self.folders), True
         except NoSuchClassError as error:
@@ -85,14 +85,14 @@ class Context:
 
 
 def folder_of(place: Place) -> Path:
-    """What a relative path written at `place` is relative to."""
+    """The folder to which a relative path written at `place` is relative."""
     return Path(place.file).parent if place.line else Path()
 
 
 def absolute(node: Node, place: Place) -> str:
     """The absolute path of the file or folder that a scalar names, see `jobs.places`.
 
-    What cannot be expanded stays as it is: the shape of the file says so (`PathText`).
+    A path that cannot be expanded is returned as it is: validation reports it (`PathText`).
     """
     named = str(node.value if isinstance(node, ScalarNode) else "")
     try:

@@ -1,4 +1,4 @@
-"""Problems x optimizers x settings: the product of the axes, less what conditions take away."""
+"""Problems x optimizers x settings: the product of the axes, less what conditions remove."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +26,11 @@ class Cell:
     choices: Mapping[str, Choice]  # of the basic settings and the hyperparameters
 
     def resources(self, of_all: tuple[Said, ...]) -> tuple[Resources, Mapping[str, Said]]:
-        """What it may use, and who says so; `of_all`: what the spec says for all cells."""
+        """The cell's resources, and the origin of each; `of_all` are the spec's for all cells."""
         return combined((of_all, self.problem.resources, self.optimizer.resources))
 
     def spellings(self) -> dict[str, str]:
-        """What conditions compare."""
+        """The spellings of the cell's labels and values, which conditions compare."""
         labels = {
             "problem": spelling(self.problem.label),
             "optimizer": spelling(self.optimizer.label),
@@ -61,7 +61,7 @@ def cells(
 
 
 def count(problems: Sequence[ProblemEntry], optimizers: Sequence[OptimizerEntry]) -> int:
-    """How many cells there are before conditions and exclusions: an upper bound, cheaply."""
+    """The number of cells before conditions and exclusions: an upper bound, cheap to compute."""
     total = 0
     for problem, optimizer in itertools.product(problems, optimizers):
         product = 1
@@ -74,7 +74,7 @@ def count(problems: Sequence[ProblemEntry], optimizers: Sequence[OptimizerEntry]
 def _combinations(
     problem: ProblemEntry, optimizer: OptimizerEntry
 ) -> Iterator[Mapping[str, Choice]]:
-    """Every combination once; a setting whose condition does not hold is left out of it."""
+    """Every combination of choices once, without the settings whose condition does not hold."""
     labels = {"problem": spelling(problem.label), "optimizer": spelling(optimizer.label)}
     groups = _groups(problem, optimizer)
     names = [name for group, _ in groups for name in group]
@@ -106,7 +106,7 @@ def _leave_out(setting: Setting, choices: dict[str, Choice], values: dict[str, s
 def _groups(
     problem: ProblemEntry, optimizer: OptimizerEntry
 ) -> list[tuple[tuple[str, ...], list[Row]]]:
-    """What varies independently: one setting, some zipped ones, or all random ones together."""
+    """The groups of settings that vary together: single ones, zipped ones, all random ones."""
     settings = [*problem.settings, *optimizer.settings]
     drawn = tuple(setting.name for setting in settings if setting.kind == "random")
     together = {name: names for names in (*optimizer.zips, drawn) for name in names}
@@ -120,7 +120,7 @@ def _groups(
 
 
 def _by_dependency(settings: Sequence[Setting]) -> list[Setting]:
-    """The conditional settings, each after those that its condition asks about."""
+    """The conditional settings, each after those on which its condition depends."""
     by_name = {setting.name: setting for setting in settings}
     ordered: dict[str, Setting] = {}
 

@@ -1,4 +1,4 @@
-"""Where each value of a run comes from."""
+"""The origin of each value of a run: a position in the spec, or words."""
 
 import difflib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from jobs.yaml.mistakes import Mistake, Place, SpecError, listed
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One value of a run and what gave it: `file:line:column`, or words ("pinned by Momentum")."""
+    """One value of a run and its origin: `file:line:column`, or words ("pinned by Momentum")."""
 
     name: str
     value: Any
@@ -28,7 +28,7 @@ def find_run(plan: Plan, prefix: str) -> int:
     """The index, in `plan.everything()`, of the run whose id begins with `prefix`.
 
     Raises:
-        SpecError: no run or more than one does.
+        SpecError: no run's id, or more than one, begins with it.
     """
     ids = [planned.run.id for planned, _ in plan.everything()]
     matching = [index for index, found in enumerate(ids) if prefix and found.startswith(prefix)]
@@ -54,13 +54,13 @@ def explain_run(plan: Plan, index: int) -> list[Origin]:
 
 
 def default_of(parameter: Parameter) -> Any:
-    """The default of a class's parameter: a value, or its source text where that is no literal."""
+    """The default of a class's parameter: a value, or its source text if that is no literal."""
     is_literal = parameter.default is not None or parameter.written == "None"
     return parameter.default if is_literal else parameter.written
 
 
 def defaults(cell: Cell) -> Iterator[Parameter]:
-    """What the optimizer's class takes and the cell does not set."""
+    """The hyperparameters of the optimizer's class that the cell does not set."""
     signature = cell.optimizer.signature
     given = {setting.name for setting in cell.optimizer.settings}
     given = {of_setting(name) for name in cell.choices if name in given}

@@ -1,4 +1,4 @@
-"""Hyperparameters against the signature of their class: names, kinds, and numbers as it takes them."""
+"""Hyperparameters are checked against their class's signature, and fitted to its types."""
 
 from collections.abc import Collection, Iterator
 
@@ -16,41 +16,41 @@ _EXPECTED = {
 }
 
 
-_QUALIFIED = "hyperparameters."
-"""Before the name of a setting whose plain name means something else in a spec."""
+_SETTING_PREFIX = "hyperparameters."
+"""Prefix of a hyperparameter's setting if its plain name is another key of a spec."""
 
 
 def setting_of(name: str, reserved: Collection[str]) -> str:
-    """What a spec calls the setting of the hyperparameter `name`."""
-    return f"{_QUALIFIED}{name}" if name in reserved else name
+    """The name of the setting of the hyperparameter `name`."""
+    return f"{_SETTING_PREFIX}{name}" if name in reserved else name
 
 
 def of_setting(name: str) -> str:
-    """The hyperparameter that a setting gives; inverse of `setting_of`."""
-    return name.removeprefix(_QUALIFIED)
+    """The name of a setting's hyperparameter; inverse of `setting_of`."""
+    return name.removeprefix(_SETTING_PREFIX)
 
 
 def wrapped(signature: Signature) -> str:
-    """The parameter that takes the optimizer to wrap, in the place of parameters; "": none does."""
+    """The constructor's first parameter if it takes an optimizer to wrap; else ""."""
     first = signature.first
     is_wrapper = ("optim" in first and "param" not in first) or first in {"base", "inner"}
     return first if is_wrapper else ""
 
 
 def unknown(name: str, signature: Signature | None) -> str | None:
-    """What is wrong with the hyperparameter's name; None: nothing."""
+    """The mistake in the hyperparameter's name, in words; None: no mistake."""
     if signature is None or name in signature.parameters or name == wrapped(signature) != "":
         return None
     known = list(signature.parameters)
     near = did_you_mean(name, known, 0.8 if signature.open else 0.6)
     if signature.open and not near:
-        return None  # it may be one for **kwargs
+        return None  # **kwargs may take it
     takes = listed(known) or "no hyperparameters"
     return f"unknown hyperparameter {name!r}{near} (it takes {takes})"
 
 
 def missing(path: str, given: Collection[str], signature: Signature | None) -> Iterator[str]:
-    """What the class at `path` needs and is not given, or cannot be."""
+    """Messages for the hyperparameters that the class at `path` requires and that are not given."""
     if signature is None:
         return
     for known in signature.parameters.values():
@@ -65,7 +65,7 @@ def missing(path: str, given: Collection[str], signature: Signature | None) -> I
 
 
 def check_references(value: Value) -> None:
-    """ValueError for a reference to what there is not."""
+    """Refuse (ValueError) a `${name}` that names no number of a training."""
     for one in value if isinstance(value, list) else [value]:
         name = placeholders.name_in(one)
         if name is not None and name not in placeholders.NAMES:
@@ -75,10 +75,10 @@ def check_references(value: Value) -> None:
 
 
 def fitted(value: Value, parameter: Parameter) -> Value:
-    """`value` as the parameter takes it: 1 as 1.0 where it wants a float, 2.0 as 2 for an int.
+    """The value as the parameter takes it: 1 as 1.0 for a float, 2.0 as 2 for an int.
 
     Raises:
-        ValueError: it is of another kind; the text says what was expected.
+        ValueError: the value is of another kind; the text says what was expected.
     """
     kinds = parameter.kinds
     if value is None or not kinds or placeholders.name_in(value):

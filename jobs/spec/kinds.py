@@ -1,4 +1,4 @@
-"""What kinds of values a parameter admits, read from its annotation or its default."""
+"""The kinds of values that a parameter admits, read from its annotation or its default."""
 
 import ast
 
@@ -8,7 +8,7 @@ _NEVER_WRITTEN = ("Tensor", "None")
 
 
 def like(default: object) -> frozenset[str] | None:
-    """The kinds that may replace a default of a parameter without annotation; None: anything."""
+    """The kinds that may replace the default of a parameter without annotation; None: all."""
     if isinstance(default, bool):
         return frozenset({"bool"})
     if isinstance(default, int | float):
@@ -19,7 +19,7 @@ def like(default: object) -> frozenset[str] | None:
 
 
 def annotated(annotation: ast.expr) -> frozenset[str] | None:
-    """The kinds that an annotation admits; None: it may be anything."""
+    """The kinds that an annotation admits; None: all."""
     match annotation:
         case ast.BinOp(op=ast.BitOr()):
             return _union([annotation.left, annotation.right])

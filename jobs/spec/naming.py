@@ -1,9 +1,9 @@
-"""What a sweep is called: by its spec, and with `--set` by what that changes, too.
+"""The name of a sweep is that of its spec, with the overrides of `--set` added.
 
 `quickstart` with `--set epochs=1 --set seeds=42` is `quickstart@epochs=1+seeds=42`: a sweep of its
-own, so that a smoke test touches no other. The name is the same whatever the order of the
-overrides and the spelling of their values, and holds nothing that a shell, sbatch, PYTHONPATH or a
-bind reads as its own: letters, digits and `._-@+=`.
+own, so that a smoke test touches no other sweep. The name does not depend on the order of overrides
+or the spelling of values. Its characters (letters, digits and `._-@+=`) have no special meaning to
+a shell, sbatch, PYTHONPATH or a bind.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ from jobs.yaml.mistakes import Place
 from jobs.yaml.tree import parse_yaml, to_data
 
 LONGEST = 48
-"""Characters that the overrides may add to a name; more are cut, and a hash stands for them."""
+"""Number of characters that overrides may add to a name; a longer text is cut and gets a hash."""
 
-_CHANGES_NO_RUN = ("name", "description")
+_KEYS_WITHOUT_RUNS = ("name", "description")  # overrides of these change no run
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
-_DIGITS = 6  # of the hash
+_HASH_DIGITS = 6
 
 
 def named_with(base: str, overrides: Sequence[str]) -> str:
-    """The name of the sweep `base` with the `key.path=value` overrides, which have no mistakes.
+    """The name of the sweep `base` with the valid `key.path=value` overrides.
 
-    It is `base` where they say a name themselves, or only say what changes no run: `resources`,
-    `description`.
+    The name stays `base` if an override gives a name, or if none changes a run (`resources`,
+    `description`).
     """
     effective = _effective(overrides)
     said = {
@@ -40,12 +40,12 @@ def named_with(base: str, overrides: Sequence[str]) -> str:
     suffix = "+".join(f"{key}={value}" for key, value in plain.items())
     if plain == said and len(suffix) <= LONGEST:
         return f"{base}@{suffix}"
-    found = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:_DIGITS]
-    return f"{base}@{suffix[: LONGEST - _DIGITS - 1].rstrip('+=-.')}+{found}"
+    found = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:_HASH_DIGITS]
+    return f"{base}@{suffix[: LONGEST - _HASH_DIGITS - 1].rstrip('+=-.')}+{found}"
 
 
 def _effective(overrides: Sequence[str]) -> Mapping[str, str]:
-    """Each key's last value, without what a later override of the whole takes away again."""
+    """The last value of each key; a later override of a whole mapping removes those of its keys."""
     found: dict[str, str] = {}
     for override in overrides:
         path, _, text = override.partition("=")
@@ -63,10 +63,10 @@ def _takes_away(key: str, earlier: str) -> bool:
 
 
 def _changes_no_run(key: str) -> bool:
-    """Whether a key is about the name, or about resources: of all, of a problem or an optimizer."""
+    """Whether a key is the name, the description, or resources at any level."""
     parts = key.split(".")
     section = parts[0] in {"problems", "optimizers"}
-    return parts[0] in (*_CHANGES_NO_RUN, RESOURCES) or (section and RESOURCES in parts[2:])
+    return parts[0] in (*_KEYS_WITHOUT_RUNS, RESOURCES) or (section and RESOURCES in parts[2:])
 
 
 def _plain(text: str) -> str:
@@ -74,7 +74,7 @@ def _plain(text: str) -> str:
 
 
 def _written(text: str) -> str:
-    """A value in its one spelling."""
+    """A value in its canonical spelling."""
     value = canonical(to_data(parse_yaml(text, Place("--set")))) if text.strip() else None
     if isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""The optimizers of a spec: classes looked up, hyperparameters with their values, checked and tuned."""
+"""The optimizers of a spec: classes, hyperparameters with their values, regime and tuning."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from jobs.yaml.tree import MapNode
 TUNED = "tuned"
 """`lr: tuned` stands for the baseline value of the problem and the optimizer."""
 RESERVED = (*BASIC, "seed", "seeds", "problem", "problems", *model.Optimizer.model_fields)
-"""Names that are no hyperparameters beside `optimizer:`; those stand under `hyperparameters:`."""
+"""An entry's own keys; hyperparameters with these names go under `hyperparameters:`."""
 ELSEWHERE = (*BASIC, "seed", "seeds", "problem", "problems")
 """Keys of the spec and its problems; an optimizer has no hyperparameters of these names."""
 
@@ -39,7 +39,7 @@ class OptimizerEntry:
     zips: tuple[tuple[str, ...], ...]
     when: Condition
     resources: tuple[Said, ...]
-    tune: Tune | None  # its settings are compared first
+    tune: Tune | None  # how a setting is chosen; None: all settings are evaluated
 
 
 def read_optimizers(context: Context) -> list[OptimizerEntry]:
@@ -58,7 +58,7 @@ def read_optimizers(context: Context) -> list[OptimizerEntry]:
 
 
 def tuned(entry: OptimizerEntry, problem: ProblemEntry) -> Choice | str:
-    """The baseline step size, or what to say where there is none."""
+    """The baseline step size of a problem, or a message if there is none."""
     values = entry.info.tuned if entry.info else {}
     if problem.name in values:
         return Choice(values[problem.name], "DeepOBS baseline")
@@ -73,7 +73,7 @@ def tuned(entry: OptimizerEntry, problem: ProblemEntry) -> Choice | str:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads one entry."""
+    """A reader of one entry."""
 
     context: Context
     label: str
@@ -148,7 +148,7 @@ class _Reader:
         return (*settings, *(regime.read(one, draws) for one in of_regime))
 
     def _given(self) -> Iterator[Given]:
-        """The hyperparameters as they stand in the spec."""
+        """The hyperparameters as the spec gives them."""
         for name, value in (self.given.model_extra or {}).items():
             yield Given(name, name, plain(value), self.node.entries[name], f"{self.path}.{name}")
         named = self.node.entries.get("hyperparameters")
@@ -164,7 +164,7 @@ class _Reader:
                 yield Given(name, setting, plain(value), entry, path)
 
     def _samples(self, given: Sequence[Given]) -> int:
-        """How many random draws; a mistake if they are wanted and not said, or said and not wanted."""
+        """The number of random draws; a mistake if `samples` is missing, or given without need."""
         samples = self.given.samples or self.context.spec.samples
         drawn = [
             one

@@ -1,4 +1,4 @@
-"""A spec, read and expanded: the sweep, and where every value of it comes from."""
+"""A spec is read and expanded into a sweep, with the origin of every value."""
 
 import os
 import re
@@ -33,18 +33,18 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep and what `check` and `explain` tell of it."""
+    """A sweep, with the origins that `check` and `explain` show."""
 
     sweep: Sweep
     cells: tuple[Cell, ...]  # of each run
     possible: tuple[tuple[PlannedRun, Cell], ...]  # runs that follow if their setting is chosen
-    seeds: Mapping[int, Place]  # those that evaluate, and where each is written
-    protocol: str  # where the protocol comes from
-    resources: tuple[Said, ...]  # what the spec says for all runs
-    data: Place | None  # where `data:` stands
+    seeds: Mapping[int, Place]  # evaluation seeds, and where each is written
+    protocol: str  # origin of the protocol
+    resources: tuple[Said, ...]  # of all runs, by the spec's top level
+    data: Place | None  # of `data:`
 
     def everything(self) -> list[tuple[PlannedRun, Cell]]:
-        """The runs of the sweep, each with its cell, and behind them those that are possible."""
+        """The runs of the sweep, each with its cell, then those that may follow from choices."""
         return [*zip(self.sweep.runs, self.cells, strict=True), *self.possible]
 
 
@@ -79,23 +79,23 @@ def make_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 
 
 def name_of(path: Path) -> str:
-    """What the sweep of the spec in `path` is called, even if there are mistakes in it.
+    """The name of the sweep of the spec in `path`, even if the spec has mistakes.
 
     Raises:
-        SpecError: it cannot be read.
+        SpecError: the spec cannot be read.
     """
     entry = read_tree(path, ()).root.entries.get("name")
     return str(to_data(entry.node)) if entry else path.stem
 
 
 def _stop_if_wrong(context: Context) -> None:
-    """SpecError with all mistakes so far, in the order in which a person reads the files."""
+    """Raise SpecError with all mistakes so far, if any, in the order of reading."""
     if context.mistakes:
         raise SpecError(in_reading_order(context.mistakes, context.sources))
 
 
 def _folders(tree: Tree, path: Path) -> Iterator[str]:
-    """The folders put on the runs' module path; without `code`, the one of the spec."""
+    """The folders put on the runs' module path; without `code`, the spec's folder."""
     entry = tree.root.entries.get("code")
     if entry is None or not isinstance(entry.node, ListNode):
         yield str(real_path(path.parent))
@@ -133,7 +133,7 @@ def _check_size(context: Context, runs: int) -> None:
 def _planned(
     context: Context, found: Iterable[Cell], seeds: Mapping[int, Place]
 ) -> Iterator[tuple[PlannedRun, Cell]]:
-    """The runs of each cell, one per seed; of a tuned one also those that it has if it is chosen."""
+    """The runs of each cell, one per seed; with tuning, also those that follow if it is chosen."""
     protocol = context.spec.protocol or "default"
     of_all = read_resources(context.spec.resources, context.root)
     for cell in found:
@@ -157,7 +157,7 @@ def _planned(
                 regime=regime,
                 seed=seed,
                 protocol=protocol,
-                **basic,  # type: ignore[arg-type]  # problems.py saw to their types
+                **basic,  # type: ignore[arg-type]  # problems.py checks their types
             )
             planned = PlannedRun(
                 run=run,
@@ -171,7 +171,7 @@ def _planned(
 
 
 def _regime(context: Context, cell: Cell) -> dict[str, Value]:
-    """What a cell's runs keep of how they are trained; what does not go together is noted."""
+    """The regime of a cell's runs; settings that exclude each other are noted."""
     given = {name: choice for name, choice in cell.choices.items() if name in READERS}
     path = f"optimizers.{cell.optimizer.label}"
     try:
@@ -190,7 +190,7 @@ def _regime(context: Context, cell: Cell) -> dict[str, Value]:
 def _each_draw_once(
     runs: Iterable[tuple[PlannedRun, Cell]],
 ) -> Iterator[tuple[PlannedRun, Cell]]:
-    """The runs without those of random draws that came out as earlier ones of the same entry."""
+    """The runs, without repeated ones of random draws that equal an earlier draw."""
     first: dict[tuple[str, str, str], Cell] = {}
     for planned, cell in runs:
         is_drawn = any(setting.kind == "random" for setting in cell.optimizer.settings)
@@ -204,7 +204,7 @@ def _each_draw_once(
 def _less_excluded(
     context: Context, runs: Iterable[tuple[PlannedRun, Cell]], exclusions: Sequence[Condition]
 ) -> list[tuple[PlannedRun, Cell]]:
-    """The runs that no exclusion names; one that names none is a mistake, unless --set made it so."""
+    """The runs that no exclusion matches; an exclusion without effect is noted as a mistake."""
     if not exclusions:
         return list(runs)
     kept, used = [], [False] * len(exclusions)
@@ -226,7 +226,7 @@ def _less_excluded(
 
 
 def _check_runs(context: Context, runs: Sequence[tuple[PlannedRun, Cell]]) -> None:
-    """No run at all, or one run under two names."""
+    """Note the mistakes of a sweep without runs, or with one run under two labels."""
     if not runs and not context.mistakes:
         context.add(context.root.place, "", "no runs: `when` and `exclude` leave nothing to do")
     first: dict[str, Cell] = {}
@@ -241,7 +241,7 @@ def _check_runs(context: Context, runs: Sequence[tuple[PlannedRun, Cell]]) -> No
 
 
 def _same_run(first: Cell, second: Cell, planned: PlannedRun) -> tuple[str, Place, str]:
-    """What to say of two cells that hold the same run."""
+    """Path, place and message for two cells that hold the same run."""
     run = f"run {planned.run.id} ({second.problem.name}, seed {planned.run.seed})"
     if first.optimizer is not second.optimizer:
         names = f"{first.optimizer.label!r} and {second.optimizer.label!r}"

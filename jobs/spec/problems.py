@@ -1,4 +1,4 @@
-"""The problems of a spec: names looked up, epochs, batch sizes and initialisations with their values."""
+"""The problems of a spec: names, and the values of epochs, batch sizes and initialisations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from jobs.yaml.mistakes import Place, did_you_mean, listed
 from jobs.yaml.tree import MapNode
 
 BASIC = ("init", "batch_size", "epochs")
-"""The settings that every run has; an optimizer's hyperparameters come on top."""
+"""The settings that every run has beside its hyperparameters."""
 OWN_INIT = "deepobs"
 
 
@@ -78,13 +78,13 @@ def _read(
 
 
 def _order(context: Context, node: MapNode) -> list[str]:
-    """The basic settings in the order in which they are written, defaults last."""
+    """The names of the basic settings in the order of the spec, defaults last."""
     written = [key for key in (*node.entries, *context.root.entries) if key in BASIC]
     return list(dict.fromkeys([*written, *BASIC]))
 
 
 def _incomplete(setting: Setting) -> str | None:
-    """A problem outside the catalog has no default epochs and batch size."""
+    """Note a missing `epochs` or `batch_size`: an own problem has no defaults."""
     if not setting.choices:
         return f"a problem outside the catalog needs {setting.name}"
     if setting.when and setting.fallback is None:
@@ -94,7 +94,7 @@ def _incomplete(setting: Setting) -> str | None:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the basic settings of one problem."""
+    """A reader of the basic settings of one problem."""
 
     context: Context
     node: MapNode
@@ -103,7 +103,7 @@ class _Reader:
     path: str
 
     def read(self, key: str) -> Setting:
-        """The problem's own setting, else the spec's, else the catalog's; without any, no choices."""
+        """The problem's own setting, else the spec's, else the catalog's; else no choices."""
         default = self._default(key)
         path = f"{self.path}.{key}"
         value, entry = getattr(self.given, key), self.node.entries.get(key)
@@ -143,7 +143,7 @@ class _Reader:
         return choice
 
     def _count(self, setting: Setting, choice: Choice) -> Choice:
-        """The choice as a whole number: a grid gives 10.0."""
+        """The choice with a whole number as its value: a grid gives 10.0."""
         value, place = choice.value, choice.place or setting.place
         if isinstance(value, float) and value.is_integer():
             value = int(value)

@@ -1,4 +1,4 @@
-"""The keys of an optimizer's entry that say how it is trained: schedule, clipping, groups ..."""
+"""The regime in an optimizer's entry: schedule, clipping, groups and other keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from jobs.yaml.tree import Entry, ListNode, MapNode, Node
 
 @dataclass(frozen=True)
 class Given:
-    """A setting of an optimizer as it stands in the spec."""
+    """A setting of an optimizer as the spec gives it."""
 
-    name: str  # the class's, or one of the regime
-    setting: str  # the spec's: another where that name means something else
+    name: str  # of the class's hyperparameter, or of the regime's key
+    setting: str  # the setting's name, see `setting_of`
     value: model.Axis | Value
     entry: Entry
     path: str
@@ -31,7 +31,7 @@ class Given:
 
 @dataclass(frozen=True)
 class RegimeReader:
-    """Reads those keys of one entry."""
+    """A reader of the regime's keys in one entry."""
 
     context: Context
     path: str  # of the entry
@@ -40,7 +40,7 @@ class RegimeReader:
     signature: Signature | None
 
     def given(self, entry: model.Optimizer) -> Iterator[Given]:
-        """Those that stand there; one that the class has, too, is a mistake."""
+        """The given keys of the regime; a key that the class has, too, is a mistake."""
         own = self.signature.parameters if self.signature else {}
         for name in READERS:
             value = getattr(entry, name)
@@ -94,7 +94,7 @@ class RegimeReader:
         return {**whose, **fitted}
 
     def _fitted(self, value: Value, node: Node | None, place: Place, path: str) -> Value:
-        """A schedule; one of a class with settings as the class, which has to be there, takes them."""
+        """A schedule; a schedule class has to exist, and its settings are fitted to it."""
         schedule = Schedule.of(value)
         if schedule.path is None:
             return value
@@ -118,7 +118,7 @@ class RegimeReader:
 
 
 def _mistakes(name: str, value: Value) -> Iterator[SettingError]:
-    """What is wrong with a value: in each group, if it is a list of them."""
+    """The mistakes in a value; in a list of groups, those of each group."""
     for index, part in enumerate(value) if name == "groups" and isinstance(value, list) else ():
         try:
             READERS[name]([part])
@@ -141,7 +141,7 @@ def _node_of(node: Node, place: Place | None) -> Node | None:
 
 
 def _place(node: Node | None, path: tuple[str | int, ...]) -> Place | None:
-    """Where what a path leads to stands; None: that cannot be told."""
+    """The place of the node at the end of a path; None: unknown."""
     for part in path:
         if isinstance(node, MapNode) and part in node.entries:
             node = node.entries[str(part)].node

@@ -1,4 +1,4 @@
-"""Resources in a spec: what each level says, where, and what it comes to for a run."""
+"""Resources in a spec are given at several levels, and combined for each run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -70,13 +70,13 @@ class Resources(Strict):
         return self
 
     def value(self) -> resources.Resources:
-        """As a plain value."""
+        """The resources as a value of `jobs.resources`."""
         return resources.Resources(**self.model_dump())
 
 
 @dataclass(frozen=True)
 class Said:
-    """One key of a `resources:` and where its value stands."""
+    """One key of a `resources:` mapping, with the place of its value."""
 
     name: str
     value: Any
@@ -84,7 +84,7 @@ class Said:
 
 
 def read_resources(given: Resources | None, node: MapNode) -> tuple[Said, ...]:
-    """What the `resources:` among the keys of `node`, whose typed form is `given`, says."""
+    """The keys of the `resources:` in `node`, whose typed form is `given`."""
     entry = node.entries.get("resources")
     if given is None or entry is None or not isinstance(entry.node, MapNode):
         return ()
@@ -97,7 +97,7 @@ def read_resources(given: Resources | None, node: MapNode) -> tuple[Said, ...]:
 def combined(
     levels: Iterable[tuple[Said, ...]],
 ) -> tuple[resources.Resources, Mapping[str, Said]]:
-    """What the levels, the weakest first, come to, and who says what; `--set` is the strongest."""
+    """The resources of all levels, weakest first, and each key's origin; `--set` is strongest."""
     said = [one for level in levels for one in level]
     result: dict[str, Said] = {}
     for one in sorted(said, key=lambda one: one.place.line == 0):

@@ -1,4 +1,4 @@
-"""The roles of seeds in a spec: those of `seeds:` evaluate, those of `tune:` choose."""
+"""The roles of seeds in a spec: seeds of `seeds:` evaluate, seeds of `tune:` choose."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from jobs.yaml.tree import Entry, ListNode, MapNode, Node, to_data
 
 @dataclass(frozen=True)
 class Tune:
-    """What `tune:` says, at the top or of one optimizer."""
+    """A `tune:` mapping, at the top or of one optimizer."""
 
-    seeds: Mapping[int, Place]  # each and where it is written
+    seeds: Mapping[int, Place]  # tuning seeds, and where each is written
     criterion: Criterion
     path: str
     place: Place
-    choose: Place  # of what the criterion is written by
+    choose: Place  # of the criterion
 
 
 def read_seeds(context: Context, entry: Entry | None, path: str) -> dict[int, Place]:
-    """Each seed of a list, and where it is written; one that is there twice is a mistake."""
+    """The seeds of a list, and where each is written; a repeated seed is noted as a mistake."""
     if entry is None:
         return {}
     items: Sequence[Node] = entry.node.items if isinstance(entry.node, ListNode) else [entry.node]
@@ -41,9 +41,9 @@ def read_seeds(context: Context, entry: Entry | None, path: str) -> dict[int, Pl
 def read_tune(
     context: Context, node: MapNode, given: model.Optimizer, settings: Sequence[Setting], path: str
 ) -> Tune | None:
-    """How the settings of an optimizer are compared; None: they are not.
+    """The `tune:` of an optimizer; None: its settings are not compared.
 
-    What stands at the top is for the optimizers that have several settings.
+    The `tune:` at the top is for the optimizers that have several settings.
     """
     has_several = any(len(setting.choices) > 1 for setting in settings)
     own = node.entries.get("tune")
@@ -64,7 +64,7 @@ def read_tune(
 def check_seeds(
     context: Context, tunes: Iterable[Tune | None], evaluation: Mapping[int, Place]
 ) -> None:
-    """Note the seeds that would choose a setting and judge it, too."""
+    """Note the seeds that would both choose a setting and evaluate it."""
     for tune in filter(None, tunes):
         both = sorted(tune.seeds.keys() & evaluation.keys())
         if both:
@@ -85,5 +85,5 @@ def _read(context: Context, entry: Entry, given: model.Tune, path: str) -> Tune:
     seeds = read_seeds(context, node.entries.get("seeds"), f"{path}.seeds")
     choose = node.entries["choose"].node.place
     metric, at = given.choose.split()
-    criterion = Criterion(metric=metric, at=at)  # type: ignore[arg-type]  # the model saw to it
+    criterion = Criterion(metric=metric, at=at)  # type: ignore[arg-type]  # checked by the model
     return Tune(seeds, criterion, path, entry.key, choose)

@@ -1,4 +1,4 @@
-"""Seeds as a spec writes them: `42`, `42..51`."""
+"""The seeds of a spec are written as `42` or `42..51`."""
 
 import re
 
@@ -7,10 +7,10 @@ _MAX_SEEDS = 100_000
 
 
 def parse_seeds(value: object) -> tuple[int, ...]:
-    """The seeds that `42` or `"42..51"` names (both ends included).
+    """The seeds of `42` or `"42..51"` (both ends included).
 
     Raises:
-        ValueError: it is neither, or runs backwards, or out of bounds.
+        ValueError: the value is neither, or runs backwards, or out of bounds.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         first = last = value

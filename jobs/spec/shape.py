@@ -1,4 +1,4 @@
-"""From the tree of nodes to the typed `Spec`: what a spec calls things, and what may be left out."""
+"""The tree of nodes becomes a typed `Spec`: its required keys, sections and hints are here."""
 
 from jobs.spec.model import Spec
 from jobs.yaml.keys import Path
@@ -10,13 +10,13 @@ SECTIONS = ("problems", "optimizers")
 
 
 def read_shape(root: MapNode) -> tuple[Spec, list[Mistake]]:
-    """The typed spec and what is wrong with it; parts with a mistake are left out of it."""
+    """The typed spec and its mistakes; parts with a mistake are left out of the spec."""
     spec, mistakes = validated(_FORM, root)
     return spec, list(mistakes.values())
 
 
 def _hint(path: Path, node: Node) -> str:
-    """What probably was meant."""
+    """A hint how to correct a value of a wrong shape."""
     if isinstance(node, ListNode) and path[-1] in ("epochs", "batch_size", "init") and node.items:
         return "; to run each of them write {values: [...]}"
     if isinstance(node, MapNode) and len(path) == 2 and path[0] in SECTIONS and path[1] != "":

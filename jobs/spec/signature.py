@@ -1,9 +1,9 @@
-"""What a class's constructor takes, read from its source without importing it.
+"""The signature of a class's constructor is read from its source, without importing it.
 
 Importing torch takes seconds and a login node may not have it, so the class is looked up the way the
 interpreter would: find the top-level package, follow `from x import y as z`, walk up the bases until
-one has an `__init__`. Where the source does not tell (a compiled module, a name made at run time, a
-package that is not here) the answer is None, and the node that trains will see.
+one has an `__init__`. If the source does not tell (a compiled module, a name made at run time, a
+package that is not here), the signature is None, and mistakes show only on the node.
 """
 
 import ast
@@ -32,26 +32,26 @@ class Parameter:
 
     name: str
     required: bool
-    default: Any = None  # a literal; None where it is none, then `written` tells
+    default: Any = None  # if it is a literal; else None, and `written` has its text
     written: str = ""  # the default as the source has it
-    kinds: frozenset[str] = frozenset()  # of bool, int, float, str, list; empty: anything
-    takes_text: bool = False  # its annotation says so, whatever else it admits
+    kinds: frozenset[str] = frozenset()  # of bool, int, float, str, list; empty: all
+    takes_text: bool = False  # by its annotation
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a constructor takes besides the parameters to optimize."""
+    """The parameters of a constructor, besides the model's parameters to optimize."""
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
     open: bool = False  # it has **kwargs
-    first: str = ""  # what takes the parameters to optimize, or else an optimizer to wrap
+    first: str = ""  # name of the first: parameters to optimize, or an optimizer to wrap
 
 
 def signature_of(path: str, folders: tuple[str, ...] = ()) -> Signature | None:
-    """The signature of the class `package.module.Class`; None where that cannot be told.
+    """The signature of the class `package.module.Class`; None: unknown.
 
-    `folders` are searched as a training does: behind Python's own modules and this toolkit's, and
-    ahead of what is installed.
+    `folders` are searched as in a training: after Python's own modules and this toolkit's, before
+    installed packages.
 
     Raises:
         NoSuchClassError: the package is here, but not the module or not the class; or the module is
@@ -68,7 +68,7 @@ def signature_of(path: str, folders: tuple[str, ...] = ()) -> Signature | None:
 
 
 def _require_importable(name: str, folders: tuple[str, ...]) -> None:
-    """Refuse an own module that another one of that name would be imported in place of."""
+    """Refuse an own module whose name is another module's, which would be imported instead."""
     spec = PathFinder.find_spec(name, list(folders)) if folders else None
     if spec is None or spec.origin is None or not _is_reserved(name):
         return
@@ -83,7 +83,7 @@ def _is_reserved(name: str) -> bool:
 
 
 class _CannotTellError(Exception):
-    """The source does not say."""
+    """The source does not tell the signature."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Module:
 
 
 class _Lookup:
-    """Follows names through modules, a bounded number of steps."""
+    """A lookup that follows names through modules, for a bounded number of steps."""
 
     def __init__(self, folders: tuple[str, ...]) -> None:
         self._folders = list(folders)
@@ -150,7 +150,7 @@ class _Lookup:
         return self.constructor(self._present(module), base)
 
     def _with_base(self, own: Signature, owner: _Module, found: ast.ClassDef) -> Signature:
-        """What its `**kwargs` pass on to the base may be given, too; the base's must be no longer."""
+        """The signature with the base's parameters, which `**kwargs` pass on, as optional ones."""
         try:
             base = self._base(owner, found)
         except (_CannotTellError, IndexError):
@@ -192,7 +192,7 @@ class _Import:
 
 
 def _bindings(module: _Module) -> dict[str, _Import | ast.AST]:
-    """What the names of a module stand for, as far as its top-level statements say."""
+    """The meanings of a module's names, as far as its top-level statements tell."""
     bindings: dict[str, _Import | ast.AST] = {}
     for node in _statements(module.tree):
         match node:
@@ -242,7 +242,7 @@ def _parsed(file: Path, _modified: int) -> ast.Module:
 
 
 def _statements(tree: ast.Module) -> list[ast.stmt]:
-    """The module's statements, those below `if` and `try` included."""
+    """The module's top-level statements, including those below `if` and `try`."""
     found: list[ast.stmt] = []
     waiting: list[ast.stmt] = list(reversed(tree.body))
     while waiting:
@@ -271,7 +271,7 @@ def _read(arguments: ast.arguments) -> Signature:
 
 
 def _passes_on(constructor: ast.FunctionDef) -> bool:
-    """Whether it calls `super().__init__(..., **kwargs)`."""
+    """Whether the constructor calls `super().__init__(..., **kwargs)`."""
     return any(
         isinstance(node, ast.Call)
         and ast.unparse(node.func) == "super().__init__"

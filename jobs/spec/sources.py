@@ -1,4 +1,4 @@
-"""The one tree that a spec's files and the command line's overrides make together.
+"""A spec's files and the command line's overrides are merged into one tree.
 
 `extends` merges down to the settings of a problem or an optimizer and to the keys of `resources`; a
 setting's own value (a number, a list, an axis, a condition) replaces the inherited one as a whole.
@@ -29,12 +29,12 @@ SECTION_LEVEL = 2
 RESOURCES = "resources"
 NOT_INHERITED = ("name", "description", "extends")
 OVERRIDDEN_BELOW = {"epochs": "problems", "batch_size": "problems", "samples": "optimizers"}
-"""What `--set` at the top also takes away from each problem or optimizer: it is meant for all."""
+"""Keys whose override at the top holds for all entries: `--set` removes them from each entry."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The merged spec and what it was made of."""
+    """The merged spec and its sources."""
 
     root: MapNode
     sources: dict[str, str]  # file -> text, the spec's own file first; "--set" -> the overrides
@@ -129,14 +129,14 @@ def _merge(base: MapNode, over: MapNode, levels: int) -> MapNode:
 
 
 def _merge_resources(base: MapNode, over: MapNode) -> MapNode:
-    """Key by key; `mem` takes back an inherited `mem_per_cpu`, and so on."""
+    """Merge resources key by key; `mem` removes an inherited `mem_per_cpu`, and so on."""
     taken_back = {EXCLUSIVE.get(key) for key in over.entries}
     kept = {key: entry for key, entry in base.entries.items() if key not in taken_back}
     return MapNode({**kept, **over.entries}, over.place)
 
 
 def _override(root: MapNode, override: str) -> MapNode:
-    """`root` with `key.path=value` set."""
+    """The tree `root` with `key.path=value` set."""
     path, equals, text = override.partition("=")
     path = path.strip()
     place = Place(f"--set {path or override}")
@@ -151,7 +151,7 @@ def _override(root: MapNode, override: str) -> MapNode:
 
 
 def _set(node: Node, keys: list[str], value: Node, place: Place) -> MapNode:
-    """`node` with the value under `keys` replaced or created; a list of names becomes a mapping."""
+    """The `node` with the value under `keys` set; a list of names becomes a mapping."""
     if isinstance(node, ScalarNode):  # `SGD:` without settings, or a value that gets settings
         node = MapNode({}, place)
     if isinstance(node, ListNode):
@@ -179,7 +179,7 @@ def _named(node: ListNode, place: Place) -> MapNode:
 
 
 def _clear_below(root: MapNode, key: str) -> MapNode:
-    """`root` without `key` in any problem (or optimizer)."""
+    """The tree `root` without `key` in any problem (or optimizer)."""
     section = OVERRIDDEN_BELOW[key]
     entry = root.entries.get(section)
     if entry is None or not isinstance(entry.node, MapNode):
