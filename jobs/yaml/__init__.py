@@ -1,1 +1,1 @@
-"""Strict YAML of three kinds of files: trees with positions, all mistakes at once; whoever reads a person's file may enter."""
+"""Strict YAML of three kinds of files: trees with positions, all mistakes at once; rooms that read a person's file may enter."""

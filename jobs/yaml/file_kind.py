@@ -1,4 +1,4 @@
-"""What a YAML file is, by its keys: a spec, a cluster's profile, or an image's recipe."""
+"""The kind of a YAML file, by its keys: a spec, a cluster's profile, or an image's recipe."""
 
 import shlex
 from pathlib import Path
@@ -9,7 +9,7 @@ from jobs.yaml.tree import MapNode, Node, load_yaml
 
 FileKind = Literal["spec", "profile", "recipe"]
 
-_TELLING: dict[FileKind, tuple[str, ...]] = {
+_KEYS_OF_KIND: dict[FileKind, tuple[str, ...]] = {
     "spec": ("problems", "optimizers", "seeds", "extends"),
     "profile": ("engine",),
     "recipe": ("base",),
@@ -22,15 +22,15 @@ _USE = {
 
 
 def kind_of(root: Node) -> FileKind | None:
-    """What the file is whose tree this is; None: that cannot be told, or it is several at once."""
+    """The kind of the file with this tree; None: the keys are of no kind, or of several."""
     if not isinstance(root, MapNode):
         return None
-    found = [kind for kind, keys in _TELLING.items() if root.entries.keys() & set(keys)]
+    found = [kind for kind, keys in _KEYS_OF_KIND.items() if root.entries.keys() & set(keys)]
     return found[0] if len(found) == 1 else None
 
 
 def kind_of_file(file: Path) -> FileKind | None:
-    """The same of a file, which may be anything."""
+    """The kind of a file; None also for a file that is no YAML."""
     try:
         return kind_of(load_yaml(file))
     except SpecError:
@@ -38,21 +38,21 @@ def kind_of_file(file: Path) -> FileKind | None:
 
 
 def described(file: Path) -> str:
-    """What a file is, for a person, and what takes it."""
+    """The kind of a file in words, with the command that takes it."""
     kind = kind_of_file(file)
     return "a file" if kind is None else _USE[kind].format(file=_typed(file))
 
 
 def _typed(file: Path) -> str:
-    """The path as a shell takes it, and so that `--on` takes it for one."""
+    """The path quoted for a shell; `./` in front, so that `--on` does not take it for a name."""
     return shlex.quote(f"./{file}" if file.parent == Path() else str(file))
 
 
 def require_kind(root: Node, expected: FileKind, file: Path) -> None:
-    """Refuse a file that is plainly something else than expected.
+    """Refuse a file that is plainly of another kind than expected.
 
     Raises:
-        SpecError: it is; says what, and what takes it.
+        SpecError: the file is of another kind; names it and the command that takes it.
     """
     kind = kind_of(root)
     if kind is not None and kind != expected:

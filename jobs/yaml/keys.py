@@ -1,4 +1,4 @@
-"""What the model of a file says of a path in it: the known keys, what is expected, what it may be."""
+"""The model of a file answers questions about a path in it: known keys, expected values, types."""
 
 import types
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Expected:
-    """A note on a type, as a field's description: what is expected of an item or of a value."""
+    """A note on a type that says in words which item or value is expected."""
 
     text: str
 
 
 DURATION = object()
-"""A note on a type: a duration means something there."""
+"""A note on a type that admits durations."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class _Kind:
 
     @property
     def expected(self) -> str | None:
-        """What is expected of such a value."""
+        """The expected value, in words."""
         own = (note.text for note in self.notes if isinstance(note, Expected))
         return self.description or next(own, None)
 
 
 def known_keys(model: type[BaseModel], path: Path) -> list[str]:
-    """The keys that are known beside the unknown one at this path."""
+    """The known keys of the mapping with an unknown key at this path."""
     for kind in _at(model, path[:-1]):
         if _is_model(kind.type) and kind.type.model_config.get("extra") == "forbid":
             return list(kind.type.model_fields)
@@ -46,7 +46,7 @@ def known_keys(model: type[BaseModel], path: Path) -> list[str]:
 
 
 def expected(model: type[BaseModel], path: Path, *, of_key: bool = False) -> str:
-    """What is expected at this path: the text of the innermost part of it that has one."""
+    """The value expected at this path, in words, by the innermost part of it with a text."""
     steps = [_at(model, path[:length]) for length in range(1, len(path) + 1)]
     if of_key:
         steps.append(tuple(_keys(_at(model, path[:-1]))))
@@ -55,12 +55,12 @@ def expected(model: type[BaseModel], path: Path, *, of_key: bool = False) -> str
 
 
 def is_duration(model: type[BaseModel], path: Path) -> bool:
-    """Whether a duration means something at this path."""
+    """Whether a duration is admitted at this path."""
     return any(DURATION in kind.notes for kind in _at(model, path))
 
 
 def _at(model: type[BaseModel], path: Path) -> tuple[_Kind, ...]:
-    """The types that the value at this path may have; none if nothing is known there."""
+    """The types that the value at this path may have; empty for an unknown path."""
     kinds: tuple[_Kind, ...] = (_Kind(model),)
     for part in path:
         kinds = tuple(below for kind in kinds for below in _below(kind, part))
@@ -93,7 +93,7 @@ def _of_field(model: type[BaseModel], name: str) -> Iterator[_Kind]:
 def _members(
     annotation: Any, notes: tuple[Any, ...] = (), description: str | None = None
 ) -> Iterator[_Kind]:
-    """The types that an annotation is a union of."""
+    """The member types of an annotation, if it is a union."""
     if get_origin(annotation) is Annotated:
         annotation, *more = get_args(annotation)
         yield from _members(annotation, (*notes, *more), description)

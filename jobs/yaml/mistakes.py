@@ -1,4 +1,4 @@
-"""What is wrong with a file that a person wrote: where, what was found, what was expected."""
+"""The mistakes in a file that a person wrote: position, found text, expected text."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing to correct."""
+    """A mistake in a file, with its position and a message."""
 
     file: str
     line: int
@@ -38,7 +38,7 @@ class Mistake:
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """The position of the mistake."""
         return Place(self.file, self.line, self.column)
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Mistake:
 
 
 class SpecError(InputError):
-    """Everything that is wrong with a spec, one line per mistake."""
+    """All mistakes in a spec, one per line."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes: tuple[Mistake, ...] = tuple(dict.fromkeys(mistakes))
@@ -56,7 +56,7 @@ class SpecError(InputError):
 
 
 def in_reading_order(mistakes: Iterable[Mistake], sources: Iterable[str]) -> list[Mistake]:
-    """The mistakes as a person meets them who reads the files in the order of `sources`."""
+    """The mistakes in the order in which a reader of the files in `sources` meets them."""
     files = {file: order for order, file in enumerate(sources)}
 
     def position(mistake: Mistake) -> tuple[int, int, int]:

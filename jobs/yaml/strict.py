@@ -1,4 +1,4 @@
-"""What typed files have in common: they are strict, and some kinds of text stand in several of them."""
+"""The common base of typed files, and types of text that occur in several of them."""
 
 from typing import Annotated
 

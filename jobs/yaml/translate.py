@@ -1,4 +1,4 @@
-"""From a tree of nodes to a typed model, with every mistake of shape in plain words."""
+"""A tree of nodes is translated into a typed model, with every mistake of shape in plain words."""
 
 import math
 import re
@@ -19,17 +19,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class Form(Generic[Model]):
-    """One kind of file: its typed form, and what a person who writes it may have meant."""
+    """The form of one kind of file: its model, its required keys, and hints for mistakes."""
 
     model: type[Model]
     required: tuple[str, ...]  # keys
-    sections: tuple[str, ...] = ()  # keys of mappings whose entries are right or wrong one by one
-    listed_key: str = "key"  # what the keys of a mapping with listed keys are: "metric"
-    hint: Callable[[Path, Node], str]  # what probably was meant: "; write ..."
+    sections: tuple[str, ...] = ()  # keys of mappings whose entries are validated one by one
+    listed_key: str = "key"  # name for keys that come from a fixed list: "metric"
+    hint: Callable[[Path, Node], str]  # how to correct a value: "; write ..."
 
 
 def validated(form: Form[Model], root: MapNode) -> tuple[Model, dict[Path, Mistake]]:
-    """The typed file and what is wrong with it; parts with a mistake are left out of it."""
+    """The typed file and its mistakes; parts with a mistake are left out of the file."""
     mistakes: dict[Path, Mistake] = {}
     for path, node, message in _meaningless(root, (), form.model):
         mistakes[path] = Mistake.at(node.place, dotted(path), message)
@@ -72,13 +72,13 @@ def _missing(
 
 
 def dotted(path: Path) -> str:
-    """`optimizers.SGD.lr.values[0]`."""
+    """The path in words: `optimizers.SGD.lr.values[0]`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
 
 
 def show(node: Node) -> str:
-    """What stands there, for a message."""
+    """The node's content, for a message."""
     if isinstance(node, MapNode):
         return f"a mapping with the keys {listed(list(node.entries), 5)}" if node.entries else "{}"
     if isinstance(node, ListNode):
@@ -105,7 +105,7 @@ def without_quotes(node: Node) -> str:
 def _meaningless(
     node: Node, path: Path, model: type[BaseModel]
 ) -> Iterator[tuple[Path, Node, str]]:
-    """The values that mean nothing anywhere in such a file."""
+    """Path, node and message of each value that has no meaning in such a file."""
     if isinstance(node, MapNode):
         for key, entry in node.entries.items():
             yield from _meaningless(entry.node, (*path, key), model)
@@ -121,7 +121,7 @@ def _meaningless(
 def _translated(
     errors: list[ErrorDetails], root: MapNode, form: Form[Model]
 ) -> dict[Path, Mistake]:
-    """One mistake per place: of a union's complaints only the deepest and the best worded count."""
+    """One mistake per place; of a union's errors only the deepest and best worded is kept."""
     located = [(*_locate(error["loc"], root), error) for error in errors]
     ancestors = {path[:length] for path, *_ in located for length in range(len(path))}
     found: dict[Path, tuple[int, Mistake]] = {}
@@ -135,7 +135,7 @@ def _translated(
 
 
 def _locate(loc: Path, root: Node) -> tuple[Path, Node, Place]:
-    """The node that pydantic's `loc` names (names of union members skipped) and its key's place."""
+    """Path, node, and place of its key, for pydantic's `loc` (names of union members skipped)."""
     path: list[str | int] = []
     node, key = root, root.place
     for part in loc:
@@ -154,7 +154,7 @@ def _locate(loc: Path, root: Node) -> tuple[Path, Node, Place]:
 def _worded(
     path: Path, node: Node, key: Place, error: ErrorDetails, form: Form[Model]
 ) -> tuple[int, Place, str]:
-    """The message for one of pydantic's errors, and its rank: lower says more."""
+    """Rank (lower: more specific), place and message for one of pydantic's errors."""
     if error["type"] == "extra_forbidden":
         name, known = str(path[-1]), known_keys(form.model, path)
         message = f"unknown key {name!r}{did_you_mean(name, known)} (known: {listed(known)})"
@@ -180,5 +180,5 @@ def _worded(
 
 
 def _literals(error: ErrorDetails) -> list[str]:
-    """The texts that pydantic expected one of."""
+    """The texts of which pydantic expected one."""
     return re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))

@@ -71,7 +71,7 @@ def load_yaml(path: Path) -> Node:
     """The document in the file `path`.
 
     Raises:
-        SpecError: it cannot be read or is not strict YAML.
+        SpecError: the file cannot be read or is not strict YAML.
     """
     return parse_yaml(read_text(path), Place(str(path), 1, 1))
 
@@ -80,7 +80,7 @@ def read_text(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        SpecError: it is missing, unreadable, larger than `MAX_BYTES` or not UTF-8.
+        SpecError: the file is missing, unreadable, larger than `MAX_BYTES` or not UTF-8.
     """
     start = Place(str(path), 1, 1)
     try:
@@ -106,7 +106,7 @@ def parse_yaml(text: str, start: Place) -> Node:
     """The document in `text`; nodes lie relative to `start` (line 0: all of them lie at `start`).
 
     Raises:
-        SpecError: it is not strict YAML.
+        SpecError: the text is not strict YAML.
     """
     loader = None
     try:
@@ -127,7 +127,7 @@ def parse_yaml(text: str, start: Place) -> Node:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes, never constructs; refuses tags and deep nesting while it reads."""
+    """A YAML loader that composes nodes, makes no objects, and refuses tags and deep nesting."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  # PyYAML's own protocol: a fresh table for this class
     _depth = 0
@@ -186,12 +186,12 @@ _Loader.add_implicit_resolver("null", re.compile("^$"), [""])
 
 
 class _Converter:
-    """Turns PyYAML's graph of nodes into our tree."""
+    """The conversion of PyYAML's graph of nodes into a tree of this module's nodes."""
 
     def __init__(self, start: Place) -> None:
         self._start = start
         self._count = 0
-        self._open: set[int] = set()  # the nodes around the one that is being converted
+        self._open: set[int] = set()  # the nodes that contain the present one
 
     def convert(self, node: yaml.Node) -> Node:
         place = _place(node.start_mark, self._start)
@@ -255,7 +255,7 @@ def _place_of(text: str, position: int, start: Place) -> Place:
     return Place(start.file, len(lines), len(lines[-1]) + 1)
 
 
-# what PyYAML says -> what a person can act on; {line}: where the construct begins
+# PyYAML's message -> a message with a remedy; {line}: where the construct begins
 _REWORDED = (
     ("'\\t'", "a tab; YAML is indented and separated by spaces"),
     (
