@@ -10,7 +10,7 @@ Value = bool | int | float | str | None | list["Value"] | dict[str, "Value"]
 
 
 def canonical(value: Value) -> Value:
-    """The one spelling of a value: 1.0 is 1, -0.0 is 0, mappings are sorted by key.
+    """The canonical spelling of a value: 1.0 is 1, -0.0 is 0, mappings are sorted by key.
 
     A fraction has 12 significant digits: numpy's powers, and so the values of a `log_grid`, differ
     in the last bit between machines, and a run must have the same id on all of them.

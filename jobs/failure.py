@@ -59,7 +59,7 @@ class Failure:
     evidence: str = ""  # what the class was concluded from: a file, a counter, an exit status
 
     def to_json(self) -> dict[str, Any]:
-        """What `error.json` and the journal hold."""
+        """The failure as `error.json` and the journal hold it."""
         return asdict(self)
 
 

@@ -110,7 +110,7 @@ def _remembered(state: str, pulse: Callable[[], object]) -> Iterator[int | None]
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o022:
-            raise PermissionError(folder)  # somebody else could write our hashes
+            raise PermissionError(folder)  # another user could write the hashes
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         _forget_old(folder)
         path = folder / f"sha256-{state}"

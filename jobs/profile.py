@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Where and how runs are executed."""
+    """The profile of a cluster: where and how runs are executed."""
 
     name: str
     engine: Engine

@@ -35,7 +35,7 @@ _BETWEEN_NODES = re.compile(r",(?![^\[]*\])")  # not the commas of node[1,3]
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one array task may use; all of it belongs to the `runs_per_task` runs in it together."""
+    """The resources of one array task, which its `runs_per_task` runs share."""
 
     time: int | None = None  # seconds
     mem: int | None = None  # MiB, of the whole task; 0: all memory of its node

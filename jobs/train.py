@@ -26,7 +26,7 @@ from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 from jobs.training.execute import CHECKPOINT_EVERY, execute
 from jobs.training.launcher_gone import die_with_parent
-from jobs.training.origin import Given
+from jobs.training.origin import InputHashes
 from jobs.training.stop import InterruptionError, Stop
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace, out: AttemptFiles, stop: Stop) -> int:
             checkpoint_every=options.checkpoint_every,
             gpu=options.gpu,
             own=options.own,
-            given=Given(image=options.image, manifest=options.manifest),
+            given=InputHashes(image=options.image, manifest=options.manifest),
         )
     except InterruptionError as why:
         log.info("left before the end: %s", why)

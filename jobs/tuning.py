@@ -28,7 +28,7 @@ class Criterion:
     at: At
 
     def __str__(self) -> str:
-        """As a spec spells it."""
+        """The criterion as a spec spells it."""
         return f"{self.metric} {self.at}"
 
     @property

@@ -9,9 +9,9 @@ import pytest
 
 from jobs.snapshot import ROOT
 from jobs.training import origin, provenance
-from jobs.training.origin import Given, Origin
+from jobs.training.origin import InputHashes, Origin
 
-GIVEN = Given(image="a" * 64, manifest="b" * 64)
+GIVEN = InputHashes(image="a" * 64, manifest="b" * 64)
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def test_nothing_has_changed(saved):
     ("given", "device", "said"),
     [
         (
-            Given(image="c" * 64, manifest="b" * 64),
+            InputHashes(image="c" * 64, manifest="b" * 64),
             "cpu",
             "the image is cccccccccccc, was aaaaaaaaaaaa",
         ),
-        (Given(manifest="b" * 64), "cpu", "the image is none, was aaaaaaaaaaaa"),
-        (Given(image="a" * 64), "cpu", "the data is none, was bbbbbbbbbbbb"),
+        (InputHashes(manifest="b" * 64), "cpu", "the image is none, was aaaaaaaaaaaa"),
+        (InputHashes(image="a" * 64), "cpu", "the data is none, was bbbbbbbbbbbb"),
         (GIVEN, "cuda", "the device is cuda, was cpu"),
     ],
 )

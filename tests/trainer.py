@@ -35,7 +35,7 @@ from jobs.sweep import Run
 from jobs.training import execute as real
 from jobs.training import own_code
 from jobs.training.curves import Curves
-from jobs.training.origin import NOTHING, Given, Origin
+from jobs.training.origin import NOTHING, InputHashes, Origin
 from jobs.training.stop import InterruptionError, Stop
 
 STEPS_PER_EPOCH = {"digits_mlp": 37, "quadratic_deep": 7}
@@ -103,7 +103,7 @@ class Light:
     """One training, as `jobs.training.Training`."""
 
     def __init__(
-        self, run: Run, out: AttemptFiles, stop: Stop, every: float, given: Given = NOTHING
+        self, run: Run, out: AttemptFiles, stop: Stop, every: float, given: InputHashes = NOTHING
     ) -> None:
         self.run, self.out, self.stop, self.every = run, out, stop, every
         self.given = given
@@ -231,7 +231,7 @@ def execute(
     checkpoint_every: float = real.CHECKPOINT_EVERY,
     gpu: bool = False,
     own: Sequence[Path] = (),
-    given: Given = NOTHING,
+    given: InputHashes = NOTHING,
 ) -> dict[str, Any]:
     """As `jobs.training.execute.execute`."""
     own_code.use(own)

@@ -1,7 +1,7 @@
-"""Where the data sets are on this machine; imports neither numpy nor torch, so a login node can ask.
+"""Data sets are searched on this machine; neither numpy nor torch is imported, for the login node.
 
 The order: the folder that the spec names, `$PROBPREC_DATA`, the folder of the cluster's profile,
-then where systems are known to put it. A folder may hold the files themselves or several data sets.
+then the usual folders of systems. A folder may hold the files themselves or several data sets.
 """
 
 import gzip
@@ -137,7 +137,7 @@ def _why_not(dataset: Dataset, folder: Path) -> str | None:
         if not folder.is_dir():
             return "no such folder"
         paths = {file: locate(folder, file, dataset.suffixes) for file in dataset.files}
-    except OSError as error:  # such as somebody's own folder
+    except OSError as error:  # such as another user's private folder
         return f"cannot be looked at ({error.strerror or error})"
     absent = [file.name for file, path in paths.items() if path is None]
     if absent:

@@ -14,7 +14,7 @@ from jobs.store.submission_plan import Group, Plan, Sealed
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How the runs of one group are trained on a node."""
+    """The settings by which the runs of one group are trained on a node."""
 
     data: Path | None
     code_file: Path  # the snapshot of the submitted code

@@ -55,7 +55,7 @@ class ClassReader:
         return self.wraps(name) or ("optim" in name and not is_for_text)
 
     def _named(self, text: str) -> Value:
-        """The class that a text names; the text itself if there is none."""
+        """The class that a text names; the text itself if no such class is known."""
         info = OPTIMIZERS.get(text)
         dotted = info.path if info else text.replace(":", ".")
         parts = dotted.split(".")

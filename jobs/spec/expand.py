@@ -11,7 +11,7 @@ from jobs.spec.conditions import holds, spelling
 from jobs.spec.context import Context
 from jobs.spec.optimizers import TUNED, OptimizerEntry, tuned
 from jobs.spec.problems import ProblemEntry
-from jobs.spec.resources import Said, combined
+from jobs.spec.resources import StatedResource, combined
 
 MAX_RUNS = 200_000
 Row = tuple[Choice, ...]
@@ -25,7 +25,9 @@ class Cell:
     optimizer: OptimizerEntry
     choices: Mapping[str, Choice]  # of the basic settings and the hyperparameters
 
-    def resources(self, of_all: tuple[Said, ...]) -> tuple[Resources, Mapping[str, Said]]:
+    def resources(
+        self, of_all: tuple[StatedResource, ...]
+    ) -> tuple[Resources, Mapping[str, StatedResource]]:
         """The cell's resources, and the origin of each; `of_all` are the spec's for all cells."""
         return combined((of_all, self.problem.resources, self.optimizer.resources))
 

@@ -1,4 +1,4 @@
-"""What a spec may say, as types: its shape, before names are looked up and axes are expanded.
+"""The types of a spec's keys: its shape, before names are looked up and axes are expanded.
 
 Every field's description says what is expected there; error messages and the JSON Schema quote it.
 """

@@ -10,8 +10,8 @@ from jobs.spec.classes import ClassReader, is_class, plain
 from jobs.spec.conditions import Condition, read_condition
 from jobs.spec.context import Context
 from jobs.spec.problems import BASIC, ProblemEntry
-from jobs.spec.regime import Given, RegimeReader
-from jobs.spec.resources import Said, read_resources
+from jobs.spec.regime import RegimeReader, StatedSetting
+from jobs.spec.resources import StatedResource, read_resources
 from jobs.spec.roles import Tune, read_tune
 from jobs.spec.signature import Parameter, Signature
 from jobs.yaml.mistakes import Place, did_you_mean, listed
@@ -38,7 +38,7 @@ class OptimizerEntry:
     settings: tuple[Setting, ...]
     zips: tuple[tuple[str, ...], ...]
     when: Condition
-    resources: tuple[Said, ...]
+    resources: tuple[StatedResource, ...]
     tune: Tune | None  # how a setting is chosen; None: all settings are evaluated
 
 
@@ -147,10 +147,12 @@ class _Reader:
             settings.append(self._fitted(one, setting, reader))
         return (*settings, *(regime.read(one, draws) for one in of_regime))
 
-    def _given(self) -> Iterator[Given]:
+    def _given(self) -> Iterator[StatedSetting]:
         """The hyperparameters as the spec gives them."""
         for name, value in (self.given.model_extra or {}).items():
-            yield Given(name, name, plain(value), self.node.entries[name], f"{self.path}.{name}")
+            yield StatedSetting(
+                name, name, plain(value), self.node.entries[name], f"{self.path}.{name}"
+            )
         named = self.node.entries.get("hyperparameters")
         if self.given.hyperparameters is None or named is None:
             return
@@ -161,9 +163,9 @@ class _Reader:
                 self.context.add(entry.key, path, f"{name!r} is given twice")
             else:
                 setting = hyperparameters.setting_of(name, RESERVED)
-                yield Given(name, setting, plain(value), entry, path)
+                yield StatedSetting(name, setting, plain(value), entry, path)
 
-    def _samples(self, given: Sequence[Given]) -> int:
+    def _samples(self, given: Sequence[StatedSetting]) -> int:
         """The number of random draws; a mistake if `samples` is missing, or given without need."""
         samples = self.given.samples or self.context.spec.samples
         drawn = [
@@ -180,7 +182,7 @@ class _Reader:
         return samples or 0
 
     @staticmethod
-    def _misplaced(one: Given, signature: Signature | None) -> str | None:
+    def _misplaced(one: StatedSetting, signature: Signature | None) -> str | None:
         if one.setting not in ELSEWHERE:
             return None
         name = one.name
@@ -193,7 +195,7 @@ class _Reader:
             also = f"; that of the class is written hyperparameters: {{{name}: ...}}"
         return f"{name!r} stands {where}{also}"
 
-    def _fitted(self, one: Given, setting: Setting, reader: ClassReader) -> Setting:
+    def _fitted(self, one: StatedSetting, setting: Setting, reader: ClassReader) -> Setting:
         """The setting with every value as the class's parameter takes it."""
         signature = reader.signature
         parameter = signature.parameters.get(one.name) if signature else None
@@ -207,7 +209,7 @@ class _Reader:
 
     def _fitted_choice(
         self,
-        one: Given,
+        one: StatedSetting,
         setting: Setting,
         choice: Choice,
         parameter: Parameter | None,

@@ -18,7 +18,7 @@ from jobs.spec.hyperparameters import of_setting
 from jobs.spec.naming import named_with
 from jobs.spec.optimizers import read_optimizers
 from jobs.spec.problems import BASIC, read_problems
-from jobs.spec.resources import Said, read_resources
+from jobs.spec.resources import StatedResource, read_resources
 from jobs.spec.roles import check_seeds, read_seeds
 from jobs.spec.shape import read_shape
 from jobs.spec.sources import Tree, read_tree, real_path
@@ -40,7 +40,7 @@ class Plan:
     possible: tuple[tuple[PlannedRun, Cell], ...]  # runs that follow if their setting is chosen
     seeds: Mapping[int, Place]  # evaluation seeds, and where each is written
     protocol: str  # origin of the protocol
-    resources: tuple[Said, ...]  # of all runs, by the spec's top level
+    resources: tuple[StatedResource, ...]  # of all runs, by the spec's top level
     data: Place | None  # of `data:`
 
     def everything(self) -> list[tuple[PlannedRun, Cell]]:

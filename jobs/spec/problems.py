@@ -7,7 +7,7 @@ from jobs.problems.catalog import PROBLEMS, ProblemInfo
 from jobs.spec import model
 from jobs.spec.axes import Choice, Draws, Setting, read_setting, repeated
 from jobs.spec.context import Context
-from jobs.spec.resources import Said, read_resources
+from jobs.spec.resources import StatedResource, read_resources
 from jobs.sweep import Target
 from jobs.yaml.mistakes import Place, did_you_mean, listed
 from jobs.yaml.tree import MapNode
@@ -27,7 +27,7 @@ class ProblemEntry:
     source: str
     settings: tuple[Setting, ...]
     target: Target | None
-    resources: tuple[Said, ...]
+    resources: tuple[StatedResource, ...]
 
 
 def read_problems(context: Context) -> list[ProblemEntry]:

@@ -19,7 +19,7 @@ from jobs.yaml.tree import Entry, ListNode, MapNode, Node
 
 
 @dataclass(frozen=True)
-class Given:
+class StatedSetting:
     """A setting of an optimizer as the spec gives it."""
 
     name: str  # of the class's hyperparameter, or of the regime's key
@@ -39,14 +39,14 @@ class RegimeReader:
     info: OptimizerInfo | None
     signature: Signature | None
 
-    def given(self, entry: model.Optimizer) -> Iterator[Given]:
+    def given(self, entry: model.Optimizer) -> Iterator[StatedSetting]:
         """The given keys of the regime; a key that the class has, too, is a mistake."""
         own = self.signature.parameters if self.signature else {}
         for name in READERS:
             value = getattr(entry, name)
             if value is None:
                 continue
-            one = Given(name, name, value, self.node.entries[name], f"{self.path}.{name}")
+            one = StatedSetting(name, name, value, self.node.entries[name], f"{self.path}.{name}")
             if name in own and name not in (entry.hyperparameters or {}):
                 message = (
                     f"the class has a hyperparameter {name!r}, too: if that is meant, write"
@@ -55,7 +55,7 @@ class RegimeReader:
                 self.context.add(one.entry.key, one.path, message)
             yield one
 
-    def read(self, one: Given, draws: Draws) -> Setting:
+    def read(self, one: StatedSetting, draws: Draws) -> Setting:
         """The setting, with every value as a training reads it."""
         setting = read_setting(one.setting, one.value, one.entry.node, one.path, draws)
         for where, message in repeated(setting):
@@ -63,7 +63,7 @@ class RegimeReader:
         choices = tuple(self._checked(one, setting, choice) for choice in setting.choices)
         return replace(setting, choices=choices)
 
-    def _checked(self, one: Given, setting: Setting, choice: Choice) -> Choice:
+    def _checked(self, one: StatedSetting, setting: Setting, choice: Choice) -> Choice:
         node = None if setting.kind == "random" else _node_of(one.entry.node, choice.place)
         place = choice.place or setting.place
         wrong = list(_mistakes(one.name, choice.value))

@@ -75,7 +75,7 @@ class Resources(Strict):
 
 
 @dataclass(frozen=True)
-class Said:
+class StatedResource:
     """One key of a `resources:` mapping, with the place of its value."""
 
     name: str
@@ -83,23 +83,24 @@ class Said:
     place: Place
 
 
-def read_resources(given: Resources | None, node: MapNode) -> tuple[Said, ...]:
+def read_resources(given: Resources | None, node: MapNode) -> tuple[StatedResource, ...]:
     """The keys of the `resources:` in `node`, whose typed form is `given`."""
     entry = node.entries.get("resources")
     if given is None or entry is None or not isinstance(entry.node, MapNode):
         return ()
     inner = entry.node.entries
     return tuple(
-        Said(name, value, inner[name].node.place) for name, value in given.value().said().items()
+        StatedResource(name, value, inner[name].node.place)
+        for name, value in given.value().said().items()
     )
 
 
 def combined(
-    levels: Iterable[tuple[Said, ...]],
-) -> tuple[resources.Resources, Mapping[str, Said]]:
+    levels: Iterable[tuple[StatedResource, ...]],
+) -> tuple[resources.Resources, Mapping[str, StatedResource]]:
     """The resources of all levels, weakest first, and each key's origin; `--set` is strongest."""
     said = [one for level in levels for one in level]
-    result: dict[str, Said] = {}
+    result: dict[str, StatedResource] = {}
     for one in sorted(said, key=lambda one: one.place.line == 0):
         result.pop(resources.EXCLUSIVE.get(one.name, ""), None)
         result[one.name] = one

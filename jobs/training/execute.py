@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.store.attempts import AttemptFiles
 from jobs.sweep import Run
 from jobs.training import own_code, preflight
-from jobs.training.origin import NOTHING, Given
+from jobs.training.origin import NOTHING, InputHashes
 from jobs.training.stop import Stop
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def execute(
     checkpoint_every: float = CHECKPOINT_EVERY,
     gpu: bool = False,
     own: Sequence[Path] = (),
-    given: Given = NOTHING,
+    given: InputHashes = NOTHING,
 ) -> dict[str, Any]:
     """Train `run` and return its record; progress and checkpoints go to `out`.
 
@@ -138,7 +138,7 @@ def build(
     data: Path | None,
     out: AttemptFiles,
     stop: Stop,
-    given: Given = NOTHING,
+    given: InputHashes = NOTHING,
 ) -> "Training":
     """The training of `run` at its beginning."""
     from jobs import optimizers, problems

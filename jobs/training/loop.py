@@ -21,7 +21,7 @@ from jobs.training.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from jobs.training.cost import Meter
 from jobs.training.curves import Curves
 from jobs.training.monitor import FiniteMonitor
-from jobs.training.origin import NOTHING, Given, Origin
+from jobs.training.origin import NOTHING, InputHashes, Origin
 from jobs.training.stepping import Stepper
 from jobs.training.stop import InterruptionError, Stop
 
@@ -66,7 +66,7 @@ class Training:
         meter: Meter,
         out: AttemptFiles,
         stop: Stop | None = None,
-        given: Given = NOTHING,
+        given: InputHashes = NOTHING,
     ) -> None:
         self.run = run
         self.problem = problem

@@ -21,14 +21,14 @@ _MODULES_SHOWN_MAX = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class InputHashes:
     """Hashes of image and data, which the launcher knows and the training cannot."""
 
     image: str | None = None  # sha256 of its file; None: this machine's Python
     manifest: str | None = None  # sha256 of the data set's manifest; None: no manifest
 
 
-NOTHING = Given()
+NOTHING = InputHashes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Origin:
     device: str  # cpu, cuda
 
     @classmethod
-    def now(cls, given: Given, device: str) -> "Origin":
+    def now(cls, given: InputHashes, device: str) -> "Origin":
         """The origin of the numbers that this process computes now."""
         return _origin(given, device, own_code.extent())
 
@@ -56,7 +56,7 @@ class Origin:
         """Inverse of `to_json`."""
         return cls(**content)
 
-    def changes(self, given: Given, device: str) -> list[str]:
+    def changes(self, given: InputHashes, device: str) -> list[str]:
         """The differences of the present from this origin, in words; empty: none.
 
         Only modules used then are compared: a new module is imported by one that has changed.
@@ -78,7 +78,7 @@ class Origin:
 
 
 @lru_cache(maxsize=8)
-def _origin(given: Given, device: str, _extent: tuple[int, int]) -> Origin:
+def _origin(given: InputHashes, device: str, _extent: tuple[int, int]) -> Origin:
     """The origin now, cached until another module is imported or file read (`_extent`)."""
     return Origin(
         toolkit=own_code.toolkit_modules(),
