@@ -44,6 +44,7 @@ ROOMS = {
         {"containers", "jobs.store", "jobs.manifests", "jobs.staging", "jobs.problems"},
         set(),
     ),
+    "jobs.statistics": (set(), {"numpy", "scipy"}),
     "jobs.results": (
         {"jobs.store", "jobs.problems"},
         {"matplotlib", "numpy", "pandas", "pyarrow"},

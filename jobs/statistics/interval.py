@@ -1,0 +1,45 @@
+"""An interval, with its level and the method that made it; the one stream of all that is drawn here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+FloatArray = NDArray[np.float64]
+Method = Literal["t", "Welch t", "Wilson", "Newcombe 5, t", "BCa", "range"]
+
+LEVEL = 0.95
+_STREAM_SEED = 20190527
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An interval is in the units of what it is about; `range` is that of the values and has no level."""
+
+    low: float
+    high: float
+    level: float | None
+    method: Method
+
+
+def t_interval(
+    estimate: float, error: float, freedom: float, level: float, method: Method
+) -> Interval:
+    """An estimate with its standard error gets Student's t interval (Student 1908).
+
+    Args:
+        estimate: In the units of the metric.
+        error: The standard error of the estimate, in the same units.
+        freedom: The degrees of freedom of the error.
+        level: The share of such intervals that hold the truth if runs are normal.
+        method: What the error and its degrees of freedom stand on.
+    """
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * error
+    return Interval(estimate - half, estimate + half, level, method)
+
+
+def stream() -> np.random.Generator:
+    """A new generator begins the same stream each time: equal runs get equal intervals and p values."""
+    return np.random.default_rng(_STREAM_SEED)
