@@ -478,6 +478,7 @@ def test_epochs_to_target_are_those_of_all_runs(tmp_path):
     count, median = at(float(min(one.curves["test_accuracy"][3:].max() for one in cell.completed)))
     assert count == 7
     assert 3.0 <= median <= 4.0
+    assert at(0.0) == (7, 0.0)  # the others were there, too, and did not stay
 
 
 def test_the_best_of_test_data_is_called_an_oracle_and_not_shown(tmp_path):

@@ -158,7 +158,7 @@ SUMMARY = (
         "median of completed and diverged runs, which are the worst; empty: it is one of these",
     ),
     _columns("target", TEXT, "what counts as solved"),
-    _columns("n_reached_target", INTEGER, "runs that got there, of n + n_diverged"),
+    _columns("n_reached_target", INTEGER, "completed runs that got there, of n + n_diverged"),
     _columns(
         "epochs_to_target_median", FLOAT, "median over n + n_diverged; empty: too few got there"
     ),

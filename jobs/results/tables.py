@@ -187,8 +187,11 @@ def _cell_row(cell: Cell, axes: Iterable[str], target: Target | None) -> dict[st
 
 
 def epochs_to_target(cell: Cell, target: Target) -> list[float]:
-    """(n,) The first epoch at which each run with a record reached the target; infinity: it never did."""
-    epochs = [result.epochs_to(target) for result in cell.results]
+    """(n,) The first epoch at which each run with a record reached the target; infinity: it never did.
+
+    A run that diverged never did, also if it was there before.
+    """
+    epochs = [math.nan if one.diverged else one.epochs_to(target) for one in cell.results]
     return [math.inf if math.isnan(epoch) else epoch for epoch in epochs]
 
 
