@@ -46,7 +46,7 @@ ROOMS = {
     ),
     "jobs.statistics": (set(), {"numpy", "scipy"}),
     "jobs.results": (
-        {"jobs.store", "jobs.problems"},
+        {"jobs.store", "jobs.problems", "jobs.statistics"},
         {"matplotlib", "numpy", "pandas", "pyarrow"},
     ),
     "cluster": (set(), set()),

@@ -1,6 +1,8 @@
 """The figures: axes, labels, order, and that a divergence is marked and never refilled."""
 
+import dataclasses
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from cluster.commands.collect import plot
-from jobs.results import ledger, runtime, sensitivity, style
+from jobs.results import ledger, sensitivity, style, times
+from jobs.results.cells import group
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
+from jobs.results.selection import select
 from jobs.results.style import FigureError
 from jobs.store.store import Store
 from jobs.text import printable
@@ -186,7 +190,7 @@ def test_final_shows_every_completed_seed(collection):
     assert [len(line.get_xdata()) for line in points] == [3, 3, 2, 3]
 
 
-def test_runtime_is_the_mean_of_paired_ratios(tmp_path):
+def test_runtime_is_the_geometric_mean_of_paired_ratios(tmp_path):
     store = make_sweep(
         tmp_path / "sweep",
         problems=["digits_mlp"],
@@ -203,34 +207,91 @@ def test_runtime_is_the_mean_of_paired_ratios(tmp_path):
             ]
         )
 
-    adam, slow = runtime.compare(collection)
-    for clock in ("wall_s", "cpu_s"):
-        expected = seconds("PreconditionedSGD", clock) / seconds("SGD", clock)
-        np.testing.assert_allclose(slow.by_clock[clock], expected)
-    assert (adam.cell.optimizer, slow.cell.optimizer) == ("Adam", "PreconditionedSGD")
+    adam, slow = times.paces(collection.selections, collection.found)
+    for found, clock in ((slow.wall, "wall_s"), (slow.cpu, "cpu_s")):
+        logs = np.log(seconds("PreconditionedSGD", clock) / seconds("SGD", clock))
+        assert found.ratio == pytest.approx(np.exp(logs.mean()))
+    assert (adam.selection.optimizer, slow.selection.optimizer) == ("Adam", "PreconditionedSGD")
+    assert (adam.refused, slow.refused) == (None, None)
     figure = draw(collection, "runtime")
-    widths = [bar.get_width() for bar in figure.axes[0].patches]
-    np.testing.assert_allclose(widths[2], slow.by_clock["wall_s"].mean())
+    points = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    assert [point.get_xdata()[0] for point in points] == [adam.wall.ratio, slow.wall.ratio]
     assert "hosts: node1" in figure.get_supxlabel()
+    assert "not compared" not in figure.get_supxlabel()
     assert figure.axes[0].get_xlabel() == "training time per epoch, SGD = 1"
 
 
-def test_runtime_says_how_many_pairs_are_on_different_hosts(tmp_path):
-    store = make_sweep(
-        tmp_path / "sweep", problems=["digits_mlp"], optimizers={"A": [{}], "B": [{}]}
+def with_provenance(store: Store, change: Callable[[int], Mapping[str, object]]) -> Collection:
+    """The sweep's results, with what `change` says of the run at each place."""
+    collection = ledger.collect(store)
+    found = [
+        dataclasses.replace(one, provenance={**one.provenance, **change(index)})
+        for index, one in enumerate(collection.found)
+    ]
+    selections = select(group(collection.sweep, found))
+    return dataclasses.replace(
+        collection,
+        outcomes=tuple(found),
+        ledger=dataclasses.replace(collection.ledger, selections=selections),
     )
-    path = store.run(store.sweep().runs[-1].run.id).record_file
-    path.write_text(path.read_text().replace("node1", "node2"))
 
-    footer = draw(ledger.collect(store), "runtime").get_supxlabel()
 
-    assert "hosts: node1, node2; 1 pairs compare different hosts" in footer
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            lambda i: {"started": 10.0 * i, "ended": 10.0 * i + 11},
+            "other runs were trained on the same host at the same time (3 of 3 pairs)",
+        ),
+        (
+            lambda i: {"started": 0.0 if i else 1.0, "ended": 100.0},
+            "other runs were trained on the same host at the same time (3 of 3 pairs)",
+        ),
+        (
+            lambda i: {"co_tenants": ["0123456789ab"] if i == 0 else []},
+            "runs of the same task were trained at the same time (1 of 3 pairs)",
+        ),
+        (lambda _: {"started": None}, "a record does not say when its run was trained (3 of 3 p"),
+        (lambda i: {"cpu": f"CPU {i < 3}"}, "different cpu (3 of 3 pairs)"),
+        (
+            lambda i: {"threads": 1 + (i == 5), "gpu": f"GPU {i == 4}"},
+            "different gpu (1 of 3 pairs); different threads (1 of 3 pairs)",
+        ),
+    ],
+    ids=["one by one", "one outlasts all", "task", "unknown", "cpu", "gpu"],
+)
+def test_wall_clock_is_compared_only_between_runs_that_had_their_host_alone(tmp_path, change, why):
+    store = make_sweep(
+        tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": [{}], "Adam": [{}]}
+    )
+    collection = with_provenance(store, change)
+    (found,) = times.paces(collection.selections, collection.found)
+
+    assert found.refused is not None
+    assert found.refused.startswith(why)
+    assert (found.wall is None) == ("3 of 3" in why)
+    assert found.cpu is not None
+    assert found.cpu.pairs == 3
+    footer = draw(collection, "runtime").get_supxlabel()
+    assert f"wall clock not compared: Adam: {why}" in footer
+    assert "to measure it, one run at a time: probprec run SPEC" in footer
+
+
+def test_runs_on_other_hosts_or_one_after_the_other_share_nothing(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": [{}], "Adam": [{}]}
+    )
+    for change in (
+        lambda i: {"started": 10.0 * i, "ended": 10.0 * i + 10},
+        lambda i: {"started": 0.0, "ended": 10.0, "host": f"node{i}"},
+    ):
+        assert times.shared_hosts(with_provenance(store, change).found) == {}
 
 
 @pytest.mark.parametrize(
     ("optimizers", "diverging", "says"),
     [
-        ({"SGD": [{}], "Adam": [{}]}, "SGD", "no run of SGD has completed"),
+        ({"SGD": [{}], "Adam": [{}]}, "SGD", "nothing to compare with the baseline SGD"),
         ({"SGD": [{}], "Adam": [{}]}, "Adam", "nothing to compare with the baseline SGD"),
         ({"Adam": [{}]}, None, "nothing to compare with the baseline Adam"),
     ],

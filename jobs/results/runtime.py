@@ -1,139 +1,96 @@
 """What an optimizer's epoch costs, as a multiple of the baseline's."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import chain
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
 from jobs.results import style
 from jobs.results.cells import Cell, name_some
 from jobs.results.ledger import Collection
-from jobs.results.reading import Floats, Result
+from jobs.results.selection import baseline_of
 from jobs.results.style import FigureError
+from jobs.results.times import HOW_TO_MEASURE, Pace, paces
+from jobs.statistics.time_ratio import TimeRatio
 
-_PHASES = ("train", "estimate", "apply")
-_CLOCKS = {"wall_s": ("wall clock", 0.9), "cpu_s": ("CPU time", 0.45)}  # name, opacity
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratios:
-    """A cell's seconds per epoch over the baseline's, one per pair of runs."""
-
-    cell: Cell
-    by_clock: Mapping[str, Floats]  # (n,) each
-    apart: int  # pairs whose runs were on different hosts
+_CLOCKS = (("wall clock", "o", -0.17), ("CPU time", "D", 0.17))  # marker, and place in the row
+_REMARK = "geometric mean of pairs of equal seed, with its 95 % interval"
 
 
 def draw(collection: Collection, _: str | None) -> Figure:
-    """Two bars per cell, wall clock and CPU time of training without evaluation, with one sd.
+    """Draw the wall clock and the CPU time of training without evaluation, per optimizer.
+
+    Wall clock is drawn where it can be compared (`jobs.results.times`); the footer says where not.
 
     Raises:
-        FigureError: no completed run of the baseline, or no other to compare with it.
+        FigureError: no optimizer has a pair of runs with the baseline.
     """
-    base = baseline(collection)
-    columns: dict[str, list[Ratios]] = {}
-    for ratios in compare(collection):
-        columns.setdefault(ratios.cell.problem, []).append(ratios)
+    base = baseline_of(collection.sweep.optimizers)
+    columns: dict[str, list[Pace]] = {}
+    for one in paces(collection.selections, collection.found):
+        columns.setdefault(one.selection.problem, []).append(one)
+    if not columns:
+        raise FigureError(
+            f"nothing to compare with the baseline {base}: no completed run of another optimizer"
+            " has the problem, seed, batch size and init of one of its own"
+        )
     tallest = max(map(len, columns.values()))
     figure, axes = style.panels(1, len(columns), height=1.3 + 0.4 * tallest)
-    style.name_rows(axes[0], [[one.cell for one in column] for column in columns.values()])
+    style.name_rows(axes[0], [_cells(column) for column in columns.values()])
     for (problem, column), panel in zip(columns.items(), axes[0], strict=True):
         panel.set_title(style.title(problem))
         panel.set_xlabel(f"training time per epoch, {style.plain(base)} = 1")
         panel.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
-        for row, ratios in enumerate(column):
-            _draw_row(panel, row, ratios, style.color(collection, ratios.cell.optimizer))
-        panel.set_xlim(0, 1.12 * panel.get_xlim()[1])
+        for row, pace in enumerate(column):
+            _draw_row(panel, row, pace, style.color(collection, pace.selection.optimizer))
+        panel.margins(x=0.12)
     figure.legend(
         handles=[
-            Patch(color="#666666", alpha=alpha, label=name) for name, alpha in _CLOCKS.values()
+            Line2D([], [], color="#666666", marker=marker, linestyle="none", label=name)
+            for name, marker, _ in _CLOCKS
         ],
         loc="outside upper right",
         ncols=2,
     )
-    remark = _where(collection.reported, list(chain(*columns.values())))
-    style.add_footer(figure, collection, collection.reported, remark)
+    remarks = _remarks(collection.reported, list(chain(*columns.values())))
+    style.add_footer(figure, collection, collection.reported, *remarks)
     return figure
 
 
-def baseline(collection: Collection) -> str:
-    """The optimizer labelled SGD, or else the first."""
-    optimizers = collection.sweep.optimizers
-    return next((label for label in optimizers if label.lower() == "sgd"), optimizers[0])
+def _cells(column: Sequence[Pace]) -> list[Cell]:
+    return [one.selection.cell for one in column if one.selection.cell is not None]
 
 
-def compare(collection: Collection) -> list[Ratios]:
-    """Every other cell against the baseline, paired by problem, seed, batch size and init.
-
-    Of what was tuned and chosen only the evaluation is compared.
-    Where the baseline has several settings, their mean stands for it.
-    """
-    base = baseline(collection)
-    reference: dict[tuple[object, ...], list[Result]] = {}
-    for cell in collection.reported:
-        for result in cell.completed if cell.optimizer == base else ():
-            reference.setdefault(_conditions(result), []).append(result)
-    if not reference:
-        raise FigureError(f"there is no baseline: no run of {base} has completed")
-    found = [_ratios(cell, reference) for cell in collection.reported if cell.optimizer != base]
-    found = [ratios for ratios in found if len(ratios.by_clock["wall_s"])]
-    if not found:
-        raise FigureError(
-            f"nothing to compare with the baseline {base}: no completed run of another optimizer "
-            "has the problem, seed, batch size and init of one of its own"
-        )
-    return found
-
-
-def _conditions(result: Result) -> tuple[object, ...]:
-    run = result.planned.run
-    return result.planned.problem, run.seed, run.batch_size, run.init
-
-
-def _ratios(cell: Cell, reference: Mapping[tuple[object, ...], Sequence[Result]]) -> Ratios:
-    pairs = [
-        (result, reference[_conditions(result)])
-        for result in cell.completed
-        if _conditions(result) in reference
-    ]
-    by_clock = {}
-    for clock in _CLOCKS:
-        own = np.array([result.seconds_per_epoch(_PHASES, clock) for result, _ in pairs])
-        base = np.array(
-            [np.mean([one.seconds_per_epoch(_PHASES, clock) for one in ones]) for _, ones in pairs]
-        )
-        by_clock[clock] = own / base
-    apart = sum(
-        any(one.provenance.get("host") != result.provenance.get("host") for one in ones)
-        for result, ones in pairs
-    )
-    return Ratios(cell=cell, by_clock=by_clock, apart=apart)
-
-
-def _draw_row(panel: Axes, row: int, ratios: Ratios, color: str) -> None:
-    for clock, shift in zip(_CLOCKS, (-0.2, 0.2), strict=True):
-        values = ratios.by_clock[clock]
-        mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
-        panel.barh(row + shift, mean, 0.36, color=color, alpha=_CLOCKS[clock][1])
-        panel.errorbar(mean, row + shift, xerr=sd, color="black", elinewidth=0.8, capsize=1.5)
+def _draw_row(panel: Axes, row: int, pace: Pace, color: str) -> None:
+    for found, (_, marker, shift) in zip((pace.wall, pace.cpu), _CLOCKS, strict=True):
+        if found is None:
+            continue
+        low, high = _ends(found)
+        panel.plot([low, high], [row + shift] * 2, color=color, linewidth=1.0)
+        panel.plot(found.ratio, row + shift, marker, color=color)
         panel.annotate(
-            f"{mean:.2f}",
-            (mean + sd, row + shift),
-            xytext=(3, 0),
+            f"{found.ratio:.2f} (n={found.pairs})",
+            (high, row + shift),
+            xytext=(4, 0),
             textcoords="offset points",
             va="center",
             fontsize=6,
         )
-    style.note_row(panel, row, len(ratios.by_clock["wall_s"]))
 
 
-def _where(cells: Sequence[Cell], ratios: Sequence[Ratios]) -> str:
-    found = chain(*(cell.results for cell in cells))
-    hosts = sorted({str(result.provenance.get("host", "unknown")) for result in found})
-    apart = sum(ratio.apart for ratio in ratios)
-    remark = f"; {apart} pairs compare different hosts" if apart else ""
-    return f"mean and sd over pairs of equal seed · hosts: {style.plain(name_some(hosts))}{remark}"
+def _ends(found: TimeRatio) -> tuple[float, float]:
+    interval = found.interval
+    return (interval.low, interval.high) if interval else (found.ratio, found.ratio)
+
+
+def _remarks(cells: Sequence[Cell], found: Sequence[Pace]) -> list[str]:
+    results = chain(*(cell.results for cell in cells))
+    hosts = sorted({str(result.provenance.get("host", "unknown")) for result in results})
+    remarks = [f"{_REMARK} · hosts: {style.plain(name_some(hosts))}"]
+    refused = [f"{one.selection.optimizer}: {one.refused}" for one in found if one.refused]
+    if refused:
+        remarks.append(style.plain(f"wall clock not compared: {name_some(refused)}"))
+        remarks.append(style.plain(HOW_TO_MEASURE))
+    return remarks

@@ -83,6 +83,11 @@ def select(cells: Sequence[Cell], mode: Mode = "final") -> tuple[Selection, ...]
     return tuple(_selection(own, mode) for own in groups.values())
 
 
+def baseline_of(optimizers: Sequence[str]) -> str:
+    """The optimizer labelled SGD, or else the first."""
+    return next((label for label in optimizers if label.lower() == "sgd"), optimizers[0])
+
+
 def _selection(own: Sequence[Cell], mode: Mode) -> Selection:
     candidates = reported(own)
     evaluated = [one for one in candidates if one.role == "evaluation"]
