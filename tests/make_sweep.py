@@ -156,6 +156,7 @@ def make_record(planned: PlannedRun, diverges_in: int | None = None) -> dict[str
             "learning_rate": {"step": [0], "value": [run.hyperparameters.get("lr", 0.1)]},
             "optimizer": {},
         },
+        "time": make_time(planned, last),
         "cost": make_cost(planned),
         "provenance": {
             "code": "0123456789ab",
@@ -207,7 +208,7 @@ def make_cost(planned: PlannedRun) -> dict[str, Any]:
     rng = np.random.default_rng([planned.run.seed, 1])
     slow = _SLOWNESS.get(planned.optimizer, 1.0)
     wall = {"setup": 1.2, "train": 11.0, "eval": 2.0, "estimate": slow - 1, "apply": 2.0 * slow**3}
-    passes = {"gpu_s": None, "forward": 390, "backward": 390, "hvp": 0}
+    passes = {"forward": 390, "backward": 390, "hvp": 0}
     noise = rng.normal(1, 0.04, 2) + 0.01 * len(planned.optimizer) * rng.normal(size=2)
     return {
         name: {
@@ -217,6 +218,19 @@ def make_cost(planned: PlannedRun) -> dict[str, Any]:
         }
         for name in PHASES
     } | {"peak_memory_bytes": 800_000_000, "peak_gpu_memory_bytes": None}
+
+
+def make_time(planned: PlannedRun, last: int) -> dict[str, list[float]]:
+    """As much in every epoch."""
+    cost, epochs = make_cost(planned), np.arange(last + 1)
+    seconds = {
+        clock: sum(cost[phase][clock] for phase in ("train", "estimate", "apply"))
+        for clock in ("wall_s", "cpu_s")
+    }
+    return {
+        clock: (total / max(planned.run.epochs, 1) * epochs).tolist()
+        for clock, total in seconds.items()
+    } | {"steps": (390 * epochs).tolist()}
 
 
 def minibatch_series(count: int) -> str:

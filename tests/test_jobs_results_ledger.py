@@ -132,6 +132,7 @@ def test_a_run_whose_other_files_are_garbage_is_a_failure(tmp_path):
         pytest.param(lambda record: record["curves"].update(test_loss="abc"), id="no list"),
         pytest.param(lambda record: record["curves"]["test_loss"].pop(), id="unequal"),
         pytest.param(lambda record: record.update(cost=5), id="cost"),
+        pytest.param(lambda record: record["time"]["wall_s"].pop(), id="time"),
         pytest.param(lambda record: record["run"].update(seed=1), id="other run"),
         pytest.param(lambda record: record.update(outcome="great"), id="outcome"),
     ],
@@ -140,6 +141,18 @@ def test_a_record_that_contradicts_itself_is_a_failure(store, change):
     edit(store.run(ids(store)[0]).record_file, change)
 
     assert take(store).states == {"completed": 11, "failed": 1}
+
+
+def test_a_result_knows_what_training_had_taken_at_each_evaluation(store):
+    path = store.run(ids(store)[0]).record_file
+    edit(path, lambda record: record["time"].update(wall_s=[0, 2, 3.5], cpu_s=[0, 4, 7]))
+    edit(store.run(ids(store)[1]).record_file, lambda record: record.pop("time"))
+    found, older, *_ = ledger.collect(store).found
+
+    assert found.seconds.tolist() == [0, 2, 3.5]
+    assert found.cpu_seconds.tolist() == [0, 4, 7]
+    assert (found.steps.tolist(), found.steps.dtype) == ([0, 390, 780], int)
+    assert (older.seconds, older.cpu_seconds, older.steps) == (None, None, None)
 
 
 def test_a_record_that_was_edited_is_a_finding_and_is_not_counted(store):

@@ -107,6 +107,7 @@ def assert_same(out, undisturbed, *, resumes):
     found = outcome(out)
     for key in ("id", "run", "outcome", "stop", "curves"):
         assert found[key] == undisturbed[key], key
+    assert found["time"]["steps"] == undisturbed["time"]["steps"]
     assert found["provenance"]["resumes"] == resumes
 
 
@@ -116,10 +117,13 @@ def test_they_leave_the_same_keys(whole):
 
     assert light.keys() == torch.keys()
     assert light["stop"] == torch["stop"]
-    for part in ("curves", "provenance", "cost"):
+    for part in ("curves", "time", "provenance", "cost"):
         assert light[part].keys() == torch[part].keys()
     for name, series in torch["curves"].items():
         assert len(light["curves"][name]) == len(series), name
+    for phase in ("setup", "train", "eval", "estimate", "apply"):
+        assert light["cost"][phase].keys() == torch["cost"][phase].keys()
+    assert light["time"]["steps"] == torch["time"]["steps"] == [0, 37, 74]
     assert light["curves"]["minibatch_loss"]["step"] == torch["curves"]["minibatch_loss"]["step"]
     assert [line.keys() for line in light_lines] == [line.keys() for line in torch_lines]
     for name in ("epoch", "epochs", "step", "steps"):
@@ -238,6 +242,7 @@ def test_a_divergence_is_an_outcome(command):
     assert found["stop"]["reason"] == "nonfinite_loss"
     assert found["stop"]["epoch"] == 1
     assert len(found["curves"]["test_loss"]) == 1
+    assert found["time"] == {"wall_s": [0.0], "cpu_s": [0.0], "steps": [0]}
     assert all(step < found["stop"]["step"] for step in found["curves"]["minibatch_loss"]["step"])
 
 

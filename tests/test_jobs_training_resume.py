@@ -91,6 +91,7 @@ def attempt(run, folder, *resume, leave_at=None, every=math.inf, look_every=1):
     return {
         "stop": stop,
         "curves": training.curves.to_json(),
+        "steps": training.time.to_json()["steps"],
         "state": state_of(training),
         "problem": training.problem.state_dict(),
         "passes": {
@@ -384,6 +385,7 @@ def check(out, undisturbed, resumes):
     outcome = json.loads(out.outcome_file.read_bytes())
     for key in ("id", "run", "outcome", "stop", "curves"):
         assert outcome[key] == undisturbed[key]
+    assert outcome["time"]["steps"] == undisturbed["time"]["steps"]
     assert outcome["provenance"]["resumes"] == resumes
     for name, phase in outcome["cost"].items():
         if isinstance(phase, dict):

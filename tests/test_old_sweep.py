@@ -11,6 +11,7 @@ import pytest
 
 from cluster import cli
 from jobs.resources import Resources
+from jobs.results import ledger
 from jobs.store.store import Store
 from jobs.store.submission_plan import Chunk, FeederJob
 
@@ -50,6 +51,15 @@ def test_its_status_and_its_tables(old, capsys):
 
     found, code = printed(capsys, "collect", str(old.root))
     assert (found["findings"], code) == ([], 0)
+
+
+def test_its_records_have_no_series_of_time(old):
+    """They came later; the rest is there, also what is not read any more."""
+    found = ledger.collect(old).found
+
+    assert [one.seconds for one in found] == [one.steps for one in found] == [None] * 6
+    assert {one.cost["train"]["gpu_s"] for one in found} == {None}
+    assert all(one.seconds_per_epoch(("train",), "wall_s") > 0 for one in found)
 
 
 def test_what_was_submitted(old):

@@ -37,6 +37,7 @@ from jobs.training import own_code
 from jobs.training.curves import Curves
 from jobs.training.origin import NOTHING, InputHashes, Origin
 from jobs.training.stop import InterruptionError, Stop
+from jobs.training.training_time import TrainingTime
 
 STEPS_PER_EPOCH = {"digits_mlp": 37, "quadratic_deep": 7}
 LOG_INTERVAL = 10
@@ -63,6 +64,7 @@ class Chain:
     curves: Curves = field(default_factory=Curves)
     started: float = field(default_factory=time.time)
     resumes: int = 0
+    time: TrainingTime = field(default_factory=lambda: TrainingTime(_nothing))
     origin: Origin | None = None  # what made the checkpoint
 
     def next_link(self) -> None:
@@ -79,7 +81,11 @@ class Chain:
         """The bytes of a checkpoint."""
         assert self.origin is not None
         content = {name: getattr(self, name) for name in Chain.__dataclass_fields__}
-        content |= {"curves": self.curves.to_json(), "origin": self.origin.to_json()}
+        content |= {
+            "curves": self.curves.to_json(),
+            "time": self.time.state_dict(),
+            "origin": self.origin.to_json(),
+        }
         payload = json.dumps(content).encode()
         return payload + TRAILER + hashlib.sha256(payload).hexdigest().encode()
 
@@ -92,8 +98,11 @@ class Chain:
         values = json.loads(payload)
         if values["run"] != run.id:
             raise CheckpointError(f"is of run {values['run']}")
+        spent = TrainingTime(_nothing)
+        spent.load_state_dict(values["time"])
         values |= {
             "curves": Curves.from_json(values["curves"]),
+            "time": spent,
             "origin": Origin.from_json(values["origin"]),
         }
         return cls(**values)
@@ -160,8 +169,9 @@ class Light:
     def take_step(self) -> None:
         """Another link of the chain; its loss, and the step of the user's optimizer."""
         chain = self.chain
-        self.own_step()
-        chain.next_link()
+        with chain.time.running():
+            self.own_step()
+            chain.next_link()
         if chain.index % LOG_INTERVAL == 0:
             chain.curves.add_minibatch_loss(chain.step, chain.number("minibatch"))
         chain.curves.see_learning_rate(chain.step, self.lr)
@@ -173,6 +183,7 @@ class Light:
         kinds = ["loss"] if self.run.problem == "quadratic_deep" else ["loss", "accuracy"]
         names = [f"{split}_{kind}" for split in ("train", "valid", "test") for kind in kinds]
         chain.curves.add_epoch({name: chain.number(name) for name in names})
+        chain.time.add_epoch(chain.step)
         seconds = time.monotonic() - self.epoch_start
         self.longest_epoch = max(self.longest_epoch, seconds if chain.epoch > 0 else 0)
         self.note(chain.epoch, **({"epoch_s": seconds} if chain.epoch > 0 else {}))
@@ -278,7 +289,7 @@ def _record(training: Light, stop: dict[str, Any], data: Path | None) -> dict[st
     from jobs.store.record import SCHEMA
 
     origin = Origin.now(training.given, "cpu")
-    phase = {"wall_s": 0.0, "cpu_s": 0.0, "gpu_s": None, "forward": 0, "backward": 0, "hvp": 0}
+    phase = {"wall_s": 0.0, "cpu_s": 0.0, "forward": 0, "backward": 0, "hvp": 0}
     chain = training.chain
     return {
         "schema": SCHEMA,
@@ -287,6 +298,7 @@ def _record(training: Light, stop: dict[str, Any], data: Path | None) -> dict[st
         "outcome": "completed" if stop["reason"] == "completed" else "diverged",
         "stop": stop,
         "curves": chain.curves.to_json(),
+        "time": chain.time.to_json(),
         "cost": {name: dict(phase) for name in PHASES}
         | {"peak_memory_bytes": 1, "peak_gpu_memory_bytes": None},
         "provenance": {

@@ -78,7 +78,7 @@ RUNS = (
         "the same of test data, which nobody can know while training: no result",
     ),
     _columns("epochs_to_target", INTEGER, "first epoch that reached the problem's target"),
-    _columns("cost.PHASE.wall_s cost.PHASE.cpu_s cost.PHASE.gpu_s", FLOAT, "seconds of each phase"),
+    _columns("cost.PHASE.wall_s cost.PHASE.cpu_s", FLOAT, "seconds of each phase"),
     _columns(
         "cost.PHASE.forward cost.PHASE.backward cost.PHASE.hvp",
         INTEGER,

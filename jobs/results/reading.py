@@ -12,6 +12,7 @@ from jobs.store.state import State
 from jobs.sweep import PlannedRun, Target
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,14 @@ class Result:
     curves: Mapping[str, Floats]  # (E,) per metric of EPOCH_METRICS that the problem has
     cost: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    seconds: Floats | None = None  # (E,) of training up to each evaluation; None: an older record
+    cpu_seconds: Floats | None = None  # (E,) as these, of all threads
+    steps: Integers | None = None  # (E,) up to each evaluation
 
     @classmethod
     def of(cls, planned: PlannedRun, record: Record) -> Self:
         """The numbers of a record; its step series are left behind, they are large."""
+        time = record.time
         return cls(
             planned=planned,
             diverged=record.outcome == "diverged",
@@ -37,6 +42,9 @@ class Result:
                 for metric in EPOCH_METRICS
                 if metric in record.curves
             },
+            seconds=None if time is None else np.array(time["wall_s"], dtype=np.float64),
+            cpu_seconds=None if time is None else np.array(time["cpu_s"], dtype=np.float64),
+            steps=None if time is None else np.array(time["steps"], dtype=np.int64),
             cost=record.cost,
             provenance=record.provenance,
         )

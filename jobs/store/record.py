@@ -1,6 +1,7 @@
 """A record is the published outcome of a run; records are checked when they are read."""
 
 import hashlib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ EPOCH_METRICS = (
 STEP_METRICS = ("minibatch_loss", "learning_rate")
 """Curves with steps: `{"step": [0, 10, ...], "value": [...]}`."""
 
+TIME_SERIES = ("wall_s", "cpu_s", "steps")
+"""Series of training time: sums over all epochs so far, one per evaluation, 0 at epoch 0."""
+
+_LARGEST_SUM = 2**63 - 1
+
 _VALUE_TYPES = {float, int, type(None)}
 
 PHASES = ("setup", "train", "eval", "estimate", "apply")
@@ -43,8 +49,14 @@ class Record:
 
     `stop` is `{"reason", "epoch", "step"}`. `curves` has the keys of `EPOCH_METRICS` (as far as the
     problem has them), of `STEP_METRICS`, and `optimizer` (the optimizer's own log). `cost` maps
-    each of `PHASES` to `{"wall_s", "cpu_s", "gpu_s", "forward", "backward", "hvp"}`, and
-    `peak_memory_bytes` and `peak_gpu_memory_bytes` to a number or null.
+    each of `PHASES` to `{"wall_s", "cpu_s", "forward", "backward", "hvp"}`, and `peak_memory_bytes`
+    and `peak_gpu_memory_bytes` to a number or null.
+
+    `time` has the keys of `TIME_SERIES`, one value per evaluation: seconds of training by the wall
+    clock and on the CPU (all threads), and steps, from the run's beginning to that evaluation. What
+    is no training is not in the seconds: setup, evaluations, checkpoints. On a GPU they end when its
+    work has ended. They are summed over attempts; what was lost with an attempt is not in them.
+    Records of older versions have no `time`.
     """
 
     id: str
@@ -54,6 +66,7 @@ class Record:
     curves: Mapping[str, Any]
     cost: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    time: Mapping[str, list[float]] | None
 
     def to_json(self) -> dict[str, Any]:
         """The content of `record.json`."""
@@ -64,6 +77,7 @@ class Record:
             "outcome": self.outcome,
             "stop": dict(self.stop),
             "curves": dict(self.curves),
+            **({} if self.time is None else {"time": dict(self.time)}),
             "cost": dict(self.cost),
             "provenance": dict(self.provenance),
         }
@@ -138,6 +152,8 @@ def parse(content: Mapping[str, Any]) -> Record:
     evaluations = _count_evaluations(content["curves"])
     if content["outcome"] == "completed" and evaluations != run.epochs + 1:
         raise ValueError(f"completed with {evaluations} evaluations instead of {run.epochs + 1}")
+    if (time := content.get("time")) is not None:
+        _require_sums(time, evaluations)
     return Record(
         id=content["id"],
         run=run,
@@ -146,6 +162,7 @@ def parse(content: Mapping[str, Any]) -> Record:
         curves=content["curves"],
         cost=content["cost"],
         provenance=content["provenance"],
+        time=time,
     )
 
 
@@ -159,6 +176,21 @@ def _count_evaluations(curves: Mapping[str, Any]) -> int:
         if not isinstance(values, list) or not set(map(type, values)) <= _VALUE_TYPES:
             raise TypeError(f"{key} is no list of numbers")
     return lengths.get("test_loss", 0)
+
+
+def _require_sums(time: Mapping[str, Any], evaluations: int) -> None:
+    """Raise ValueError, KeyError or TypeError if these are no sums of what was taken so far."""
+    if not isinstance(time, dict):
+        raise TypeError("time is no mapping")
+    for name in TIME_SERIES:
+        values = time[name]
+        kinds = {int} if name == "steps" else {int, float}
+        if not isinstance(values, list) or not set(map(type, values)) <= kinds:
+            raise TypeError(f"time.{name} is no list of numbers")
+        if len(values) != evaluations:
+            raise ValueError(f"time.{name} has {len(values)} values for {evaluations} evaluations")
+        if not all(map(operator.le, [0, *values], [*values, _LARGEST_SUM])):  # NaN is not, either
+            raise ValueError(f"time.{name} does not grow from 0 on")
 
 
 def _reason(error: Exception) -> str:

@@ -1,10 +1,10 @@
 """The cost of a run is split into the phases of its training."""
 
 import resource
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -18,19 +18,17 @@ class Phase:
 
     wall_s: float = 0.0
     cpu_s: float = 0.0  # user + system of this process, all threads
-    gpu_s: float | None = None
     forward: int = 0
     backward: int = 0
     hvp: int = 0  # Hessian-vector products
 
 
 class Meter:
-    """A meter of wall, CPU and GPU seconds per phase, which also counts passes.
+    """A meter of wall and CPU seconds per phase, which also counts passes.
 
-    The host is never made to wait for the GPU: on CUDA each stay is bracketed by two events, and
-    `drain` reads them at a point where the caller synchronises anyway. The wall seconds of a GPU
-    run are therefore those of the host; work still queued when a phase ends falls into the next
-    phase that waits.
+    On a GPU the host has gone on when its work begins. Wall seconds are therefore those between two
+    events in the GPU's own queue, one as the phase begins and one as it ends, so that work counts in
+    the phase that asked for it. No step waits for them: they are read by `drain`, once per epoch.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -43,38 +41,41 @@ class Meter:
         }
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-            for phase in self.phases.values():
-                phase.gpu_s = 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Phase]:
         """Count the cost of the body for phase `name`, even if it raises."""
         phase = self.phases[name]
         start = self._event()
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = perf_counter(), process_time()
         try:
             yield phase
         finally:
-            phase.wall_s += time.perf_counter() - wall
-            phase.cpu_s += time.process_time() - cpu
+            phase.cpu_s += process_time() - cpu
             end = self._event()
-            if start is not None and end is not None:
+            if start is None or end is None:
+                phase.wall_s += perf_counter() - wall
+            else:
                 self._pending.append((phase, start, end))
 
-    def drain(self) -> None:
-        """Wait for the GPU and count its seconds."""
-        if self._pending:
+    def synchronize(self) -> None:
+        """Wait until the GPU has done all the work in its queue; the CPU has none."""
+        if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def drain(self) -> None:
+        """Wait for the GPU, and count the seconds of the phases that have ended."""
+        if self._pending:
+            self.synchronize()
         for phase, start, end in self._pending:
-            phase.gpu_s = (phase.gpu_s or 0.0) + start.elapsed_time(end) / 1000.0
+            phase.wall_s += start.elapsed_time(end) / 1000.0
         self._pending.clear()
 
     def add(self, earlier: Mapping[str, Any]) -> None:
         """Add the cost of an earlier attempt, as `to_json` gave it."""
         for name, phase in self.phases.items():
             for key, value in earlier[name].items():
-                if value is not None:
-                    setattr(phase, key, (getattr(phase, key) or 0) + value)
+                setattr(phase, key, getattr(phase, key) + value)
         self._peaks = {name: earlier[name] for name in self._peaks}
 
     def to_json(self) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def _record(training: "Training", reason: dict[str, Any], data: Path | None) -> 
         "outcome": "completed" if reason["reason"] == "completed" else "diverged",
         "stop": reason,
         "curves": training.curves.to_json(),
+        "time": training.time.to_json(),
         "cost": meter.to_json(),
         "provenance": provenance.of_training(run, data, meter.device, training.origin())
         | {"started": training.started, "ended": time.time(), "resumes": training.resumes},

@@ -24,6 +24,7 @@ from jobs.training.monitor import FiniteMonitor
 from jobs.training.origin import NOTHING, InputHashes, Origin
 from jobs.training.stepping import Stepper
 from jobs.training.stop import InterruptionError, Stop
+from jobs.training.training_time import TrainingTime
 
 LOG_INTERVAL = 10
 """Steps between two entries of the minibatch loss, counted within each epoch (DeepOBS' default)."""
@@ -80,6 +81,7 @@ class Training:
         self.index = 0  # steps taken in this epoch
         self.step = 0  # steps begun so far, over all epochs
         self.curves = Curves()
+        self.time = TrainingTime(meter.synchronize)
         self._stop = stop or Stop()
         self._given = given
         self._evaluated: int | None = None  # the last evaluated epoch
@@ -128,6 +130,7 @@ class Training:
         restoring.load_problem(self.problem, notes["problem"])
         self.regime.load_state_dict(tensors["regime"])
         self.curves = Curves.from_json(notes["curves"])
+        self.time.load_state_dict(notes["time"])
         self.meter.add(notes["cost"])
         self.started, self.resumes = notes["started"], notes["resumes"] + 1
         self.epoch, self.index, self.step = saved.epoch, saved.index, notes["step"]
@@ -148,6 +151,7 @@ class Training:
             notes={
                 "problem": self.problem.state_dict(),
                 "curves": self.curves.to_json(),
+                "time": self.time.state_dict(),
                 "cost": self.meter.to_json(),
                 "started": self.started,
                 "resumes": self.resumes,
@@ -174,17 +178,19 @@ class Training:
 
     def _save(self) -> None:
         self._collect()  # a diverged training raises here; the monitor is empty afterwards
-        try:
-            path = self.checkpoints.write(self.run, self._snapshot)
-        except CheckpointError as error:
-            log.warning("no checkpoint: %s", error)
-        else:
-            self.note_progress(checkpoint=path.name)
+        with self.time.paused():
+            try:
+                path = self.checkpoints.write(self.run, self._snapshot)
+            except CheckpointError as error:
+                log.warning("no checkpoint: %s", error)
+            else:
+                self.note_progress(checkpoint=path.name)
 
     def _end_epoch(self) -> None:
         """Do what follows an evaluation; the next epoch begins after the boundary."""
         if self._restart is not None and 0 < self.epoch < self.run.epochs:
-            self._restart()
+            with self.time.running(), self.meter.phase("estimate"):
+                self._restart()
         seconds = time.monotonic() - self._epoch_start
         if self.epoch > 0:
             self._longest_epoch = max(self._longest_epoch, seconds)
@@ -214,6 +220,7 @@ class Training:
             raise DivergedError("nonfinite_evaluation", self.epoch, self.step)
         self.regime.after_epoch(self.epoch, row["valid_loss"])
         self.curves.add_epoch(row)
+        self.time.add_epoch(self.step)
         self._evaluated = self.epoch
         log.info("epoch %d/%d: %s", self.epoch, self.run.epochs, _format(row))
 
@@ -230,6 +237,12 @@ class Training:
 
     def _train(self) -> None:
         self.problem.model.train()
+        with self.time.running():
+            self._take_steps()
+        self.meter.drain()
+
+    def _take_steps(self) -> None:
+        """Take the rest of the epoch's steps."""
         batches = self._batches()
         while self.index < self.problem.steps_per_epoch:
             self._take_step(batches, log_now=self.index % LOG_INTERVAL == 0)
