@@ -84,7 +84,7 @@ ROOMS = {
             *("containers", "cluster.terminal", "cluster.lab", "cluster.slurm", "cluster.profile"),
             *("cluster.recipe", "cluster.status", "cluster.submit", "cluster.doctor"),
             *("jobs.yaml", "jobs.store", "jobs.datasets", "jobs.manifests", "jobs.staging"),
-            *("jobs.problems", "jobs.spec", "jobs.training", "jobs.results"),
+            *("jobs.problems", "jobs.spec", "jobs.training", "jobs.statistics", "jobs.results"),
         },
         {"rich", "shtab"},
     ),

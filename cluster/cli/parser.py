@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "redo": "run again with today's code; what there is is set aside, not deleted",
     "cancel": "cancel a sweep's jobs, or some runs",
     "collect": "turn a sweep's records into tables",
+    "compare": "compare optimizers: how much better, how sure, in a sentence",
     "plot": "draw a sweep's figures",
     "doctor": "look at a cluster: what is there, what is missing, what to do",
     "build": "build the image that runs are trained in",
@@ -45,6 +46,7 @@ a first sweep, on this machine:
   probprec run configs/experiments/quickstart.yaml      run it here (where Slurm is: --on local)
   probprec collect quickstart                           records to tables
   probprec plot quickstart                              records to a figure
+  probprec compare quickstart                           who is better, by how much, how sure
 
 on a cluster:
   probprec doctor --on PROFILE                          what is there, what is missing, what to do

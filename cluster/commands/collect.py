@@ -32,13 +32,13 @@ def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: boo
 
     `strict`: 1 also if there is any finding. `out`: the tables' folder; default: the sweep's own.
     """
-    collection = ledger.collect(store, _show_progress)
+    collection = collected(store)
     written = _write_tables(out or store.collected, collection)
     found = collection.ledger
     if as_json:
         print_json(found.to_json() | {"files": [str(path) for path in written]})
     else:
-        _report(PlainConsole(width=_width()), store, collection, written)
+        _report(PlainConsole(width=width()), store, collection, written)
     return DONE if found.is_whole and not (strict and found.findings) else INCOMPLETE
 
 
@@ -59,7 +59,7 @@ def plot(
     """
     from jobs.results import figures
 
-    collection = ledger.collect(store, _show_progress)
+    collection = collected(store)
     written = figures.save(out or store.figures, collection, figure, metric)
     content = {
         "schema": 1,
@@ -81,6 +81,11 @@ def plot(
     for path in written:
         console.print(plain(path))
     return DONE
+
+
+def collected(store: Store) -> Collection:
+    """Read the sweep, and show how far it is."""
+    return ledger.collect(store, _show_progress)
 
 
 def _write_tables(folder: Path, collection: Collection) -> list[Path]:
@@ -155,6 +160,6 @@ def _failure(entry: Unsettled) -> Text:
     return plain(f"x {entry.planned.run.id} {name_of(entry.planned)}: {why}{log}")
 
 
-def _width() -> int | None:
+def width() -> int | None:
     """Columns to fold the output to; None: those of the terminal, or of `COLUMNS`."""
     return None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_COLUMNS

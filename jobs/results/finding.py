@@ -37,6 +37,7 @@ FORBIDS: Mapping[str, Forbidden | None] = {
     "exploded": None,
     # how settings and optimizers are compared
     "unequal_seeds": None,
+    "incomplete": None,
     "unequal_budgets": None,
     "grid_edge": None,
     "same_seeds": None,

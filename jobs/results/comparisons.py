@@ -1,0 +1,281 @@
+"""Optimizers are compared with a baseline, problem by problem, as one family that was declared before.
+
+Each optimizer stands for itself with its selected setting (`jobs.results.selection`). What forbids a
+comparison, as runs of different code do, forbids the claim: the numbers are shown, and nothing is claimed.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from jobs.errors import InputError
+from jobs.results import findings
+from jobs.results.cells import Cell, spell_seeds
+from jobs.results.finding import Finding
+from jobs.results.reading import Result, is_better_high
+from jobs.results.selection import Selection
+from jobs.statistics.claims import Claim, Evidence, SeedsNeeded, evidence, seeds_needed
+from jobs.statistics.comparison import Comparison, compare
+from jobs.statistics.divergence import Arm, Diverged, Outcome
+from jobs.statistics.multiplicity import ALPHA, holm
+from jobs.store.record import EPOCH_METRICS
+
+Value = Literal["final", "at_best_valid"]
+"""After the last epoch, or when the validation metric was best."""
+
+_OF_VALUE = {"final": Result.final, "at_best_valid": Result.at_best_valid}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked, all of it before the results are looked at."""
+
+    baseline: str | None = None  # label; None: the one called SGD, or else the first
+    optimizers: tuple[str, ...] = ()  # labels; empty: all
+    problems: tuple[str, ...] = ()  # labels; empty: all
+    metric: str | None = None  # None: a problem's test accuracy, or else its test loss
+    value: Value = "final"
+    claim: Claim = Claim.SUPERIOR
+    margin: float | None = None  # in the units of the metric
+
+    def __post_init__(self) -> None:
+        """Refuse a question that cannot be answered.
+
+        Raises:
+            InputError: the claim needs a margin, or has none; there is no such metric.
+        """
+        if self.metric is not None and self.metric not in EPOCH_METRICS:
+            raise InputError(f"no metric {self.metric}; there are: {', '.join(EPOCH_METRICS)}")
+        if self.claim is Claim.SUPERIOR:
+            if self.margin is not None:
+                raise InputError("--margin belongs to --claim equivalent or noninferior")
+        elif self.margin is None or not (math.isfinite(self.margin) and self.margin > 0):
+            raise InputError(
+                f"--claim {self.claim} needs --margin X, above 0 and in the units of the metric:"
+                " the difference that would not matter"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `compare --json` says was asked."""
+        return {
+            "baseline": self.baseline,
+            "optimizers": list(self.optimizers),
+            "problems": list(self.problems),
+            "metric": self.metric,
+            "value": self.value,
+            "claim": self.claim.value,
+            "margin": self.margin,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The runs of both that were compared, and what they show."""
+
+    runs: tuple[Cell, Cell]  # of A and of B
+    comparison: Comparison
+    evidence: Evidence
+    p_adjusted: float  # by Holm, for the family
+    needed: SeedsNeeded
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers of an entry of `compare --json`."""
+        made = self.comparison
+        interval = made.difference.interval() if made.difference else None
+        return {
+            "runs": [[one.planned.run.id for one in cell.results] for cell in self.runs],
+            "n": list(made.n),
+            "diverged": [one.count for one in made.diverged],
+            "paired": made.paired,
+            "difference": made.difference.estimate if made.difference else None,
+            "interval": [interval.low, interval.high] if interval else None,
+            "improvement": made.improvement.probability,
+            "p": self.evidence.p,
+            "p_adjusted": self.p_adjusted,
+            "p_smallest": made.test.smallest_p,
+            "p_welch": made.welch_p,
+            "p_wilcoxon": made.wilcoxon_p,
+            "correlation": made.correlation,
+            "seeds_needed": {"observed": self.needed.observed, "margin": self.needed.margin},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the runs say of one optimizer and the baseline on one problem."""
+
+    a: Selection
+    b: Selection  # the baseline
+    metric: str
+    value: Value
+    family: int  # comparisons that were declared
+    findings: tuple[Finding, ...]
+    compared: Compared | None
+    refused: str | None  # why nothing was compared
+
+    @property
+    def claim(self) -> Claim:
+        """What is shown, or that nothing is."""
+        if self.compared is None or self.forbidden:
+            return Claim.UNDECIDED
+        return self.compared.evidence.verdict(self.compared.p_adjusted)
+
+    @property
+    def forbidden(self) -> tuple[Finding, ...]:
+        """The findings for which nothing may be claimed."""
+        return tuple(one for one in self.findings if one.forbids in ("mean", "comparison"))
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `compare --json`."""
+        content: dict[str, Any] = {
+            "problem": self.problem,
+            "optimizer": self.a.optimizer,
+            "baseline": self.b.optimizer,
+            "metric": self.metric,
+            "value": self.value,
+            "shown": self.claim.value,
+            "better": self.winner.optimizer if self.winner else None,
+            "refused": self.refused,
+            "selections": [self.a.to_json(), self.b.to_json()],
+            "findings": [one.to_json() for one in self.findings],
+        }
+        return content | (self.compared.to_json() if self.compared else {})
+
+    @property
+    def problem(self) -> str:
+        """The problem's label."""
+        return self.a.problem
+
+    @property
+    def winner(self) -> Selection | None:
+        """The one that is better in these runs; None: neither."""
+        favours = self.compared.comparison.favours if self.compared else None
+        return {"a": self.a, "b": self.b, None: None}[favours]
+
+
+def answers(selections: Sequence[Selection], question: Question) -> tuple[Answer, ...]:
+    """Compare each optimizer with the baseline on each problem that both have.
+
+    Raises:
+        InputError: there is no such optimizer or problem, or no two optimizers on any problem.
+    """
+    asked = list(_pairs(selections, question))
+    if not asked:
+        raise InputError("nothing to compare: no problem has the baseline and another optimizer")
+    found = [_answer(a, b, question, len(asked)) for a, b in asked]
+    # What is refused stays in the family: it was declared, and a larger family is the safe side.
+    adjusted = holm(np.array([one.compared.evidence.p if one.compared else 1.0 for one in found]))
+    return tuple(_adjusted(one, float(p)) for one, p in zip(found, adjusted, strict=True))
+
+
+def _adjusted(answer: Answer, p: float) -> Answer:
+    if answer.compared is None:
+        return answer
+    return replace(answer, compared=replace(answer.compared, p_adjusted=p))
+
+
+def baseline_of(optimizers: Sequence[str]) -> str:
+    """The optimizer labelled SGD, or else the first."""
+    return next((label for label in optimizers if label.lower() == "sgd"), optimizers[0])
+
+
+def _pairs(
+    selections: Sequence[Selection], question: Question
+) -> Iterator[tuple[Selection, Selection]]:
+    optimizers = list(dict.fromkeys(one.optimizer for one in selections))
+    problems = list(dict.fromkeys(one.problem for one in selections))
+    wanted = [*question.optimizers, *([question.baseline] if question.baseline else [])]
+    _require("optimizer", wanted, optimizers)
+    _require("problem", question.problems, problems)
+    base = question.baseline or baseline_of(optimizers)
+    by_names = {(one.problem, one.optimizer): one for one in selections}
+    for problem in question.problems or problems:
+        for optimizer in question.optimizers or optimizers:
+            pair = by_names.get((problem, optimizer)), by_names.get((problem, base))
+            if optimizer != base and pair[0] is not None and pair[1] is not None:
+                yield pair[0], pair[1]
+
+
+def _require(noun: str, named: Sequence[str], there: Sequence[str]) -> None:
+    unknown = [name for name in named if name not in there]
+    if unknown:
+        raise InputError(f"no {noun} {', '.join(unknown)}; there are: {', '.join(there)}")
+
+
+def _answer(a: Selection, b: Selection, question: Question, family: int) -> Answer:
+    cells = [one.cell for one in (a, b) if one.cell is not None]
+    metric = question.metric or _metric(cells)
+    found = Answer(
+        a=a,
+        b=b,
+        metric=metric,
+        value=question.value,
+        family=family,
+        findings=(*findings.of(cells, (a, b)), *_incomplete(cells)),
+        compared=None,
+        refused=next((f"{one.optimizer}: {one.why}" for one in (a, b) if one.cell is None), None),
+    )
+    if found.refused:
+        return found
+    runs = _shared(cells)
+    first, second = (_arm(cell, metric, question.value) for cell in runs)
+    if isinstance(first, str) or isinstance(second, str):
+        return replace(found, refused=first if isinstance(first, str) else str(second))
+    made = compare(first, second, higher_is_better=is_better_high(metric))
+    shown = evidence(question.claim, made, question.margin)
+    needed = seeds_needed(question.claim, made, question.margin, ALPHA / family)
+    pair = runs[0], runs[1]
+    compared = Compared(
+        runs=pair, comparison=made, evidence=shown, p_adjusted=shown.p, needed=needed
+    )
+    return replace(found, compared=compared)
+
+
+def _metric(cells: Sequence[Cell]) -> str:
+    has_accuracy = any(cell.measures("test_accuracy") for cell in cells)
+    return "test_accuracy" if has_accuracy else "test_loss"
+
+
+def _shared(cells: Sequence[Cell]) -> list[Cell]:
+    """Of cells that plan the same seeds keep those with a record in both: they stay pairs."""
+    planned = [{one.run.seed for one in cell.planned} for cell in cells]
+    if len(cells) < 2 or planned[0] != planned[1]:
+        return list(cells)
+    recorded = [{one.planned.run.seed for one in cell.results} for cell in cells]
+    both = recorded[0] & recorded[1]
+    return [
+        replace(cell, results=tuple(one for one in cell.results if one.planned.run.seed in both))
+        for cell in cells
+    ]
+
+
+def _incomplete(cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Find planned runs without a record: they are in no arm."""
+    for cell in cells:
+        if cell.unsettled:
+            seeds = spell_seeds(one.planned.run.seed for one in cell.unsettled)
+            number = f"{len(cell.unsettled)} of {len(cell.planned)} runs"
+            runs = tuple(one.planned.run.id for one in cell.unsettled)
+            yield Finding("incomplete", f"{cell.name}: {number} have no record ({seeds})", runs)
+
+
+def _arm(cell: Cell, metric: str, value: Value) -> Arm | str:
+    """The runs of a cell with their outcomes; or why they cannot be compared."""
+    outcomes: Mapping[int, Outcome] = {
+        one.planned.run.seed: _outcome(one, metric, value) for one in cell.results
+    }
+    if not outcomes:
+        return f"no run of {cell.name} has a record"
+    holes = [seed for seed, one in outcomes.items() if isinstance(one, float) and math.isnan(one)]
+    if holes:
+        return f"{cell.name} has no {metric.replace('_', ' ')} ({spell_seeds(holes)})"
+    return Arm(seeds=tuple(outcomes), outcomes=tuple(outcomes.values()))
+
+
+def _outcome(result: Result, metric: str, value: Value) -> Outcome:
+    if result.diverged:
+        return Diverged(epoch=int(result.stop.get("epoch") or 0))
+    return float(_OF_VALUE[value](result, metric))
