@@ -8,7 +8,7 @@ import pytest
 from jobs.errors import InputError
 from jobs.results import latex
 from jobs.results.cells import Cell
-from jobs.results.comparisons import Answer, Question, answers, baseline_of
+from jobs.results.comparisons import Answer, Question, answers
 from jobs.results.selection import select
 from jobs.results.sentence import sentence
 from jobs.statistics.claims import Claim
@@ -123,11 +123,6 @@ def test_the_family_is_what_is_asked(named, expected):
     question = dataclasses.replace(SUPERIOR, **named)
 
     assert [one.a.optimizer for one in answers(select(cells), question)] == expected
-
-
-def test_the_baseline_is_sgd_or_the_first():
-    assert baseline_of(["Adam", "sgd"]) == "sgd"
-    assert baseline_of(["Adam", "Lion"]) == "Adam"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from jobs.results.cells import Cell
 from jobs.results.reading import Result, Unsettled
-from jobs.results.selection import Selection, select
+from jobs.results.selection import Selection, baseline_of, select
 from jobs.store.state import State
 from tests.make_sweep import plan
 
@@ -198,3 +198,8 @@ def test_an_only_setting_needs_no_selection():
 
     assert lr(found) == 0.1
     assert (found.settings, found.runs, found.by, found.edges) == (1, 0, "", ())
+
+
+def test_the_baseline_is_sgd_or_the_first():
+    assert baseline_of(["Adam", "sgd"]) == "sgd"
+    assert baseline_of(["Adam", "Lion"]) == "Adam"

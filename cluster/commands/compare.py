@@ -121,7 +121,7 @@ def _numbers(one: Answer) -> Iterator[str]:
         difference_text(made.comparison).replace("95 % CI ", "") if difference else "a run diverged"
     )
     yield f"{made.comparison.improvement.probability:.2f}"
-    yield p_text(made.evidence.p).removeprefix("= ")
+    yield p_text(made.evidence.p_value).removeprefix("= ")
     yield p_text(made.p_adjusted).removeprefix("= ")
 
 

@@ -16,7 +16,7 @@ from jobs.results import findings
 from jobs.results.cells import Cell, spell_seeds
 from jobs.results.finding import Finding
 from jobs.results.reading import Result, is_better_high
-from jobs.results.selection import Selection
+from jobs.results.selection import Selection, baseline_of
 from jobs.statistics.claims import Claim, Evidence, SeedsNeeded, evidence, seeds_needed
 from jobs.statistics.comparison import Comparison, compare
 from jobs.statistics.divergence import Arm, Diverged, Outcome
@@ -93,7 +93,7 @@ class Compared:
             "difference": made.difference.estimate if made.difference else None,
             "interval": [interval.low, interval.high] if interval else None,
             "improvement": made.improvement.probability,
-            "p": self.evidence.p,
+            "p": self.evidence.p_value,
             "p_adjusted": self.p_adjusted,
             "p_smallest": made.test.smallest_p,
             "p_welch": made.welch_p,
@@ -167,7 +167,9 @@ def answers(selections: Sequence[Selection], question: Question) -> tuple[Answer
         raise InputError("nothing to compare: no problem has the baseline and another optimizer")
     found = [_answer(a, b, question, len(asked)) for a, b in asked]
     # What is refused stays in the family: it was declared, and a larger family is the safe side.
-    adjusted = holm(np.array([one.compared.evidence.p if one.compared else 1.0 for one in found]))
+    adjusted = holm(
+        np.array([one.compared.evidence.p_value if one.compared else 1.0 for one in found])
+    )
     return tuple(_adjusted(one, float(p)) for one, p in zip(found, adjusted, strict=True))
 
 
@@ -175,11 +177,6 @@ def _adjusted(answer: Answer, p: float) -> Answer:
     if answer.compared is None:
         return answer
     return replace(answer, compared=replace(answer.compared, p_adjusted=p))
-
-
-def baseline_of(optimizers: Sequence[str]) -> str:
-    """The optimizer labelled SGD, or else the first."""
-    return next((label for label in optimizers if label.lower() == "sgd"), optimizers[0])
 
 
 def _pairs(
@@ -224,12 +221,12 @@ def _answer(a: Selection, b: Selection, question: Question, family: int) -> Answ
     first, second = (_arm(cell, metric, question.value) for cell in runs)
     if isinstance(first, str) or isinstance(second, str):
         return replace(found, refused=first if isinstance(first, str) else str(second))
-    made = compare(first, second, higher_is_better=is_better_high(metric))
+    made = compare(first, second, is_better_high=is_better_high(metric))
     shown = evidence(question.claim, made, question.margin)
     needed = seeds_needed(question.claim, made, question.margin, ALPHA / family)
     pair = runs[0], runs[1]
     compared = Compared(
-        runs=pair, comparison=made, evidence=shown, p_adjusted=shown.p, needed=needed
+        runs=pair, comparison=made, evidence=shown, p_adjusted=shown.p_value, needed=needed
     )
     return replace(found, compared=compared)
 

@@ -60,7 +60,7 @@ def _numbers(one: Answer) -> tuple[str, str, str, str]:
     )
     chance = made.comparison.improvement.probability
     shown = effect or rf"a run diverged; $P(\text{{better}}) = {chance:.2f}$"
-    p = (p_text(value).removeprefix("= ") for value in (made.evidence.p, made.p_adjusted))
+    p = (p_text(value).removeprefix("= ") for value in (made.evidence.p_value, made.p_adjusted))
     first, second = (f"${one}$" for one in p)
     return (str(n) if n == m else f"{n}, {m}", shown, first, second)
 

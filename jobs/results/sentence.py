@@ -104,7 +104,7 @@ def _test(answer: Answer, made: Compared) -> str:
     kind = f"exact {name}" if test.exact else f"{name} ({test.arrangements} draws)"
     if made.evidence.claim is not Claim.SUPERIOR:
         kind = "one-sided t"
-    text = f"{kind} p {p_text(made.evidence.p)}"
+    text = f"{kind} p {p_text(made.evidence.p_value)}"
     if answer.family == 1:
         return f"{text}, one comparison declared"
     return f"{text}, {p_text(made.p_adjusted).removeprefix('= ')} by Holm over {answer.family} comparisons declared"
