@@ -11,6 +11,7 @@ import shlex
 import time
 from pathlib import Path
 
+from cluster.submit.seal import sealed
 from jobs import files
 from jobs.profile import Profile
 from jobs.resources import Resources
@@ -74,6 +75,10 @@ class FakeSlurm:
         os.utime(part.receipt_file, (long_ago, long_ago))
         self.jobs[job] = submission
         return submission
+
+    def seal(self):
+        """Of all its runs, as they are now."""
+        return sealed(self.sweep, self.profile, self.sweep.runs, self.store)
 
     def feed(self, submission, *, job, first):
         """A feeder that will send what comes from task `first` on."""

@@ -13,7 +13,7 @@ from cluster.commands import retry as retrying
 from cluster.profile.find import load
 from cluster.recipe.recipe_file import read_recipe
 from cluster.status import advice
-from cluster.submit import seal
+from cluster.submit import profile_image
 from containers import definition
 from containers.images import SCHEMA
 from jobs.errors import InputError
@@ -238,7 +238,7 @@ def placed(tmp_path, monkeypatch):
     fake.place.write_text(f"engine: slurm\nimage: {fake.recipe}\nsetup: [module load old]\n")
     build(fake.recipe)
     place = load(str(fake.place))
-    fake.profile = replace(place, image=seal.image_of(place), threads=3)
+    fake.profile = replace(place, image=profile_image.image_of(place), threads=3)
     fake.send(range(4), job=100)
     fake.fail(0, "100_0", "import_error")
     fake.fail(1, "100_1", "oom")

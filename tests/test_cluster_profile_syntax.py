@@ -11,6 +11,7 @@ import pytest
 from cluster import cli
 from cluster.profile import syntax
 from cluster.submit import batch_script, submit
+from cluster.submit.seal import sealed
 from jobs.errors import InputError
 from jobs.profile import LOCAL, Profile
 from jobs.store.store import Store
@@ -84,7 +85,7 @@ def test_a_log_lies_in_its_folder_whatever_that_is_called(tmp_path, monkeypatch)
     fake = FakeSlurm(tmp_path / "50%job 'runs' %A", monkeypatch, sent=False)
     fake.queue()
 
-    submit.submit(fake.sweep, fake.store, fake.profile)
+    submit.submit(fake.sweep, fake.store, fake.seal())
 
     script = next(fake.store.root.glob("submitit/*/chunk-*.sh")).read_text()
     (line,) = [line for line in script.splitlines() if line.startswith("#SBATCH --output=")]
@@ -120,7 +121,9 @@ def test_the_snapshot_is_tried_once(tmp_path):
     folder = tmp_path / "co:lon"
     store, sweep = Store(folder / "sweep"), make_sweep(1, 1)
     store.save(sweep)
-    submission = store.new_submission(submit.plan(sweep, store, SLURM, sweep.runs))
+    submission = store.new_submission(
+        submit.plan(sweep, store, sealed(sweep, SLURM, sweep.runs, store), sweep.runs)
+    )
     (group,) = submission.plan().groups
     submission.part("chunk", 0).intend(Chunk(token="t", first=0, count=1, group=group))
     variables = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "7"}
@@ -145,9 +148,7 @@ def test_a_retry_in_a_folder_that_was_renamed(tmp_path, monkeypatch):
     fake = FakeSlurm(tmp_path / "co:lon", monkeypatch)
     fake.fail(0, "100_0", "killed")
     fake.queue()
-    monkeypatch.setattr(
-        "cluster.commands.retry.seal.require_as_before", None
-    )  # it does not come so far
+    monkeypatch.setattr("cluster.commands.retry.sealed", None)  # it does not come so far
 
     assert cli.main(["retry", str(fake.store.root)]) == 2
     assert len(fake.store.submissions()) == 1

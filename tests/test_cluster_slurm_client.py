@@ -56,7 +56,7 @@ def test_the_uid_says_whose_jobs_are_mine(fake, monkeypatch):
     fake.command("sacctmgr", "")
 
     assert states(fake) == ["pending"] * 4
-    assert not submit.submit(fake.sweep, fake.store, fake.profile).submitted
+    assert not submit.submit(fake.sweep, fake.store, fake.seal()).submitted
     site.submit_caps(None, None)
     site.associations()
     assert len(fake.calls("sacctmgr")) == 2
@@ -90,13 +90,13 @@ def test_a_job_whose_id_nobody_could_read_is_not_sent_twice(tmp_path, monkeypatc
     fake.queue()
     fake.command("sbatch", "echo thank you")
     with pytest.raises(UnreachableError):
-        submit.submit(fake.sweep, fake.store, fake.profile)
+        submit.submit(fake.sweep, fake.store, fake.seal())
     (part,) = fake.store.submission(1).parts("chunk")
     token = content_of(part)["token"]
     lines = [f"900|{i}|{900 + i}|PENDING|None||normal|of the site: {token}" for i in range(4)]
     fake.command("squeue", "\n".join(f"echo '{line}'" for line in lines))
 
-    assert not submit.submit(fake.sweep, fake.store, fake.profile).submitted
+    assert not submit.submit(fake.sweep, fake.store, fake.seal()).submitted
     assert part.job_id() == 900
     assert len(fake.calls("sbatch")) == 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster import cli
-from cluster.submit import seal
+from cluster.submit import missing_data, profile_image, seal
 from containers import definition
 from containers.images import SCHEMA
 from jobs import hashes
@@ -47,8 +47,50 @@ def runs(sweep):
 
 
 def sealed(sweep, runs, store=None, **profile):
+    """What a submission would write down of the data; `store` gets the manifests."""
     place = Profile(name="p", engine="slurm", **profile)
-    return seal.sealed_data(sweep, place, runs, store).to_json()
+    if store is None:
+        return seal.sealed_data(sweep, place, runs)[0].to_json()
+    found = seal.sealed(sweep, place, [one for one in sweep.runs if one.run in runs], store)
+    found.keep_manifests(store)
+    return found.data.to_json()
+
+
+def test_a_submission_reads_the_data_once(tmp_path, monkeypatch):
+    """What was looked at before the sweep was held is what is written down."""
+    FakeSlurm(tmp_path / "fake", monkeypatch, sent=False).queue()
+    described = registry.manifest_of_dataset
+    seen = []
+    monkeypatch.setattr(
+        registry, "manifest_of_dataset", lambda *words: seen.append(words) or described(*words)
+    )
+    (tmp_path / "both.yaml").write_text(SPEC)
+    (tmp_path / "place.yaml").write_text("engine: slurm\n")
+    words = ["submit", "both.yaml", "--on", "./place.yaml", "--root", "sweeps"]
+
+    assert cli.main([*words, "--dry-run"]) == 0
+    assert (len(seen), (tmp_path / "sweeps").exists()) == (1, False)
+    assert cli.main(words) == 0
+    assert len(seen) == 2
+    store = Store(tmp_path / "sweeps" / "both")
+    found = content_of(store.submission(1))["datasets"]["fmnist"]
+    assert store.manifest_file(found["sha256"]).is_file()
+
+
+def test_a_seal_is_made_anew_when_it_may_not_hold_any_more(sweep, tmp_path):
+    """Whoever waited for the sweep finds that others have submitted, or have done some of its runs."""
+    store, place = Store(tmp_path / "sweep"), Profile(name="p", engine="slurm")
+    made = seal.sealed(sweep, place, sweep.runs, store)
+    assert made.up_to_date(sweep, sweep.runs[::-1], store) is made
+
+    digits = [one for one in sweep.runs if one.problem == "digits_mlp"]
+    assert set(made.data.datasets) == {"fmnist"}
+    assert not made.up_to_date(sweep, digits, store).data.datasets
+    store.new_submission(
+        make_plan(registered={"fmnist": "gone"}, datasets=made.data.to_json()["datasets"])
+    )
+    with pytest.raises(InputError, match=r"data set fmnist: .* sealed it"):
+        made.up_to_date(sweep, sweep.runs, store)
 
 
 def test_data_is_sealed_by_its_manifest(sweep, runs, tmp_path):
@@ -122,7 +164,7 @@ def test_the_data_of_own_problems_is_sealed_though_nobody_added_it(unadded, tmp_
     assert (file["path"], file["sha256"]) == ("x.bin", hashlib.sha256(b"x").hexdigest())
     store.save(unadded)
     store.new_submission(make_plan(**content))
-    seal.require_as_before(unadded, Profile(name="p", engine="slurm"), chosen, store)
+    missing_data.require_as_before(unadded, Profile(name="p", engine="slurm"), chosen, store)
 
     (tmp_path / "own" / "x.bin").write_bytes(b"y")
     assert sealed(unadded, chosen)["datasets"][name]["sha256"] != found["sha256"]
@@ -260,12 +302,12 @@ def test_the_image_of_a_recipe(tmp_path):
     meta = {"schema": SCHEMA, "name": "own", "key": made.key, "size": 8, "built": 0.0}
     image.with_suffix(".json").write_text(json.dumps(meta))
     place = Profile(name="p", engine="slurm", image=recipe)
-    found = seal.sealed_image(place).to_json()
+    found = profile_image.sealed(place).to_json()
 
     assert found == {"path": str(image), "sha256": hashlib.sha256(b"an image").hexdigest()}
     recipe.write_text("base: {localimage: tree}\nlabels: {a: b}\n")
     with pytest.raises(InputError, match="has changed since"):
-        seal.sealed_image(place)
+        profile_image.sealed(place)
 
 
 @pytest.fixture
@@ -390,16 +432,16 @@ def test_a_seal_of_the_catalog_is_not_dropped(sweep, runs, tmp_path, monkeypatch
     store = Store(tmp_path / "sweep")
     place = Profile(name="p", engine="slurm")
     store.new_submission(make_plan(**sealed(sweep, runs)))
-    seal.require_as_before(sweep, place, runs, store)
+    missing_data.require_as_before(sweep, place, runs, store)
 
     registry.add(tmp_path / "datasets", "fmnist", find.find("fmnist"))
     store.new_submission(make_plan(**sealed(sweep, runs)))
-    seal.require_as_before(sweep, place, runs, store)
+    missing_data.require_as_before(sweep, place, runs, store)
     monkeypatch.setenv("PROBPREC_DATASETS", str(tmp_path / "none"))
     with pytest.raises(InputError, match=f"data set fmnist: {store.submission(2).file} sealed"):
-        seal.require_as_before(sweep, place, runs, store)
+        missing_data.require_as_before(sweep, place, runs, store)
     digits = [run for run in runs if run.problem == "digits_mlp"]
-    seal.require_as_before(sweep, place, digits, store)
+    missing_data.require_as_before(sweep, place, digits, store)
 
 
 def test_data_that_an_image_cannot_see():

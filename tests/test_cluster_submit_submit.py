@@ -18,7 +18,7 @@ def fake(tmp_path, monkeypatch):
 
 def sent(fake):
     """The indices of the runs that a submission would send now."""
-    receipt = submit.submit(fake.sweep, fake.store, fake.profile)
+    receipt = submit.submit(fake.sweep, fake.store, fake.seal())
     return [index for index, run in enumerate(fake.runs) if run.id in receipt.submitted]
 
 

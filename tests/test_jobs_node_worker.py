@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.profile.find import load as load_profile
+from cluster.submit.seal import sealed
 from cluster.submit.submit import plan
 from jobs.spec import load
 from jobs.store.store import Store
@@ -71,7 +72,8 @@ class Site:
         profile = load_profile(str(self.folder / "light.yaml"))
         wanted = [one for one in self.store.sweep().runs if not self.has_record(one)]
         with self.store.submitting():
-            return self.store.new_submission(plan(sweep, self.store, profile, wanted)).number
+            seal = sealed(sweep, profile, wanted, self.store)
+            return self.store.new_submission(plan(sweep, self.store, seal, wanted)).number
 
     def start(self, number, lane=0):
         command = [sys.executable, "-c", WORKS, str(self.store.root), str(number), str(lane)]

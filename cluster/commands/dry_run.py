@@ -12,6 +12,7 @@ from cluster.slurm import client
 from cluster.slurm.command import SlurmError
 from cluster.status import queue
 from cluster.submit import batch_script, price, queue_room
+from cluster.submit.seal import Seal
 from cluster.submit.submit import plan, sort_runs, usable_lanes
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
@@ -37,7 +38,7 @@ class _Arrays:
 def dry_run(
     sweep: Sweep,
     store: Store,
-    profile: Profile,
+    seal: Seal,
     chosen: Callable[[PlannedRun], bool],
     *,
     as_json: bool,
@@ -46,7 +47,7 @@ def dry_run(
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     done, running, others = sort_runs(sweep, store, queue.look(store))
     missing = [one.planned for one in others if chosen(one.planned)]
-    made = plan(sweep, store, profile, missing, keep=False)
+    made, profile = plan(sweep, store, seal, missing, keep=False), seal.profile
     if profile.engine == "local":
         lanes = usable_lanes(made, None, len(sweep.to_follow)) if missing else 0
         cut, how = _Arrays(), f"run on this machine, {lanes} at a time"
@@ -68,9 +69,8 @@ def dry_run(
         console.print(str(cost))
     if as_json:
         counts = {"runs": len(missing), "done": len(done), "running": len(running)}
-        counts |= {"runs_to_follow": len(later)}
-        how_many = {"arrays": cut.arrays, "waiting": cut.waiting}
-        report = {"schema": 1, **counts, **how_many, "notes": cut.notes, "scripts": scripts}
+        counts |= {"runs_to_follow": len(later), "arrays": cut.arrays, "waiting": cut.waiting}
+        report = {"schema": 1, **counts, "notes": cut.notes, "scripts": scripts}
         report |= cost.to_json() if cost else {}
         print_json(report)
     return INCOMPLETE if any(script["refused"] for script in scripts) else DONE

@@ -32,11 +32,11 @@ def changed_since(stored: Profile) -> list[str]:
 
 def _image_now(now: Profile, stored: Profile) -> Path | None:
     """The file of the profile's image; it is looked for first beside the submission's image."""
-    from cluster.submit import seal  # `status` mostly runs without it
+    from cluster.submit import profile_image  # `status` mostly runs without it
 
     if stored.image is not None:
         try:
-            return seal.image_of(now, stored.image.parent)
+            return profile_image.image_of(now, stored.image.parent)
         except InputError:
             pass  # a changed recipe's image may be in another folder of images
-    return seal.image_of(now)
+    return profile_image.image_of(now)

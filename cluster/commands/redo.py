@@ -18,7 +18,8 @@ from cluster.commands.selection import selection
 from cluster.slurm.command import CallCount, UnreachableError
 from cluster.status import advice, queue, run_status
 from cluster.status.queue import Queue
-from cluster.submit import admission, missing_data, seal, submit
+from cluster.submit import admission, submit
+from cluster.submit.seal import Seal, sealed
 from cluster.submit.submit import Receipt
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
@@ -55,11 +56,10 @@ def redo(
     place = profile or advice.last_profile(store)
     wanted = [planned for planned in sweep.runs if chosen(planned)]
     _upset(sweep, store, wanted)
-    seal.require_as_before(sweep, place, [planned.run for planned in wanted], store)
-    missing_data.require(sweep, place, wanted)
+    seal = sealed(sweep, place, wanted, store)
     typed = " ".join(["redo", *(f"--only {text}" for text in only)])
     sweep, upset, again, old = _begun_anew(store, chosen, typed, dry_run=dry_run)
-    receipt = None if dry_run else _send(sweep, store, place, again)
+    receipt = None if dry_run else _send(sweep, store, seal, again)
     console = PlainConsole(stderr=as_json, soft_wrap=True)
     for tuning in upset:
         would = "would be" if dry_run else "is"
@@ -169,8 +169,8 @@ def _me() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-def _send(sweep: Sweep, store: Store, place: Profile, again: Sequence[PlannedRun]) -> Receipt:
-    last = escalate.last_asked(store)
+def _send(sweep: Sweep, store: Store, seal: Seal, again: Sequence[PlannedRun]) -> Receipt:
+    last, place = escalate.last_asked(store), seal.profile
     ids = {planned.run.id for planned in again}
 
     def more(planned: PlannedRun) -> Resources:
@@ -178,7 +178,7 @@ def _send(sweep: Sweep, store: Store, place: Profile, again: Sequence[PlannedRun
         return escalate.kept(planned, place, asked)
 
     receipt = submit.submit(
-        sweep, store, place, chosen=lambda planned: planned.run.id in ids, more=more
+        sweep, store, seal, chosen=lambda planned: planned.run.id in ids, more=more
     )
     receipt.wait_until_at_work()
     return receipt

@@ -17,7 +17,8 @@ from cluster.slurm.command import CallCount
 from cluster.status import advice, meaning, nodes
 from cluster.status.run_status import RunStatus
 from cluster.status.sweep_status import SweepStatus, sweep_status
-from cluster.submit import missing_data, seal, submit
+from cluster.submit import submit
+from cluster.submit.seal import sealed
 from cluster.submit.submit import Receipt
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
@@ -154,12 +155,10 @@ def _send(store: Store, look: SweepStatus, place: Profile, planned: Sequence[Ret
         partitions.check_times(
             place.resources.merged(one.one.planned.resources).merged(one.more) for one in planned
         )
-    seal.require_as_before(look.sweep, place, [one.run for one in wanted], store)
-    missing_data.require(look.sweep, place, wanted)
     receipt = submit.submit(
         look.sweep,
         store,
-        place,
+        sealed(look.sweep, place, wanted, store),
         chosen=lambda run: run.run.id in more,
         more=lambda run: more[run.run.id],
     )

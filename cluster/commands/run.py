@@ -17,7 +17,9 @@ from cluster.slurm import partitions
 from cluster.slurm.command import calls_of
 from cluster.status import advice, choice_lines, queue
 from cluster.status.run_status import RunStatus
-from cluster.submit import admission, missing_data, seal
+from cluster.submit import admission
+from cluster.submit.data_places import is_left_to_nodes
+from cluster.submit.seal import Seal, sealed
 from cluster.submit.submit import Receipt, jobs_json
 from cluster.submit.submit import submit as send
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
@@ -47,15 +49,25 @@ class Request:
     as_json: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """What is asked for, looked through; nothing has been written."""
+
+    sweep: Sweep
+    store: Store
+    chosen: Callable[[PlannedRun], bool]
+    seal: Seal
+
+
 def run(request: Request) -> int:
     """Submit and wait; 0 if every run has a record in the end, else 1.
 
     On this machine Ctrl-C stops the runs; on a cluster they go on without us.
     """
     console = PlainConsole(stderr=request.as_json, soft_wrap=True)
-    sweep, store, place, chosen = _prepare(request)
-    receipt = _submit(sweep, store, place, chosen, request, console)
-    if place.engine == "slurm":
+    prepared = _prepare(request)
+    store, receipt = prepared.store, _submit(prepared, request, console)
+    if prepared.seal.profile.engine == "slurm":
         _tell_jobs(receipt, console)
         return status.status(store, watch=True, as_json=request.as_json)
     try:
@@ -102,14 +114,14 @@ def _require_begun(receipt: Receipt, found: Sequence[RunStatus], console: Consol
 def submit(request: Request) -> int:
     """Submit and return at once; 0 when everything is under way or done."""
     console = PlainConsole(stderr=request.as_json, soft_wrap=True)
-    sweep, store, place, chosen = _prepare(request)
-    receipt = _submit(sweep, store, place, chosen, request, console)
-    if place.engine == "slurm":
+    prepared = _prepare(request)
+    receipt = _submit(prepared, request, console)
+    if prepared.seal.profile.engine == "slurm":
         _tell_jobs(receipt, console)
     elif receipt.submitted:
         receipt.wait_until_at_work()
         said = f"{len(receipt.workers)} workers are running in the background"
-        console.print(to_copy(f"{said}; {advice.of_any(store)}"))
+        console.print(to_copy(f"{said}; {advice.of_any(prepared.store)}"))
     if request.as_json:
         _print_json(receipt, {})
     return INCOMPLETE if receipt.fed is not None and receipt.fed.problem else DONE
@@ -117,13 +129,13 @@ def submit(request: Request) -> int:
 
 def dry_run(request: Request) -> int:
     """Show what `submit` would send, and what Slurm says of it; nothing is written or sent."""
-    sweep, store, place, chosen = _prepare(request)
+    it = _prepare(request)
     if not request.replace:
-        admission.admitted(sweep, store, queue.look(store))
-    return show_dry_run(sweep, store, place, chosen, as_json=request.as_json)
+        admission.admitted(it.sweep, it.store, queue.look(it.store))
+    return show_dry_run(it.sweep, it.store, it.seal, it.chosen, as_json=request.as_json)
 
 
-def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[PlannedRun], bool]]:
+def _prepare(request: Request) -> _Prepared:
     sweeps.require_no_sweep(request.spec, request.root)
     plan = spec.make_plan(request.spec, request.overrides)
     store = Store(request.root / plan.sweep.name)
@@ -138,16 +150,15 @@ def _prepare(request: Request) -> tuple[Sweep, Store, Profile, Callable[[Planned
     syntax.require(store.root, place)
     wanted = [one for one in sweep.runs if chosen(one)]
     missing = [one for one in wanted if not store.run(one.run.id).record_file.exists()]
-    seal.require_as_before(sweep, place, [one.run for one in missing], store)
     notes = _check_times(place, missing)
     console = PlainConsole(stderr=True, soft_wrap=True)
     with console.status("reading image and data, to seal them"):
-        missing_data.require(sweep, place, missing, plan)
-    if seal.is_left_to_nodes(sweep, place):
+        seal = sealed(sweep, place, missing, store, plan)
+    if is_left_to_nodes(sweep, place):
         notes.append("data that was not added is left to the nodes: nothing of it is sealed")
     for note in notes:
         console.print(plain(note, style="yellow"))
-    return sweep, store, place, chosen
+    return _Prepared(sweep=sweep, store=store, chosen=chosen, seal=seal)
 
 
 def _check_times(place: Profile, wanted: Sequence[PlannedRun]) -> list[str]:
@@ -157,24 +168,18 @@ def _check_times(place: Profile, wanted: Sequence[PlannedRun]) -> list[str]:
     return partitions.check_times(place.resources.merged(planned.resources) for planned in wanted)
 
 
-def _submit(
-    sweep: Sweep,
-    store: Store,
-    place: Profile,
-    chosen: Callable[[PlannedRun], bool],
-    request: Request,
-    console: Console,
-) -> Receipt:
+def _submit(prepared: _Prepared, request: Request, console: Console) -> Receipt:
+    store = prepared.store
     receipt = send(
-        sweep,
+        prepared.sweep,
         store,
-        place,
+        prepared.seal,
         workers=request.workers,
-        chosen=chosen,
+        chosen=prepared.chosen,
         may_replace=request.replace,
         on_wait=lambda: console.print(f"{store.root} is being submitted by somebody else; waiting"),
     )
-    for line in choice_lines.new(store, sweep, receipt.sweep):
+    for line in choice_lines.new(store, prepared.sweep, receipt.sweep):
         console.print(plain(line))
     sweep = receipt.sweep
     left = len(sweep.runs) - len(receipt.submitted) - len(receipt.done) - len(receipt.running)

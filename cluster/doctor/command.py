@@ -19,7 +19,7 @@ from cluster.lab import connect
 from cluster.profile import syntax
 from cluster.profile.find import load
 from cluster.slurm.command import SlurmError
-from cluster.submit import seal
+from cluster.submit import profile_image
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, command, plain
@@ -71,7 +71,7 @@ def doctor(on: str | None, *, node: bool, write: Path | None, as_json: bool) -> 
 def _with_image(profile: Profile) -> tuple[Profile, list[Check]]:
     """The profile with the file of its image; a line if its recipe has not been built."""
     try:
-        return replace(profile, image=seal.image_of(profile)), []
+        return replace(profile, image=profile_image.image_of(profile)), []
     except InputError as error:
         found, _, advice = str(error).partition("; next: ")
         line = Group("Image").problem("image", found, advice or "mend the recipe, then build it")

@@ -14,7 +14,7 @@ from cluster.doctor.request import gpus_of
 from cluster.profile import yaml_text
 from cluster.slurm.partitions import longest, seconds_of
 from cluster.slurm.site import NodeKind
-from cluster.submit.seal import IMAGES
+from cluster.submit.profile_image import IMAGES
 from cluster.terminal.plain import command
 from containers import runtime
 from containers.images import Images

@@ -1,18 +1,22 @@
 """Data that runs would not find: said before anything is written or sent, with the spec's lines."""
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.submit import seal
+from cluster.submit import data_places
 from jobs.datasets import find as datasets
 from jobs.errors import InputError
 from jobs.manifests import registry
 from jobs.problems import catalog
 from jobs.profile import LOCAL, Profile
 from jobs.spec import Plan
-from jobs.sweep import PlannedRun, Sweep
+from jobs.store.store import Store
+from jobs.store.submission_plan import SealedData
+from jobs.store.submissions import Submission
+from jobs.sweep import PlannedRun, Run, Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,7 @@ class Gap:
 def require(
     sweep: Sweep, profile: Profile, wanted: Sequence[PlannedRun], plan: Plan | None = None
 ) -> None:
-    """Refuse to begin with an image or with data that is missing, or not as it has to be.
+    """Refuse to begin with data that is missing.
 
     Args:
         sweep: what is asked for.
@@ -35,13 +39,70 @@ def require(
         plan: the spec's, for its lines; None: runs of a sweep that is there are sent again.
 
     Raises:
-        InputError: all that is wrong with the image, or with the data.
+        InputError: all that is missing.
     """
-    seal.sealed_image(profile)
     found = list(_Look(sweep, profile, wanted, plan).gaps())
     if found:
         raise InputError("\n\n".join("\n".join((*gap.lines, *gap.more)) for gap in found))
-    seal.sealed_data(sweep, profile, [planned.run for planned in wanted], None)
+
+
+def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store: Store) -> None:
+    """Refuse runs whose data was added when an earlier submission sealed it, and is not known now.
+
+    They would read what is there now, and nothing would compare it with what was added.
+
+    Raises:
+        InputError: the data sets, what sealed them, where they were looked for, and what to do.
+    """
+    added = {one.name: one for one in registry.all_(data_places.registry_folder())}
+    named = data_places.named_data(sweep, profile)
+    absent = {catalog.dataset_of(run) for run in runs} - {None, *added}
+    is_own = named is not None and any(catalog.is_own(run) for run in runs)
+    is_bare = is_own and data_places.own_name(added.values(), named, runs) is None
+    lost: dict[str, str] = {}
+    for submission in reversed(store.submissions() if absent or is_bare else []):
+        sealed = submission.plan().sealed
+        names = absent & set(sealed.registered)
+        own = sealed.own_data
+        if is_bare and own is not None and own != data_places.OWN_DATA:
+            place = sealed.datasets[own].path
+            if own not in added or (named is not None and place == named.resolve()):
+                names.add(own)
+                is_bare = False
+        for name in filter(None, names - lost.keys()):
+            lost[name] = _lost(name, submission, sealed, added.get(name))
+    if lost:
+        raise InputError("\n\n".join(lost[name] for name in sorted(lost)))
+
+
+def _lost(
+    name: str,
+    submission: Submission,
+    sealed: SealedData,
+    known: registry.Registered | None,
+) -> str:
+    """That a data set is not known any more as that submission knew it, and what to do."""
+    place = str(sealed.datasets[name].path)
+    text = (
+        f"data set {name}: {submission.file} sealed it as it was added from {place};"
+        " without that, the runs would not be compared with what was added\n"
+        f"looked in: {data_places.registry_folder().resolve()}"
+    )
+    if known is not None:
+        return (
+            f"{text}, which knows it from {known.source}\n"
+            f"next: name that as `data:`, or give the other a name of its own:"
+            f" probprec data add NAME {shlex.quote(place)}"
+        )
+    again = f"probprec data add {name} {shlex.quote(place)}"
+    folder = sealed.registered.get(name)
+    if folder is None:  # of a submission that did not write it down
+        export = f"export {data_places.MANIFESTS}=DIR"
+        return f"{text}\nnext: {export}, where it was added; or add it again: {again}"
+    if not registry.file_of(Path(folder), name).is_file():
+        return f"{text}; it is no longer in {folder} either\nnext: {again}"
+    next_ = f"next: export {data_places.MANIFESTS}={shlex.quote(folder)}"
+    return f"{text}\n{next_}\nor, if nothing in it has changed, add it here: {again}"
 
 
 def notes(plan: Plan) -> list[str]:
@@ -67,12 +128,12 @@ class _Look:
 
     def _folder(self) -> Iterator[Gap]:
         """What is named as `data:`; of a cluster's profile it counts if own problems get it."""
-        named = seal.named_data(self.sweep, self.profile)
+        named = data_places.named_data(self.sweep, self.profile)
         if not self.wanted or named is None or _is_there(named):
             return
         own = [one.problem for one in self.wanted if catalog.is_own(one.run)]
         is_of_cluster = self.sweep.data is None and self.profile.engine != "local"
-        if is_of_cluster and (not own or seal.is_left_to_nodes(self.sweep, self.profile)):
+        if is_of_cluster and (not own or data_places.is_left_to_nodes(self.sweep, self.profile)):
             return
         said = f"{self._who()}: data: {named}: no such file or folder"
         lines = [f"{reader}: is given that folder" for reader in self._with_places(own)]
@@ -80,7 +141,7 @@ class _Look:
 
     def _added(self) -> Iterator[Gap]:
         """What was added from a place where it no longer is."""
-        for one in registry.all_(seal.registry_folder()):
+        for one in registry.all_(data_places.registry_folder()):
             readers = self._readers(one.name)
             if readers and not _is_there(one.source):
                 gone = f"the data set {one.name} is no longer where it was added from, {one.source}"
@@ -92,10 +153,10 @@ class _Look:
         """What problems of the catalog read and nobody has added."""
         runs = [one.run for one in self.wanted]
         try:
-            seal.find_data(self.sweep, self.profile, runs)
+            data_places.find_data(self.sweep, self.profile, runs)
         except datasets.MissingError as error:
             for name, text in error.missing.items():
-                file = registry.file_of(seal.registry_folder(), name)
+                file = registry.file_of(data_places.registry_folder(), name)
                 more = (
                     text,
                     f"Nor was it added: there is no {file}.",

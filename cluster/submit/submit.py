@@ -13,7 +13,8 @@ from typing import Any
 from cluster.slurm.command import UnreachableError
 from cluster.status import queue, run_status
 from cluster.status.run_status import RunStatus
-from cluster.submit import admission, feed, seal, submitit_engine
+from cluster.submit import admission, feed, submitit_engine
+from cluster.submit.seal import Seal
 from jobs import locks, snapshot
 from jobs.machine import usable_cpus, visible_gpus
 from jobs.optimizers import uses_own_code
@@ -92,7 +93,7 @@ def jobs_json(receipt: Receipt | None) -> dict[str, Any]:
 def submit(
     sweep: Sweep,
     store: Store,
-    profile: Profile,
+    seal: Seal,
     *,
     workers: int | None = None,
     chosen: Callable[[PlannedRun], bool] = lambda _: True,
@@ -105,7 +106,7 @@ def submit(
     Args:
         sweep: what is asked for.
         store: where it lives; made if it is not there.
-        profile: where to run.
+        seal: where to run, and what the runs read that were missing before the sweep was held.
         workers: on this machine: runs at a time; default: as many as the CPUs allow.
         chosen: which of the missing runs to send.
         more: resources that a run gets beyond what the profile and the spec say.
@@ -128,7 +129,7 @@ def submit(
         if not wanted:
             return receipt
         _set_torn_aside(store, missing)
-        return _sent(receipt, plan(sweep, store, profile, wanted, more), lock, workers)
+        return _sent(receipt, plan(sweep, store, seal, wanted, more), lock, workers)
 
 
 def _sent(receipt: Receipt, made: Plan, lock: int, workers: int | None) -> Receipt:
@@ -146,7 +147,7 @@ def _sent(receipt: Receipt, made: Plan, lock: int, workers: int | None) -> Recei
 def plan(
     sweep: Sweep,
     store: Store,
-    profile: Profile,
+    seal: Seal,
     wanted: Sequence[PlannedRun],
     more: Callable[[PlannedRun], Resources] = lambda _: Resources(),
     *,
@@ -155,19 +156,19 @@ def plan(
     """What a submission writes down: all that the nodes need to know.
 
     Runs that ask for the same resources are in one group; a group becomes one array, or several.
-    Without `keep` the code's snapshot is not written either.
+    Without `keep` neither the code's snapshot nor manifests are written.
 
     Raises:
         InputError: image or data are not there, or not as they have to be.
     """
-    runs = [planned.run for planned in wanted]
-    seal.require_as_before(sweep, profile, runs, store)
-    own = sweep.code if uses_own_code(runs) else ()
+    seal, profile = seal.up_to_date(sweep, wanted, store), seal.profile
+    own = sweep.code if uses_own_code([planned.run for planned in wanted]) else ()
     code = snapshot.take(store.code, own, keep=keep)
-    image = seal.sealed_image(profile)
+    if keep:
+        seal.keep_manifests(store)
     return Plan(
         time=time.time(),
-        profile=replace(profile, image=image.path if image else None),
+        profile=replace(profile, image=seal.image.path if seal.image else None),
         code=SealedCode(
             file=code.file.name,
             sha256=code.sha256,
@@ -175,9 +176,9 @@ def plan(
             commit=snapshot.commit(),
             dirty=snapshot.is_dirty(),
         ),
-        data=seal.named_data(sweep, profile),
-        image=image,
-        sealed=seal.sealed_data(sweep, profile, runs, store if keep else None),
+        data=seal.named,
+        image=seal.image,
+        sealed=seal.data,
         gpus=tuple(visible_gpus()) if profile.engine == "local" else (),
         groups=_groups(store, profile, wanted, more),
     )
