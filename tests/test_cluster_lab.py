@@ -17,7 +17,7 @@ import pytest
 
 from cluster.lab import Lab, Settings, cgroups, command, conf, daemons, mounts, processes
 from jobs.errors import InputError
-from tests.helpers import LONG, wait_for
+from tests.helpers import wait_for
 
 # Slurm's packages are part of the development install: without them these tests fail.
 pytestmark = pytest.mark.slurm
@@ -288,27 +288,11 @@ def test_scratch_is_filled_to_the_last_byte(shared):
     assert not filler.exists()
 
 
-@needs_root
-def test_scratch_is_slow(shared):
-    file = shared.scratch / "file"
-    file.write_text("x")
-
-    shared.slow(LONG)
-    with subprocess.Popen(["cat", file], stdout=subprocess.PIPE) as reader:
-        with pytest.raises(subprocess.TimeoutExpired):
-            reader.wait(2)
-        shared.slow(0)
-
-        assert reader.communicate() == (b"x", None)
-
-
 def test_without_a_file_system_of_its_own_scratch_is_not_filled(shared, monkeypatch):
     monkeypatch.setattr(mounts, "is_mounted", lambda _: False)
 
     with pytest.raises(InputError, match="ordinary folder"):
         shared.fill_scratch()
-    with pytest.raises(InputError, match="ordinary folder"):
-        shared.slow(1)
 
 
 def test_the_environment_names_this_slurm_alone(shared, monkeypatch):

@@ -16,6 +16,7 @@ from jobs.manifests.manifest import Manifest
 from jobs.manifests.registry import manifest_of_dataset
 from jobs.staging import stage
 from jobs.store.store import Store
+from tests import slow_disk
 from tests.apptainer import POISON, ROOT, poison, records, science
 from tests.case import claims, ends, journal, make_profile, make_spec, run_ids
 from tests.helpers import ALL, probprec, wait_for
@@ -195,8 +196,7 @@ def test_eight_tasks_copy_once_whatever_dies(site, boxed, fashion, outside):
     manifest = manifest_of_dataset("fmnist", fashion)
     sweep = boxed("crowd")
     half = leave_behind(sweep.scratch, fashion, manifest)
-    site.lab.slow(0.5)  # each look at the scratch is late: time to stop the copier
-    try:
+    with slow_disk.slow(site.lab.scratch, 0.5):  # time to stop the copier
         sweep.submit(fashion_spec(sweep.folder, "crowd"))
         copier = stop_the_copier(sweep, half, manifest)
         wait_for(lambda: len(sweep.waiting()) == TASKS - 1, what="all but one wait for the copier")
@@ -204,8 +204,6 @@ def test_eight_tasks_copy_once_whatever_dies(site, boxed, fashion, outside):
         assert not sweep.events("staged")
         os.kill(claims(sweep.store, copier)[-1]["pid"], signal.SIGKILL)
         wait_for(lambda: sweep.events("staged"), what="another one has copied it")
-    finally:
-        site.lab.slow(0)
     sweep.wait_over()
     copied = [line["copied_bytes"] for line in sweep.events("staged")]
 

@@ -78,8 +78,8 @@ def _add_fault(commands: Subparsers) -> None:
         "name",
         metavar="FAULT",
         help="kill DAEMON [SIGNAL] [with-steps], restart DAEMON, drain NODE, resume NODE,"
-        " preempt [SECONDS [NODE...]], requeue JOB, start-now JOB, fill-scratch, free-scratch,"
-        " slow SECONDS (scratch; 0: no longer); daemons: slurmctld, slurmdbd, slurmd:node1, ...",
+        " preempt [SECONDS [NODE...]], requeue JOB, start-now JOB, fill-scratch, free-scratch;"
+        " daemons: slurmctld, slurmdbd, slurmd:node1, ...",
     )
     fault.add_argument("arguments", nargs="*", metavar="WHAT")
 

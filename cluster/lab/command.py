@@ -25,7 +25,6 @@ FAULTS: Mapping[str, str] = {
     "start-now": "JOB",
     "fill-scratch": "",
     "free-scratch": "",
-    "slow": "SECONDS (of scratch; 0: no longer)",
 }
 """The faults of `lab fault`, with their arguments."""
 
@@ -114,7 +113,6 @@ def fault(folder: Path | None, name: str, arguments: Sequence[str] = ()) -> int:
         "start-now": lab.start_now,
         "fill-scratch": lab.fill_scratch,
         "free-scratch": lab.free_scratch,
-        "slow": lambda seconds: lab.slow(float(seconds)),
     }
     try:
         result = knobs[name](*arguments)

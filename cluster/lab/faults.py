@@ -4,14 +4,12 @@ import errno
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.lab import daemons, mounts, processes, slow
+from cluster.lab import daemons, mounts, processes
 from cluster.lab.base import Base
-from cluster.lab.processes import LabError
 from jobs.errors import InputError
 
 FILLER = ".filled-by-the-lab"
@@ -159,35 +157,6 @@ class Faults(Base):
     def free_scratch(self) -> None:
         """Undo `fill_scratch`."""
         (self.scratch / FILLER).unlink(missing_ok=True)
-
-    def slow(self, seconds: float) -> None:
-        """Make the nodes' scratch a slow file system: each open and each read of a file waits.
-
-        Args:
-            seconds: The wait; 0: as quick as before.
-
-        Raises:
-            InputError: scratch is no file system of its own: that takes root.
-        """
-        pid_file, ready = daemons.pid_file(self.folder, slow.NAME), self.folder / "run" / "slow"
-        ready.unlink(missing_ok=True)
-        if (before := processes.read(pid_file)) is not None:
-            processes.send(before, signal.SIGKILL)
-            processes.wait_gone([before], 10)
-        if seconds == 0:
-            return
-        self._require_own_scratch()
-        process = processes.start(
-            [sys.executable, slow.__file__, str(self.scratch), str(seconds), str(ready)],
-            pid_file=pid_file,
-            log=daemons.log_file(self.folder, slow.NAME),
-            environment=self.environment(),
-        )
-        while not ready.exists():
-            if process is None or not processes.is_alive(process):
-                log = daemons.log_file(self.folder, slow.NAME).read_text()
-                raise LabError(f"lab: slow did not start: {log[-500:]}")
-            time.sleep(0.01)
 
     def wait_for(self, job: str, *states: str, seconds: float = 60) -> str:
         """Wait until a job is in one of the states; returns its state.

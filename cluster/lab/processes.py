@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.lab import slow
 from jobs.errors import ExpectedError
 
 PROC = Path("/proc")
@@ -28,7 +27,6 @@ DAEMONS = frozenset(
         "slurmscriptd",
         "munged",
         "mariadbd",
-        slow.NAME,
     }
 )
 
