@@ -11,6 +11,7 @@ import pytest
 
 from cluster import cli
 from cluster.submit import missing_data, profile_image, seal
+from cluster.submit.data_places import DataPlaces
 from containers import definition
 from containers.images import SCHEMA
 from jobs import hashes
@@ -50,7 +51,7 @@ def sealed(sweep, runs, store=None, **profile):
     """What a submission would write down of the data; `store` gets the manifests."""
     place = Profile(name="p", engine="slurm", **profile)
     if store is None:
-        return seal.sealed_data(sweep, place, runs)[0].to_json()
+        return seal.sealed_data(DataPlaces.of(sweep, place), runs)[0].to_json()
     found = seal.sealed(sweep, place, [one for one in sweep.runs if one.run in runs], store)
     found.keep_manifests(store)
     return found.data.to_json()
@@ -59,19 +60,20 @@ def sealed(sweep, runs, store=None, **profile):
 def test_a_submission_reads_the_data_once(tmp_path, monkeypatch):
     """What was looked at before the sweep was held is what is written down."""
     FakeSlurm(tmp_path / "fake", monkeypatch, sent=False).queue()
-    described = registry.manifest_of_dataset
-    seen = []
+    described, known = registry.manifest_of_dataset, registry.all_
+    seen, read = [], []
     monkeypatch.setattr(
         registry, "manifest_of_dataset", lambda *words: seen.append(words) or described(*words)
     )
+    monkeypatch.setattr(registry, "all_", lambda folder: read.append(folder) or known(folder))
     (tmp_path / "both.yaml").write_text(SPEC)
     (tmp_path / "place.yaml").write_text("engine: slurm\n")
     words = ["submit", "both.yaml", "--on", "./place.yaml", "--root", "sweeps"]
 
     assert cli.main([*words, "--dry-run"]) == 0
-    assert (len(seen), (tmp_path / "sweeps").exists()) == (1, False)
+    assert (len(seen), len(read), (tmp_path / "sweeps").exists()) == (1, 1, False)
     assert cli.main(words) == 0
-    assert len(seen) == 2
+    assert (len(seen), len(read)) == (2, 2)
     store = Store(tmp_path / "sweeps" / "both")
     found = content_of(store.submission(1))["datasets"]["fmnist"]
     assert store.manifest_file(found["sha256"]).is_file()
@@ -164,7 +166,8 @@ def test_the_data_of_own_problems_is_sealed_though_nobody_added_it(unadded, tmp_
     assert (file["path"], file["sha256"]) == ("x.bin", hashlib.sha256(b"x").hexdigest())
     store.save(unadded)
     store.new_submission(make_plan(**content))
-    missing_data.require_as_before(unadded, Profile(name="p", engine="slurm"), chosen, store)
+    place = Profile(name="p", engine="slurm")
+    missing_data.require_as_before(DataPlaces.of(unadded, place), chosen, store)
 
     (tmp_path / "own" / "x.bin").write_bytes(b"y")
     assert sealed(unadded, chosen)["datasets"][name]["sha256"] != found["sha256"]
@@ -432,16 +435,16 @@ def test_a_seal_of_the_catalog_is_not_dropped(sweep, runs, tmp_path, monkeypatch
     store = Store(tmp_path / "sweep")
     place = Profile(name="p", engine="slurm")
     store.new_submission(make_plan(**sealed(sweep, runs)))
-    missing_data.require_as_before(sweep, place, runs, store)
+    missing_data.require_as_before(DataPlaces.of(sweep, place), runs, store)
 
     registry.add(tmp_path / "datasets", "fmnist", find.find("fmnist"))
     store.new_submission(make_plan(**sealed(sweep, runs)))
-    missing_data.require_as_before(sweep, place, runs, store)
+    missing_data.require_as_before(DataPlaces.of(sweep, place), runs, store)
     monkeypatch.setenv("PROBPREC_DATASETS", str(tmp_path / "none"))
     with pytest.raises(InputError, match=f"data set fmnist: {store.submission(2).file} sealed"):
-        missing_data.require_as_before(sweep, place, runs, store)
+        missing_data.require_as_before(DataPlaces.of(sweep, place), runs, store)
     digits = [run for run in runs if run.problem == "digits_mlp"]
-    missing_data.require_as_before(sweep, place, digits, store)
+    missing_data.require_as_before(DataPlaces.of(sweep, place), digits, store)
 
 
 def test_data_that_an_image_cannot_see():

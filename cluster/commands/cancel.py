@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from jobs import signals
 from jobs.store import workers
 from jobs.store.state_cache import StateCache
 from jobs.store.store import Store
+
+_NAMES_SHOWN_MAX = 8  # of jobs, or of runs
 
 
 @dataclass
@@ -224,7 +226,7 @@ def _show(console: Console, store: Store, work: _Work, *, everything: bool) -> N
         console.print(to_copy(str(advice.of_any(store)), style="dim"))
 
 
-def _shortened(names: Sequence[str] | Iterable[str], most: int = 8) -> str:
+def _shortened(names: Iterable[str]) -> str:
     listed = list(names)
-    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + rest
+    more = len(listed) - _NAMES_SHOWN_MAX
+    return ", ".join(listed[:_NAMES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")

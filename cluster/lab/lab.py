@@ -17,6 +17,7 @@ from cluster.lab.settings import Settings
 from jobs.errors import InputError
 
 FOLDERS = ("bin", "dev", "log", "munge", "run", "scratch", "spool", "state")
+_UNTIL_IDLE_S, _UNTIL_DEAD_S = 30, 10
 
 
 class Lab(Faults):
@@ -41,7 +42,7 @@ class Lab(Faults):
         try:
             self._prepare(settings)
             self._start(settings)
-            self._wait_until_idle(30)
+            self._wait_until_idle()
             self._write_state(settings, self.place.port, is_ready=True)
         except BaseException:
             self.down()
@@ -161,15 +162,15 @@ class Lab(Faults):
             for node in nodes:
                 node.result()
 
-    def _wait_until_idle(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+    def _wait_until_idle(self) -> None:
+        deadline = time.monotonic() + _UNTIL_IDLE_S
         while set((nodes := self._nodes()).values()) != {"idle"}:
             if time.monotonic() > deadline:
                 raise LabError(f"lab: the nodes do not become idle: {nodes}")
             time.sleep(0.02)
 
-    def _kill_everything(self, hidden: Callable[[], list[int]], seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
+    def _kill_everything(self, hidden: Callable[[], list[int]]) -> None:
+        deadline = time.monotonic() + _UNTIL_DEAD_S
         while left := processes.of_lab(self.folder, also=hidden()):
             if time.monotonic() > deadline:
                 raise LabError(f"lab: processes that do not die: {[one.pid for one in left]}")

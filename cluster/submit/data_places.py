@@ -1,13 +1,14 @@
 """Where the data lies that a sweep's runs read: added, named as `data:`, or found."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.datasets import find as datasets
 from jobs.manifests import registry
+from jobs.manifests.registry import Registered
 from jobs.problems import catalog
-from jobs.problems.catalog import datasets_of
 from jobs.profile import Profile
 from jobs.sweep import Run, Sweep
 
@@ -33,29 +34,49 @@ def is_left_to_nodes(sweep: Sweep, profile: Profile) -> bool:
     return profile.data_on_nodes and profile.engine != "local" and sweep.data is None
 
 
-def find_data(sweep: Sweep, profile: Profile, runs: Sequence[Run]) -> dict[str, Path]:
-    """Where the catalog's data sets lie that the runs read and nobody added, by name.
+@dataclass(frozen=True)
+class DataPlaces:
+    """The places of the data that a sweep's runs may read."""
 
-    Raises:
-        datasets.MissingError: some are not there.
-    """
-    if is_left_to_nodes(sweep, profile):
-        return {}
-    added = {one.name for one in registry.all_(registry_folder())}
-    problems = {run.problem for run in runs if catalog.dataset_of(run) not in {None, *added}}
-    is_ours = profile.image is None and profile.python is None  # else the packages are others
-    return datasets.require(
-        datasets_of(problems), named_data(sweep, profile), inside_packages=is_ours
-    )
+    sweep: Sweep
+    profile: Profile
+    added: Mapping[str, Registered]  # the data sets that were added, by name
 
+    @classmethod
+    def of(cls, sweep: Sweep, profile: Profile) -> "DataPlaces":
+        """Read once what was added: of large data sets that takes seconds."""
+        return cls(sweep, profile, {one.name: one for one in registry.all_(registry_folder())})
 
-def own_name(
-    added: Iterable[registry.Registered], named: Path | None, runs: Sequence[Run]
-) -> str | None:
-    """The name of the data set that the user's own problems read.
+    @property
+    def named(self) -> Path | None:
+        """As of `named_data`."""
+        return named_data(self.sweep, self.profile)
 
-    It was added from the folder, or the archive, that the spec or the profile names as `data:`.
-    """
-    if named is None or not any(catalog.is_own(run) for run in runs):
-        return None
-    return next((one.name for one in added if one.source == named.resolve()), None)
+    @property
+    def is_left_to_nodes(self) -> bool:
+        """As of `is_left_to_nodes`."""
+        return is_left_to_nodes(self.sweep, self.profile)
+
+    def find(self, runs: Sequence[Run]) -> dict[str, Path]:
+        """Where the catalog's data sets lie that the runs read and nobody added, by name.
+
+        Raises:
+            datasets.MissingError: some are not there.
+        """
+        if self.is_left_to_nodes:
+            return {}
+        names = {catalog.dataset_of(run) for run in runs} - {None, *self.added}
+        is_ours = self.profile.image is None and self.profile.python is None
+        return datasets.require(  # another Python, or an image's, has other packages
+            filter(None, names), self.named, inside_packages=is_ours
+        )
+
+    def own_name(self, runs: Sequence[Run]) -> str | None:
+        """The name of the data set that the user's own problems read.
+
+        It was added from the folder, or the archive, that the spec or the profile names as `data:`.
+        """
+        if self.named is None or not any(catalog.is_own(run) for run in runs):
+            return None
+        place = self.named.resolve()
+        return next((one.name for one in self.added.values() if one.source == place), None)

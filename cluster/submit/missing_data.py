@@ -6,17 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.submit import data_places
+from cluster.submit.data_places import MANIFESTS, OWN_DATA, DataPlaces, registry_folder
 from jobs.datasets import find as datasets
 from jobs.errors import InputError
 from jobs.manifests import registry
+from jobs.manifests.registry import Registered
 from jobs.problems import catalog
-from jobs.profile import LOCAL, Profile
+from jobs.profile import LOCAL
 from jobs.spec import Plan
 from jobs.store.store import Store
 from jobs.store.submission_plan import SealedData
 from jobs.store.submissions import Submission
-from jobs.sweep import PlannedRun, Run, Sweep
+from jobs.sweep import PlannedRun, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,26 +28,23 @@ class Gap:
     more: tuple[str, ...]  # where it was looked for, and what to do
 
 
-def require(
-    sweep: Sweep, profile: Profile, wanted: Sequence[PlannedRun], plan: Plan | None = None
-) -> None:
+def require(places: DataPlaces, wanted: Sequence[PlannedRun], plan: Plan | None) -> None:
     """Refuse to begin with data that is missing.
 
     Args:
-        sweep: what is asked for.
-        profile: where.
+        places: where data is looked for.
         wanted: the runs that are to be sent.
         plan: the spec's, for its lines; None: runs of a sweep that is there are sent again.
 
     Raises:
         InputError: all that is missing.
     """
-    found = list(_Look(sweep, profile, wanted, plan).gaps())
+    found = list(_Look(places, wanted, plan).gaps())
     if found:
         raise InputError("\n\n".join("\n".join((*gap.lines, *gap.more)) for gap in found))
 
 
-def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store: Store) -> None:
+def require_as_before(places: DataPlaces, runs: Sequence[Run], store: Store) -> None:
     """Refuse runs whose data was added when an earlier submission sealed it, and is not known now.
 
     They would read what is there now, and nothing would compare it with what was added.
@@ -54,17 +52,16 @@ def require_as_before(sweep: Sweep, profile: Profile, runs: Sequence[Run], store
     Raises:
         InputError: the data sets, what sealed them, where they were looked for, and what to do.
     """
-    added = {one.name: one for one in registry.all_(data_places.registry_folder())}
-    named = data_places.named_data(sweep, profile)
+    added, named = places.added, places.named
     absent = {catalog.dataset_of(run) for run in runs} - {None, *added}
     is_own = named is not None and any(catalog.is_own(run) for run in runs)
-    is_bare = is_own and data_places.own_name(added.values(), named, runs) is None
+    is_bare = is_own and places.own_name(runs) is None
     lost: dict[str, str] = {}
     for submission in reversed(store.submissions() if absent or is_bare else []):
         sealed = submission.plan().sealed
         names = absent & set(sealed.registered)
         own = sealed.own_data
-        if is_bare and own is not None and own != data_places.OWN_DATA:
+        if is_bare and own is not None and own != OWN_DATA:
             place = sealed.datasets[own].path
             if own not in added or (named is not None and place == named.resolve()):
                 names.add(own)
@@ -79,14 +76,14 @@ def _lost(
     name: str,
     submission: Submission,
     sealed: SealedData,
-    known: registry.Registered | None,
+    known: Registered | None,
 ) -> str:
     """That a data set is not known any more as that submission knew it, and what to do."""
     place = str(sealed.datasets[name].path)
     text = (
         f"data set {name}: {submission.file} sealed it as it was added from {place};"
         " without that, the runs would not be compared with what was added\n"
-        f"looked in: {data_places.registry_folder().resolve()}"
+        f"looked in: {registry_folder().resolve()}"
     )
     if known is not None:
         return (
@@ -97,17 +94,17 @@ def _lost(
     again = f"probprec data add {name} {shlex.quote(place)}"
     folder = sealed.registered.get(name)
     if folder is None:  # of a submission that did not write it down
-        export = f"export {data_places.MANIFESTS}=DIR"
+        export = f"export {MANIFESTS}=DIR"
         return f"{text}\nnext: {export}, where it was added; or add it again: {again}"
     if not registry.file_of(Path(folder), name).is_file():
         return f"{text}; it is no longer in {folder} either\nnext: {again}"
-    next_ = f"next: export {data_places.MANIFESTS}={shlex.quote(folder)}"
+    next_ = f"next: export {MANIFESTS}={shlex.quote(folder)}"
     return f"{text}\n{next_}\nor, if nothing in it has changed, add it here: {again}"
 
 
 def notes(plan: Plan) -> list[str]:
     """What the runs of a spec would not find on this machine, a line each."""
-    found = _Look(plan.sweep, LOCAL, plan.sweep.runs, plan).gaps()
+    found = _Look(DataPlaces.of(plan.sweep, LOCAL), plan.sweep.runs, plan).gaps()
     return [line for gap in found for line in gap.lines]
 
 
@@ -115,8 +112,7 @@ def notes(plan: Plan) -> list[str]:
 class _Look:
     """A look, from here, into all places where the nodes would look."""
 
-    sweep: Sweep
-    profile: Profile
+    places: DataPlaces
     wanted: Sequence[PlannedRun]
     plan: Plan | None
 
@@ -128,12 +124,12 @@ class _Look:
 
     def _folder(self) -> Iterator[Gap]:
         """What is named as `data:`; of a cluster's profile it counts if own problems get it."""
-        named = data_places.named_data(self.sweep, self.profile)
+        named = self.places.named
         if not self.wanted or named is None or _is_there(named):
             return
         own = [one.problem for one in self.wanted if catalog.is_own(one.run)]
-        is_of_cluster = self.sweep.data is None and self.profile.engine != "local"
-        if is_of_cluster and (not own or data_places.is_left_to_nodes(self.sweep, self.profile)):
+        is_of_cluster = self.places.sweep.data is None and self.places.profile.engine != "local"
+        if is_of_cluster and (not own or self.places.is_left_to_nodes):
             return
         said = f"{self._who()}: data: {named}: no such file or folder"
         lines = [f"{reader}: is given that folder" for reader in self._with_places(own)]
@@ -141,7 +137,7 @@ class _Look:
 
     def _added(self) -> Iterator[Gap]:
         """What was added from a place where it no longer is."""
-        for one in registry.all_(data_places.registry_folder()):
+        for one in self.places.added.values():
             readers = self._readers(one.name)
             if readers and not _is_there(one.source):
                 gone = f"the data set {one.name} is no longer where it was added from, {one.source}"
@@ -153,10 +149,10 @@ class _Look:
         """What problems of the catalog read and nobody has added."""
         runs = [one.run for one in self.wanted]
         try:
-            data_places.find_data(self.sweep, self.profile, runs)
+            self.places.find(runs)
         except datasets.MissingError as error:
             for name, text in error.missing.items():
-                file = registry.file_of(data_places.registry_folder(), name)
+                file = registry.file_of(registry_folder(), name)
                 more = (
                     text,
                     f"Nor was it added: there is no {file}.",
@@ -178,31 +174,31 @@ class _Look:
 
     def _who(self) -> str:
         """Where `data:` stands."""
-        if self.sweep.data is None:
-            return str(self.profile.source or "the profile")
+        if self.places.sweep.data is None:
+            return str(self.places.profile.source or "the profile")
         if self.plan is not None:
             return str(self.plan.data)
-        return next(iter(self.sweep.sources), "the spec")
+        return next(iter(self.places.sweep.sources), "the spec")
 
     def _mend(self, named: Path) -> tuple[str, ...]:
         """What to do about a `data:` that is not there."""
-        if self.sweep.data is None:
-            again = f", and name it: --on {self.profile.source}" if self.plan is None else ""
+        if self.places.sweep.data is None:
+            again = f", and name it: --on {self.places.profile.source}" if self.plan is None else ""
             return (f"next: mend `data:` there{again}", *self._on_nodes())
         again = ", and submit the spec again" if self.plan is None else ""
         next_ = f"next: mend `data:` there{again}"
-        if self.profile.engine == "local":
+        if self.places.profile.engine == "local":
             return (next_,)
-        instead = f"`data: {named}` and `data_on_nodes: true` in {self.profile.source}"
+        instead = f"`data: {named}` and `data_on_nodes: true` in {self.places.profile.source}"
         return (next_, f"or, if only the nodes have it, instead of that: {instead}")
 
     def _on_nodes(self) -> tuple[str, ...]:
         """What to write where only a cluster's nodes have the data."""
-        if self.profile.engine == "local" or self.sweep.data is not None:
+        if self.places.profile.engine == "local" or self.places.sweep.data is not None:
             return ()
-        again = f", then --on {self.profile.source}" if self.plan is None else ""
+        again = f", then --on {self.places.profile.source}" if self.plan is None else ""
         return (
-            f"or, if only the nodes have it: `data_on_nodes: true` in {self.profile.source}{again}",
+            f"or, if only the nodes have it: `data_on_nodes: true` in {self.places.profile.source}{again}",
         )
 
 

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.submit import missing_data, profile_image
-from cluster.submit.data_places import (
-    OWN_DATA,
-    find_data,
-    is_left_to_nodes,
-    named_data,
-    own_name,
-    registry_folder,
-)
+from cluster.submit.data_places import OWN_DATA, DataPlaces, named_data, registry_folder
 from containers.runtime import is_bindable
 from jobs import files
 from jobs.datasets.catalog import DATASETS
@@ -87,12 +80,13 @@ def sealed(
         InputError: all that is wrong with the image, or with the data.
     """
     runs, count = [planned.run for planned in wanted], 0
+    places = DataPlaces.of(sweep, profile)
     if store is not None:
         count = len(store.submissions())
-        missing_data.require_as_before(sweep, profile, runs, store)
+        missing_data.require_as_before(places, runs, store)
     image = profile_image.sealed(profile)
-    missing_data.require(sweep, profile, wanted, plan)
-    data, manifests = sealed_data(sweep, profile, runs)
+    missing_data.require(places, wanted, plan)
+    data, manifests = sealed_data(places, runs)
     return Seal(
         profile=profile,
         problems=frozenset(run.problem for run in runs),
@@ -100,13 +94,11 @@ def sealed(
         image=image,
         data=data,
         manifests=manifests,
-        named=named_data(sweep, profile),
+        named=places.named,
     )
 
 
-def sealed_data(
-    sweep: Sweep, profile: Profile, runs: Sequence[Run]
-) -> tuple[SealedData, tuple[Manifest, ...]]:
+def sealed_data(places: DataPlaces, runs: Sequence[Run]) -> tuple[SealedData, tuple[Manifest, ...]]:
     """The data sets that the runs read, by their manifests; and those.
 
     A data set that was added (`probprec data add`) is taken from there. One that only nodes have is
@@ -116,17 +108,16 @@ def sealed_data(
         DataError, ManifestError: a data set is not there, or has changed since it was added.
         InputError: the profile's image cannot see one where it lies.
     """
-    added = {one.name: one for one in registry.all_(registry_folder())}
-    named = named_data(sweep, profile)
+    added, named = places.added, places.named
     found = {  # what Python packages carry is left to the training
         name: (place.resolve(), registry.manifest_of_dataset(name, place))
-        for name, place in find_data(sweep, profile, runs).items()
+        for name, place in places.find(runs).items()
         if DATASETS[name].package is None
     }
-    own, unverified = own_name(added.values(), named, runs), None
+    own, unverified = places.own_name(runs), None
     if own is None and named is not None and any(catalog.is_own(run) for run in runs):
         try:
-            own, found[OWN_DATA] = OWN_DATA, (named.resolve(), _described(sweep, profile, named))
+            own, found[OWN_DATA] = OWN_DATA, (named.resolve(), _described(places, named))
         except own_data.UnverifiedError as error:
             unverified = str(error)
     used = {catalog.dataset_of(run) for run in runs} | {own}
@@ -134,11 +125,11 @@ def sealed_data(
         if one.name in used:
             _require_unchanged(one, alone=one.name == own)
             found[one.name] = one.source, one.manifest
-    if profile.image is not None:
+    if places.profile.image is not None:
         _require_bindable(place for place, _ in found.values())
-    places = {name: Sealed(path=place, sha256=it.sha256) for name, (place, it) in found.items()}
+    sealed_ = {name: Sealed(path=place, sha256=it.sha256) for name, (place, it) in found.items()}
     data = SealedData(
-        datasets=places,
+        datasets=sealed_,
         own_data=own,
         unverified=unverified,
         registered={name: str(registry_folder().resolve()) for name in found if name in added},
@@ -146,11 +137,11 @@ def sealed_data(
     return data, tuple(manifest for _, manifest in found.values())
 
 
-def _described(sweep: Sweep, profile: Profile, named: Path) -> Manifest:
+def _described(places: DataPlaces, named: Path) -> Manifest:
     """What an own problem reads that nobody added; UnverifiedError: why it cannot be described."""
-    if is_left_to_nodes(sweep, profile):
+    if places.is_left_to_nodes:
         raise own_data.UnverifiedError(f"{named} was left to the nodes (data_on_nodes)")
-    return own_data.describe(named.resolve(), profile.limits.max_hashed_data << 20)
+    return own_data.describe(named.resolve(), places.profile.limits.max_hashed_data << 20)
 
 
 def _require_unchanged(one: registry.Registered, *, alone: bool) -> None:
