@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """What is asked for, looked through; nothing has been written."""
+    """The request, checked; nothing has been written."""
 
     sweep: Sweep
     store: Store

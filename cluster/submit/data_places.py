@@ -1,4 +1,4 @@
-"""Where the data lies that a sweep's runs read: added, named as `data:`, or found."""
+"""The places of the data that a sweep's runs read: added, named as `data:`, or found."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class DataPlaces:
 
     @classmethod
     def of(cls, sweep: Sweep, profile: Profile) -> "DataPlaces":
-        """Read once what was added: of large data sets that takes seconds."""
+        """The places, with the registry read once: manifests of large data sets take seconds."""
         return cls(sweep, profile, {one.name: one for one in registry.all_(registry_folder())})
 
     @property

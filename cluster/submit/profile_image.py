@@ -1,4 +1,4 @@
-"""The image that a profile names: its file, and what that holds."""
+"""The image that a profile names: its file, and its hash."""
 
 import os
 import shlex

@@ -28,7 +28,7 @@ from jobs.sweep import PlannedRun, Run, Sweep
 
 @dataclass(frozen=True, kw_only=True)
 class Seal:
-    """What some runs of a sweep read, by its content; it was looked at once, before they are sent."""
+    """The content of the image and the data that some runs read, looked at before they are sent."""
 
     profile: Profile  # where they are to run
     problems: frozenset[str]  # of these runs
@@ -39,7 +39,7 @@ class Seal:
     named: Path | None  # what the spec or the profile names as `data:`
 
     def up_to_date(self, sweep: Sweep, wanted: Sequence[PlannedRun], store: Store) -> "Seal":
-        """This seal; or another one, if other problems are to be run, or somebody has submitted since.
+        """This seal; a new one if other problems are to be run, or somebody has submitted since.
 
         Raises:
             InputError: as of `sealed`.
@@ -52,7 +52,7 @@ class Seal:
         return self if is_same else sealed(sweep, self.profile, wanted, store)
 
     def keep_manifests(self, store: Store) -> None:
-        """Write down, for the nodes, what is in the data sets."""
+        """Write the manifests of the data sets into the store, for the nodes."""
         for manifest in self.manifests:
             file = store.manifest_file(manifest.sha256)
             if not file.exists():
@@ -67,7 +67,7 @@ def sealed(
     store: Store | None,
     plan: Plan | None = None,
 ) -> Seal:
-    """Look at the image and the data that the wanted runs read.
+    """The seal of the image and the data that the wanted runs read.
 
     Args:
         sweep: what is asked for.
@@ -99,7 +99,7 @@ def sealed(
 
 
 def sealed_data(places: DataPlaces, runs: Sequence[Run]) -> tuple[SealedData, tuple[Manifest, ...]]:
-    """The data sets that the runs read, by their manifests; and those.
+    """The data sets that the runs read, and their manifests.
 
     A data set that was added (`probprec data add`) is taken from there. One that only nodes have is
     left to them. What an own problem reads and nobody added is described; else it is said why not.
