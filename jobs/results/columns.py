@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,19 +166,18 @@ SUMMARY = (
 """The columns of summary.csv."""
 
 
-def fitted(value: object, type_: pa.DataType) -> Any:
-    """The value as a column of the type holds it; None where it is of another kind."""
-    if value is None:
-        return None
-    if type_ == TEXT:
-        return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    if type_ == TEXTS:
-        return list(map(str, value)) if isinstance(value, list) else None
-    if type_ == MAP:
-        return _pairs(value)
-    if type_ == BOOLEAN:
-        return value if isinstance(value, bool) else None
-    return _number(value, type_)
+def array(values: Iterable[object], type_: pa.DataType) -> pa.Array:
+    """The values as a column of the type; null where one is of another kind."""
+    fit = _FITTED[type_]
+    return pa.array([None if value is None else fit(value) for value in values], type_)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _texts(value: object) -> list[str] | None:
+    return list(map(str, value)) if isinstance(value, list) else None
 
 
 def _pairs(value: object) -> list[tuple[str, str]] | None:
@@ -187,13 +186,42 @@ def _pairs(value: object) -> list[tuple[str, str]] | None:
     return [(str(key), str(value[key])) for key in sorted(value)]
 
 
-def _number(value: object, type_: pa.DataType) -> float | int | None:
-    """NaN, and what is too large for the type, is missing."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _boolean(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _float(value: object) -> float | None:
+    """NaN, and what is too large, is missing."""
+    number = _number(value)
+    if number is None or not abs(number) <= sys.float_info.max:
         return None
-    if type_ == TIME:
-        return int(value * 1e6) if 0 <= value <= _LAST_SECOND else None
-    if type_ == FLOAT:
-        return float(value) if abs(value) <= sys.float_info.max else None
-    is_whole = isinstance(value, int) or value.is_integer()
-    return int(value) if is_whole and abs(value) < 2**63 else None
+    return float(number)
+
+
+def _integer(value: object) -> int | None:
+    """NaN, a fraction, and what is too large is missing."""
+    number = _number(value)
+    if number is None or not (isinstance(number, int) or number.is_integer()):
+        return None
+    return int(number) if abs(number) < 2**63 else None
+
+
+def _microseconds(value: object) -> int | None:
+    """Of seconds since 1970; what is no time of a calendar is missing."""
+    number = _number(value)
+    return None if number is None or not 0 <= number <= _LAST_SECOND else int(number * 1e6)
+
+
+def _number(value: object) -> float | int | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_FITTED: Mapping[pa.DataType, Callable[[object], Any]] = {
+    TEXT: _text,
+    TEXTS: _texts,
+    MAP: _pairs,
+    BOOLEAN: _boolean,
+    FLOAT: _float,
+    INTEGER: _integer,
+    TIME: _microseconds,
+}

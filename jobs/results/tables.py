@@ -2,12 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +19,11 @@ from jobs.store.state import UNFINISHED
 from jobs.sweep import Target
 from jobs.text import described
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PART = 1000  # results, of which the curves are laid side by side at a time
+
 
 def runs(collection: Collection) -> pa.Table:
     """A row per planned run, whatever became of it; the columns are those of `columns.RUNS`.
@@ -31,15 +35,21 @@ def runs(collection: Collection) -> pa.Table:
     arrays = {}
     for group in columns.RUNS:
         for name in _hyperparameters(rows) if group is columns.NUMBERS else group.expanded():
-            values = [columns.fitted(_at(row, name), group.type) for row in rows]
-            arrays[name] = pa.array(values, group.type)
+            arrays[name] = columns.array(_at(rows, name), group.type)
     return pa.table(arrays)
 
 
 def curves(results: Sequence[Result]) -> pa.Table:
     """A row per run, epoch and metric that was measured: `run`, `epoch`, `metric`, `value`."""
+    runs = pa.array([result.planned.run.id for result in results], pa.string())
+    starts = range(0, max(len(results), 1), _PART)  # none makes a table, too
+    return pa.concat_tables([_measured(results[at : at + _PART], at, runs) for at in starts])
+
+
+def _measured(results: Sequence[Result], first: int, runs: pa.Array) -> pa.Table:
+    """The rows of some results, of which the first is so far behind the first of all `runs`."""
     values, epochs, owners, kinds = [], [], [], []
-    for owner, result in enumerate(results):
+    for owner, result in enumerate(results, first):
         for kind, metric in enumerate(EPOCH_METRICS):
             curve = result.curves.get(metric, np.empty(0))
             (measured,) = np.nonzero(~np.isnan(curve))
@@ -47,23 +57,24 @@ def curves(results: Sequence[Result]) -> pa.Table:
             epochs.append(measured)
             owners.append(np.full(len(measured), owner))
             kinds.append(np.full(len(measured), kind))
-    names = [result.planned.run.id for result in results]
     return pa.table(
         {
-            "run": _labels(owners, names),
+            "run": _labels(owners, runs),
             "epoch": pa.array(_joined(epochs).astype(np.int32)),
-            "metric": _labels(kinds, EPOCH_METRICS),
+            "metric": _labels(kinds, pa.array(EPOCH_METRICS, pa.string())),
             "value": pa.array(_joined(values)),
         }
     )
 
 
-def summary(cells: Sequence[Cell], targets: Mapping[str, Target]) -> pd.DataFrame:
+def summary(cells: Sequence[Cell], targets: Mapping[str, Target]) -> "pd.DataFrame":
     """A row per cell: n, mean, sd (n-1), min and max over completed runs, and the median over all.
 
     A diverged run has no final value: it is counted, not averaged, and the worst in the median.
     Where a completed run lacks a value, so does its cell.
     """
+    import pandas as pd  # takes as long as all the rest, where the table is there already
+
     axes = dict.fromkeys(key for cell in cells for key in cell.varied)
     rows = [_cell_row(cell, axes, targets.get(cell.problem)) for cell in cells]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -77,7 +88,7 @@ def to_parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def to_csv(table: pd.DataFrame) -> bytes:
+def to_csv(table: "pd.DataFrame") -> bytes:
     """The table as UTF-8 CSV; numbers keep all their digits, a missing one is empty."""
     return table.to_csv(index=False, lineterminator="\n").encode()
 
@@ -144,14 +155,17 @@ def _hyperparameters(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted({name for row in rows for name in row if name.startswith("hp.")})
 
 
-def _at(row: Mapping[str, Any], name: str) -> object:
-    """The value under a name, or under a dotted path into what is nested; None: there is none."""
-    if name in row:
-        return row[name]
-    found: object = row
-    for key in name.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+def _at(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[object]:
+    """The value of each row under a name, or a dotted path into what is nested; None: none."""
+    path = name.split(".")
+    for row in rows:
+        yield row[name] if name in row else _nested(row, path)
+
+
+def _nested(row: object, path: Iterable[str]) -> object:
+    for key in path:
+        row = row.get(key) if isinstance(row, dict) else None
+    return row
 
 
 def _cell_row(cell: Cell, axes: Iterable[str], target: Target | None) -> dict[str, Any]:
@@ -223,6 +237,8 @@ def _seeds(results: Iterable[Result]) -> str:
 
 def _column(values: Sequence[Any]) -> "pd.Series[Any]":
     """The narrowest of boolean, integer, float and text that holds all values."""
+    import pandas as pd
+
     kinds = {type(value) for value in values} - {type(None)}
     if kinds and kinds <= {bool}:
         return pd.Series(values, dtype="boolean")
@@ -237,9 +253,8 @@ def _text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _labels(codes: Sequence[Any], names: Sequence[str]) -> pa.DictionaryArray:
-    indices = pa.array(_joined(codes).astype(np.int32))
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+def _labels(codes: Sequence[Any], names: pa.Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(_joined(codes).astype(np.int32)), names)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
