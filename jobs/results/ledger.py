@@ -2,25 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jobs import files
-from jobs.results import extra, findings, tunings
+from jobs.results import extra, findings, records, tunings
 from jobs.results.cells import Cell, group, name_of, reported
 from jobs.results.extra import ExtraRun
 from jobs.results.finding import Finding
 from jobs.results.reading import Result, Unsettled
+from jobs.results.records import Track
 from jobs.results.selection import Selection, select
 from jobs.results.tunings import TuningResult
-from jobs.store import attempts, record, state
+from jobs.store import attempts, record
 from jobs.store.attempts import RunFolder
-from jobs.store.state import State
 from jobs.store.store import Store
-from jobs.sweep import PlannedRun, Run, Sweep
+from jobs.sweep import Run, Sweep
 
 _BAD = {"bad_record": "has a record that is not counted", "bad_files": "cannot be read"}
 
@@ -108,20 +108,21 @@ class Collection:
         return reported(self.cells)
 
 
-Track = Callable[[Sequence[PlannedRun]], Iterable[PlannedRun]]
-"""Passes the planned runs through while it shows how far they are."""
-
-
-def collect(store: Store, track: Track = iter) -> Collection:
+def collect(store: Store, track: Track = iter, *, keep: bool = True) -> Collection:
     """Read every record of the sweep, and say what else lies in its folder.
 
     Nothing that lies there is fatal, and nothing but a run's own record in its own place counts.
+
+    Args:
+        store: the sweep's folder.
+        track: shows how far this is.
+        keep: whether what is read of records is kept there, which makes the next time quick.
 
     Raises:
         StoreError: the folder is no sweep.
     """
     sweep = store.sweep()
-    outcomes = tuple(_read(store.run(one.run.id), one) for one in track(sweep.runs))
+    outcomes = records.read(store, sweep.runs, track, keep=keep)
     unsettled = tuple(outcome for outcome in outcomes if isinstance(outcome, Unsettled))
     found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     around = _Surroundings(store, {result.planned.run.id for result in found}, sweep)
@@ -155,30 +156,6 @@ def _bad(unsettled: Iterable[Unsettled]) -> Iterator[Finding]:
             run = one.planned.run.id
             text = f"run {run} {why} ({name_of(one.planned)}): {one.state.message}"
             yield Finding("unreadable", text, (run,))
-
-
-def _read(folder: RunFolder, planned: PlannedRun) -> Result | Unsettled:
-    path = folder.record_file
-    try:
-        return Result.of(planned, record.read_published(folder)[0])
-    except FileNotFoundError:
-        return Unsettled(planned=planned, state=_state_of(folder))
-    except OSError as error:  # it may well be whole
-        return Unsettled(planned=planned, state=_unreadable("bad_files", error, path))
-    except record.RecordError as error:
-        return Unsettled(planned=planned, state=_unreadable("bad_record", error, path))
-
-
-def _state_of(folder: RunFolder) -> State:
-    """The state by the run's other files, which may be garbage, too."""
-    try:
-        return state.of(folder)
-    except (OSError, LookupError, TypeError, ValueError) as error:
-        return _unreadable("bad_files", error, folder.path)
-
-
-def _unreadable(failure: str, error: Exception, evidence: Path) -> State:
-    return State(state="failed", failure=failure, message=str(error), evidence=str(evidence))
 
 
 @dataclass

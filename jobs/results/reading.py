@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from jobs.store.record import EPOCH_METRICS, Record
 from jobs.store.state import State
 from jobs.sweep import PlannedRun, Target
 
@@ -25,29 +24,10 @@ class Result:
     curves: Mapping[str, Floats]  # (E,) per metric of EPOCH_METRICS that the problem has
     cost: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    sha256: str = ""  # of its record, where it is from one
     seconds: Floats | None = None  # (E,) of training up to each evaluation; None: an older record
     cpu_seconds: Floats | None = None  # (E,) as these, of all threads
     steps: Integers | None = None  # (E,) up to each evaluation
-
-    @classmethod
-    def of(cls, planned: PlannedRun, record: Record) -> Self:
-        """The numbers of a record; its step series are left behind, they are large."""
-        time = record.time
-        return cls(
-            planned=planned,
-            diverged=record.outcome == "diverged",
-            stop=record.stop,
-            curves={
-                metric: _floats(record.curves[metric])
-                for metric in EPOCH_METRICS
-                if metric in record.curves
-            },
-            seconds=None if time is None else np.array(time["wall_s"], dtype=np.float64),
-            cpu_seconds=None if time is None else np.array(time["cpu_s"], dtype=np.float64),
-            steps=None if time is None else np.array(time["steps"], dtype=np.int64),
-            cost=record.cost,
-            provenance=record.provenance,
-        )
 
     def final(self, metric: str) -> float:
         """The metric after the last epoch; a diverged run has no last epoch."""
@@ -121,8 +101,3 @@ class Unsettled:
 def is_better_high(metric: str) -> bool:
     """Whether more is better."""
     return metric.endswith("accuracy")
-
-
-def _floats(values: list[float | None]) -> Floats:
-    numbers = np.array(values, dtype=np.float64)  # null becomes NaN
-    return np.where(np.isfinite(numbers), numbers, np.nan)

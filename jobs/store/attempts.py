@@ -31,9 +31,21 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.run_file = path / "run.json"
-        self.record_file = path / "record.json"
-        self.journal_file = path / "journal.jsonl"
+
+    @property
+    def run_file(self) -> Path:
+        """The run."""
+        return self.path / "run.json"
+
+    @property
+    def record_file(self) -> Path:
+        """The outcome, published once."""
+        return self.path / "record.json"
+
+    @property
+    def journal_file(self) -> Path:
+        """A line per change of state."""
+        return self.path / "journal.jsonl"
 
     @property
     def id(self) -> str:

@@ -2,7 +2,9 @@
 
 import hashlib
 import operator
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +90,15 @@ class Record:
         return len(self.curves.get("test_loss", ()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublishedRecord:
+    """A record that is what an attempt published, and what is known of it besides."""
+
+    record: Record
+    sha256: str  # of its file
+    history: tuple[AttemptSummary, ...]  # of all attempts, oldest first
+
+
 def read(path: Path, *, run_id: str | None = None) -> Record:
     """Read and check one record; with `run_id`, also that it is the record of that run.
 
@@ -96,18 +107,10 @@ def read(path: Path, *, run_id: str | None = None) -> Record:
         OSError: the file cannot be read, so that nothing is known of the record.
         RecordError: the file is torn, of another schema or run, or its id is not that of its run.
     """
-    from pydantic_core import from_json  # quick and strict; not installed where runs are trained
-
-    try:
-        found = parse(from_json(files.read(path), allow_inf_nan=False))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"{path}: {_reason(error)}") from None
-    if run_id not in {None, found.id}:
-        raise RecordError(f"{path}: is the record of run {found.id}, not of {run_id}")
-    return found
+    return _checked(files.read(path), path, run_id)
 
 
-def read_published(folder: RunFolder) -> tuple[Record, list[AttemptSummary]]:
+def read_published(folder: RunFolder) -> PublishedRecord:
     """The record of a run if it is, byte for byte, what an attempt published; and all attempts.
 
     Journals of older versions lack the sha256: if no attempt has one, any valid record is accepted.
@@ -116,23 +119,36 @@ def read_published(folder: RunFolder) -> tuple[Record, list[AttemptSummary]]:
         FileNotFoundError: the run has no record.
         RecordError: the record is invalid, of another run, or was changed after it was published.
     """
-    found = read(folder.record_file, run_id=folder.id)
+    content = files.read(folder.record_file)
+    found = _checked(content, folder.record_file, folder.id)
+    sha256 = hashlib.sha256(content).hexdigest()
     try:
         history = folder.history()  # read after the record, which the journal precedes
     except OSError:
-        return found, []
+        history = []
     published = {past.record_sha256 for past in history if past.record_sha256 is not None}
-    if not published:
-        return found, history
-    with folder.record_file.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 not in published:
+    if published and sha256 not in published:
         raise RecordError(
             f"{folder.record_file}: was changed after it was published: its sha256 is "
             f"{sha256[:12]}, and not {', '.join(sorted(one[:12] for one in published))} as in "
             f"{folder.journal_file.name}"
         )
-    return found, history
+    return PublishedRecord(record=found, sha256=sha256, history=tuple(history))
+
+
+def version(folder: RunFolder) -> str:
+    """What differs once `read_published` may say something else: of both files, what `stat` tells.
+
+    Raises:
+        FileNotFoundError: the run has no record.
+        OSError: it, or the journal, cannot be looked at.
+    """
+    found = [os.stat(folder.record_file)]  # noqa: PTH116 - thousands of them; a Path is slower
+    with suppress(FileNotFoundError):
+        found.append(os.stat(folder.journal_file))  # noqa: PTH116
+    return " ".join(
+        f"{one.st_size}:{one.st_mtime_ns}:{one.st_ctime_ns}:{one.st_ino}" for one in found
+    )
 
 
 def parse(content: Mapping[str, Any]) -> Record:
@@ -164,6 +180,19 @@ def parse(content: Mapping[str, Any]) -> Record:
         provenance=content["provenance"],
         time=time,
     )
+
+
+def _checked(content: bytes, path: Path, run_id: str | None) -> Record:
+    """The record that a file holds; RecordError if it holds none, or that of another run."""
+    from pydantic_core import from_json  # quick and strict; where runs are trained it is not there
+
+    try:
+        found = parse(from_json(content, allow_inf_nan=False))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path}: {_reason(error)}") from None
+    if run_id not in {None, found.id}:
+        raise RecordError(f"{path}: is the record of run {found.id}, not of {run_id}")
+    return found
 
 
 def _count_evaluations(curves: Mapping[str, Any]) -> int:

@@ -65,7 +65,7 @@ def of(folder: RunFolder) -> State:
     An attempt that started, holds no lock and wrote no end is `lost`: not completed, not failed.
     """
     try:
-        found, pasts = record.read_published(folder)
+        found = record.read_published(folder)
     except FileNotFoundError:
         try:
             return _without_record(folder)
@@ -75,7 +75,7 @@ def of(folder: RunFolder) -> State:
         return _unreadable("bad_files", error, folder)
     except record.RecordError as error:
         return _unreadable("bad_record", error, folder)
-    return _recorded(folder, found, pasts)
+    return _recorded(folder, found.record, found.history)
 
 
 def _recorded(folder: RunFolder, found: Record, pasts: Sequence[AttemptSummary]) -> State:

@@ -1,0 +1,50 @@
+"""What was read of a sweep's records, kept so that a record is read once."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+
+from jobs import files
+from jobs.results import rows
+
+_FORMAT = b"probprec records 1\n"
+"""First line of the file; another number once other rows are made of the same records."""
+
+_BODY = len(_FORMAT) + 32
+"""Byte at which the rows begin, behind the sha256 of them."""
+
+
+def load(file: Path) -> pa.Table:
+    """The rows that are kept there; none where there is no such file, or a damaged one."""
+    with suppress(OSError, pa.ArrowException):
+        content = files.read(file)
+        body = memoryview(content)[_BODY:]
+        if content.startswith(_FORMAT + hashlib.sha256(body).digest()):
+            found = pa.ipc.open_stream(pa.py_buffer(body)).read_all()
+            if found.schema == rows.SCHEMA:
+                return found
+    return rows.SCHEMA.empty_table()
+
+
+def still_true(table: pa.Table, versions: Mapping[str, str]) -> pa.Table:
+    """The rows of runs whose files are as they were; `versions` is `record.version` of each now."""
+    kept = zip(table["run"].to_pylist(), table["version"].to_pylist(), strict=True)
+    is_true = [version != "" and versions.get(run) == version for run, version in kept]
+    return table if all(is_true) else table.filter(pa.array(is_true))
+
+
+def save(file: Path, table: pa.Table) -> None:
+    """Keep the rows, if the folder can be written to; of two who do so the last one is believed."""
+    stream = BytesIO()
+    stream.write(bytes(_BODY))
+    with pa.ipc.new_stream(stream, rows.SCHEMA) as writer:
+        writer.write_table(table)
+    with stream.getbuffer() as content:  # tens of megabytes: there is no second copy
+        content[:_BODY] = _FORMAT + hashlib.sha256(content[_BODY:]).digest()
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(file, stream.getvalue())
