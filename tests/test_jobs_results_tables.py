@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -380,7 +381,12 @@ def test_any_column_of_values_can_be_written(values):
 def test_collecting_twice_writes_the_same_bytes(store, capsys):
     def files() -> dict[str, bytes]:
         collect(store, strict=False, as_json=True)
-        return {path.name: path.read_bytes() for path in store.collected.iterdir()}
+        found = {path.name: path.read_bytes() for path in store.collected.iterdir()}
+        assert {path.name for path in (store.known_records_file, store.known_tables_file)} < {
+            *found
+        }
+        shutil.rmtree(store.collected)
+        return {name: text for name, text in found.items() if not name.endswith(".cache")}
 
     assert files() == files()
     assert set(files()) == {"runs.parquet", "curves.parquet", "summary.csv", "ledger.json"}

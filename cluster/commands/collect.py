@@ -15,8 +15,7 @@ from cluster.status import advice
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain, to_copy
-from jobs import files
-from jobs.results import ledger, tables
+from jobs.results import ledger, table_files
 from jobs.results.cells import name_of
 from jobs.results.ledger import Collection, Ledger
 from jobs.results.reading import Unsettled
@@ -32,8 +31,11 @@ def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: boo
 
     `strict`: 1 also if there is any finding. `out`: the tables' folder; default: the sweep's own.
     """
-    collection = collected(store)
-    written = _write_tables(out or store.collected, collection)
+    collection = collected(store, keep=out is None)
+    if out is None:
+        written = table_files.write(store.collected, collection, known=store.known_tables_file)
+    else:
+        written = table_files.write(out, collection)
     found = collection.ledger
     if as_json:
         print_json(found.to_json() | {"files": [str(path) for path in written]})
@@ -59,7 +61,7 @@ def plot(
     """
     from jobs.results import figures
 
-    collection = collected(store)
+    collection = collected(store, keep=out is None)
     written = figures.save(out or store.figures, collection, figure, metric)
     content = {
         "schema": 1,
@@ -83,22 +85,9 @@ def plot(
     return DONE
 
 
-def collected(store: Store) -> Collection:
+def collected(store: Store, *, keep: bool) -> Collection:
     """Read the sweep, and show how far it is."""
-    return ledger.collect(store, _show_progress)
-
-
-def _write_tables(folder: Path, collection: Collection) -> list[Path]:
-    contents = {
-        "runs.parquet": tables.to_parquet(tables.runs(collection)),
-        "curves.parquet": tables.to_parquet(tables.curves(collection.found)),
-        "summary.csv": tables.to_csv(tables.summary(collection.cells, collection.sweep.targets)),
-        "ledger.json": files.to_json(collection.ledger.to_json(), indent=1),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        files.write_atomically(folder / name, content)
-    return [folder / name for name in contents]
+    return ledger.collect(store, _show_progress, keep=keep)
 
 
 def _show_progress(runs: Sequence[PlannedRun]) -> Iterable[PlannedRun]:

@@ -30,6 +30,8 @@ sweeps/NAME/
       set-aside.json         who set the record aside, when and why
       record.json            the run's record until then
   collected/                 tables (`probprec collect`)
+    records.cache            what was read of the records } both may be
+    tables.cache             what the tables are made of  } deleted at any time
   figures/                   figures (`probprec plot`)
 """
 
@@ -82,6 +84,16 @@ class Store:
     def collected(self) -> Path:
         """Folder of the tables."""
         return self.root / "collected"
+
+    @property
+    def known_records_file(self) -> Path:
+        """What `collect` and `plot` remember of records; may be deleted at any time."""
+        return self.collected / "records.cache"
+
+    @property
+    def known_tables_file(self) -> Path:
+        """What `collect` remembers of the tables that are there; may be deleted at any time."""
+        return self.collected / "tables.cache"
 
     @property
     def figures(self) -> Path:

@@ -1,0 +1,79 @@
+"""The tables as files: written again only when they would be others."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jobs import files, snapshot
+from jobs.results import tables
+from jobs.results.ledger import Collection
+from jobs.results.reading import Result, Unsettled
+
+TABLES: Mapping[str, Callable[[Collection], bytes]] = {
+    "runs.parquet": lambda found: tables.to_parquet(tables.runs(found)),
+    "curves.parquet": lambda found: tables.to_parquet(tables.curves(found.found)),
+    "summary.csv": lambda found: tables.to_csv(tables.summary(found.cells, found.sweep.targets)),
+}
+"""The tables of a collection, by the names of their files."""
+
+_LEDGER = "ledger.json"
+_WRITERS = ("numpy", "pandas", "pyarrow")  # packages whose versions may change a file
+
+
+def write(folder: Path, collection: Collection, *, known: Path | None = None) -> list[Path]:
+    """Write the tables and the ledger into the folder.
+
+    Args:
+        folder: it is made if it is not there.
+        collection: what they tell.
+        known: where it is kept what the folder's tables were made of; None: nowhere, they are written
+            in any case.
+    """
+    origin = _origin(collection)
+    if known is None or not _are_there(folder, known, origin):
+        contents = {name: make(collection) for name, make in TABLES.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            files.write_atomically(folder / name, content)
+        if known is not None:
+            hashes = {name: _sha256(content) for name, content in contents.items()}
+            files.write_atomically(known, files.to_json({"origin": origin, "files": hashes}))
+    ledger = files.to_json(collection.ledger.to_json(), indent=1)
+    files.write_atomically(folder / _LEDGER, ledger)
+    return [folder / name for name in (*TABLES, _LEDGER)]
+
+
+def _are_there(folder: Path, known: Path, origin: str) -> bool:
+    """Whether the tables in the folder were made of the same, byte for byte."""
+    try:
+        content = json.loads(files.read(known))
+        if content["origin"] != origin:
+            return False
+        found = {name: _sha256(files.read(folder / name)) for name in TABLES}
+        return bool(found == content["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _origin(collection: Collection) -> str:
+    """A hash of all that the tables depend on: runs, records, choices, code and versions."""
+    sweep, found = collection.sweep, hashlib.sha256()
+    of_all: list[Any] = [platform.python_version(), *map(metadata.version, _WRITERS)]
+    of_all += [_sha256(content) for _, content in snapshot.toolkit()]
+    of_all += [sweep.problems, sweep.optimizers, sweep.targets, sweep.tunings]
+    found.update(repr(of_all).encode())
+    for outcome in collection.outcomes:
+        found.update(repr((outcome.planned, _told(outcome))).encode())
+    return found.hexdigest()
+
+
+def _told(outcome: Result | Unsettled) -> object:
+    return outcome.sha256 if isinstance(outcome, Result) else outcome.state
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
