@@ -143,10 +143,10 @@ def is_leftover(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
-def others(folder: Path, known: set[str]) -> list[Path]:
+def others(folder: Path | str, known: set[str]) -> list[Path]:
     """The paths in the folder whose names are not known, sorted; none if there is no folder."""
     try:
         names = os.listdir(folder)  # noqa: PTH208 - thousands of folders: a Path per name is slow
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [folder / name for name in sorted(names) if name not in known]
+    return [Path(folder, name) for name in sorted(names) if name not in known]

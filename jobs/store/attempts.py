@@ -10,6 +10,7 @@ import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,21 @@ class RunFolder:
     def journal_file(self) -> Path:
         """A line per change of state."""
         return self.path / "journal.jsonl"
+
+    def version(self) -> str:
+        """What differs once the record, or what the journal says of it, may be another one.
+
+        It is what `stat` tells of both. Thousands are looked at: a Path for each would be slow.
+
+        Raises:
+            FileNotFoundError: the run has no record.
+            OSError: it, or the journal, cannot be looked at.
+        """
+        found = [os.stat(os.path.join(self.path, "record.json"))]  # noqa: PTH116, PTH118
+        with suppress(FileNotFoundError):
+            found.append(os.stat(os.path.join(self.path, "journal.jsonl")))  # noqa: PTH116, PTH118
+        numbers = [(it.st_size, it.st_mtime_ns, it.st_ctime_ns, it.st_ino) for it in found]
+        return json.dumps(numbers)
 
     @property
     def id(self) -> str:
@@ -166,7 +182,7 @@ class RunFolder:
     def strangers(self) -> Iterator[Path]:
         """The paths in the folder that the layout lacks, and leftovers of killed writers."""
         yield from files.others(self.path, _RUN_PARTS)
-        for attempt in files.others(self.path / "attempts", set()):
+        for attempt in files.others(os.path.join(self.path, "attempts"), set()):  # noqa: PTH118
             yield from filter(files.is_leftover, files.others(attempt, set()))
 
     def is_locked(self) -> bool:

@@ -2,9 +2,7 @@
 
 import hashlib
 import operator
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -134,21 +132,6 @@ def read_published(folder: RunFolder) -> PublishedRecord:
             f"{folder.journal_file.name}"
         )
     return PublishedRecord(record=found, sha256=sha256, history=tuple(history))
-
-
-def version(folder: RunFolder) -> str:
-    """What differs once `read_published` may say something else: of both files, what `stat` tells.
-
-    Raises:
-        FileNotFoundError: the run has no record.
-        OSError: it, or the journal, cannot be looked at.
-    """
-    found = [os.stat(folder.record_file)]  # noqa: PTH116 - thousands of them; a Path is slower
-    with suppress(FileNotFoundError):
-        found.append(os.stat(folder.journal_file))  # noqa: PTH116
-    return " ".join(
-        f"{one.st_size}:{one.st_mtime_ns}:{one.st_ctime_ns}:{one.st_ino}" for one in found
-    )
 
 
 def parse(content: Mapping[str, Any]) -> Record:
