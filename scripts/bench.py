@@ -114,29 +114,14 @@ seeds: 1..20
     yield row("expand and validate 10,000 runs", "hashing 10,000 runs", timed)
 
 
-def collect() -> Iterator[Row]:
-    """Collect 2,000 records of 100 epochs."""
-    from make_sweep import make_sweep
+def collect(records: int) -> Iterator[Row]:
+    """Collect many records for the first time and again, and draw a figure of them."""
+    import collecting
 
-    with tempfile.TemporaryDirectory() as folder:
-        root = make_sweep(
-            Path(folder) / "many",
-            seeds=range(500),
-            epochs=100,
-            minibatch_losses=3900,
-        ).root
-        records = sorted(root.glob("runs/*/record.json"))
-        probprec = str(ROOT / ".venv/bin/probprec")
-
-        def ours() -> float:
-            return child(probprec, "collect", str(root), "--json")
-
-        def floor() -> float:
-            return cpu(lambda: [json.loads(file.read_bytes()) for file in records])
-
-        ours()
-        timed = pairs(ours, floor, n=3)
-    yield row("collect 2,000 records of 100 epochs", "json.loads of the same files", timed)
+    for one in collecting.measured(records):
+        timed = pairs(one.ours, one.floor, n=3)
+        what = f"{one.what}, {one.peak_bytes / 1e6:.0f} MB at most"
+        yield row(what, "json.loads of the records", timed)
 
 
 def start() -> Iterator[Row]:
@@ -259,20 +244,24 @@ def through_slurm(runs: int) -> Iterator[Row]:
 
 BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "expand": expand,
-    "collect": collect,
     "start": start,
     "epoch": epoch,
     "stage": stage,
 }
+COLLECT_BENCH = "collect"
+"""The bench of many records, with a row for each command that reads them."""
+
 LOAD_BENCH = "load"
 """The bench that makes several rows, and takes half an hour with 1,000 runs."""
 
 
-def measured(names: Iterable[str], runs: int) -> Iterator[Row]:
+def measured(names: Iterable[str], runs: int, records: int) -> Iterator[Row]:
     """The rows of the benches, one by one."""
     for name in names:
         if name == LOAD_BENCH:
             yield from through_slurm(runs)
+        elif name == COLLECT_BENCH:
+            yield from collect(records)
         else:
             yield from BENCHES[name]()
 
@@ -280,17 +269,20 @@ def measured(names: Iterable[str], runs: int) -> Iterator[Row]:
 def main() -> None:
     """Run the benches that are named, or all."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = [*BENCHES, LOAD_BENCH]
+    names = [*BENCHES, COLLECT_BENCH, LOAD_BENCH]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--runs", type=int, default=1000, help="trainings of `load` (default: %(default)s)"
     )
+    parser.add_argument(
+        "--records", type=int, default=2000, help="records of `collect` (default: %(default)s)"
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):
         parser.error(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     rows: list[Row] = []
-    for one in measured(options.names or names, options.runs):
+    for one in measured(options.names or names, options.runs, options.records):
         rows.append(one)
         if not options.json:
             title = " ".join(filter(None, (one.what, one.optimizer, one.problem)))
