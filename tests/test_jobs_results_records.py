@@ -128,7 +128,7 @@ def test_an_edit_that_hides_is_found(whole):
         os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
         finding, *_ = ledger.collect(whole).ledger.findings
 
-        assert "was changed after it was published" in finding
+        assert "was changed after it was published" in str(finding)
         file.write_text(text)
         assert ledger.collect(whole).ledger.findings == ()
 

@@ -94,6 +94,15 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
+def add_sweeps(command: argparse.ArgumentParser) -> None:
+    """Add one sweep or several, by name or folder, and `--json`."""
+    command.add_argument(
+        "sweep", nargs="+", metavar="SWEEP", help="a sweep's name, or its folder; several: together"
+    )
+    add_root(command)
+    add_json(command)
+
+
 def add_run(command: argparse.ArgumentParser) -> None:
     """Add a run by its id, and the sweep that it belongs to."""
     command.add_argument("run", metavar="RUN", help="a run's id, or the beginning of it")
@@ -129,8 +138,8 @@ def add_out(command: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="write to this folder (default: one in the sweep's own), e.g. of a sweep that is"
-        " somebody else's",
+        help="write to this folder (default: one in the sweep's own), e.g. of several sweeps, or"
+        " of one that is somebody else's",
     )
 
 
@@ -147,6 +156,14 @@ def sweep_of(options: argparse.Namespace) -> "Store":
     from cluster.commands.sweeps import find
 
     return find(options.root, options.sweep, options.command)
+
+
+def sweeps_of(options: argparse.Namespace) -> "list[Store]":
+    """The sweeps that are meant, each once."""
+    from cluster.commands.sweeps import find
+
+    found = [find(options.root, sweep, options.command) for sweep in options.sweep]
+    return list({store.root.resolve(): store for store in found}.values())
 
 
 def live_sweep_of(options: argparse.Namespace) -> "Store":

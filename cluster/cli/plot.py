@@ -2,15 +2,15 @@
 
 import argparse
 
-from cluster.cli.options import add_out, add_sweep, sweep_of
+from cluster.cli.options import add_out, add_sweeps, sweeps_of
 
 DESCRIPTION = "Draw a figure of what is there so far, as PNG and PDF."
 EXAMPLE = "probprec plot quickstart --figure final --metric test_loss"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the sweep, which figure, and where it goes."""
-    add_sweep(command)
+    """Add the sweeps, which figure, and where it goes."""
+    add_sweeps(command)
     add_out(command)
     command.add_argument(
         "--figure",
@@ -28,11 +28,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw the figure."""
-    store = sweep_of(options)
+    stores = sweeps_of(options)
     from cluster.commands.collect import plot
 
     return plot(
-        store,
+        *stores,
         figure=options.figure,
         metric=options.metric,
         out=options.out,

@@ -16,10 +16,12 @@ from cluster.status import advice
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain, to_copy
-from jobs.results import ledger, table_files
+from jobs.errors import InputError
+from jobs.results import ledger, study, table_files
 from jobs.results.cells import name_of
 from jobs.results.ledger import Collection, Ledger
 from jobs.results.reading import Unsettled
+from jobs.results.study import Study
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
@@ -27,27 +29,39 @@ _WIDTH_COLUMNS = 130
 """The width of an output that is no terminal holds a row of the table."""
 
 
-def collect(store: Store, *, strict: bool, out: Path | None = None, as_json: bool) -> int:
+def collect(*stores: Store, strict: bool, out: Path | None = None, as_json: bool) -> int:
     """Write the tables; 1 while a run or a choice is missing, or a run failed or contradicts its copy.
 
     `strict`: 1 also if there is any finding. `out`: the tables' folder; default: the sweep's own.
+
+    Raises:
+        InputError: there are several sweeps, and no `out`.
     """
-    collection = collected(store, keep=out is None)
-    if out is None:
-        written = table_files.write(store.collected, collection, known=store.known_tables_file)
+    found = _found(stores, out)
+    if isinstance(found, Study):
+        ledgers = [one.ledger.to_json() for one in found.members.values()]
+        ledger_json = {
+            "schema": 1,
+            "sweeps": ledgers,
+            "findings": [one.to_json() for one in found.findings],
+            "selections": [one.to_json() for one in found.selections],
+        }
+        name, is_whole, findings = "study.json", found.is_whole, found.findings
     else:
-        written = table_files.write(out, collection)
-    found = collection.ledger
+        ledger_json = found.ledger.to_json()
+        name, is_whole, findings = "ledger.json", found.ledger.is_whole, found.ledger.findings
+    known = stores[0].known_tables_file if out is None else None
+    folder = out or stores[0].collected
+    written = table_files.write(folder, found, {name: ledger_json}, known=known)
     if as_json:
-        print_json(found.to_json() | {"files": [str(path) for path in written]})
+        print_json(ledger_json | {"files": [str(path) for path in written]})
     else:
-        _report(PlainConsole(width=width()), store, collection, written)
-    return DONE if found.is_whole and not (strict and found.findings) else INCOMPLETE
+        _report(PlainConsole(width=width()), stores, found, written)
+    return DONE if is_whole and not (strict and findings) else INCOMPLETE
 
 
 def plot(
-    store: Store,
-    *,
+    *stores: Store,
     figure: str,
     metric: str | None = None,
     out: Path | None = None,
@@ -59,40 +73,57 @@ def plot(
 
     Raises:
         FigureError: there is no such figure, or nothing to draw it from.
+        InputError: there are several sweeps, and no `out`.
     """
     from jobs.results import figures
 
-    collection = collected(store, keep=out is None)
-    written = figures.save(out or store.figures, collection, figure, metric)
+    found = _found(stores, out)
+    written = figures.save(out or stores[0].figures, found, figure, metric)
     content = {
         "schema": 1,
         "figure": figure,
-        "runs": len(collection.found),
-        "expected": collection.ledger.expected,
+        "runs": len(found.found),
+        "expected": len(found.outcomes),
         "files": [str(path) for path in written],
     }
     if as_json:
         print_json(content)
         return DONE
     console = PlainConsole(soft_wrap=True)
-    if not collection.ledger.is_whole:
-        number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
-        if collection.ledger.undecided:
-            number += ", and not all that is tuned is chosen yet"
-        todo = advice.collect_command(store)
-        console.print(to_copy(f"{number}; {todo} says what the others lack", style="yellow"))
+    for store, one in zip(stores, _members(found), strict=True):
+        if not one.ledger.is_whole:
+            console.print(to_copy(_lacking(store, one), style="yellow"))
     for path in written:
         console.print(plain(path))
     return DONE
 
 
-def collected(store: Store, *, keep: bool) -> Collection:
-    """Read the sweep, and show how far it is; of millions of objects none is garbage meanwhile."""
+def _lacking(store: Store, collection: Collection) -> str:
+    number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
+    if collection.ledger.undecided:
+        number += ", and not all that is tuned is chosen yet"
+    return f"{number}; {advice.collect_command(store)} says what the others lack"
+
+
+def _found(stores: Sequence[Store], out: Path | None) -> Collection | Study:
+    if len(stores) > 1 and out is None:
+        raise InputError("several sweeps have no folder in common: say --out DIR")
+    return collected(*stores, keep=out is None)
+
+
+def collected(*stores: Store, keep: bool) -> Collection | Study:
+    """Read the sweeps, and show how far it is; of millions of objects none is garbage meanwhile."""
     gc.disable()
     try:
-        return ledger.collect(store, _show_progress, keep=keep)
+        if len(stores) > 1:
+            return study.collect(stores, _show_progress, keep=keep)
+        return ledger.collect(stores[0], _show_progress, keep=keep)
     finally:
         gc.enable()
+
+
+def _members(found: Collection | Study) -> Sequence[Collection]:
+    return [*found.members.values()] if isinstance(found, Study) else [found]
 
 
 def _show_progress(runs: Sequence[PlannedRun]) -> Iterable[PlannedRun]:
@@ -103,29 +134,35 @@ def _show_progress(runs: Sequence[PlannedRun]) -> Iterable[PlannedRun]:
 
 
 def _report(
-    console: Console, store: Store, collection: Collection, written: Sequence[Path]
+    console: Console,
+    stores: Sequence[Store],
+    results: Collection | Study,
+    written: Sequence[Path],
 ) -> None:
-    found = collection.ledger
-    console.print(plain(f"{collection.sweep.name}: {found.expected} runs"))
-    for block in summary.blocks(collection, console.width):
+    members = _members(results)
+    console.print(plain(f"{results.name}: {len(results.outcomes)} runs"))
+    for block in summary.blocks(results, console.width):
         console.print()
         console.print(block)
-    console.print(plain(_counts(found)))
-    failed = [entry for entry in found.unsettled if entry.is_failed]
+    for one in members:
+        console.print(plain(("" if len(members) == 1 else f"{one.name}: ") + _counts(one.ledger)))
+    failed = [entry for one in members for entry in one.ledger.unsettled if entry.is_failed]
     lines = [_failure(entry) for entry in failed[:MAX_LINES_SHOWN]]
     if len(failed) > MAX_LINES_SHOWN:
-        lines.append(plain(f"x and {len(failed) - MAX_LINES_SHOWN} more in ledger.json"))
-    undecided = {one.finding for one in found.tunings if one.why is not None}  # named above
-    findings = [finding for finding in found.findings if finding not in undecided]
+        lines.append(plain(f"x and {len(failed) - MAX_LINES_SHOWN} more in {written[-1].name}"))
+    all_findings = results.findings if isinstance(results, Study) else results.ledger.findings
+    findings = [one for one in all_findings if one.code != "undecided"]  # named above
     lines += [plain(f"! {finding}", style="yellow") for finding in findings[:MAX_LINES_SHOWN]]
     if len(findings) > MAX_LINES_SHOWN:
-        lines.append(
-            plain(f"! and {len(findings) - MAX_LINES_SHOWN} more in ledger.json", "yellow")
-        )
-    is_all = len(collection.found) == found.expected  # copies that differ are named above
-    is_complete = is_all and not found.undecided
-    step = advice.of_tables(store, is_complete=is_complete)
-    for line in [*lines, *map(plain, written), to_copy(str(step))]:
+        more = f"! and {len(findings) - MAX_LINES_SHOWN} more in {written[-1].name}"
+        lines.append(plain(more, "yellow"))
+    lines += map(plain, written)
+    for store, one in zip(stores, members, strict=True):
+        is_all = len(one.found) == one.ledger.expected  # copies that differ are named above
+        is_complete = is_all and not one.ledger.undecided
+        if len(members) == 1 or not is_complete:
+            lines.append(to_copy(str(advice.of_tables(store, is_complete=is_complete))))
+    for line in lines:
         console.print(line, soft_wrap=True)
 
 

@@ -62,7 +62,7 @@ def compare(store: Store, request: Request) -> int:
         InputError: there is nothing to compare, or the question is not whole.
     """
     question = request.question()
-    found = answers(select(collected(store).cells, request.select), question)
+    found = answers(select(collected(store, keep=False).cells, request.select), question)
     findings = list(dict.fromkeys(one for answer in found for one in answer.findings))
     if request.as_json:
         content = [one.to_json() | {"sentence": sentence(one, question)} for one in found]

@@ -15,9 +15,9 @@ from rich.text import Text
 from cluster.terminal.plain import plain
 from jobs.results import collapse, tables
 from jobs.results.cells import Cell
-from jobs.results.ledger import Collection
 from jobs.results.reading import is_better_high
 from jobs.results.selection import Selection
+from jobs.results.study import Results
 from jobs.results.tunings import TuningResult
 from jobs.sweep import Target
 from jobs.text import printable, spelled
@@ -43,7 +43,7 @@ Columns = Mapping[str, Sequence[str]]
 """Heading -> an entry per cell."""
 
 
-def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
+def blocks(collection: Results, width: int) -> Iterator[RenderableType]:
     """The blocks of the summary: results by problem, the columns' meaning, and the choices.
 
     Args:
@@ -56,14 +56,14 @@ def blocks(collection: Collection, width: int) -> Iterator[RenderableType]:
     shown: dict[str, None] = {}
     stuck = collapse.collapsed(collection.cells)
     for problem, cells in by_problem.items():
-        target = collection.sweep.targets.get(problem)
+        target = collection.targets.get(problem)
         metric = _metric(cells)
         numbers = _fitting(_numbers(cells, metric, target, stuck), width)
         shown |= dict.fromkeys(numbers)
         yield _heading(problem, metric, target)
         yield _block(cells, numbers, width)
     yield plain("; ".join(text for name, text in _LEGEND.items() if name in shown), style="dim")
-    choices = [*_tunings(collection.ledger.tunings), *_selected(collection.selections)]
+    choices = [*_tunings(collection.tunings), *_selected(collection.selections)]
     if choices:
         yield _folded(choices, width)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from jobs.canonical import Value
 from jobs.results.reading import Floats, Result, Unsettled
-from jobs.sweep import PlannedRun, Role, Sweep
+from jobs.sweep import PlannedRun, Role
 from jobs.text import described
 from jobs.tuning import Tuning
 
@@ -76,20 +76,25 @@ class Cell:
         )
 
 
-def group(sweep: Sweep, outcomes: Sequence[Result | Unsettled]) -> list[Cell]:
-    """The cells in the order of the spec: problems, then optimizers, then settings.
+def group(
+    outcomes: Sequence[Result | Unsettled],
+    problems: Sequence[str],
+    optimizers: Sequence[str],
+    tunings: Iterable[Tuning],
+) -> list[Cell]:
+    """The cells in the order of these labels: problems, then optimizers, then settings.
 
     A chosen setting's evaluation follows the settings that it was chosen of. `outcomes` has an entry
-    per planned run, in the sweep's order.
+    per planned run, in the spec's order.
     """
     members: dict[tuple[str, str, str, Role], list[Result | Unsettled]] = {}
     for outcome in outcomes:
         planned = outcome.planned
         key = (planned.problem, planned.optimizer, planned.run.cell, planned.role)
         members.setdefault(key, []).append(outcome)
-    tunings = {
+    tuned = {
         (tuning.problem, tuning.optimizer, cell): tuning
-        for tuning in sweep.tunings
+        for tuning in tunings
         for cell in tuning.cells
     }
     cells = [
@@ -102,16 +107,13 @@ def group(sweep: Sweep, outcomes: Sequence[Result | Unsettled]) -> list[Cell]:
             results=tuple(outcome for outcome in own if isinstance(outcome, Result)),
             unsettled=tuple(outcome for outcome in own if isinstance(outcome, Unsettled)),
             role=role,
-            tuning=tunings.get((problem, optimizer, cell)),
+            tuning=tuned.get((problem, optimizer, cell)),
         )
         for (problem, optimizer, cell, role), own in members.items()
     ]
     return sorted(
         cells,
-        key=lambda cell: (
-            sweep.problems.index(cell.problem),
-            sweep.optimizers.index(cell.optimizer),
-        ),
+        key=lambda cell: (problems.index(cell.problem), optimizers.index(cell.optimizer)),
     )
 
 

@@ -51,6 +51,7 @@ NUMBERS = _columns(
 
 RUNS = (
     _columns("run", TEXT, "the run's id: a row per planned run"),
+    _columns("sweep", TEXT, "the name of its sweep"),
     _columns("cell", TEXT, "id of its cell: all seeds of one setting"),
     _columns("problem optimizer", TEXT, "the labels in the spec"),
     _columns("setting", TEXT, "what the spec's axes gave it: `lr=0.1, momentum=0.9`"),

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 
 from jobs import files
 from jobs.results import final, grid, runtime, sensitivity, style
-from jobs.results.ledger import Collection
+from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.store.record import EPOCH_METRICS
 
-FIGURES: Mapping[str, Callable[[Collection, str | None], Figure]] = {
+FIGURES: Mapping[str, Callable[[Results, str | None], Figure]] = {
     "grid": grid.draw,
     "final": final.draw,
     "runtime": runtime.draw,
@@ -25,7 +25,7 @@ _OF_TUNING = ("sensitivity",)
 """Of what is tuned they show the tuning; the others show the evaluation, once it is chosen."""
 
 
-def draw(collection: Collection, name: str, metric: str | None = None) -> Figure:
+def draw(collection: Results, name: str, metric: str | None = None) -> Figure:
     """The figure of that name.
 
     Raises:
@@ -38,7 +38,7 @@ def draw(collection: Collection, name: str, metric: str | None = None) -> Figure
     if metric is not None and metric not in EPOCH_METRICS:
         raise FigureError(f"there is no metric {metric!r}; there are: {', '.join(EPOCH_METRICS)}")
     if not collection.found:
-        raise FigureError(f"sweep {collection.sweep.name!r} has no records yet: nothing to draw")
+        raise FigureError(f"sweep {collection.name!r} has no records yet: nothing to draw")
     if name not in _OF_TUNING and not any(cell.results for cell in collection.reported):
         raise FigureError(
             "nothing to draw yet: no run on evaluation seeds has a record; "
@@ -49,7 +49,7 @@ def draw(collection: Collection, name: str, metric: str | None = None) -> Figure
 
 
 def save(
-    folder: Path, collection: Collection, name: str, metric: str | None = None
+    folder: Path, collection: Results, name: str, metric: str | None = None
 ) -> tuple[Path, ...]:
     """Draw the figure and write it into the folder, as PNG and PDF."""
     figure = draw(collection, name, metric)

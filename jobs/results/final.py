@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 
 from jobs.results import style
 from jobs.results.cells import Cell
-from jobs.results.ledger import Collection
+from jobs.results.study import Results
 
 
-def draw(collection: Collection, metric: str | None) -> Figure:
+def draw(collection: Results, metric: str | None) -> Figure:
     """A panel per problem, a box per optimizer, or per cell where an optimizer has several.
 
     Of what was tuned and chosen only the evaluation is shown. `metric` is the test accuracy (where a

@@ -17,6 +17,9 @@ FORBIDS: Mapping[str, Forbidden | None] = {
     "duplicate": None,
     "conflict": "mean",
     "extra_runs": None,
+    # how several sweeps go together
+    "told_apart": None,
+    "shared_runs": None,
     # what was chosen
     "undecided": "comparison",
     "vanished_records": "comparison",

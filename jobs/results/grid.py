@@ -11,16 +11,16 @@ from matplotlib.ticker import MaxNLocator
 
 from jobs.results import style
 from jobs.results.cells import Cell
-from jobs.results.ledger import Collection
 from jobs.results.reading import Floats
 from jobs.results.selection import Selection
+from jobs.results.study import Results
 
 _ROWS = ("test_loss", "train_loss", "test_accuracy", "train_accuracy")
 _LEGEND_WIDTH = 48  # characters
 _REMARK = "line: mean over seeds · band: one standard deviation · cross: a run diverged"
 
 
-def draw(collection: Collection, _: str | None) -> Figure:
+def draw(collection: Results, _: str | None) -> Figure:
     """Draw mean and band of one standard deviation over the completed seeds of each optimizer.
 
     An optimizer with several settings is drawn with the selected one (`jobs.results.selection`), and
@@ -62,7 +62,7 @@ def _cells(column: Sequence[Selection]) -> list[Cell]:
 
 
 def _draw_column(
-    panels: Sequence[Axes], collection: Collection, rows: Sequence[str], cells: Sequence[Cell]
+    panels: Sequence[Axes], collection: Results, rows: Sequence[str], cells: Sequence[Cell]
 ) -> None:
     for metric, panel in zip(rows, panels, strict=True):
         measured = [cell for cell in cells if cell.measures(metric)]
@@ -77,7 +77,7 @@ def _draw_column(
         panel.margins(x=0.02)
 
 
-def _draw_cell(panel: Axes, collection: Collection, metric: str, cell: Cell) -> None:
+def _draw_cell(panel: Axes, collection: Results, metric: str, cell: Cell) -> None:
     color = style.color(collection, cell.optimizer)
     curves = cell.curves(metric)  # (n, E)
     if len(curves):
@@ -137,11 +137,11 @@ def _late(curve: Floats) -> Floats:
     return curve[first:] if len(curve) > first else curve
 
 
-def _handles(collection: Collection, column: Sequence[Selection]) -> list[Line2D]:
+def _handles(collection: Results, column: Sequence[Selection]) -> list[Line2D]:
     return [_handle(collection, one) for one in column]
 
 
-def _handle(collection: Collection, one: Selection) -> Line2D:
+def _handle(collection: Results, one: Selection) -> Line2D:
     is_line, is_cross = (one.cell.completed, one.cell.diverged) if one.cell else ([], [])
     return Line2D(
         [],

@@ -20,7 +20,7 @@ from jobs.results.tunings import TuningResult
 from jobs.store import attempts, record
 from jobs.store.attempts import RunFolder
 from jobs.store.store import Store
-from jobs.sweep import Run, Sweep
+from jobs.sweep import Run, Sweep, Target
 
 _BAD = {"bad_record": "has a record that is not counted", "bad_files": "cannot be read"}
 
@@ -39,9 +39,15 @@ class Ledger:
     conflicts: int  # copies that differ from the record
     extra: int  # runs that the spec does not ask for; not counted
     unsettled: tuple[Unsettled, ...]
-    findings: tuple[Finding, ...]
+    on_files: tuple[Finding, ...]  # what lies in the folder, and what is tuned
+    on_results: tuple[Finding, ...]  # what a reader of the numbers must know
     tunings: tuple[TuningResult, ...] = ()
     selections: tuple[Selection, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings of the sweep."""
+        return (*self.on_files, *self.on_results)
 
     @property
     def missing(self) -> int:
@@ -88,6 +94,36 @@ class Collection:
     outcomes: tuple[Result | Unsettled, ...]
 
     @property
+    def name(self) -> str:
+        """The sweep's."""
+        return self.sweep.name
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Their labels, in the spec's order."""
+        return self.sweep.problems
+
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        """Their labels, in the spec's order."""
+        return self.sweep.optimizers
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """What counts as solved, by problem label."""
+        return self.sweep.targets
+
+    @property
+    def sweeps(self) -> list[str]:
+        """Of each outcome the name of its sweep."""
+        return [self.name] * len(self.outcomes)
+
+    @property
+    def tunings(self) -> tuple[TuningResult, ...]:
+        """What came of each tuning."""
+        return self.ledger.tunings
+
+    @property
     def found(self) -> list[Result]:
         """The results that are there."""
         return [outcome for outcome in self.outcomes if isinstance(outcome, Result)]
@@ -95,7 +131,7 @@ class Collection:
     @cached_property
     def cells(self) -> list[Cell]:
         """The cells in the order of the spec."""
-        return group(self.sweep, self.outcomes)
+        return group(self.outcomes, self.problems, self.optimizers, self.sweep.tunings)
 
     @property
     def selections(self) -> tuple[Selection, ...]:
@@ -130,7 +166,7 @@ def collect(store: Store, track: Track = iter, *, keep: bool = True) -> Collecti
     states = Counter(entry.state.state for entry in unsettled) + Counter(
         "diverged" if result.diverged else "completed" for result in found
     )
-    cells = group(sweep, outcomes)
+    cells = group(outcomes, sweep.problems, sweep.optimizers, sweep.tunings)
     tuned = tunings.of(store, sweep, cells)
     told = filter(None, (one.finding for one in tuned))
     selected = select(cells)
@@ -142,7 +178,8 @@ def collect(store: Store, track: Track = iter, *, keep: bool = True) -> Collecti
         conflicts=around.conflicts,
         extra=len(around.extra),
         unsettled=unsettled,
-        findings=(*_bad(unsettled), *around.findings, *told, *findings.of(cells, selected)),
+        on_files=(*_bad(unsettled), *around.findings, *told),
+        on_results=tuple(findings.of(cells, selected)),
         tunings=tuned,
         selections=selected,
     )

@@ -31,7 +31,7 @@ def load(file: Path) -> pa.Table:
 
 
 def still_true(table: pa.Table, versions: Mapping[str, str]) -> pa.Table:
-    """The rows of runs whose files are as they were; `versions` is `RunFolder.version` of each."""
+    """The rows of runs whose files are as they were; `versions` is `record.version` of each."""
     kept = zip(table["run"].to_pylist(), table["version"].to_pylist(), strict=True)
     is_true = [version != "" and versions.get(run) == version for run, version in kept]
     return table if all(is_true) else table.filter(pa.array(is_true))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from jobs.results import record_cache, rows
 from jobs.results.reading import Result, Unsettled
 from jobs.results.rows import Numbers, Refusal, Rows
-from jobs.store import state
+from jobs.store import record, state
 from jobs.store.attempts import RunFolder
 from jobs.store.state import State
 from jobs.store.store import Store
@@ -94,7 +94,7 @@ def _versions(store: Store, runs: Sequence[PlannedRun]) -> dict[str, str]:
     versions: dict[str, str] = {}
     for run in dict.fromkeys(planned.run.id for planned in runs):
         try:
-            versions[run] = store.run(run).version()
+            versions[run] = record.version(store.run(run))
         except FileNotFoundError:
             continue
         except OSError:

@@ -61,13 +61,13 @@ def read(paths: Sequence[Path]) -> Rows:
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
-    version = folder.version()
+    version = record.version(folder)
     found = record.read_published(folder)
     one = found.record
     curves = {name: _floats(one.curves[name]) for name in EPOCH_METRICS if name in one.curves}
     return {
         "run": folder.id,
-        "version": version if folder.version() == version else "",
+        "version": version if record.version(folder) == version else "",
         "sha256": found.sha256,
         "diverged": one.outcome == "diverged",
         "facts": json.dumps([one.stop, one.cost, one.provenance]),

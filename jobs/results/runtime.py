@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from jobs.results import style
 from jobs.results.cells import Cell, name_some
-from jobs.results.ledger import Collection
 from jobs.results.selection import baseline_of
+from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.times import HOW_TO_MEASURE, Pace, paces
 from jobs.statistics.time_ratio import TimeRatio
@@ -19,7 +19,7 @@ _CLOCKS = (("wall clock", "o", -0.17), ("CPU time", "D", 0.17))  # marker, and p
 _REMARK = "geometric mean of pairs of equal seed, with its 95 % interval"
 
 
-def draw(collection: Collection, _: str | None) -> Figure:
+def draw(collection: Results, _: str | None) -> Figure:
     """Draw the wall clock and the CPU time of training without evaluation, per optimizer.
 
     Wall clock is drawn where it can be compared (`jobs.results.times`); the footer says where not.
@@ -27,7 +27,7 @@ def draw(collection: Collection, _: str | None) -> Figure:
     Raises:
         FigureError: no optimizer has a pair of runs with the baseline.
     """
-    base = baseline_of(collection.sweep.optimizers)
+    base = baseline_of(collection.optimizers)
     columns: dict[str, list[Pace]] = {}
     for one in paces(collection.selections, collection.found):
         columns.setdefault(one.selection.problem, []).append(one)

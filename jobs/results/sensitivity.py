@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from jobs.results import style
 from jobs.results.cells import Cell, compared
-from jobs.results.ledger import Collection
 from jobs.results.reading import is_better_high
+from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.text import described
 
@@ -19,7 +19,7 @@ _ROW = 0.05  # of the panel's height, for a line's crosses
 _MOST = 0.4  # of the panel's height, for all of them
 
 
-def draw(collection: Collection, metric: str | None) -> Figure:
+def draw(collection: Results, metric: str | None) -> Figure:
     """A line per optimizer (and per value of what else it varies), mean and sd over seeds.
 
     Of what is tuned the tuning runs are shown, and what was chosen has a ring. Crosses mark values at
@@ -78,7 +78,7 @@ def is_log_spaced(values: Sequence[float]) -> bool:
 
 
 def _draw_panel(
-    panel: Axes, collection: Collection, cells: Sequence[Cell], axis: str, metric: str
+    panel: Axes, collection: Results, cells: Sequence[Cell], axis: str, metric: str
 ) -> list[Line2D]:
     """Draw all lines; returns what the legend shows, in the order of the spec."""
     if is_log_spaced([x for cell in cells if (x := _number(cell, axis)) is not None]):

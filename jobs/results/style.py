@@ -16,7 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 from jobs.errors import InputError
 from jobs.problems.catalog import PROBLEMS
 from jobs.results.cells import Cell, name_some
-from jobs.results.ledger import Collection
+from jobs.results.study import Results
 from jobs.text import printable
 
 LineStyle = Literal["-", "--", ":", "-."]
@@ -78,14 +78,14 @@ def panels(rows: int, columns: int, height: float) -> tuple[Figure, list[list[Ax
     return figure, [list(row) for row in axes]
 
 
-def color(collection: Collection, optimizer: str) -> str:
+def color(collection: Results, optimizer: str) -> str:
     """An optimizer's colour: by its place in the spec, the same in every figure."""
-    return _PALETTE[collection.sweep.optimizers.index(optimizer) % len(_PALETTE)]
+    return _PALETTE[collection.optimizers.index(optimizer) % len(_PALETTE)]
 
 
-def line(collection: Collection, optimizer: str) -> LineStyle:
+def line(collection: Results, optimizer: str) -> LineStyle:
     """An optimizer's line style: solid until the colours repeat."""
-    turn = collection.sweep.optimizers.index(optimizer) // len(_PALETTE)
+    turn = collection.optimizers.index(optimizer) // len(_PALETTE)
     return LINES[turn % len(LINES)]
 
 
@@ -139,14 +139,12 @@ def add_legend(figure: Figure, panel: Axes, handles: Sequence[Artist]) -> Legend
     )
 
 
-def add_footer(
-    figure: Figure, collection: Collection, cells: Sequence[Cell], *remarks: str
-) -> None:
+def add_footer(figure: Figure, collection: Results, cells: Sequence[Cell], *remarks: str) -> None:
     """Say below the figure what it is drawn from: these cells, those without a result included."""
     found = [result for cell in cells for result in cell.results]
     expected = sum(len(cell.planned) for cell in cells)
     codes = sorted({str(result.provenance.get("code", "unknown")) for result in found})
-    origin = f"{collection.sweep.name} · {len(found)} of {expected} runs · code "
+    origin = f"{collection.name} · {len(found)} of {expected} runs · code "
     text = "\n".join((*remarks, plain(origin + name_some(codes))))
     figure.supxlabel(text, x=0.995, ha="right", fontsize=6, color="#555555")
 

@@ -10,41 +10,47 @@ from typing import Any
 
 from jobs import files, snapshot
 from jobs.results import tables
-from jobs.results.ledger import Collection
 from jobs.results.reading import Result, Unsettled
+from jobs.results.study import Results
 
-TABLES: Mapping[str, Callable[[Collection], bytes]] = {
+TABLES: Mapping[str, Callable[[Results], bytes]] = {
     "runs.parquet": lambda found: tables.to_parquet(tables.runs(found)),
     "curves.parquet": lambda found: tables.to_parquet(tables.curves(found.found)),
-    "summary.csv": lambda found: tables.to_csv(tables.summary(found.cells, found.sweep.targets)),
+    "summary.csv": lambda found: tables.to_csv(tables.summary(found.cells, found.targets)),
 }
-"""The tables of a collection, by the names of their files."""
+"""The tables, by the names of their files."""
 
-_LEDGER = "ledger.json"
 _WRITERS = ("numpy", "pandas", "pyarrow")  # packages whose versions may change a file
 
 
-def write(folder: Path, collection: Collection, *, known: Path | None = None) -> list[Path]:
-    """Write the tables and the ledger into the folder.
+def write(
+    folder: Path,
+    results: Results,
+    beside: Mapping[str, Mapping[str, Any]],
+    *,
+    known: Path | None = None,
+) -> list[Path]:
+    """Write the tables into the folder, and other files of JSON beside them.
 
     Args:
         folder: it is made if it is not there.
-        collection: what they tell.
+        results: what the tables tell.
+        beside: the other files, by their names.
         known: where it is kept what the folder's tables were made of; None: nowhere, they are written
             in any case.
     """
-    origin = _origin(collection)
+    origin = _origin(results)
     if known is None or not _are_there(folder, known, origin):
-        contents = {name: make(collection) for name, make in TABLES.items()}
+        contents = {name: make(results) for name, make in TABLES.items()}
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             files.write_atomically(folder / name, content)
         if known is not None:
             hashes = {name: _sha256(content) for name, content in contents.items()}
             files.write_atomically(known, files.to_json({"origin": origin, "files": hashes}))
-    ledger = files.to_json(collection.ledger.to_json(), indent=1)
-    files.write_atomically(folder / _LEDGER, ledger)
-    return [folder / name for name in (*TABLES, _LEDGER)]
+    for name, facts in beside.items():
+        files.write_atomically(folder / name, files.to_json(facts, indent=1))
+    return [folder / name for name in (*TABLES, *beside)]
 
 
 def _are_there(folder: Path, known: Path, origin: str) -> bool:
@@ -59,15 +65,16 @@ def _are_there(folder: Path, known: Path, origin: str) -> bool:
         return False
 
 
-def _origin(collection: Collection) -> str:
+def _origin(results: Results) -> str:
     """A hash of all that the tables depend on: runs, records, choices, code and versions."""
-    sweep, found = collection.sweep, hashlib.sha256()
+    found = hashlib.sha256()
     of_all: list[Any] = [platform.python_version(), *map(metadata.version, _WRITERS)]
     of_all += [_sha256(content) for _, content in snapshot.toolkit()]
-    of_all += [sweep.problems, sweep.optimizers, sweep.targets, sweep.tunings]
+    of_all += [results.problems, results.optimizers, results.targets]
+    of_all += [one.tuning for one in results.tunings]
     found.update(repr(of_all).encode())
-    for outcome in collection.outcomes:
-        found.update(repr((outcome.planned, _told(outcome))).encode())
+    for sweep, outcome in zip(results.sweeps, results.outcomes, strict=True):
+        found.update(repr((sweep, outcome.planned, _told(outcome))).encode())
     return found.hexdigest()
 
 

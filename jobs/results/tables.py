@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from jobs.results import columns
 from jobs.results.cells import Cell
-from jobs.results.ledger import Collection
 from jobs.results.reading import Result, Unsettled, is_better_high
+from jobs.results.study import Results
 from jobs.store.record import EPOCH_METRICS
 from jobs.store.state import UNFINISHED
 from jobs.sweep import Target
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 _PART = 1000  # results, of which the curves are laid side by side at a time
 
 
-def runs(collection: Collection) -> pa.Table:
+def runs(collection: Results) -> pa.Table:
     """A row per planned run, whatever became of it; the columns are those of `columns.RUNS`.
 
     Of which type a column is depends on its name alone.
     """
-    targets = collection.sweep.targets
-    rows = [_run_row(one, targets.get(one.planned.problem)) for one in collection.outcomes]
+    targets = collection.targets
+    rows = [
+        {"sweep": sweep, **_run_row(one, targets.get(one.planned.problem))}
+        for sweep, one in zip(collection.sweeps, collection.outcomes, strict=True)
+    ]
     arrays = {}
     for group in columns.RUNS:
         for name in _hyperparameters(rows) if group is columns.NUMBERS else group.expanded():

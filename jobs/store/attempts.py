@@ -10,7 +10,6 @@ import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from jobs.sweep import Run
 
 log = logging.getLogger(__name__)
 
+RECORD, JOURNAL = "record.json", "journal.jsonl"
 _ASIDE_PREFIX = "record.torn-"
 LIFE = "set-aside.json"
-_RUN_PARTS = {"run.json", "journal.jsonl", "record.json", "attempts"}
+_RUN_PARTS = {"run.json", JOURNAL, RECORD, "attempts"}
 
 
 class RunFolder:
@@ -41,27 +41,12 @@ class RunFolder:
     @property
     def record_file(self) -> Path:
         """The outcome, published once."""
-        return self.path / "record.json"
+        return self.path / RECORD
 
     @property
     def journal_file(self) -> Path:
         """A line per change of state."""
-        return self.path / "journal.jsonl"
-
-    def version(self) -> str:
-        """What differs once the record, or what the journal says of it, may be another one.
-
-        It is what `stat` tells of both. Thousands are looked at: a Path for each would be slow.
-
-        Raises:
-            FileNotFoundError: the run has no record.
-            OSError: it, or the journal, cannot be looked at.
-        """
-        found = [os.stat(os.path.join(self.path, "record.json"))]  # noqa: PTH116, PTH118
-        with suppress(FileNotFoundError):
-            found.append(os.stat(os.path.join(self.path, "journal.jsonl")))  # noqa: PTH116, PTH118
-        numbers = [(it.st_size, it.st_mtime_ns, it.st_ctime_ns, it.st_ino) for it in found]
-        return json.dumps(numbers)
+        return self.path / JOURNAL
 
     @property
     def id(self) -> str:

@@ -1,15 +1,18 @@
 """A record is the published outcome of a run; records are checked when they are read."""
 
 import hashlib
+import json
 import operator
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from jobs import files
 from jobs.errors import ExpectedError
-from jobs.store.attempts import RunFolder
+from jobs.store.attempts import JOURNAL, RECORD, RunFolder
 from jobs.store.journal import AttemptSummary
 from jobs.sweep import Run
 
@@ -132,6 +135,21 @@ def read_published(folder: RunFolder) -> PublishedRecord:
             f"{folder.journal_file.name}"
         )
     return PublishedRecord(record=found, sha256=sha256, history=tuple(history))
+
+
+def version(folder: RunFolder) -> str:
+    """What differs once `read_published` may say something else: what `stat` tells of both files.
+
+    Raises:
+        FileNotFoundError: the run has no record.
+        OSError: it, or the journal, cannot be looked at.
+    """
+    place = f"{folder.path}{os.sep}"  # thousands of them: a Path for each is slow
+    found = [os.stat(place + RECORD)]  # noqa: PTH116
+    with suppress(FileNotFoundError):
+        found.append(os.stat(place + JOURNAL))  # noqa: PTH116
+    numbers = [(it.st_size, it.st_mtime_ns, it.st_ctime_ns, it.st_ino) for it in found]
+    return json.dumps(numbers)
 
 
 def parse(content: Mapping[str, Any]) -> Record:
