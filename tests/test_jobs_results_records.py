@@ -63,7 +63,7 @@ def content(found: Collection) -> list[object]:
         if isinstance(one, Result)
         else one
         for one in found.outcomes
-    ] + [found.ledger]
+    ] + [found.ledger.to_json()]
 
 
 @pytest.fixture
