@@ -228,7 +228,8 @@ def with_provenance(store: Store, change: Callable[[int], Mapping[str, object]])
         dataclasses.replace(one, provenance={**one.provenance, **change(index)})
         for index, one in enumerate(collection.found)
     ]
-    selections = select(group(collection.sweep, found))
+    sweep = collection.sweep
+    selections = select(group(found, sweep.problems, sweep.optimizers, sweep.tunings))
     return dataclasses.replace(
         collection,
         outcomes=tuple(found),

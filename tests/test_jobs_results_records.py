@@ -55,6 +55,7 @@ def content(found: Collection) -> list[object]:
         (
             one.planned,
             (one.diverged, one.stop, one.cost, one.provenance, one.sha256),
+            [series(one.seconds), series(one.cpu_seconds), series(one.steps)],
             {
                 name: [None if np.isnan(x) else x for x in curve]
                 for name, curve in one.curves.items()
@@ -64,6 +65,10 @@ def content(found: Collection) -> list[object]:
         else one
         for one in found.outcomes
     ] + [found.ledger.to_json()]
+
+
+def series(values) -> tuple[object, list[float]] | None:
+    return None if values is None else (values.dtype, values.tolist())
 
 
 @pytest.fixture
@@ -91,6 +96,22 @@ def test_what_was_read_is_not_read_again(store, read):
 
     assert content(again) == content(first)
     assert read == [store.sweep().runs[0].run.id]  # of which nothing is kept
+
+
+def test_what_was_taken_so_far_is_kept_where_a_record_tells(whole):
+    """Older records tell nothing."""
+    first, second = (whole.run(planned.run.id).record_file for planned in whole.sweep().runs[1:3])
+    content = json.loads(first.read_text())
+    content["time"] = {"wall_s": [0, 1.5, 2.5], "cpu_s": [0.0, 2.0, 4.0], "steps": [0, 10, 20]}
+    first.write_text(json.dumps(content))
+    second.write_text(json.dumps(json.loads(second.read_text()) | {"time": None}))
+    for _ in range(2):
+        one, other = ledger.collect(whole).found[1:3]
+
+        assert series(one.seconds) == (np.float64, [0.0, 1.5, 2.5])
+        assert series(one.cpu_seconds) == (np.float64, [0.0, 2.0, 4.0])
+        assert series(one.steps) == (np.int64, [0, 10, 20])
+        assert (other.seconds, other.cpu_seconds, other.steps) == (None, None, None)
 
 
 def test_a_new_record_is_read_beside_those_that_are_known(store, read):
