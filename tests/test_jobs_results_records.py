@@ -232,8 +232,8 @@ def test_a_sweep_whose_tables_go_elsewhere_is_left_alone(store, tmp_path, capsys
 @pytest.fixture
 def few(monkeypatch) -> None:
     """Other processes are started for a few records, and get one at a time."""
-    monkeypatch.setattr(records, "MANY", 2)
-    monkeypatch.setattr(records, "_CHUNK", 1)
+    monkeypatch.setattr(records, "MAX_RECORDS_READ_HERE", 2)
+    monkeypatch.setattr(records, "_CHUNK_RECORDS", 1)
 
 
 @pytest.mark.usefixtures("few")
@@ -241,7 +241,7 @@ def test_two_processes_read_the_same(store, read):
     found = ledger.collect(store, keep=False)
     assert read == []
 
-    records.MANY = 100
+    records.MAX_RECORDS_READ_HERE = 100
     assert content(ledger.collect(store, keep=False)) == content(found)
 
 

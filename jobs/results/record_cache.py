@@ -1,4 +1,4 @@
-"""What was read of a sweep's records, kept so that a record is read once."""
+"""The rows of a sweep's records are kept in a file, so that a record is read once."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from jobs import files
 from jobs.results import rows
 
 _FORMAT = b"probprec records 1\n"
-"""First line of the file; another number once other rows are made of the same records."""
+"""The first line of the file has another number once other rows are made of the same records."""
 
-_BODY = len(_FORMAT) + 32
-"""Byte at which the rows begin, behind the sha256 of them."""
+_BODY_BYTE = len(_FORMAT) + 32
+"""The rows begin at this byte, behind their sha256."""
 
 
 def load(file: Path) -> pa.Table:
     """The rows that are kept there; none where there is no such file, or a damaged one."""
     with suppress(OSError, pa.ArrowException):
         content = files.read(file)
-        body = memoryview(content)[_BODY:]
+        body = memoryview(content)[_BODY_BYTE:]
         if content.startswith(_FORMAT + hashlib.sha256(body).digest()):
             found = pa.ipc.open_stream(pa.py_buffer(body)).read_all()
             if found.schema == rows.SCHEMA:
@@ -40,11 +40,11 @@ def still_true(table: pa.Table, versions: Mapping[str, str]) -> pa.Table:
 def save(file: Path, table: pa.Table) -> None:
     """Keep the rows, if the folder can be written to; of two who do so the last one is believed."""
     stream = BytesIO()
-    stream.write(bytes(_BODY))
+    stream.write(bytes(_BODY_BYTE))
     with pa.ipc.new_stream(stream, rows.SCHEMA) as writer:
         writer.write_table(table)
     with stream.getbuffer() as content:  # tens of megabytes: there is no second copy
-        content[:_BODY] = _FORMAT + hashlib.sha256(content[_BODY:]).digest()
+        content[:_BODY_BYTE] = _FORMAT + hashlib.sha256(content[_BODY_BYTE:]).digest()
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(file, stream.getvalue())

@@ -1,4 +1,4 @@
-"""The records of a sweep are read: those that are known from before only if they have changed."""
+"""The records of a sweep are read; one that was read before only if its files have changed."""
 
 import multiprocessing
 import signal
@@ -22,11 +22,11 @@ from jobs.sweep import PlannedRun
 Track = Callable[[Sequence[PlannedRun]], Iterable[PlannedRun]]
 """Passes the planned runs through while it shows how far they are."""
 
-MANY = 500
-"""Records; more than these are worth the start of other processes."""
+MAX_RECORDS_READ_HERE = 500
+"""More records than these are worth the start of other processes."""
 
 _PROCESSES = 2
-_CHUNK = 50  # records: enough to be worth a message, few enough for Ctrl-C not to wait for
+_CHUNK_RECORDS = 50  # enough to be worth a message, few enough for Ctrl-C not to wait for
 
 
 def read(
@@ -62,7 +62,7 @@ class _Records:
         self._tables = [known]
         self._numbers = Numbers(known)
         self._refusals: dict[str, Refusal] = {}
-        self._chunk_of = {run: number // _CHUNK for number, run in enumerate(anew)}
+        self._chunk_of = {run: number // _CHUNK_RECORDS for number, run in enumerate(anew)}
         self._chunks = chunks
 
     @property
@@ -104,9 +104,9 @@ def _versions(store: Store, runs: Sequence[PlannedRun]) -> dict[str, str]:
 
 def _read_anew(folders: Sequence[Path]) -> Generator[Rows]:
     """Read records chunk by chunk, many of them in other processes; without those, in this one."""
-    chunks = [folders[at : at + _CHUNK] for at in range(0, len(folders), _CHUNK)]
+    chunks = [folders[at : at + _CHUNK_RECORDS] for at in range(0, len(folders), _CHUNK_RECORDS)]
     done = 0
-    if len(folders) > MANY:
+    if len(folders) > MAX_RECORDS_READ_HERE:
         try:
             for found in _elsewhere(chunks):
                 yield found

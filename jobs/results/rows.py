@@ -1,4 +1,4 @@
-"""What a result needs of records, as rows of a table: read from their files, and made results of."""
+"""A row holds what a result needs of a record: rows are read from files, and results made of them."""
 
 import json
 from collections.abc import Iterator, Sequence

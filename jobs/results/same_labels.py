@@ -1,4 +1,4 @@
-"""Labels that several sweeps use: where they stand for different things they are told apart."""
+"""Labels that stand for different things in several sweeps are told apart."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from jobs.sweep import PlannedRun, Sweep
 from jobs.tuning import Tuning
 
 _Renamed = Mapping[tuple[str, str], str]
-"""Sweep and label -> the label side by side with others."""
+"""Names: sweep and label -> the label side by side with those of other sweeps."""
 
 
 @dataclass(frozen=True)

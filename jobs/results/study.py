@@ -1,4 +1,4 @@
-"""Several sweeps side by side: one table, one figure; each run is counted once."""
+"""A study puts several sweeps side by side, in one table or figure; each run is counted once."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The tables as files: written again only when they would be others."""
+"""The tables are files, which are written again only when they would be others."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ TABLES: Mapping[str, Callable[[Results], bytes]] = {
     "curves.parquet": lambda found: tables.to_parquet(tables.curves(found.found)),
     "summary.csv": lambda found: tables.to_csv(tables.summary(found.cells, found.targets)),
 }
-"""The tables, by the names of their files."""
+"""The tables are made by these functions, by the names of their files."""
 
 _WRITERS = ("numpy", "pandas", "pyarrow")  # packages whose versions may change a file
 

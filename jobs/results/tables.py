@@ -22,7 +22,7 @@ from jobs.text import described
 if TYPE_CHECKING:
     import pandas as pd
 
-_PART = 1000  # results, of which the curves are laid side by side at a time
+_PART_RESULTS = 1000  # of which the curves are copied at a time: all at once take twice the memory
 
 
 def runs(collection: Results) -> pa.Table:
@@ -45,8 +45,10 @@ def runs(collection: Results) -> pa.Table:
 def curves(results: Sequence[Result]) -> pa.Table:
     """A row per run, epoch and metric that was measured: `run`, `epoch`, `metric`, `value`."""
     runs = pa.array([result.planned.run.id for result in results], pa.string())
-    starts = range(0, max(len(results), 1), _PART)  # none makes a table, too
-    return pa.concat_tables([_measured(results[at : at + _PART], at, runs) for at in starts])
+    starts = range(0, max(len(results), 1), _PART_RESULTS)  # none makes a table, too
+    return pa.concat_tables(
+        [_measured(results[at : at + _PART_RESULTS], at, runs) for at in starts]
+    )
 
 
 def _measured(results: Sequence[Result], first: int, runs: pa.Array) -> pa.Table:
