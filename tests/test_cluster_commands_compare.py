@@ -79,3 +79,23 @@ def test_latex_is_a_table_and_nothing_else(store, capsys):
     assert out.startswith("\\begin{table}\n")
     assert out.endswith("\\end{table}\n")
     assert out.count("digits\\_mlp") == 1
+
+
+def test_two_sweeps_are_compared_as_one_study(tmp_path, capsys):
+    """The baseline is in a sweep of its own, e.g. of somebody else, which is not written to."""
+    for name in ("SGD", "PreconditionedSGD"):
+        make_sweep(
+            tmp_path / f"of-{name}",
+            problems=["digits_mlp"],
+            optimizers={name: [{"lr": 0.1}]},
+            seeds=range(9),
+            epochs=3,
+        )
+    before = sorted(tmp_path.rglob("*"))
+    sweeps = [str(path) for path in sorted(tmp_path.iterdir())]
+
+    assert main(["compare", *sweeps]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "SGD is better than PreconditionedSGD on digits_mlp" in text
+    assert "9 pairs of seeds 0..8" in text
+    assert sorted(tmp_path.rglob("*")) == before

@@ -2,7 +2,7 @@
 
 import argparse
 
-from cluster.cli.options import add_sweep, sweep_of
+from cluster.cli.options import add_sweeps, sweeps_of
 
 DESCRIPTION = (
     "Compare optimizers with a baseline: how much better, how sure, in a sentence for a paper;"
@@ -12,8 +12,8 @@ EXAMPLE = "probprec compare quickstart --baseline SGD"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the sweep, what is compared, what is to be shown, and how it is printed."""
-    add_sweep(command)
+    """Add the sweeps, what is compared, what is to be shown, and how it is printed."""
+    add_sweeps(command)
     _add_compared(command)
     command.add_argument(
         "--claim",
@@ -65,7 +65,7 @@ def _add_labels(command: argparse.ArgumentParser, name: str, text: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, and say what is shown."""
-    store = sweep_of(options)
+    stores = sweeps_of(options)
     from cluster.commands.compare import Request, compare
 
     request = Request(
@@ -81,4 +81,4 @@ def run(options: argparse.Namespace) -> int:
         as_json=options.json,
         as_latex=options.latex,
     )
-    return compare(store, request)
+    return compare(stores, request)

@@ -53,8 +53,8 @@ class Request:
         )
 
 
-def compare(store: Store, request: Request) -> int:
-    """Show what the sweep's runs say; 0 if every comparison shows what is claimed.
+def compare(stores: Sequence[Store], request: Request) -> int:
+    """Show what the sweeps' runs say; 0 if every comparison shows what is claimed.
 
     If it is strict, any finding is an error, too.
 
@@ -62,7 +62,7 @@ def compare(store: Store, request: Request) -> int:
         InputError: there is nothing to compare, or the question is not whole.
     """
     question = request.question()
-    found = answers(select(collected(store, keep=False).cells, request.select), question)
+    found = answers(select(collected(*stores, keep=False).cells, request.select), question)
     findings = list(dict.fromkeys(one for answer in found for one in answer.findings))
     if request.as_json:
         content = [one.to_json() | {"sentence": sentence(one, question)} for one in found]
