@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from cluster.submit.feed import feed
 from jobs.store.store import Store
 

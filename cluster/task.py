@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.slurm import client, states
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from jobs import signals
 from jobs.failure import Failure
 from jobs.node.allocation import Allocation, timeout

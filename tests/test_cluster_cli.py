@@ -97,6 +97,7 @@ class Place:
             ("redo",): [["redo", *sweep]],
             ("cancel",): [["cancel", *sweep]],
             ("collect",): [["collect", *sweep], ["collect", *sweep, "--out", free / "tables"]],
+            ("compare",): [["compare", *sweep]],
             ("plot",): [["plot", *sweep], ["plot", *sweep, "--out", free / "figures"]],
             ("doctor",): [["doctor"], ["doctor", "--on", "local", "--write", at / "found.yaml"]],
             ("build",): [["build", at / "image.yaml", *images]],
@@ -130,7 +131,7 @@ class Told:
 
 
 READ_ONLY = {
-    *("check", "explain", "schema", "completion", "status", "ls", "logs", "why"),
+    *("check", "explain", "schema", "completion", "status", "ls", "logs", "why", "compare"),
     *(f"image {name}" for name in ("list", "inspect", "verify")),
     *(f"data {name}" for name in ("list", "verify")),
 }

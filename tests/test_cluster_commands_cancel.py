@@ -14,7 +14,7 @@ import pytest
 
 from cluster.commands import cancel as cancel_module
 from cluster.commands.cancel import cancel
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from cluster.status.sweep_status import sweep_status
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import LONG, note

@@ -9,7 +9,7 @@ import pytest
 
 from cluster import cli
 from cluster.commands.redo import redo
-from cluster.slurm.command import UnreachableError
+from cluster.slurm.process import UnreachableError
 from cluster.submit import submit
 from jobs.errors import InputError
 from jobs.profile import LOCAL

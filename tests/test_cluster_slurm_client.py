@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cluster.slurm import client, site
-from cluster.slurm.command import UnreachableError
+from cluster.slurm.process import UnreachableError
 from cluster.status.sweep_status import sweep_status
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm

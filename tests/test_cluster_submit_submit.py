@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cluster import cli
-from cluster.slurm.command import UnreachableError
+from cluster.slurm.process import UnreachableError
 from cluster.submit import submit
 from tests.fake_slurm import FakeSlurm
 from tests.helpers import content_of

@@ -303,7 +303,7 @@ def test_only_one_module_runs_slurms_commands():
     room = [path for path in modules() if path.parent.name == "slurm"]
 
     assert found - {"cluster.lab"} == {"cluster.slurm"}
-    assert {path.name for path in room if "subprocess" in imported(path)} == {"command.py"}
+    assert {path.name for path in room if "subprocess" in imported(path)} == {"process.py"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cluster.commands.collect import collect, plot
-from jobs.results import ledger, runtime, tables
+from jobs.results import ledger, tables, times
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
@@ -163,10 +163,10 @@ def test_a_figure_tells_of_how_many_runs_it_is_drawn(collection):
 
 
 def test_runtime_compares_evaluation_only(collection):
-    adam, momentum = runtime.compare(collection)
+    adam, momentum = times.paces(collection.selections, collection.found)
 
-    assert (adam.cell.optimizer, momentum.cell.optimizer) == ("Adam", "Momentum")
-    assert len(adam.by_clock["wall_s"]) == len(EVALUATION)
+    assert (adam.selection.optimizer, momentum.selection.optimizer) == ("Adam", "Momentum")
+    assert adam.wall.pairs == len(EVALUATION)
     assert rows(collection, "runtime") == ["Adam", "Momentum"]
 
 
@@ -181,8 +181,9 @@ def test_runtime_of_a_tuned_optimizer_on_the_baselines_seeds_is_its_evaluation(t
         epochs=2,
     )
 
-    (adam,) = runtime.compare(ledger.collect(store))
-    assert (adam.cell.role, len(adam.by_clock["wall_s"])) == ("evaluation", 3)
+    collection = ledger.collect(store)
+    (adam,) = times.paces(collection.selections, collection.found)
+    assert (adam.selection.cell.role, adam.wall.pairs) == ("evaluation", 3)
 
 
 def test_sensitivity_shows_the_tuning_with_a_ring_around_what_was_chosen(store, collection):

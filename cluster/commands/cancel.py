@@ -14,7 +14,7 @@ from rich.console import Console
 from cluster.commands import selection
 from cluster.slurm import client
 from cluster.slurm.client import Element
-from cluster.slurm.command import CallCount
+from cluster.slurm.process import CallCount
 from cluster.status import advice, queue
 from cluster.status.queue import Queue
 from cluster.terminal.exit_codes import DONE, INCOMPLETE

@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster.commands import sweeps
 from cluster.slurm import client
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from cluster.status import queue
 from cluster.submit import batch_script, price, queue_room
 from cluster.submit.seal import Seal

@@ -15,7 +15,7 @@ from rich.console import Console
 from cluster.commands import escalate
 from cluster.commands.retry import sent_lines
 from cluster.commands.selection import selection
-from cluster.slurm.command import CallCount, UnreachableError
+from cluster.slurm.process import CallCount, UnreachableError
 from cluster.status import advice, queue, run_status
 from cluster.status.queue import Queue
 from cluster.submit import admission, submit

@@ -13,7 +13,7 @@ from cluster.commands.escalate import Retry
 from cluster.commands.profile_changes import changed_since
 from cluster.profile import syntax
 from cluster.slurm import partitions
-from cluster.slurm.command import CallCount
+from cluster.slurm.process import CallCount
 from cluster.status import advice, meaning, nodes
 from cluster.status.run_status import RunStatus
 from cluster.status.sweep_status import SweepStatus, sweep_status

@@ -14,7 +14,7 @@ from cluster.commands.selection import selection
 from cluster.lab import connect
 from cluster.profile import destination, syntax
 from cluster.slurm import partitions
-from cluster.slurm.command import calls_of
+from cluster.slurm.process import calls_of
 from cluster.status import advice, choice_lines, queue
 from cluster.status.run_status import RunStatus
 from cluster.submit import admission

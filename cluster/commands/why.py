@@ -13,7 +13,7 @@ from rich.text import Text
 from cluster.commands import escalate, selection, status, sweep_screen
 from cluster.commands.logs import last_lines, newest_log
 from cluster.slurm import client
-from cluster.slurm.command import CallCount
+from cluster.slurm.process import CallCount
 from cluster.status import advice, meaning, nodes
 from cluster.status.nodes import Node
 from cluster.status.run_status import RunStatus

@@ -18,7 +18,7 @@ from cluster.doctor.finding import GROUPS, Check, Group
 from cluster.lab import connect
 from cluster.profile import syntax
 from cluster.profile.find import load
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from cluster.submit import profile_image
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json

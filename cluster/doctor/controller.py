@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cluster.doctor.finding import Check, Group
 from cluster.slurm import client, site
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from cluster.slurm.site import Association, NodeKind
 
 _MAX_PARTITIONS_SHOWN = 6  # the others are only counted

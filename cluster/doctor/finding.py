@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from containers.runtime import ContainerError
 
 State = Literal["ok", "problem", "note"]

@@ -17,7 +17,7 @@ from cluster.doctor.request import script
 from cluster.profile import syntax
 from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client, reasons, states
-from cluster.slurm.command import SlurmError, UnreachableError
+from cluster.slurm.process import SlurmError, UnreachableError
 from cluster.submit import batch_script
 from jobs import files, signals, snapshot
 from jobs.datasets.catalog import DATASETS

@@ -11,8 +11,8 @@ from cluster.doctor.finding import Check, Group
 from cluster.profile import syntax
 from cluster.profile.sbatch_parameters import sbatch_parameters
 from cluster.slurm import client, site
-from cluster.slurm.command import SlurmError
 from cluster.slurm.partitions import longest, seconds_of
+from cluster.slurm.process import SlurmError
 from cluster.slurm.site import NodeKind
 from jobs.profile import Option, Profile
 from jobs.resources import Resources, slurm_mem, slurm_time

@@ -18,7 +18,7 @@ from jobs.spec.resources import PathText, Positive, Resources, Seconds, Size
 from jobs.yaml.file_kind import require_kind
 from jobs.yaml.keys import DURATION, Expected, Path
 from jobs.yaml.mistakes import Mistake, SpecError, did_you_mean, listed
-from jobs.yaml.strict import A_VARIABLE, Strict, Text, Variable, Word
+from jobs.yaml.model_base import A_VARIABLE, Strict, Text, Variable, Word
 from jobs.yaml.translate import Form, validated, without_quotes
 from jobs.yaml.tree import ListNode, MapNode, Node, ScalarNode, load_yaml
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from jobs.yaml.keys import Expected, Path
-from jobs.yaml.strict import A_VARIABLE, Strict, Text, Variable, Word
+from jobs.yaml.model_base import A_VARIABLE, Strict, Text, Variable, Word
 from jobs.yaml.translate import Form
 from jobs.yaml.tree import Node, ScalarNode
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.slurm import states
-from cluster.slurm.command import PATIENCE_S, SlurmError, UnreachableError, run
+from cluster.slurm.process import PATIENCE_S, SlurmError, UnreachableError, run
 
 
 @dataclass(frozen=True, kw_only=True)

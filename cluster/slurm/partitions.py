@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from cluster.slurm import site
-from cluster.slurm.command import SlurmError
+from cluster.slurm.process import SlurmError
 from cluster.slurm.site import NodeKind
 from jobs.errors import InputError
 from jobs.resources import Resources, slurm_time

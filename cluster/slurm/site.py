@@ -5,7 +5,7 @@ import pwd
 import re
 from dataclasses import dataclass
 
-from cluster.slurm.command import PATIENCE_S, SlurmError, run
+from cluster.slurm.process import PATIENCE_S, SlurmError, run
 
 
 def config(patience: float = PATIENCE_S) -> dict[str, str]:

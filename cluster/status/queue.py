@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from cluster.slurm import client
 from cluster.slurm.client import Element
-from cluster.slurm.command import PATIENCE_S, SlurmError, UnreachableError
+from cluster.slurm.process import PATIENCE_S, SlurmError, UnreachableError
 from jobs.store.store import Store
 from jobs.store.submissions import Part, Submission
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cluster.slurm.client import AccountingRow
-from cluster.slurm.command import CallCount
+from cluster.slurm.process import CallCount
 from cluster.status import accounting, queue
 from cluster.status.queue import Queue
 from cluster.status.run_status import Evidence, RunStatus

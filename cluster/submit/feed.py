@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cluster.slurm import client
-from cluster.slurm.command import SlurmError, UnreachableError
+from cluster.slurm.process import SlurmError, UnreachableError
 from cluster.status import queue
 from cluster.submit import batch_script
 from cluster.submit.queue_room import free_places, next_size, room_of

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cluster.slurm.command import UnreachableError
+from cluster.slurm.process import UnreachableError
 from cluster.status import queue, run_status
 from cluster.status.run_status import RunStatus
 from cluster.submit import admission, feed, submitit_engine

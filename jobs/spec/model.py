@@ -24,7 +24,7 @@ from jobs.spec.seeds import parse_seeds
 from jobs.tuning import METRICS, WHEN
 from jobs.yaml.keys import Expected
 from jobs.yaml.mistakes import did_you_mean
-from jobs.yaml.strict import Strict
+from jobs.yaml.model_base import Strict
 
 MAX_COUNT = 100_000
 DRAWS = ("uniform", "loguniform", "randint", "choice")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from jobs import places, resources
 from jobs.yaml.keys import DURATION
 from jobs.yaml.mistakes import Place
-from jobs.yaml.strict import Strict, Word
+from jobs.yaml.model_base import Strict, Word
 from jobs.yaml.tree import MapNode
 
 _DURATION = r"^(\d{1,4}-)?\d{1,3}:[0-5]\d:[0-5]\d$|^\d{1,4}-\d{1,2}(:[0-5]\d)?$|^(?=\S)(\d+d)?\s*(\d+h)?\s*(\d+min)?\s*(\d+s)?$"
