@@ -452,7 +452,11 @@ def test_users_text_is_no_markup_in_figures(tmp_path, name):
     values = [{"lr": lr, "$x_y$": text} for lr, text in ((0.1, "$"), (1.0, "$$"))]
     settings = dict.fromkeys(LABELS, values) | {"SGD": [{}]}
     store = make_sweep(
-        tmp_path / "$1_2$ [x]", problems=["digits_mlp"], optimizers=settings, seeds=[1, 2], epochs=2
+        tmp_path / "$1_2$ [x]",
+        problems=["fmnist_2c2d"],
+        optimizers=settings,
+        seeds=[1, 2],
+        epochs=2,
     )
     figure = draw(ledger.collect(store), name)
     with style.style():
@@ -500,8 +504,12 @@ def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "metric", "says"),
     [
-        ("pie", None, "no figure 'pie'; there are: grid, final, runtime, sensitivity"),
-        ("grid", "test_loss", "takes no metric; final and sensitivity do"),
+        (
+            "pie",
+            None,
+            "no figure 'pie'; there are: grid, final, compare, target, runtime, sensitivity",
+        ),
+        ("grid", "test_loss", "takes no metric; final, compare, sensitivity do"),
         ("final", "test_los", "no metric 'test_los'"),
     ],
 )

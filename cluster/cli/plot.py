@@ -14,15 +14,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_out(command)
     command.add_argument(
         "--figure",
-        choices=("grid", "final", "runtime", "sensitivity"),
+        choices=("grid", "final", "compare", "target", "runtime", "sensitivity"),
         default="grid",
-        help="curves of all metrics; final metric per seed; cost relative to SGD;"
-        " final metric against a hyperparameter (default: grid)",
+        help="curves of all metrics; final metric per seed; difference to the baseline; share of"
+        " runs at the target; time relative to the baseline; final metric against a"
+        " hyperparameter (default: grid)",
     )
     command.add_argument(
         "--metric",
         metavar="NAME",
-        help="of the figures final and sensitivity, e.g. test_loss (default: the problem's own)",
+        help="of the figures final, compare and sensitivity, e.g. test_loss (default: the problem's own)",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jobs import files
-from jobs.results import final, grid, runtime, sensitivity, style
+from jobs.results import final, forest, grid, runtime, sensitivity, style, target_time
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.store.record import EPOCH_METRICS
@@ -14,12 +14,14 @@ from jobs.store.record import EPOCH_METRICS
 FIGURES: Mapping[str, Callable[[Results, str | None], Figure]] = {
     "grid": grid.draw,
     "final": final.draw,
+    "compare": forest.draw,
+    "target": target_time.draw,
     "runtime": runtime.draw,
     "sensitivity": sensitivity.draw,
 }
 """What `draw` can draw; each takes a metric, or None for the problem's own."""
 
-_WITH_METRIC = ("final", "sensitivity")
+_WITH_METRIC = ("final", "compare", "sensitivity")
 
 _OF_TUNING = ("sensitivity",)
 """Of what is tuned they show the tuning; the others show the evaluation, once it is chosen."""
@@ -34,7 +36,7 @@ def draw(collection: Results, name: str, metric: str | None = None) -> Figure:
     if name not in FIGURES:
         raise FigureError(f"there is no figure {name!r}; there are: {', '.join(FIGURES)}")
     if metric is not None and name not in _WITH_METRIC:
-        raise FigureError(f"figure {name!r} takes no metric; {' and '.join(_WITH_METRIC)} do")
+        raise FigureError(f"figure {name!r} takes no metric; {', '.join(_WITH_METRIC)} do")
     if metric is not None and metric not in EPOCH_METRICS:
         raise FigureError(f"there is no metric {metric!r}; there are: {', '.join(EPOCH_METRICS)}")
     if not collection.found:

@@ -1,0 +1,92 @@
+"""The figures `compare` and `target`: what is drawn is what the statistics say."""
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jobs.results import ledger
+from jobs.results.comparisons import Question, answers
+from jobs.results.figures import draw
+from jobs.results.ledger import Collection
+from jobs.results.style import FigureError
+from jobs.results.target_time import solved_by
+from jobs.sweep import Target
+from tests.make_sweep import make_sweep
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory) -> Collection:
+    """Adam diverges on three of eight seeds; of Momentum one run has no record."""
+    store = make_sweep(
+        tmp_path_factory.mktemp("figures") / "sweep",
+        problems=["fmnist_2c2d", "quadratic_deep"],
+        optimizers={name: [{"lr": 0.1}] for name in ("SGD", "Momentum", "Adam")},
+        seeds=range(8),
+        epochs=20,
+        diverges=lambda one: 3 if one.optimizer == "Adam" and one.run.seed < 3 else None,
+        is_recorded=lambda one: one.optimizer != "Momentum" or one.run.seed != 7,
+    )
+    return ledger.collect(store)
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def panels(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def test_the_forest_has_the_intervals_of_the_comparisons(collection):
+    found = answers(collection.selections, Question())
+    momentum = found[0].compared.comparison.difference
+    panel = panels(draw(collection, "compare"))[0]
+    lines = [line for line in panel.get_lines() if len(line.get_xdata()) == 2][1:]
+
+    assert panel.get_xlabel() == "final test accuracy, less that of SGD"
+    assert list(lines[0].get_xdata()) == [momentum.interval().low, momentum.interval().high]
+    assert texts(panel)[0] == f"p = {found[0].compared.p_adjusted:.2g}"
+    assert texts(panel)[1].startswith("a run diverged\nP(better) = 0.")
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["Momentum", "Adam"]
+
+
+def test_the_forest_takes_a_metric(collection):
+    panel = panels(draw(collection, "compare", "test_loss"))[0]
+
+    assert panel.get_xlabel() == "final test loss, less that of SGD"
+
+
+def test_the_share_at_the_target_is_of_all_planned_runs(collection):
+    cell = next(one.cell for one in collection.selections if one.optimizer == "Adam")
+    low = Target(metric="test_accuracy", value=0.3)
+    share = solved_by(cell, low)
+
+    assert (share.runs, share.reached, share.never) == (8, 5, 3)
+    assert share.shares[-1] == 5 / 8
+    missing = next(one.cell for one in collection.selections if one.optimizer == "Momentum")
+    assert solved_by(missing, low).under_way == 1
+
+
+def test_target_draws_a_step_line_per_optimizer_with_its_median(collection):
+    figure = draw(collection, "target")
+    first, second = panels(figure)
+    labels = [text.get_text() for text in first.get_legend().get_texts()]
+
+    assert first.get_ylabel() == "share with test accuracy 0.9198"
+    assert second.get_ylabel() == "share with test loss 87.7"
+    assert [label.partition(" (")[0] for label in labels] == ["SGD", "Momentum", "Adam"]
+    assert "of 8; median" in labels[0]
+    for line in first.get_lines():
+        shares = np.asarray(line.get_ydata())
+        assert (np.diff(shares) >= 0).all()
+        assert 0 <= shares.min() <= shares.max() <= 1
+
+
+def test_without_a_target_there_is_nothing_to_draw(tmp_path):
+    store = make_sweep(tmp_path / "sweep", problems=["mnist_logreg"], epochs=2)
+    collection = ledger.collect(store)
+
+    assert not collection.targets
+    with pytest.raises(FigureError, match="no problem has a target"):
+        draw(collection, "target")
