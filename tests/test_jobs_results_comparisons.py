@@ -217,6 +217,28 @@ def test_numbers_of_other_code_are_shown_and_nothing_is_claimed():
     assert "nothing may be claimed: records of different code: " in text
 
 
+def test_runs_that_were_not_trained_alike_are_named():
+    sgd, adam = better()
+    longer = [
+        dataclasses.replace(
+            one,
+            planned=dataclasses.replace(
+                one.planned, run=dataclasses.replace(one.planned.run, epochs=9, batch_size=32)
+            ),
+        )
+        for one in adam.results
+    ]
+    adam = dataclasses.replace(
+        adam, results=tuple(longer), planned=tuple(one.planned for one in longer)
+    )
+    texts = {one.code: one.text for one in ask([sgd, adam]).findings}
+
+    assert texts["unequal_training"] == (
+        "not trained alike: epochs 9 in fmnist_2c2d Adam lr=0.1, 2 in fmnist_2c2d SGD lr=0.1; "
+        "batch_size 32 in fmnist_2c2d Adam lr=0.1, 128 in fmnist_2c2d SGD lr=0.1"
+    )
+
+
 def test_without_a_selected_setting_nothing_is_compared():
     cells = [
         make_cell({"lr": 0.1}, {1: 0.8}),

@@ -244,3 +244,18 @@ def test_packages_are_compared_where_both_imported_them(store):
 def ids_of(store: Store) -> str:
     """The label of the first optimizer."""
     return store.sweep().runs[0].optimizer
+
+
+def test_code_with_uncommitted_changes_is_named_with_its_commit(store):
+    for run in ids(store):
+        change(store, run, commit="a" * 40, dirty=False)
+    assert findings(store) == []
+    for run in ids(store, "SGD")[:2]:
+        change(store, run, dirty=True)
+    assert findings(store) == [
+        "2 of 6 runs are of code with uncommitted changes (commit aaaaaaaaaaaa)"
+    ]
+    for run in ids(store):
+        change(store, run, dirty=True)
+    (finding,) = findings(store)
+    assert finding.startswith("all 6 runs are of code")

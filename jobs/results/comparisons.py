@@ -211,7 +211,7 @@ def _answer(a: Selection, b: Selection, question: Question, family: int) -> Answ
         metric=metric,
         value=question.value,
         family=family,
-        findings=(*findings.of(cells, (a, b)), *_incomplete(cells)),
+        findings=(*findings.of(cells, (a, b)), *_incomplete(cells), *_unequal(cells)),
         compared=None,
         refused=next((f"{one.optimizer}: {one.why}" for one in (a, b) if one.cell is None), None),
     )
@@ -257,6 +257,20 @@ def _incomplete(cells: Sequence[Cell]) -> Iterator[Finding]:
             number = f"{len(cell.unsettled)} of {len(cell.planned)} runs"
             runs = tuple(one.planned.run.id for one in cell.unsettled)
             yield Finding("incomplete", f"{cell.name}: {number} have no record ({seeds})", runs)
+
+
+def _unequal(cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Find what the runs of both are not trained alike in, beside optimizer and hyperparameters."""
+    differing = []
+    for name in ("epochs", "batch_size", "init", "protocol"):
+        values = {cell.name: getattr(cell.planned[0].run, name) for cell in cells}
+        if len(set(values.values())) > 1:
+            which = ", ".join(f"{value} in {cell}" for cell, value in values.items())
+            differing.append(f"{name} {which}")
+    if differing:
+        runs = tuple(one.planned.run.id for cell in cells for one in cell.results)
+        text = f"not trained alike: {'; '.join(differing)}"
+        yield Finding("unequal_training", text, runs)
 
 
 def _arm(cell: Cell, metric: str, value: Value) -> Arm | str:

@@ -33,6 +33,7 @@ FORBIDS: Mapping[str, Forbidden | None] = {
     "mixed_hardware": "comparison",
     "mixed_machine": "time",
     "mixed_cell": "mean",
+    "dirty_code": None,
     "unverified_data": None,
     # what the numbers are
     "holes": "mean",
@@ -42,6 +43,7 @@ FORBIDS: Mapping[str, Forbidden | None] = {
     "unequal_seeds": None,
     "incomplete": None,
     "unequal_budgets": None,
+    "unequal_training": None,
     "grid_edge": None,
     "same_seeds": None,
     "nothing_selected": "comparison",

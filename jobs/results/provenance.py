@@ -41,6 +41,7 @@ def findings(cells: Sequence[Cell]) -> Iterator[Finding]:
     for cell in cells:
         yield from _averaged(cell, facts_of)
     yield from _unverified(cells)
+    yield from _dirty(cells)
 
 
 def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Iterator[Finding]:
@@ -131,6 +132,17 @@ def _unverified(cells: Sequence[Cell]) -> Iterator[Finding]:
             )
             text = f"unverified_data: no hash says what was read by {which}"
             yield Finding("unverified_data", text, tuple(runs))
+
+
+def _dirty(cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Find runs of this toolkit's code with uncommitted changes: no commit has what they ran."""
+    results = [one for cell in cells for one in cell.results]
+    own = [one for one in results if one.provenance.get("dirty") is True]
+    if own:
+        commits = sorted({_spell(one.provenance.get("commit")) for one in own})
+        count = f"all {len(own)}" if len(own) == len(results) else f"{len(own)} of {len(results)}"
+        text = f"{count} runs are of code with uncommitted changes (commit {', '.join(commits)})"
+        yield Finding("dirty_code", text, tuple(one.planned.run.id for one in own))
 
 
 def _is_unverified(result: Result) -> bool:
