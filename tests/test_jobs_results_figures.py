@@ -507,7 +507,7 @@ def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
         (
             "pie",
             None,
-            "no figure 'pie'; there are: grid, final, compare, target, runtime, sensitivity",
+            "no figure 'pie'; there are: grid, final, compare, target, tuning, runtime, sensitivity",
         ),
         ("grid", "test_loss", "takes no metric; final, compare, sensitivity do"),
         ("final", "test_los", "no metric 'test_los'"),

@@ -11,6 +11,7 @@ from jobs.results.figures import draw
 from jobs.results.ledger import Collection
 from jobs.results.style import FigureError
 from jobs.results.target_time import solved_by
+from jobs.results.tuning_figure import after_trials
 from jobs.sweep import Target
 from tests.make_sweep import make_sweep
 
@@ -81,6 +82,36 @@ def test_target_draws_a_step_line_per_optimizer_with_its_median(collection):
         shares = np.asarray(line.get_ydata())
         assert (np.diff(shares) >= 0).all()
         assert 0 <= shares.min() <= shares.max() <= 1
+
+
+def test_tuning_draws_what_is_selected_after_so_many_settings(tmp_path):
+    """After one of three that is the median setting, after all of them the selected one."""
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        optimizers={"SGD": [{"lr": lr} for lr in (0.01, 0.1, 100.0)], "Adam": [{"lr": 0.1}]},
+        seeds=range(3),
+        epochs=6,
+        diverges=lambda one: 2 if one.run.hyperparameters["lr"] == 100 else None,
+    )
+    collection = ledger.collect(store)
+    (sgd, adam) = collection.selections
+    curve = after_trials(sgd, collection.cells)
+    (panel,) = panels(draw(collection, "tuning"))
+    (line,) = panel.get_lines()
+
+    assert after_trials(adam, collection.cells) == ()
+    assert [one.trials for one in curve] == [1, 2, 3]
+    assert curve[0].none_finished == pytest.approx(1 / 3)
+    assert sgd.cell is not None
+    assert line.get_ydata()[-1] == pytest.approx(sgd.cell.finals("test_accuracy").mean())
+    assert panel.get_ylabel() == "final test accuracy"
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["SGD (3 settings)"]
+
+
+def test_without_a_second_setting_there_is_no_tuning(collection):
+    with pytest.raises(FigureError, match="no optimizer has several settings"):
+        draw(collection, "tuning")
 
 
 def test_without_a_target_there_is_nothing_to_draw(tmp_path):

@@ -220,10 +220,11 @@ def test_what_is_chosen_and_not_evaluated_yet_is_in_no_figure_of_results(tmp_pat
     )
     collection = ledger.collect(store)
 
-    if name == "sensitivity":
-        assert draw(collection, name).axes
+    if name in {"sensitivity", "tuning"}:
+        panel = draw(collection, name).axes[0]
+        assert panel.get_ylabel().endswith("accuracy")
     else:
-        with pytest.raises(FigureError, match="sensitivity shows the tuning"):
+        with pytest.raises(FigureError, match="sensitivity and tuning show the tuning"):
             draw(collection, name)
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from jobs import files
-from jobs.results import final, forest, grid, runtime, sensitivity, style, target_time
+from jobs.results import (
+    final,
+    forest,
+    grid,
+    runtime,
+    sensitivity,
+    style,
+    target_time,
+    tuning_figure,
+)
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.store.record import EPOCH_METRICS
@@ -16,6 +25,7 @@ FIGURES: Mapping[str, Callable[[Results, str | None], Figure]] = {
     "final": final.draw,
     "compare": forest.draw,
     "target": target_time.draw,
+    "tuning": tuning_figure.draw,
     "runtime": runtime.draw,
     "sensitivity": sensitivity.draw,
 }
@@ -23,7 +33,7 @@ FIGURES: Mapping[str, Callable[[Results, str | None], Figure]] = {
 
 _WITH_METRIC = ("final", "compare", "sensitivity")
 
-_OF_TUNING = ("sensitivity",)
+_OF_TUNING = ("sensitivity", "tuning")
 """Of what is tuned they show the tuning; the others show the evaluation, once it is chosen."""
 
 
@@ -44,7 +54,7 @@ def draw(collection: Results, name: str, metric: str | None = None) -> Figure:
     if name not in _OF_TUNING and not any(cell.results for cell in collection.reported):
         raise FigureError(
             "nothing to draw yet: no run on evaluation seeds has a record; "
-            f"{' and '.join(_OF_TUNING)} shows the tuning"
+            f"{' and '.join(_OF_TUNING)} show the tuning"
         )
     with style.style():
         return FIGURES[name](collection, metric)
