@@ -426,10 +426,14 @@ def test_log_spacing_is_recognised(values, is_log):
 def test_every_figure_says_what_it_is_drawn_from(collection, name, tmp_path):
     if name == "runtime":
         collection = ledger.collect(make_sweep(tmp_path / "sweep"))
+    if name == "profile":
+        collection = ledger.collect(make_sweep(tmp_path / "sweep", problems=WITH_TARGET))
     n = len(collection.found)
 
     assert f"sweep · {n} of {n} runs · code 0123456789ab" in draw(collection, name).get_supxlabel()
 
+
+WITH_TARGET = ["fmnist_2c2d", "cifar10_3c3d", "quadratic_deep"]
 
 LABELS = [
     "SGD [ours]",
@@ -453,7 +457,7 @@ def test_users_text_is_no_markup_in_figures(tmp_path, name):
     settings = dict.fromkeys(LABELS, values) | {"SGD": [{}]}
     store = make_sweep(
         tmp_path / "$1_2$ [x]",
-        problems=["fmnist_2c2d"],
+        problems=WITH_TARGET if name == "profile" else WITH_TARGET[:1],
         optimizers=settings,
         seeds=[1, 2],
         epochs=2,
@@ -507,7 +511,7 @@ def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
         (
             "pie",
             None,
-            "no figure 'pie'; there are: grid, final, compare, target, tuning, runtime, sensitivity",
+            "no figure 'pie'; there are: grid, final, compare, target, profile, tuning, runtime, sensitivity",
         ),
         ("grid", "test_loss", "takes no metric; final, compare, sensitivity do"),
         ("final", "test_los", "no metric 'test_los'"),

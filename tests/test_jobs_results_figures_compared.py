@@ -1,10 +1,13 @@
 """The figures `compare` and `target`: what is drawn is what the statistics say."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jobs.errors import InputError
 from jobs.results import ledger
 from jobs.results.comparisons import Question, answers
 from jobs.results.figures import draw
@@ -107,6 +110,36 @@ def test_tuning_draws_what_is_selected_after_so_many_settings(tmp_path):
     assert line.get_ydata()[-1] == pytest.approx(sgd.cell.finals("test_accuracy").mean())
     assert panel.get_ylabel() == "final test accuracy"
     assert [text.get_text() for text in panel.get_legend().get_texts()] == ["SGD (3 settings)"]
+
+
+def test_profile_is_relative_to_the_fastest_of_the_set(tmp_path):
+    problems = ["fmnist_2c2d", "cifar10_3c3d", "quadratic_deep"]
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=problems,
+        optimizers={name: [{"lr": 0.1}] for name in ("SGD", "Adam")},
+        seeds=range(4),
+        epochs=8,
+    )
+    collection = ledger.collect(store)
+    low = {name: Target(metric="train_loss", value=1.2) for name in problems}
+    eased = dataclasses.replace(
+        collection, sweep=dataclasses.replace(collection.sweep, targets=low)
+    )
+    (panel,) = panels(draw(eased, "profile"))
+    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+
+    assert panel.get_ylabel() == "share of 3 problems"
+    assert [label.partition(" (")[0] for label in labels] == ["SGD", "Adam"]
+    assert all("score " in label for label in labels)
+    for line in panel.get_lines():
+        assert (np.diff(np.asarray(line.get_ydata())) >= 0).all()
+    assert max(line.get_ydata()[-1] for line in panel.get_lines()) == 1
+
+
+def test_profile_needs_three_problems(collection):
+    with pytest.raises(InputError, match="at least 3 problems"):
+        draw(collection, "profile")
 
 
 def test_without_a_second_setting_there_is_no_tuning(collection):

@@ -14,10 +14,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_out(command)
     command.add_argument(
         "--figure",
-        choices=("grid", "final", "compare", "target", "tuning", "runtime", "sensitivity"),
+        choices=(
+            "grid",
+            "final",
+            "compare",
+            "target",
+            "profile",
+            "tuning",
+            "runtime",
+            "sensitivity",
+        ),
         default="grid",
         help="curves of all metrics; final metric per seed; difference to the baseline; share of"
-        " runs at the target; what tuning gives after so many settings; time relative to the baseline; final metric against a"
+        " runs at the target; performance profiles over problems; what tuning gives after so many settings; time relative to the baseline; final metric against a"
         " hyperparameter (default: grid)",
     )
     command.add_argument(

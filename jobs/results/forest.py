@@ -61,4 +61,4 @@ def _draw_row(panel: Axes, row: int, one: Answer, color: str) -> None:
         panel.plot([interval.low, interval.high], [row, row], color=color, linewidth=1.2)
         panel.plot(made.comparison.difference.estimate, row, "o", color=color)
         text = f"p = {made.p_adjusted:.2g}"
-    panel.text(1.0, row - 0.28, text, fontsize=6, ha="right", transform=panel.get_yaxis_transform())
+    panel.text(1.02, row, text, fontsize=6, va="center", transform=panel.get_yaxis_transform())

@@ -57,6 +57,10 @@ LEGEND_LINE = 0.17
 """Height of a line of a legend in inches."""
 
 
+BANDS_MAX = 3
+"""Optimizers whose bands are drawn in one panel; those of more only hide each other."""
+
+
 class FigureError(InputError):
     """There is no such figure, or nothing to draw it from."""
 

@@ -16,8 +16,6 @@ from jobs.statistics.time_to_target import Ending, Reach, Solved, reach, solved
 from jobs.sweep import Target
 from jobs.text import spelled
 
-_BANDS_MAX = 3  # optimizers; the bands of more only hide each other
-
 _REMARK = "share of all planned runs, band: 95 % interval · never: did not get there, or diverged"
 
 
@@ -41,7 +39,7 @@ def draw(results: Results, _: str | None) -> Figure:
         panel.set_ylabel(f"share with {style.words(target.metric)} {spelled(target.value)}")
         panel.set_ylim(-0.03, 1.03)
         handles = [
-            _draw_line(panel, results, one.cell, target, has_band=len(column) <= _BANDS_MAX)
+            _draw_line(panel, results, one.cell, target, has_band=len(column) <= style.BANDS_MAX)
             for one in column
             if one.cell is not None
         ]
