@@ -179,7 +179,7 @@ def make_curves(planned: PlannedRun, last: int, *, explodes: bool) -> dict[str, 
     """Curves that rise to an accuracy which a wrong step size and the seed lower."""
     run = planned.run
     rng = np.random.default_rng([run.seed, *run.id.encode()])
-    off = np.log10(float(run.hyperparameters.get("lr", 0.1)) / 0.1)
+    off = np.log10(float(run.hyperparameters.get("lr", 0.1) or 1e-4) / 0.1)
     base = 0.92 if "mnist" in run.problem else 0.82
     final = base + _SKILL.get(planned.optimizer, -0.01) - 0.01 * off**2 + rng.normal(0, 0.004)
     epoch = np.arange(last + 1)

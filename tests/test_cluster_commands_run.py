@@ -107,7 +107,9 @@ def test_status_collect_and_plot_say_what_comes_next(finished):
     count = len(Store(folder / "sweeps" / "small").sweep().runs)
     assert f"expected {count}, completed {count}" in collected
     assert "next: probprec plot sweeps/small" in collected
-    assert plotted.split() == [f"sweeps/small/figures/final.{kind}" for kind in ("png", "pdf")]
+    assert plotted.split() == [
+        f"sweeps/small/figures/final.{kind}" for kind in ("png", "pdf", "txt")
+    ]
 
 
 @goes_on

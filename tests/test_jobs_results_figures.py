@@ -1,6 +1,7 @@
 """The figures: axes, labels, order, and that a divergence is marked and never refilled."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from scipy import stats
 
 from cluster.commands.collect import plot
-from jobs.results import ledger, sensitivity, style, times
+from jobs.results import ledger, page, sensitivity_axis, style, times
 from jobs.results.cells import group
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
+from jobs.results.page import Drawing
 from jobs.results.selection import select
 from jobs.results.style import FigureError
 from jobs.store.store import Store
@@ -51,12 +54,17 @@ def collection(store) -> Collection:
     return ledger.collect(store)
 
 
-def shown(figure: Figure) -> list[Axes]:
-    return [axes for axes in figure.axes if axes.axison]
+def shown(drawing: Drawing) -> list[Axes]:
+    return [axes for figure in drawing.pages for axes in figure.axes if axes.axison]
 
 
-def legend(axes: Axes) -> list[str]:
-    return [text.get_text().replace("\n ", "") for text in axes.get_legend().get_texts()]
+def legend(drawing: Drawing) -> list[str]:
+    return [text.get_text() for text in drawing.pages[0].legends[0].get_texts()]
+
+
+def note(axes: Axes) -> str:
+    """What stands below the title."""
+    return axes.texts[0].get_text()
 
 
 def crosses(axes: Axes) -> list[Line2D]:
@@ -64,7 +72,8 @@ def crosses(axes: Axes) -> list[Line2D]:
 
 
 def test_grid_has_a_column_per_problem_and_a_row_per_metric(collection):
-    axes = shown(draw(collection, "grid"))
+    drawing = draw(collection, "grid")
+    axes = shown(drawing)
 
     assert len(axes) == 6  # the quadratic has no accuracy
     assert [a.get_title() for a in axes if a.get_title()] == ["F-MNIST 2c2d", "Quadratic Deep"]
@@ -74,38 +83,95 @@ def test_grid_has_a_column_per_problem_and_a_row_per_metric(collection):
         "test accuracy",
         "train accuracy",
     ]
-    assert [a.get_xlabel() for a in axes if a.get_legend()] == ["epoch", "epoch"]
+    assert [a.get_xlabel() for a in axes] == ["", "", "", "epoch", "", "epoch"]
 
 
-def test_grid_names_the_selected_cell_and_counts_the_diverged_in_the_specs_order(collection):
-    texts = legend(next(a for a in shown(draw(collection, "grid")) if a.get_legend()))
+def test_grid_rows_stay_together_where_a_problem_has_no_accuracy(collection):
+    (figure,) = draw(collection, "grid").pages
+    boxes = [axes.get_position() for axes in figure.axes[::2]]
+    gaps = [over.y0 - under.y1 for over, under in itertools.pairwise(boxes)]
 
-    assert texts[0] == "Momentum (3 of 3 diverged)"
-    assert texts[1] == "SGD lr=0.01, selected of 5 (n=3)"
-    assert texts[2] == "Adam (n=3)"
+    assert max(gaps) == pytest.approx(min(gaps), abs=0.01)
 
 
-def test_grid_draws_mean_and_sd_of_the_completed_seeds(collection):
-    panel = shown(draw(collection, "grid"))[0]
-    curves = np.array(
+def test_grid_has_one_legend_of_the_optimizers_in_the_specs_order(collection):
+    drawing = draw(collection, "grid")
+
+    assert legend(drawing) == ["Momentum", "SGD", "Adam"]
+    assert not any(axes.get_legend() for axes in drawing.pages[0].axes)
+    assert note(shown(drawing)[0]) == "n=3; Momentum 3 of 3 diverged"
+
+
+def test_the_caption_names_the_selected_cell_and_counts_the_diverged(collection):
+    caption = draw(collection, "grid").caption
+    (selected,) = [one for one in collection.selections if one.name == "fmnist_2c2d SGD"]
+
+    assert f"- {selected}; n=3\n" in caption
+    assert "lr=0.01 of 5 settings" in caption
+    assert "- fmnist_2c2d Momentum: its only setting; n=0, 3 of 3 diverged\n" in caption
+
+
+def curves_of(collection: Collection, optimizer: str, metric: str) -> np.ndarray:
+    return np.array(
         [
-            result.curves["test_loss"]
+            result.curves[metric]
             for result in collection.found
-            if (result.planned.problem, result.planned.optimizer) == ("fmnist_2c2d", "Adam")
+            if (result.planned.problem, result.planned.optimizer) == ("fmnist_2c2d", optimizer)
+            and not result.diverged
         ]
     )
-    drawn = [line for line in panel.get_lines() if len(line.get_xdata()) == 21]
 
-    np.testing.assert_allclose(drawn[-1].get_ydata(), curves.mean(axis=0))
-    band = panel.collections[-1].get_paths()[0].vertices
-    np.testing.assert_allclose(band[:, 1].max(), (curves.mean(0) + curves.std(0, ddof=1)).max())
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5, 9])
+def test_grid_draws_mean_and_t_band_or_the_runs_where_they_are_few(tmp_path, n):
+    store = make_sweep(
+        tmp_path / "sweep", problems=["fmnist_2c2d"], optimizers={"SGD": [{}]}, seeds=range(n)
+    )
+    collection = ledger.collect(store)
+    panel = shown(draw(collection, "grid"))[0]
+    curves = curves_of(collection, "SGD", "test_loss")
+    mean, *runs = (line.get_ydata() for line in panel.get_lines())
+
+    np.testing.assert_allclose(mean, curves.mean(axis=0))
+    if n >= 5:
+        assert not runs
+        ends = stats.t.interval(0.95, n - 1, curves.mean(0), stats.sem(curves))
+        (band,) = panel.collections
+        path = band.get_paths()[0].vertices
+        np.testing.assert_allclose(path[1:22, 1], ends[0])
+        np.testing.assert_allclose(path[-2:-23:-1, 1], ends[1])
+    else:
+        assert not panel.collections
+        assert len(runs) == (n if n > 1 else 0)
+        np.testing.assert_allclose(runs, curves if n > 1 else [])
+        assert all(line.get_linewidth() < 0.6 for line in panel.get_lines()[1:])
+
+
+def test_grid_draws_the_mean_of_survivors_lighter_and_without_a_band(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        seeds=range(12),
+        diverges=lambda p: 4 if p.optimizer == "SGD" and p.run.seed < 5 else None,
+    )
+    drawing = draw(ledger.collect(store), "grid")
+    panel = shown(drawing)[0]
+    survivors, adam = (line for line in panel.get_lines() if len(line.get_xdata()) == 21)
+
+    assert survivors.get_linewidth() < adam.get_linewidth()
+    assert (survivors.get_alpha() or 1) < (adam.get_alpha() or 1)
+    assert survivors.get_linestyle() == "-"
+    assert len(panel.collections) == 1  # the band of Adam
+    assert len(crosses(panel)) == 5
+    assert note(panel) == "n=12; SGD 5 of 12 diverged"
+    assert "completed only" in drawing.caption
 
 
 def test_grid_ends_a_diverged_curve_where_it_ended_with_a_cross(collection):
     panel = shown(draw(collection, "grid"))[0]
-    thin = [line for line in panel.get_lines() if line.get_linewidth() == pytest.approx(0.7)]
+    short = [line for line in panel.get_lines() if 1 < len(line.get_xdata()) < 21]
 
-    assert [len(line.get_xdata()) for line in thin] == [4, 4, 4]  # epochs 0 to 3
+    assert [len(line.get_xdata()) for line in short] == [4, 4, 4]  # epochs 0 to 3
     assert [line.get_xdata()[0] for line in crosses(panel)] == [3, 3, 3]
     low, high = panel.get_ylim()
     assert all(low <= line.get_ydata()[0] <= high for line in crosses(panel))
@@ -130,13 +196,6 @@ def test_grid_of_few_epochs_shows_what_comes_after_the_first(tmp_path, epochs):
     assert losses[:, 1:].max() < panel.get_ylim()[1] < losses[:, 0].min()
 
 
-def test_grid_explains_its_lines_bands_and_crosses(collection):
-    footer = draw(collection, "grid").get_supxlabel()
-
-    for words in ("line: mean over seeds", "band: one standard deviation", "cross: a run diverged"):
-        assert words in footer
-
-
 def test_grid_of_a_sweep_in_which_everything_diverged_at_once(tmp_path):
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], diverges=lambda _: 1)
     for planned in store.sweep().runs:
@@ -145,9 +204,10 @@ def test_grid_of_a_sweep_in_which_everything_diverged_at_once(tmp_path):
         record |= {"curves": {}, "time": {"wall_s": [], "cpu_s": [], "steps": []}}
         path.write_text(json.dumps(record))
 
-    axes = shown(draw(ledger.collect(store), "grid"))
+    drawing = draw(ledger.collect(store), "grid")
 
-    assert legend(axes[0]) == ["SGD (3 of 3 diverged)", "Adam (3 of 3 diverged)"]
+    assert legend(drawing) == ["SGD", "Adam"]
+    assert note(shown(drawing)[0]) == "n=3; SGD 3 of 3, Adam 3 of 3 diverged"
 
 
 def test_loss_over_more_than_two_decades_is_on_a_log_scale(tmp_path):
@@ -163,31 +223,48 @@ def test_loss_over_more_than_two_decades_is_on_a_log_scale(tmp_path):
     assert [a.get_yscale() for a in axes] == ["linear", "log", "linear", "linear"]
 
 
-def test_final_has_a_row_per_cell_in_the_specs_order(collection):
+def test_final_has_a_row_per_optimizer_in_the_specs_order(collection):
     panel, quadratic = shown(draw(collection, "final"))
 
-    rows = [label.get_text() for label in panel.get_yticklabels()]
-    assert rows == ["Momentum", *(f"SGD\nlr={lr:.4g}" for lr in LRS), "Adam"]
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["Momentum", "SGD", "Adam"]
     assert panel.yaxis_inverted()
     assert panel.get_xlabel() == "final test accuracy"
     assert quadratic.get_xlabel() == "final test loss"
     notes = [text.get_text() for text in panel.texts]
-    assert notes[0] == "n=0\n3 of 3 diverged"
-    assert notes[3] == "n=2\n1 of 3 diverged"
-    assert notes[6] == "n=3"
+    assert notes == ["n=0\n3 diverged", "n=3", "n=3"]
 
 
-def test_final_shows_every_completed_seed(collection):
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 10])
+def test_final_shows_every_run_their_mean_and_its_interval(tmp_path, n):
+    store = make_sweep(
+        tmp_path / "sweep", problems=["fmnist_2c2d"], optimizers={"Adam": [{}]}, seeds=range(n)
+    )
+    collection = ledger.collect(store)
     panel = shown(draw(collection, "final"))[0]
-    points = [line for line in panel.get_lines() if line.get_marker() == "o"]
-    adam = [
-        result.final("test_accuracy")
-        for result in collection.found
-        if (result.planned.problem, result.planned.optimizer) == ("fmnist_2c2d", "Adam")
-    ]
+    finals = curves_of(collection, "Adam", "test_accuracy")[:, -1]
+    by_marker = {line.get_marker(): line for line in panel.get_lines()}
 
-    assert points[-1].get_xdata().tolist() == adam
-    assert [len(line.get_xdata()) for line in points] == [3, 3, 2, 3]
+    np.testing.assert_allclose(by_marker["o"].get_xdata(), finals)
+    assert by_marker["D"].get_xdata()[0] == pytest.approx(finals.mean())
+    lines = [line for line in panel.get_lines() if line.get_linewidth() == pytest.approx(1.4)]
+    assert len(lines) == (n > 1)
+    if n > 1:
+        ends = stats.t.interval(0.95, n - 1, finals.mean(), stats.sem(finals))
+        np.testing.assert_allclose(lines[0].get_xdata(), ends)
+    assert len(panel.get_lines()) == 2 + (n > 1) + (6 if n >= 8 else 0)  # a box has six lines
+
+
+def test_final_says_where_nothing_is_selected(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        optimizers={"SGD": [{"lr": 0.1}, {"lr": 1.0}], "Adam": [{}]},
+        is_recorded=lambda p: p.run.hyperparameters.get("lr") != 1.0,
+    )
+    drawing = draw(ledger.collect(store), "final")
+
+    assert [text.get_text() for text in shown(drawing)[0].texts] == ["not selected", "n=3"]
+    assert "- fmnist_2c2d SGD: nothing selected\n" in drawing.caption
 
 
 def test_runtime_is_the_geometric_mean_of_paired_ratios(tmp_path):
@@ -213,12 +290,13 @@ def test_runtime_is_the_geometric_mean_of_paired_ratios(tmp_path):
         assert found.ratio == pytest.approx(np.exp(logs.mean()))
     assert (adam.selection.optimizer, slow.selection.optimizer) == ("Adam", "PreconditionedSGD")
     assert (adam.refused, slow.refused) == (None, None)
-    figure = draw(collection, "runtime")
-    points = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    drawing = draw(collection, "runtime")
+    panel = drawing.pages[0].axes[0]
+    points = [line for line in panel.get_lines() if line.get_marker() == "o"]
     assert [point.get_xdata()[0] for point in points] == [adam.wall.ratio, slow.wall.ratio]
-    assert "hosts: node1" in figure.get_supxlabel()
-    assert "not compared" not in figure.get_supxlabel()
-    assert figure.axes[0].get_xlabel() == "training time per epoch, SGD = 1"
+    assert "Hosts: node1." in drawing.caption
+    assert "not compared" not in drawing.caption
+    assert panel.get_xlabel() == "time per epoch, SGD = 1"
 
 
 def with_provenance(store: Store, change: Callable[[int], Mapping[str, object]]) -> Collection:
@@ -273,9 +351,9 @@ def test_wall_clock_is_compared_only_between_runs_that_had_their_host_alone(tmp_
     assert (found.wall is None) == ("3 of 3" in why)
     assert found.cpu is not None
     assert found.cpu.pairs == 3
-    footer = draw(collection, "runtime").get_supxlabel()
-    assert f"wall clock not compared: Adam: {why}" in footer
-    assert "to measure it, one run at a time: probprec run SPEC" in footer
+    caption = draw(collection, "runtime").caption
+    assert f"Wall clock not compared: digits_mlp Adam: {why}" in caption
+    assert "to measure it, one run at a time: probprec run SPEC" in caption
 
 
 def test_runs_on_other_hosts_or_one_after_the_other_share_nothing(tmp_path):
@@ -309,11 +387,13 @@ def test_runtime_refuses_without_a_pair(tmp_path, optimizers, diverging, says):
 
 
 def test_sensitivity_has_a_line_per_optimizer_and_marks_the_divergence(collection):
-    panel = shown(draw(collection, "sensitivity"))[0]
+    drawing = draw(collection, "sensitivity")
+    panel = shown(drawing)[0]
 
     assert (panel.get_xscale(), panel.get_xlabel()) == ("log", "lr")
     assert panel.get_ylabel() == "final valid accuracy"
-    assert legend(panel) == ["Momentum (n=3, 3 diverged)", "SGD (n=3)", "Adam (n=3)"]
+    assert legend(drawing) == ["Momentum", "SGD", "Adam"]
+    assert note(panel) == "n=3; Momentum 3 of 3 diverged"  # which is at no place of the axis
     sgd = next(line for line in panel.get_lines() if len(line.get_xdata()) == 5)
     means = [
         np.mean(
@@ -328,63 +408,148 @@ def test_sensitivity_has_a_line_per_optimizer_and_marks_the_divergence(collectio
     ]
     np.testing.assert_allclose(sgd.get_ydata(orig=False)[:3], means)
     assert np.isnan(sgd.get_ydata(orig=False)[3:]).all()
-    assert [x for line in crosses(panel) for x in line.get_xdata()] == LRS[2:]
-    assert len(panel.patches) == 2  # shaded where no run completed
+    partly, wholly = (list(line.get_xdata()) for line in crosses(panel))
+    assert (partly, wholly) == ([LRS[2]], LRS[3:])
+    assert not panel.patches  # no shades, that of several optimizers would mix
 
 
-@pytest.mark.parametrize("lines", [1, 4, 20])
+@pytest.mark.parametrize("optimizers", [1, 4, 20])
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
-def test_sensitivity_puts_the_diverged_at_the_bad_end_beyond_all_data(tmp_path, metric, lines):
-    """At the bottom of accuracies and at the top of losses; else they would look like the best."""
+def test_sensitivity_puts_the_diverged_at_the_bad_end_outside_the_axes(
+    tmp_path, metric, optimizers
+):
+    """Below accuracies and above losses; else they would look like the best."""
     store = make_sweep(
         tmp_path / "sweep",
         problems=["digits_mlp"],
-        optimizers={f"own{i}": [{"lr": lr} for lr in LRS] for i in range(lines)},
+        optimizers={f"own{i}": [{"lr": lr} for lr in LRS] for i in range(optimizers)},
         epochs=6,
         diverges=diverges,
     )
     panel = shown(draw(ledger.collect(store), "sensitivity", metric))[0]
-    low, high = panel.get_ylim()
-    heights = {y for line in crosses(panel) for y in line.get_ydata()}  # of the panel
-    bars = np.concatenate(
-        [part.vertices[:, 1] for bar in panel.collections for part in bar.get_paths()]
-    )
-    data = (bars - low) / (high - low)
+    inside = panel.get_window_extent()
+    marks = [line for line in crosses(panel) if len(line.get_xdata())]
+    boxes = [line.get_transform().transform(line.get_xydata()) for line in marks]
+    heights = sorted({round(box[0, 1], 3) for box in boxes})
 
-    assert len(heights) == lines
-    assert all(0 < height < 1 for height in heights)
+    assert len(heights) == optimizers
+    assert heights[-1] - heights[0] < 41 / 72 * 200  # 40 points
     if metric == "valid_loss":
-        assert min(heights) > np.nanmax(data)
+        assert heights[0] > inside.y1
     else:
-        assert max(heights) < np.nanmin(data)
+        assert heights[-1] < inside.y0
+        labels = [text.get_window_extent() for text in panel.get_xticklabels()]
+        assert max(label.y1 for label in labels) < heights[0]
 
 
 def test_sensitivity_draws_one_line_per_value_of_what_else_varies(tmp_path):
     grid = [{"lr": lr, "est_rank": rank} for rank in (2, 3) for lr in (0.1, 0.2, 0.3)]
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": grid})
-
-    panel = shown(draw(ledger.collect(store), "sensitivity"))[0]
+    drawing = draw(ledger.collect(store), "sensitivity")
+    panel = shown(drawing)[0]
 
     assert (panel.get_xscale(), panel.get_xlabel()) == ("linear", "lr")
-    assert legend(panel) == ["SGD est_rank=2 (n=3)", "SGD est_rank=3 (n=3)"]
+    assert legend(drawing) == ["SGD", "est_rank=2", "est_rank=3"]
+    assert [line.get_linestyle() for line in panel.get_lines()] == ["-", "--"]
 
 
 def test_sensitivity_joins_no_settings_that_differ_in_their_last_digits(tmp_path):
     grid = [{"lr": lr, "momentum": m} for m in (0.9, 0.900001) for lr in (0.1, 0.2)]
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers={"SGD": grid})
 
-    panel = shown(draw(ledger.collect(store), "sensitivity"))[0]
+    drawing = draw(ledger.collect(store), "sensitivity")
 
-    assert legend(panel) == ["SGD momentum=0.9 (n=3)", "SGD momentum=0.900001 (n=3)"]
+    assert legend(drawing) == ["SGD", "momentum=0.9", "momentum=0.900001"]
+
+
+def test_sensitivity_of_a_random_search_is_a_scatter_with_the_running_best(tmp_path):
+    rng = np.random.default_rng(0)
+    search = {
+        name: [
+            {"lr": float(10 ** rng.uniform(-4, 1)), "momentum": float(rng.uniform(0, 0.99))}
+            for _ in range(20)
+        ]
+        for name in ("SGD", "Momentum")
+    }
+    store = make_sweep(
+        tmp_path / "sweep", problems=["digits_mlp"], optimizers=search, seeds=[42], epochs=4
+    )
+    collection = ledger.collect(store)
+    drawing = draw(collection, "sensitivity")
+    points, best, *_ = shown(drawing)[0].get_lines()
+    sgd = sorted(
+        (r.planned.varied["lr"], r.final("valid_accuracy"))
+        for r in collection.found
+        if r.planned.optimizer == "SGD"
+    )
+
+    assert legend(drawing) == ["SGD", "Momentum"]
+    assert points.get_linestyle() == "None"
+    np.testing.assert_allclose(points.get_xydata(), sgd)
+    assert best.get_drawstyle() == "steps-post"
+    np.testing.assert_allclose(best.get_ydata(), np.maximum.accumulate([y for _, y in sgd]))
+
+
+@pytest.mark.parametrize(
+    ("beside", "second"),
+    [
+        ({"SGD": [(m, 0.0) for m in (0, 0.5, 0.9, 0.99)]}, "momentum"),
+        ({"SGD": [(m, 0.0) for m in (0, 0.5, 0.9, 0.95, 0.99)]}, None),  # too many dashes
+        ({"SGD": [(m, w) for m in (0, 0.9) for w in (0.0, 0.1)]}, None),
+        ({"SGD": [(m, 0.0) for m in (0, 0.9)], "Adam": [(0, w) for w in (0.0, 0.1)]}, "momentum"),
+    ],
+)
+def test_the_legend_of_sensitivity_has_the_values_of_one_more_axis_at_most(
+    tmp_path, beside, second
+):
+    grids = {
+        optimizer: [
+            {"lr": float(lr), "momentum": m, "weight_decay": w}
+            for m, w in own
+            for lr in np.logspace(-4, 1, 6)
+        ]
+        for optimizer, own in beside.items()
+    }
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers=grids, epochs=2)
+    names = legend(draw(ledger.collect(store), "sensitivity"))
+
+    values = [f"{second}={m:.4g}" for m, _ in beside["SGD"]] if second else []
+    assert names == [*beside, *values]
+
+
+def test_sensitivity_has_ticks_for_zero_and_none_beside_a_log_axis(tmp_path):
+    grids = {"SGD": [{"lr": lr} for lr in (None, 0.0, *LRS)], "Adam": [{"lr": lr} for lr in LRS]}
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], optimizers=grids, epochs=2)
+    panel = shown(draw(ledger.collect(store), "sensitivity"))[0]
+    apart = dict(
+        zip(
+            [text.get_text() for text in panel.get_xticklabels(minor=True)],
+            panel.get_xticks(minor=True),
+            strict=True,
+        )
+    )
+
+    assert panel.get_xscale() == "log"
+    assert panel.get_xlim()[0] < apart["none"] < apart["0"] < LRS[0]
+    assert [text.get_text() for text in panel.get_xticklabels()] == [
+        "0.001",
+        "0.01",
+        "0.1",
+        "1",
+        "10",
+    ]
+    scale, beside = panel.get_lines()[0], panel.get_lines()[1]
+    assert list(scale.get_xdata()) == LRS
+    assert list(beside.get_xdata()) == [apart["none"], apart["0"]]
+    assert beside.get_linestyle() == "None"
 
 
 def test_sensitivity_gives_both_panels_the_same_room(tmp_path):
     """A panel in which nothing diverged has no crosses, and asks for no room for them."""
     settings = [{"lr": lr} for lr in (0.01, 0.1, 1.0)]
     store = make_sweep(tmp_path / "two", optimizers={"SGD": settings})
-    figure = draw(ledger.collect(store), "sensitivity")
-    style.render(figure)
-    widths = [panel.get_position().width for panel in shown(figure)]
+    drawing = draw(ledger.collect(store), "sensitivity")
+    widths = [panel.get_position().width for panel in shown(drawing)]
 
     assert min(widths) > 0.35
 
@@ -413,13 +578,15 @@ def test_sensitivity_needs_a_varied_number(tmp_path):
         ([0.1, 0.2, 0.3], False),
         ([0.1, 0.2], False),
         ([0.1, 1.0], True),
-        ([0, 1e-2, 1e-1], False),
+        ([0, 1e-2, 1e-1], True),  # 0 has a tick of its own
+        ([0, 0.9, 0.99], False),
+        ([-1.0, 1e-2, 1e-1], False),
         ([0.1], False),
         (list(np.logspace(-5, 2, 20)) + list(np.logspace(-5, 2, 10)), True),
     ],
 )
 def test_log_spacing_is_recognised(values, is_log):
-    assert sensitivity.is_log_spaced(values) is is_log
+    assert sensitivity_axis.is_log_spaced(values) is is_log
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -430,7 +597,9 @@ def test_every_figure_says_what_it_is_drawn_from(collection, name, tmp_path):
         collection = ledger.collect(make_sweep(tmp_path / "sweep", problems=WITH_TARGET))
     n = len(collection.found)
 
-    assert f"sweep · {n} of {n} runs · code 0123456789ab" in draw(collection, name).get_supxlabel()
+    drawing = draw(collection, name)
+    assert [figure.texts[0].get_text() for figure in drawing.pages] == [f"sweep · {n} of {n} runs"]
+    assert drawing.caption.endswith("Source: sweep; code 0123456789ab.\n")
 
 
 WITH_TARGET = ["fmnist_2c2d", "cifar10_3c3d", "quadratic_deep"]
@@ -462,18 +631,21 @@ def test_users_text_is_no_markup_in_figures(tmp_path, name):
         seeds=[1, 2],
         epochs=2,
     )
-    figure = draw(ledger.collect(store), name)
+    drawing = draw(ledger.collect(store), name)
     with style.style():
-        files = style.render(figure)
+        files = page.render(drawing)
+    (figure,) = drawing.pages
     texts = "\n".join(
         ("".join(text.get_text().split()).replace(r"\$", "$"))
         for text in figure.findobj(Text)
         if text.get_text()
     )
 
-    assert files["png"].startswith(b"\x89PNG")
+    assert files[".png"].startswith(b"\x89PNG")
     for label in LABELS:
         assert "".join(printable(label).split()) in texts
+        assert printable(label) in drawing.caption
+    assert all(line.isprintable() for line in drawing.caption.splitlines())
     assert not any(cbook.is_math_text(text.get_text()) for text in _user_texts(figure))
 
 
@@ -483,11 +655,13 @@ def _user_texts(figure: Figure) -> list[Text]:
 
 
 @pytest.mark.parametrize("name", ["grid", "final", "sensitivity"])
-def test_plot_writes_the_same_png_and_pdf_every_time(store, name, capsys):
+def test_plot_writes_the_same_files_every_time(store, name, capsys):
     def files() -> list[bytes]:
         assert plot(store, figure=name, as_json=True) == 0
         written = json.loads(capsys.readouterr().out)["files"]
-        assert [Path(path).name for path in written] == [f"{name}.png", f"{name}.pdf"]
+        assert [Path(path).name for path in written] == [
+            f"{name}{end}" for end in (".png", ".pdf", ".txt")
+        ]
         return [Path(path).read_bytes() for path in written]
 
     first = files()

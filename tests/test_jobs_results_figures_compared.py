@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from jobs.errors import InputError
 from jobs.results import ledger
 from jobs.results.comparisons import Question, answers
 from jobs.results.figures import draw
 from jobs.results.ledger import Collection
+from jobs.results.page import Drawing
 from jobs.results.style import FigureError
 from jobs.results.target_time import solved_by
 from jobs.results.tuning_figure import after_trials
@@ -38,8 +38,12 @@ def texts(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
-def panels(figure: Figure) -> list[Axes]:
-    return [axes for axes in figure.axes if axes.axison]
+def panels(drawing: Drawing) -> list[Axes]:
+    return [axes for figure in drawing.pages for axes in figure.axes if axes.axison]
+
+
+def legend(drawing: Drawing) -> list[str]:
+    return [text.get_text() for text in drawing.pages[0].legends[0].get_texts()]
 
 
 def test_the_forest_has_the_intervals_of_the_comparisons(collection):
@@ -48,7 +52,7 @@ def test_the_forest_has_the_intervals_of_the_comparisons(collection):
     panel = panels(draw(collection, "compare"))[0]
     lines = [line for line in panel.get_lines() if len(line.get_xdata()) == 2][1:]
 
-    assert panel.get_xlabel() == "final test accuracy, less that of SGD"
+    assert panel.get_xlabel() == "final test accuracy,\nless that of SGD"
     assert list(lines[0].get_xdata()) == [momentum.interval().low, momentum.interval().high]
     assert texts(panel)[0] == f"p = {found[0].compared.p_adjusted:.2g}"
     assert texts(panel)[1].startswith("a run diverged\nP(better) = 0.")
@@ -58,7 +62,7 @@ def test_the_forest_has_the_intervals_of_the_comparisons(collection):
 def test_the_forest_takes_a_metric(collection):
     panel = panels(draw(collection, "compare", "test_loss"))[0]
 
-    assert panel.get_xlabel() == "final test loss, less that of SGD"
+    assert panel.get_xlabel() == "final test loss,\nless that of SGD"
 
 
 def test_the_share_at_the_target_is_of_all_planned_runs(collection):
@@ -73,14 +77,13 @@ def test_the_share_at_the_target_is_of_all_planned_runs(collection):
 
 
 def test_target_draws_a_step_line_per_optimizer_with_its_median(collection):
-    figure = draw(collection, "target")
-    first, second = panels(figure)
-    labels = [text.get_text() for text in first.get_legend().get_texts()]
+    drawing = draw(collection, "target")
+    first, second = panels(drawing)
 
-    assert first.get_ylabel() == "share with test accuracy 0.9198"
-    assert second.get_ylabel() == "share with test loss 87.7"
-    assert [label.partition(" (")[0] for label in labels] == ["SGD", "Momentum", "Adam"]
-    assert "of 8; median" in labels[0]
+    assert first.get_ylabel() == "share with\ntest accuracy 0.9198"
+    assert second.get_ylabel() == "share with\ntest loss 87.7"
+    assert legend(drawing) == ["SGD", "Momentum", "Adam"]
+    assert "- quadratic_deep Adam: 5 of 8 reached it; median epoch " in drawing.caption
     for line in first.get_lines():
         shares = np.asarray(line.get_ydata())
         assert (np.diff(shares) >= 0).all()
@@ -100,7 +103,8 @@ def test_tuning_draws_what_is_selected_after_so_many_settings(tmp_path):
     collection = ledger.collect(store)
     (sgd, adam) = collection.selections
     curve = after_trials(sgd, collection.cells)
-    (panel,) = panels(draw(collection, "tuning"))
+    drawing = draw(collection, "tuning")
+    (panel,) = panels(drawing)
     (line,) = panel.get_lines()
 
     assert after_trials(adam, collection.cells) == ()
@@ -109,7 +113,8 @@ def test_tuning_draws_what_is_selected_after_so_many_settings(tmp_path):
     assert sgd.cell is not None
     assert line.get_ydata()[-1] == pytest.approx(sgd.cell.finals("test_accuracy").mean())
     assert panel.get_ylabel() == "final test accuracy"
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["SGD (3 settings)"]
+    assert legend(drawing) == ["SGD"]
+    assert "- fmnist_2c2d SGD: 3 settings\n" in drawing.caption
 
 
 def test_profile_is_relative_to_the_fastest_of_the_set(tmp_path):
@@ -126,12 +131,12 @@ def test_profile_is_relative_to_the_fastest_of_the_set(tmp_path):
     eased = dataclasses.replace(
         collection, sweep=dataclasses.replace(collection.sweep, targets=low)
     )
-    (panel,) = panels(draw(eased, "profile"))
-    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+    drawing = draw(eased, "profile")
+    (panel,) = panels(drawing)
 
     assert panel.get_ylabel() == "share of 3 problems"
-    assert [label.partition(" (")[0] for label in labels] == ["SGD", "Adam"]
-    assert all("score " in label for label in labels)
+    assert legend(drawing) == ["SGD", "Adam"]
+    assert drawing.caption.count(": score ") == 2
     for line in panel.get_lines():
         assert (np.diff(np.asarray(line.get_ydata())) >= 0).all()
     assert max(line.get_ydata()[-1] for line in panel.get_lines()) == 1

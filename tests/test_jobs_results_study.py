@@ -164,8 +164,8 @@ def test_a_figure_of_two_sweeps(tmp_path, name):
     grid = {"Adam": [{"lr": 0.001}, {"lr": 0.01}]}
     found = together(sweep(tmp_path, "a", SGD), sweep(tmp_path, "b", grid))
 
-    footer = draw(found, name).get_supxlabel()
-    assert "a + b · 9 of 9 runs" in footer
+    drawing = draw(found, name)
+    assert drawing.pages[0].texts[0].get_text() == "a + b · 9 of 9 runs"
 
 
 def command(capsys, *words) -> tuple[int, str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,13 +64,8 @@ def screen(store: Store, width: int, monkeypatch, capsys, *, code: int | None = 
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
-def legend(collection: Collection, name: str) -> list[str]:
-    panel = next(axes for axes in draw(collection, name).axes if axes.get_legend())
-    return [text.get_text().replace("\n ", "") for text in panel.get_legend().get_texts()]
-
-
 def rows(collection: Collection, name: str) -> list[str]:
-    panel = next(axes for axes in draw(collection, name).axes if axes.axison)
+    panel = draw(collection, name).pages[0].axes[0]
     return [label.get_text() for label in panel.get_yticklabels()]
 
 
@@ -142,8 +138,12 @@ def test_results_are_reported_on_evaluation_seeds(store, collection, monkeypatch
     lines = screen(store, 100, monkeypatch, capsys, code=0)
     assert sum(f"lr={lr} " in line for line in lines if "±" in line) == 1
     assert not any("(tuning)" in line for line in lines)
-    assert legend(collection, "grid")[0] == f"SGD lr={lr}, selected of 4 (n=3)"
-    assert rows(collection, "final") == [f"SGD\nlr={lr}", "Adam", "Momentum"]
+    selected = (
+        f"- digits_mlp SGD: lr={lr} of 4 settings (8 runs) by final valid accuracy on seeds 1, 2"
+    )
+    for name in ("grid", "final"):
+        assert f"{selected}; reported on seeds 42..44; n=3\n" in draw(collection, name).caption
+    assert rows(collection, "final") == ["SGD", "Adam", "Momentum"]
 
 
 def test_what_is_undecided_shows_its_tuning(undecided, monkeypatch, capsys):
@@ -151,15 +151,17 @@ def test_what_is_undecided_shows_its_tuning(undecided, monkeypatch, capsys):
     lines = screen(undecided, 100, monkeypatch, capsys, code=1)
 
     assert all(any(f"lr={lr:g} (tuning)" in line for line in lines) for lr in LRS)
-    assert ", selected of 4 (n=1)" in legend(collection, "grid")[0]
-    assert "(tuning)" in legend(collection, "grid")[0]
-    assert rows(collection, "final")[0] == "SGD\nlr=0.01 (tuning)"
-    assert rows(collection, "final")[-1] == "Momentum"
+    drawing = draw(collection, "grid")
+    assert re.search(
+        r"SGD: lr=.* of 4 settings .* reported on the same seeds; n=1\n", drawing.caption
+    )
+    assert rows(collection, "final") == ["SGD", "Adam", "Momentum"]
 
 
 def test_a_figure_tells_of_how_many_runs_it_is_drawn(collection):
-    assert "sweep · 9 of 9 runs" in draw(collection, "final").get_supxlabel()
-    assert "sweep · 14 of 14 runs" in draw(collection, "sensitivity").get_supxlabel()
+    for name, text in (("final", "9 of 9 runs"), ("sensitivity", "14 of 14 runs")):
+        (figure,) = draw(collection, name).pages
+        assert figure.texts[0].get_text() == f"sweep · {text}"
 
 
 def test_runtime_compares_evaluation_only(collection):
@@ -187,8 +189,8 @@ def test_runtime_of_a_tuned_optimizer_on_the_baselines_seeds_is_its_evaluation(t
 
 
 def test_sensitivity_shows_the_tuning_with_a_ring_around_what_was_chosen(store, collection):
-    figure = draw(collection, "sensitivity")
-    panel = next(axes for axes in figure.axes if axes.get_legend())
+    drawing = draw(collection, "sensitivity")
+    panel = drawing.pages[0].axes[0]
     expected = means(store, TUNING, "valid_accuracy")
     line = next(line for line in panel.get_lines() if len(line.get_xdata()) == len(LRS))
     rings = [line for line in panel.get_lines() if line.get_fillstyle() == "none"]
@@ -196,16 +198,13 @@ def test_sensitivity_shows_the_tuning_with_a_ring_around_what_was_chosen(store, 
     np.testing.assert_allclose(line.get_ydata(orig=False)[:3], list(expected.values()))
     assert [ring.get_xdata()[0] for ring in rings] == [best_lr(store)]
     assert rings[0].get_ydata()[0] == pytest.approx(max(expected.values()))
-    assert "ring: the chosen setting" in figure.get_supxlabel()
-    assert legend(collection, "sensitivity") == [
-        "SGD (n=2, tuning)",
-        "Adam (n=3)",
-        "Momentum (n=3)",
-    ]
+    assert "Ring: the chosen setting." in drawing.caption
+    assert "- digits_mlp SGD: 4 settings, n=2 of the tuning\n" in drawing.caption
+    assert "- digits_mlp Adam: 1 setting, n=3\n" in drawing.caption
 
 
 def test_sensitivity_without_a_choice_has_no_ring(undecided):
-    assert "ring" not in draw(ledger.collect(undecided), "sensitivity").get_supxlabel()
+    assert "Ring" not in draw(ledger.collect(undecided), "sensitivity").caption
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -221,7 +220,7 @@ def test_what_is_chosen_and_not_evaluated_yet_is_in_no_figure_of_results(tmp_pat
     collection = ledger.collect(store)
 
     if name in {"sensitivity", "tuning"}:
-        panel = draw(collection, name).axes[0]
+        panel = draw(collection, name).pages[0].axes[0]
         assert panel.get_ylabel().endswith("accuracy")
     else:
         with pytest.raises(FigureError, match="sensitivity and tuning show the tuning"):
@@ -395,7 +394,8 @@ def test_two_tunings_of_one_optimizer_are_told_apart(tmp_path):
     assert str(second).startswith("digits_mlp SGD batch_size=64: lr=")
     sizes = [(cell.varied["batch_size"], cell.role) for cell in collection.reported]
     assert sizes == [(32, "tuning")] * 4 + [(64, "evaluation")]
-    assert "batch_size=64, selected of 4 (n=3)" in legend(collection, "grid")[0]
+    caption = draw(collection, "grid").caption
+    assert re.search(r"batch_size=64 of 4 settings .* reported on .*; n=3\n", caption)
 
 
 def test_settings_that_look_alike_are_told_apart(tmp_path):

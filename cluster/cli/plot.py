@@ -4,7 +4,7 @@ import argparse
 
 from cluster.cli.options import add_out, add_sweeps, sweeps_of
 
-DESCRIPTION = "Draw a figure of what is there so far, as PNG and PDF."
+DESCRIPTION = "Draw a figure of what is there so far, as PNG and PDF, and write its caption."
 EXAMPLE = "probprec plot quickstart --figure final --metric test_loss"
 
 

@@ -67,7 +67,7 @@ def plot(
     out: Path | None = None,
     as_json: bool,
 ) -> int:
-    """Draw a figure of the records that exist so far, as PNG and PDF.
+    """Draw a figure of the records that exist so far, as PNG and PDF, and write its caption.
 
     `out`: the figure's folder; default: the sweep's own.
 

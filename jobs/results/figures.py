@@ -1,15 +1,14 @@
-"""The figures by name: drawn, rendered, written."""
+"""The figures by name: drawn, rendered, written with their captions."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from jobs import files
 from jobs.results import (
     final,
     forest,
     grid,
+    page,
     profile_figure,
     runtime,
     sensitivity,
@@ -17,11 +16,12 @@ from jobs.results import (
     target_time,
     tuning_figure,
 )
+from jobs.results.page import Drawing
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.store.record import EPOCH_METRICS
 
-FIGURES: Mapping[str, Callable[[Results, str | None], Figure]] = {
+FIGURES: Mapping[str, Callable[[Results, str | None], Drawing]] = {
     "grid": grid.draw,
     "final": final.draw,
     "compare": forest.draw,
@@ -39,7 +39,7 @@ _OF_TUNING = ("sensitivity", "tuning")
 """Of what is tuned they show the tuning; the others show the evaluation, once it is chosen."""
 
 
-def draw(collection: Results, name: str, metric: str | None = None) -> Figure:
+def draw(collection: Results, name: str, metric: str | None = None) -> Drawing:
     """The figure of that name.
 
     Raises:
@@ -65,14 +65,14 @@ def draw(collection: Results, name: str, metric: str | None = None) -> Figure:
 def save(
     folder: Path, collection: Results, name: str, metric: str | None = None
 ) -> tuple[Path, ...]:
-    """Draw the figure and write it into the folder, as PNG and PDF."""
-    figure = draw(collection, name, metric)
+    """Draw the figure and write it into the folder: a PNG per page, a PDF of all, its caption."""
+    drawing = draw(collection, name, metric)
     stem = name if metric is None else f"{name}_{metric}"
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with style.style():
-        for suffix, content in style.render(figure).items():
-            path = folder / f"{stem}.{suffix}"
+        for ending, content in page.render(drawing).items():
+            path = folder / f"{stem}{ending}"
             files.write_atomically(path, content)
             written.append(path)
     return tuple(written)

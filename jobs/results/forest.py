@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jobs.results import style
-from jobs.results.cells import Cell
+from jobs.results import page, style
+from jobs.results.captions import caption, origin
 from jobs.results.comparisons import Answer, Question, answers
+from jobs.results.page import Drawing
 from jobs.results.selection import baseline_of
 from jobs.results.study import Results
 
-_REMARK = "difference of means, 95 % t interval"
+_ROW_IN = 0.38
+_AROUND_IN = 0.8  # a panel's title and axis
+_NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 
 
-def draw(results: Results, metric: str | None) -> Figure:
+def draw(results: Results, metric: str | None) -> Drawing:
     """Draw a panel per problem and a row per optimizer, as `probprec compare` compares them.
 
     Where a run diverged there is no difference of means: the row says how probable it is that a run
@@ -28,25 +30,37 @@ def draw(results: Results, metric: str | None) -> Figure:
     columns: dict[str, list[Answer]] = {}
     for one in found:
         columns.setdefault(one.problem, []).append(one)
-    tallest = max(map(len, columns.values()))
-    figure, axes = style.panels(1, len(columns), height=1.3 + 0.3 * tallest)
-    style.name_rows(axes[0], [_cells(column) for column in columns.values()])
-    base = style.plain(baseline_of(results.optimizers))
-    for (problem, column), panel in zip(columns.items(), axes[0], strict=True):
-        panel.set_title(style.title(problem))
-        panel.set_xlabel(f"{column[0].value} {style.words(column[0].metric)}, less that of {base}")
-        panel.axvline(0.0, color="black", linewidth=0.8, linestyle="--")
-        for row, one in enumerate(column):
-            _draw_row(panel, row, one, style.color(results, one.a.optimizer))
-        panel.margins(x=0.1)
-        panel.xaxis.set_major_locator(MaxNLocator(4))
-    family = f"{found[0].family} comparisons, p adjusted by Holm"
-    style.add_footer(figure, results, results.reported, f"{_REMARK} · {family}")
-    return figure
+    rows = list(dict.fromkeys(one.a.optimizer for one in found))
+
+    def draw_panel(panel: Axes, problem: str) -> None:
+        _draw_panel(panel, results, rows, columns[problem])
+
+    return Drawing(
+        pages=page.tiles(
+            list(columns),
+            draw_panel,
+            panel_in=_AROUND_IN + _ROW_IN * len(rows),
+            handles=(),
+            footer=origin(results, results.reported),
+        ),
+        caption=_caption(results, found),
+    )
 
 
-def _cells(column: Sequence[Answer]) -> list[Cell]:
-    return [one.a.cell for one in column if one.a.cell is not None]
+def _draw_panel(
+    panel: Axes, results: Results, rows: Sequence[str], column: Sequence[Answer]
+) -> None:
+    base = page.shortened(baseline_of(results.optimizers), lines=1)
+    metric = style.words(column[0].metric)
+    page.entitle(panel, style.title(column[0].problem))
+    panel.set_xlabel(f"{column[0].value} {metric},\nless that of {base}")
+    style.name_rows(panel, [page.shortened(name, _NAME_CHARACTERS_MAX) for name in rows])
+    panel.axvline(0.0, color="black", linewidth=0.8, linestyle="--")
+    for one in column:
+        optimizer = one.a.optimizer
+        _draw_row(panel, rows.index(optimizer), one, style.color(results, optimizer))
+    panel.margins(x=0.1)
+    panel.xaxis.set_major_locator(MaxNLocator(3))
 
 
 def _draw_row(panel: Axes, row: int, one: Answer, color: str) -> None:
@@ -61,4 +75,14 @@ def _draw_row(panel: Axes, row: int, one: Answer, color: str) -> None:
         panel.plot([interval.low, interval.high], [row, row], color=color, linewidth=1.2)
         panel.plot(made.comparison.difference.estimate, row, "o", color=color)
         text = f"p = {made.p_adjusted:.2g}"
-    panel.text(1.02, row, text, fontsize=6, va="center", transform=panel.get_yaxis_transform())
+    style.note_row(panel, row, text)
+
+
+def _caption(results: Results, found: Sequence[Answer]) -> str:
+    cells = [one.cell for one in results.selections if one.cell is not None]
+    what = (
+        f"Difference of means to {baseline_of(results.optimizers)}, per problem and optimizer.",
+        "Line: its 95 % t interval.",
+        f"{found[0].family} comparisons, p adjusted by Holm.",
+    )
+    return caption(results, cells, what, selections=results.selections)

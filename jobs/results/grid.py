@@ -1,7 +1,7 @@
 """Curves over epochs, as DeepOBS shows them: a column per problem, a row per metric."""
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,52 +9,82 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jobs.results import style
-from jobs.results.cells import Cell
+from jobs.results import page, style
+from jobs.results.captions import caption, origin, spell_counts
+from jobs.results.cells import Cell, name_some
+from jobs.results.page import Drawing
 from jobs.results.reading import Floats
 from jobs.results.selection import Selection
 from jobs.results.study import Results
+from jobs.statistics.interval import LEVEL, t_interval
 
 _ROWS = ("test_loss", "train_loss", "test_accuracy", "train_accuracy")
-_LEGEND_WIDTH = 48  # characters
-_REMARK = "line: mean over seeds · band: one standard deviation · cross: a run diverged"
+_PANEL_IN = 1.5  # inches, with its title's share
+_CROSS_PT = 4.0  # that it stands out at the top
+_BAND_RUNS_MIN = 5  # below, each run has its line
+_WHAT = f"""\
+Line: mean over the seeds. Band: {LEVEL:.0%} Student t interval of the mean, from {_BAND_RUNS_MIN} \
+runs on; of fewer runs each has a thin line. Thin, light line: completed only, as other runs of the \
+setting diverged; it has no band. Cross: the last evaluation of a run that diverged, at the end of \
+its own line; the axis is not scaled to it."""
+
+Columns = Mapping[str, Sequence[Selection]]  # by problem
 
 
-def draw(collection: Results, _: str | None) -> Figure:
-    """Draw mean and band of one standard deviation over the completed seeds of each optimizer.
+def draw(collection: Results, _: str | None) -> Drawing:
+    """Draw the mean of each optimizer's completed runs, with the t interval of that mean.
 
-    An optimizer with several settings is drawn with the selected one (`jobs.results.selection`), and
-    the legend says of how many. A diverged run is drawn up to its last evaluation, with a cross
-    there, and is in no mean.
+    An optimizer with several settings is drawn with the selected one (`jobs.results.selection`). A
+    diverged run is drawn up to its last evaluation, with a cross there, and is in no mean.
     """
     columns: dict[str, list[Selection]] = {}
     for one in collection.selections:
         if one.cell is None or one.cell.results:
             columns.setdefault(one.problem, []).append(one)
-    drawn = {problem: _cells(column) for problem, column in columns.items()}
-    rows = [
-        metric
-        for metric in _ROWS
-        if any(cell.measures(metric) for column in drawn.values() for cell in column)
-    ] or [_ROWS[0]]  # where every run diverged at once there is only the legend to see
-    legends = [_handles(collection, column) for column in columns.values()]
-    lines = max(sum(str(handle.get_label()).count("\n") + 1 for handle in own) for own in legends)
-    height = 1.25 * len(rows) + style.LEGEND_LINE * lines + 0.9
-    figure, axes = style.panels(len(rows), len(columns), height)
-    for index, problem in enumerate(columns):
+    shown = {one.optimizer for column in columns.values() for one in column}
+    handles = page.lines_of(collection, shown)
+    pages = page.split(list(columns), page.COLUMNS_MAX)
+    footer = origin(collection, collection.reported)
+    figures = []
+    for number, problems in enumerate(pages, start=1):
+        own = {problem: columns[problem] for problem in problems}
+        text = page.numbered(footer, number, len(pages))
+        figures.append(_draw_page(collection, own, handles, text))
+    return Drawing(pages=tuple(figures), caption=_caption(collection, columns))
+
+
+def _draw_page(
+    collection: Results, columns: Columns, handles: Sequence[Line2D], footer: str
+) -> Figure:
+    rows = _measured(columns)
+    figure, axes = page.page(len(rows), len(columns), _PANEL_IN, handles, footer)
+    ends = []
+    for index, (problem, column) in enumerate(columns.items()):
         panels = [row[index] for row in axes]
-        panels[0].set_title(style.title(problem))
-        _draw_column(panels, collection, rows, drawn[problem])
-        last = [panel for panel in panels if panel.axison][-1]
-        last.set_xlabel("epoch")
-        last.tick_params(labelbottom=True)
-        legend = style.add_legend(figure, last, legends[index])
-        legend.set_in_layout(last is panels[-1])  # else there is room below, where no metric is
-    for metric, panel in zip(rows, (row[0] for row in axes), strict=True):
-        panel.set_ylabel(style.words(metric))
+        page.entitle(panels[0], style.title(problem), _note(column), above_pt=_CROSS_PT)
+        _draw_column(panels, collection, rows, _cells(column))
+        ends.append([panel for panel in panels if panel.axison][-1])
+    for metric, row in zip(rows, axes, strict=True):
+        first = next((panel for panel in row if panel.axison), row[0])
+        first.set_ylabel(style.words(metric))
     figure.align_ylabels()
-    style.add_footer(figure, collection, collection.reported, _REMARK)
+    _name_epochs([end for end in ends if end in axes[-1]])
+    page.lay_out(figure)
+    _name_epochs(ends)  # a shorter column has room below, which no other is to make
     return figure
+
+
+def _name_epochs(panels: Sequence[Axes]) -> None:
+    for panel in panels:
+        panel.set_xlabel("epoch")
+        panel.tick_params(labelbottom=True)
+
+
+def _measured(columns: Columns) -> list[str]:
+    """The metrics that have a row; where every run diverged at once there is nothing to see."""
+    cells = _cells(list(chain(*columns.values())))
+    rows = [metric for metric in _ROWS if any(cell.measures(metric) for cell in cells)]
+    return rows or [_ROWS[0]]
 
 
 def _cells(column: Sequence[Selection]) -> list[Cell]:
@@ -66,6 +96,7 @@ def _draw_column(
 ) -> None:
     for metric, panel in zip(rows, panels, strict=True):
         measured = [cell for cell in cells if cell.measures(metric)]
+        panel.tick_params(labelbottom=False)
         if not measured:
             panel.axison = panel is panels[0]
             continue
@@ -73,62 +104,65 @@ def _draw_column(
         for cell in measured:
             _draw_cell(panel, collection, metric, cell)
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        panel.tick_params(labelbottom=False)
         panel.margins(x=0.02)
 
 
 def _draw_cell(panel: Axes, collection: Results, metric: str, cell: Cell) -> None:
     color = style.color(collection, cell.optimizer)
+    dash = style.line(collection, cell.optimizer)
     curves = cell.curves(metric)  # (n, E)
     if len(curves):
-        low, mean, high = _band(curves)
-        epochs = np.arange(len(mean))
-        panel.plot(epochs, mean, style.line(collection, cell.optimizer), color=color)
-        panel.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
+        epochs = np.arange(curves.shape[1])
+        (mean,) = panel.plot(epochs, curves.mean(axis=0), dash, color=color)
+        if cell.diverged:
+            mean.set(linewidth=0.8, alpha=0.55)
+        if _has_band(cell, curves):
+            panel.fill_between(epochs, *_band(curves), color=color, alpha=0.2, linewidth=0)
+        elif len(curves) > 1 and not cell.diverged:
+            panel.plot(epochs, curves.T, dash, color=color, linewidth=0.4, alpha=0.5)
     bottom, top = panel.get_ylim()
     for result in cell.diverged:
         curve = result.curves.get(metric, np.empty(0))
         if len(curve):
-            panel.plot(curve, color=color, linewidth=0.7, alpha=0.7, scaley=False)
+            panel.plot(curve, color=color, linewidth=0.5, alpha=0.7, scaley=False)
             end = (len(curve) - 1, np.clip(curve[-1], bottom, top))
             panel.plot(*end, "x", color=color, clip_on=False, zorder=3, scaley=False)
 
 
-def _band(curves: Floats) -> tuple[Floats, Floats, Floats]:
-    mean = curves.mean(axis=0)
-    sd = curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)
-    return mean - sd, mean, mean + sd
+def _has_band(cell: Cell, curves: Floats) -> bool:
+    return len(curves) >= _BAND_RUNS_MIN and not cell.diverged
+
+
+def _band(curves: Floats) -> tuple[Floats, Floats]:
+    """(E,) twice: the ends of the t interval of the mean of curves (n, E)."""
+    n = len(curves)
+    mean, error = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(n)
+    half = t_interval(0.0, 1.0, n - 1, LEVEL, "t").high * error
+    return mean - half, mean + half
 
 
 def _scale(panel: Axes, metric: str, cells: Sequence[Cell]) -> None:
     """Fit the axis to what matters: the completed runs from epoch 1, or the first tenth, on.
 
-    What was before, and what explodes, may leave the panel. Losses over two decades are on a log
-    scale.
+    What was before, and what explodes, may leave the panel.
     """
-    bands = [_band(curves) for cell in cells if len(curves := cell.curves(metric))]
-    if not bands:
-        bands = [
-            _band(result.curves[metric][np.newaxis])
-            for cell in cells
-            for result in cell.results
-            if len(result.curves.get(metric, ()))
-        ]
-    values = np.concatenate([_late(part) for band in bands for part in band])
-    means = np.concatenate([_late(mean) for _, mean, _ in bands])
-    if not np.isfinite(means).any():
-        return
-    low, high = np.nanmin(values), np.nanmax(values)
-    if (
-        metric.endswith("loss")
-        and np.nanmin(means) > 0
-        and np.nanmax(means) > 100 * np.nanmin(means)
-    ):
-        panel.set_yscale("log")
-        panel.set_ylim(max(low, np.nanmin(means) / 2) / 1.2, high * 1.2)
-    else:
-        margin = 0.05 * (high - low) or 0.05
-        panel.set_ylim(low - margin, high + margin)
+    spread: list[Floats] = []
+    means: list[Floats] = []
+    for cell in cells:
+        curves = cell.curves(metric)
+        if len(curves):
+            means.append(curves.mean(axis=0))
+            if _has_band(cell, curves):
+                spread += _band(curves)
+            elif not cell.diverged:
+                spread += [*curves]
+    if not means:
+        every = [one.curves.get(metric, np.empty(0)) for cell in cells for one in cell.results]
+        means = [curve for curve in every if len(curve)]
+    inner, outer = (
+        np.concatenate([_late(one) for one in part]) for part in (means, means + spread)
+    )
+    style.scale(panel, "y", metric, inner, outer)
 
 
 def _late(curve: Floats) -> Floats:
@@ -137,29 +171,23 @@ def _late(curve: Floats) -> Floats:
     return curve[first:] if len(curve) > first else curve
 
 
-def _handles(collection: Results, column: Sequence[Selection]) -> list[Line2D]:
-    return [_handle(collection, one) for one in column]
+def _note(column: Sequence[Selection]) -> str:
+    """`n=5`, and by name who differs: `n=5; SGD 3 of 10 diverged`."""
+    cells = _cells(column)
+    parts = [spell_counts([len(cell.results) for cell in cells])] if cells else []
+    if diverged := [
+        f"{cell.optimizer} {len(cell.diverged)} of {len(cell.results)}"
+        for cell in cells
+        if cell.diverged
+    ]:
+        parts.append(f"{name_some(diverged)} diverged")
+    if unselected := [one.optimizer for one in column if one.cell is None]:
+        parts.append(f"{name_some(unselected)} not selected")
+    return "; ".join(parts)
 
 
-def _handle(collection: Results, one: Selection) -> Line2D:
-    is_line, is_cross = (one.cell.completed, one.cell.diverged) if one.cell else ([], [])
-    return Line2D(
-        [],
-        [],
-        color=style.color(collection, one.optimizer),
-        linestyle=style.line(collection, one.optimizer) if is_line else "None",
-        marker="x" if is_cross else "none",
-        label=textwrap.fill(_label(one), _LEGEND_WIDTH, subsequent_indent="  "),
-    )
-
-
-def _label(one: Selection) -> str:
-    """`SGD lr=0.1, selected of 20 (n=9, 1 of 10 diverged)`."""
-    if one.cell is None:
-        return style.plain(f"{one.optimizer}: nothing selected: {one.why}")
-    name = f"{one.optimizer} {one.cell.label}".strip()
-    name += f", selected of {one.settings}" if one.settings > 1 else ""
-    n = f"n={len(one.cell.completed)}" if one.cell.completed else ""
-    diverged = len(one.cell.diverged)
-    share = f"{diverged} of {len(one.cell.results)} diverged" if diverged else ""
-    return style.plain(f"{name} ({', '.join(filter(None, (n, share)))})")
+def _caption(collection: Results, columns: Columns) -> str:
+    curves = f"{', '.join(map(style.words, _measured(columns)))} over epochs".capitalize()
+    what = (f"{curves}, per problem and optimizer.", _WHAT)
+    selections = list(chain(*columns.values()))
+    return caption(collection, _cells(selections), what, selections=selections)

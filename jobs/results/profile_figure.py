@@ -1,19 +1,22 @@
 """Performance profiles: on how many problems an optimizer is within so many times the fastest."""
 
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
-from jobs.results import style
+from jobs.results import page, style
+from jobs.results.captions import caption, origin
+from jobs.results.page import Drawing
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.target_time import reaches
-from jobs.statistics.profiles import Profile, performance_profiles
+from jobs.statistics.profiles import Profile, Profiles, performance_profiles
 from jobs.statistics.time_to_target import Reach
 
-_REMARK = "time: median epochs to the target · band: seeds drawn again · score: area, of 1"
+_PANEL_IN = 2.4
+_WHAT = (
+    "Share of problems on which an optimizer's median epochs to the target are within so many times"
+    " those of the fastest. Band: seeds drawn again. Score: area under the line, of 1."
+)
 
 
-def draw(results: Results, _: str | None) -> Figure:
+def draw(results: Results, _: str | None) -> Drawing:
     """Draw a line per optimizer over the problems that all of them ran and that have a target.
 
     Raises:
@@ -21,35 +24,34 @@ def draw(results: Results, _: str | None) -> Figure:
     """
     runs = _runs(results)
     found = performance_profiles(runs)
-    figure, ((panel,),) = style.panels(1, 1, height=2.6 + style.LEGEND_LINE * len(runs))
+    handles = page.lines_of(results, {one.optimizer for one in found.profiles})
+    footer = origin(results, results.reported)
+    figure, ((panel,),) = page.page(1, 1, _PANEL_IN, handles, footer)
     panel.set_xlabel("epochs to target, as a multiple of the fastest's")
     panel.set_ylabel(f"share of {len(found.problems)} problems")
     panel.set_ylim(-0.03, 1.03)
-    handles = []
     for one in found.profiles:
         color = style.color(results, one.optimizer)
-        (line,) = panel.step(
+        panel.step(
             found.taus,
             one.shares,
             style.line(results, one.optimizer),
             where="post",
             color=color,
-            label=style.plain(f"{one.optimizer} ({_score(one)})"),
         )
-        handles.append(line)
         if one.band is not None and len(found.profiles) <= style.BANDS_MAX:
             low, high = one.band.low, one.band.high
             panel.fill_between(found.taus, low, high, step="post", color=color, alpha=0.1, lw=0)
-    _finish(figure, results, handles, found.relative_to)
-    return figure
+    page.lay_out(figure)
+    return Drawing(pages=(figure,), caption=_caption(results, found))
 
 
-def _finish(
-    figure: Figure, results: Results, handles: list[Line2D], optimizers: tuple[str, ...]
-) -> None:
-    style.add_legend(figure, figure.axes[0], handles)
-    relative = style.plain(f"relative to: {', '.join(optimizers)}")
-    style.add_footer(figure, results, results.reported, _REMARK, relative)
+def _caption(results: Results, found: Profiles) -> str:
+    chosen = [one for one in results.selections if one.problem in found.problems]
+    cells = [one.cell for one in chosen if one.cell is not None]
+    what = (_WHAT, f"Relative to: {', '.join(found.relative_to)}.")
+    runs = [f"{one.optimizer}: {_score(one)}" for one in found.profiles]
+    return caption(results, cells, what, selections=chosen, runs=runs)
 
 
 def _runs(results: Results) -> dict[str, dict[str, list[Reach]]]:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from itertools import chain
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from jobs.results import style
-from jobs.results.cells import Cell, name_some
+from jobs.results import page, style
+from jobs.results.captions import caption, origin
+from jobs.results.cells import name_some
+from jobs.results.page import Drawing
 from jobs.results.selection import baseline_of
 from jobs.results.study import Results
 from jobs.results.style import FigureError
@@ -16,13 +18,16 @@ from jobs.results.times import HOW_TO_MEASURE, Pace, paces
 from jobs.statistics.time_ratio import TimeRatio
 
 _CLOCKS = (("wall clock", "o", -0.17), ("CPU time", "D", 0.17))  # marker, and place in the row
-_REMARK = "geometric mean of pairs of equal seed, with its 95 % interval"
+_ROW_IN = 0.36
+_AROUND_IN = 0.85  # a panel's title and axis
+_NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
+_MARKS = "Mark and line: geometric mean of pairs of equal seed, with its 95 % interval; n: pairs."
 
 
-def draw(collection: Results, _: str | None) -> Figure:
+def draw(collection: Results, _: str | None) -> Drawing:
     """Draw the wall clock and the CPU time of training without evaluation, per optimizer.
 
-    Wall clock is drawn where it can be compared (`jobs.results.times`); the footer says where not.
+    Wall clock is drawn where it can be compared (`jobs.results.times`); the caption says where not.
 
     Raises:
         FigureError: no optimizer has a pair of runs with the baseline.
@@ -36,31 +41,40 @@ def draw(collection: Results, _: str | None) -> Figure:
             f"nothing to compare with the baseline {base}: no completed run of another optimizer"
             " has the problem, seed, batch size and init of one of its own"
         )
-    tallest = max(map(len, columns.values()))
-    figure, axes = style.panels(1, len(columns), height=1.3 + 0.4 * tallest)
-    style.name_rows(axes[0], [_cells(column) for column in columns.values()])
-    for (problem, column), panel in zip(columns.items(), axes[0], strict=True):
-        panel.set_title(style.title(problem))
-        panel.set_xlabel(f"training time per epoch, {style.plain(base)} = 1")
-        panel.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
-        for row, pace in enumerate(column):
-            _draw_row(panel, row, pace, style.color(collection, pace.selection.optimizer))
-        panel.margins(x=0.12)
-    figure.legend(
-        handles=[
-            Line2D([], [], color="#666666", marker=marker, linestyle="none", label=name)
-            for name, marker, _ in _CLOCKS
-        ],
-        loc="outside upper right",
-        ncols=2,
+    shown = {one.selection.optimizer for column in columns.values() for one in column}
+    rows = [optimizer for optimizer in collection.optimizers if optimizer in shown]
+
+    def draw_panel(panel: Axes, problem: str) -> None:
+        _draw_panel(panel, collection, rows, columns[problem])
+
+    return Drawing(
+        pages=page.tiles(
+            list(columns),
+            draw_panel,
+            panel_in=_AROUND_IN + _ROW_IN * len(rows),
+            handles=[
+                Line2D([], [], color="#666666", marker=marker, linestyle="none", label=name)
+                for name, marker, _ in _CLOCKS
+            ],
+            footer=origin(collection, collection.reported),
+        ),
+        caption=_caption(collection, list(chain(*columns.values())), base),
     )
-    remarks = _remarks(collection.reported, list(chain(*columns.values())))
-    style.add_footer(figure, collection, collection.reported, *remarks)
-    return figure
 
 
-def _cells(column: Sequence[Pace]) -> list[Cell]:
-    return [one.selection.cell for one in column if one.selection.cell is not None]
+def _draw_panel(
+    panel: Axes, collection: Results, rows: Sequence[str], column: Sequence[Pace]
+) -> None:
+    base = baseline_of(collection.optimizers)
+    page.entitle(panel, style.title(column[0].selection.problem))
+    panel.set_xlabel(f"time per epoch, {page.shortened(base, lines=1)} = 1")
+    style.name_rows(panel, [page.shortened(name, _NAME_CHARACTERS_MAX) for name in rows])
+    panel.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
+    for pace in column:
+        optimizer = pace.selection.optimizer
+        _draw_row(panel, rows.index(optimizer), pace, style.color(collection, optimizer))
+    panel.margins(x=0.12)
+    panel.xaxis.set_major_locator(MaxNLocator(4))
 
 
 def _draw_row(panel: Axes, row: int, pace: Pace, color: str) -> None:
@@ -85,12 +99,15 @@ def _ends(found: TimeRatio) -> tuple[float, float]:
     return (interval.low, interval.high) if interval else (found.ratio, found.ratio)
 
 
-def _remarks(cells: Sequence[Cell], found: Sequence[Pace]) -> list[str]:
+def _caption(collection: Results, found: Sequence[Pace], base: str) -> str:
+    refused = [f"{one.selection.name}: {one.refused}" for one in found if one.refused]
+    cells = [one.cell for one in collection.selections if one.cell is not None]
     results = chain(*(cell.results for cell in cells))
     hosts = sorted({str(result.provenance.get("host", "unknown")) for result in results})
-    remarks = [f"{_REMARK} · hosts: {style.plain(name_some(hosts))}"]
-    refused = [f"{one.selection.optimizer}: {one.refused}" for one in found if one.refused]
+    what = [
+        f"Training time per epoch without evaluation, as a multiple of that of {base}.",
+        f"{_MARKS} Hosts: {name_some(hosts)}.",
+    ]
     if refused:
-        remarks.append(style.plain(f"wall clock not compared: {name_some(refused)}"))
-        remarks.append(style.plain(HOW_TO_MEASURE))
-    return remarks
+        what.append(f"Wall clock not compared: {'; '.join(refused)} ({HOW_TO_MEASURE}).")
+    return caption(collection, cells, what, selections=collection.selections)

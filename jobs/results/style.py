@@ -1,21 +1,17 @@
 """The look of all figures: small, colour-blind safe, the same bytes for the same data."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any, Literal
 
 import matplotlib as mpl
-from matplotlib.artist import Artist
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from jobs.errors import InputError
 from jobs.problems.catalog import PROBLEMS
-from jobs.results.cells import Cell, name_some
+from jobs.results.reading import Floats
 from jobs.results.study import Results
 from jobs.text import printable
 
@@ -25,6 +21,8 @@ _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 """Okabe and Ito's colours that show on white; seven, then they repeat with another line style."""
 
 LINES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
+
+_MARKERS = ("o", "s", "^", "D")
 
 _STYLE: Any = {  # matplotlib types the keys, one by one
     "font.size": 8,
@@ -40,21 +38,23 @@ _STYLE: Any = {  # matplotlib types the keys, one by one
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "xtick.major.width": 0.6,
+    "xtick.minor.width": 0.6,  # those of what is no number
+    "xtick.minor.size": 3.5,
+    "xtick.minor.pad": 3.5,
     "ytick.major.width": 0.6,
     "legend.fontsize": 7,
     "legend.frameon": False,
     "legend.handlelength": 1.6,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
+    "figure.dpi": 200,  # as that of the files, or the layout would be of another text
     "savefig.dpi": 200,
     "pdf.fonttype": 42,  # text stays text
 }
 
-COLUMN = 2.9
-"""Width of a panel in inches: two of them fill a page, one a column."""
-
-LEGEND_LINE = 0.17
-"""Height of a line of a legend in inches."""
+_TICKS = {"x": 4, "y": 5}  # at most, and one more
+_STEPS = {"x": [1, 2, 5, 10], "y": [1, 2, 2.5, 5, 10]}
+_DECADES = 100.0  # ratio from which on losses are on a log scale
 
 
 BANDS_MAX = 3
@@ -74,12 +74,38 @@ def style() -> Iterator[None]:
         yield
 
 
-def panels(rows: int, columns: int, height: float) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of equal panels, and the panels by row and column."""
-    width = COLUMN * max(columns, 1.2) + 0.3
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, [list(row) for row in axes]
+def scale(panel: Axes, which: Literal["x", "y"], metric: str, inner: Floats, outer: Floats) -> None:
+    """Fit an axis to the values of a metric, and to nothing that the metric cannot be.
+
+    A loss over two decades is on a log scale.
+
+    Args:
+        panel: Whose axis it is.
+        which: Axis.
+        metric: Of all values.
+        inner: Measured values or means, any shape.
+        outer: These, and the ends of their intervals.
+    """
+    inner, outer = inner[np.isfinite(inner)], outer[np.isfinite(outer)]
+    if not len(inner):
+        return
+    low, high = float(outer.min()), float(outer.max())
+    least, most = float(inner.min()), float(inner.max())
+    if metric.endswith("loss") and least > 0 and most > _DECADES * least:
+        low, high, name = max(low, least / 2) / 1.2, high * 1.2, "log"
+    else:
+        margin = 0.05 * (high - low) or 0.05
+        low, high, name = low - margin, high + margin, "linear"
+        if least >= 0:
+            low = max(low, 0.0)
+        if metric.endswith("accuracy"):
+            high = min(high, 1.0)
+    panel.set(**{f"{which}scale": name, f"{which}lim": (low, high)})
+    axis = panel.xaxis if which == "x" else panel.yaxis
+    if name == "linear":
+        axis.set_major_locator(MaxNLocator(_TICKS[which], steps=_STEPS[which]))
+    else:
+        axis.set_minor_locator(NullLocator())
 
 
 def color(collection: Results, optimizer: str) -> str:
@@ -91,6 +117,12 @@ def line(collection: Results, optimizer: str) -> LineStyle:
     """An optimizer's line style: solid until the colours repeat."""
     turn = collection.optimizers.index(optimizer) // len(_PALETTE)
     return LINES[turn % len(LINES)]
+
+
+def marker(collection: Results, optimizer: str) -> str:
+    """An optimizer's marker: a dot until the colours repeat."""
+    turn = collection.optimizers.index(optimizer) // len(_PALETTE)
+    return _MARKERS[turn % len(_MARKERS)]
 
 
 def plain(text: str) -> str:
@@ -108,58 +140,15 @@ def words(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def name_rows(axes: Sequence[Axes], columns: Sequence[Sequence[Cell]]) -> None:
-    """Give each cell a row of its panel, the first on top; equal names stand once, at the left."""
-    names = [[_row_name(cell, cells) for cell in cells] for cells in columns]
-    for panel, own in zip(axes, names, strict=True):
-        panel.set_yticks(range(len(own)), own)
-        panel.set_ylim(len(own) - 0.5, -0.5)
-        panel.tick_params(axis="y", length=0, labelleft=panel is axes[0] or own != names[0])
-        panel.grid(visible=False, axis="y")
+def name_rows(panel: Axes, names: Sequence[str]) -> None:
+    """Give each name a row of the panel, the first on top; the names stand once, at the left."""
+    spec = panel.get_subplotspec()
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.tick_params(axis="y", length=0, labelleft=spec is None or spec.is_first_col())
+    panel.grid(visible=False, axis="y")
 
 
-def note_row(panel: Axes, row: int, n: int, diverged: int = 0) -> None:
-    """Say at the right of a cell's row how many runs it shows, and how many diverged."""
-    text = f"n={n}" + (f"\n{diverged} of {n + diverged} diverged" if diverged else "")
+def note_row(panel: Axes, row: int, text: str) -> None:
+    """Say something of a row at its right."""
     panel.text(1.02, row, text, fontsize=6, va="center", transform=panel.get_yaxis_transform())
-
-
-def _row_name(cell: Cell, cells: Sequence[Cell]) -> str:
-    is_alone = sum(other.optimizer == cell.optimizer for other in cells) == 1
-    if not cell.label or (is_alone and cell.tuning is None):
-        return plain(cell.optimizer)
-    return f"{plain(cell.optimizer)}\n{plain(cell.label)}"
-
-
-def add_legend(figure: Figure, panel: Axes, handles: Sequence[Artist]) -> Legend:
-    """A legend below the panel and its axis' name."""
-    down = ScaledTranslation(0, -29 / 72, figure.dpi_scale_trans)
-    return panel.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0, 0),
-        bbox_transform=panel.transAxes + down,
-        borderaxespad=0.0,
-    )
-
-
-def add_footer(figure: Figure, collection: Results, cells: Sequence[Cell], *remarks: str) -> None:
-    """Say below the figure what it is drawn from: these cells, those without a result included."""
-    found = [result for cell in cells for result in cell.results]
-    expected = sum(len(cell.planned) for cell in cells)
-    codes = sorted({str(result.provenance.get("code", "unknown")) for result in found})
-    origin = f"{collection.name} · {len(found)} of {expected} runs · code "
-    text = "\n".join((*remarks, plain(origin + name_some(codes))))
-    figure.supxlabel(text, x=0.995, ha="right", fontsize=6, color="#555555")
-
-
-def render(figure: Figure) -> dict[str, bytes]:
-    """The figure's files by their suffix; nothing in them tells the time."""
-    files = {}
-    for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
-        buffer = BytesIO()
-        with warnings.catch_warnings():  # a letter that the font lacks is a box in the figure
-            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
-            figure.savefig(buffer, format=suffix, metadata=metadata)
-        files[suffix] = buffer.getvalue()
-    return files

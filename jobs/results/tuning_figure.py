@@ -1,50 +1,73 @@
 """What an optimizer's tuning gives after so many trials, so that equal budgets can be compared."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jobs.results import style
+from jobs.results import page, style
+from jobs.results.captions import caption, origin
 from jobs.results.cells import Cell, compared
+from jobs.results.page import Drawing
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.statistics.tuning_curve import AfterTrials, tuning_curve
 
-_REMARK = (
-    "median over all draws of so many settings: test metric of the setting that validation selects"
-    "\na line begins where half of the draws hold a setting that did not diverge"
+_PANEL_IN = 2.2
+_WHAT = (
+    "Median over all draws of so many settings: test metric of the setting that validation selects."
+    " A line begins where half of the draws hold a setting that did not diverge."
 )
 
+Curve = tuple[Selection, Sequence[AfterTrials]]
 
-def draw(results: Results, _: str | None) -> Figure:
+
+def draw(results: Results, _: str | None) -> Drawing:
     """Draw a panel per problem, and a line per optimizer of which several settings were tried.
 
     Raises:
         FigureError: no optimizer has several settings whose runs are all there.
     """
-    columns: dict[str, list[tuple[Selection, Sequence[AfterTrials]]]] = {}
+    columns: dict[str, list[Curve]] = {}
     for one in results.selections:
         if curve := after_trials(one, results.cells):
             columns.setdefault(one.problem, []).append((one, curve))
     if not columns:
         raise FigureError("no optimizer has several settings to select from, with all their runs")
-    most = max(map(len, columns.values()))
-    figure, axes = style.panels(1, len(columns), height=2.6 + style.LEGEND_LINE * most)
-    for (problem, column), panel in zip(columns.items(), axes[0], strict=True):
-        panel.set_title(style.title(problem))
-        panel.set_xlabel("settings tried")
-        kind = _kind(_tried(column[0][0], results.cells))
-        panel.set_ylabel(f"final test {kind}")
-        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        handles = [_draw_line(panel, results, *one) for one in column]
-        style.add_legend(figure, panel, handles)
-    style.add_footer(figure, results, compared(results.cells), *_REMARK.splitlines())
-    return figure
+    shown = {one.optimizer for column in columns.values() for one, _ in column}
+
+    def draw_panel(panel: Axes, problem: str) -> None:
+        _draw_panel(panel, results, columns[problem])
+
+    return Drawing(
+        pages=page.tiles(
+            list(columns),
+            draw_panel,
+            panel_in=_PANEL_IN,
+            handles=page.lines_of(results, shown),
+            footer=origin(results, compared(results.cells)),
+        ),
+        caption=_caption(results, list(chain(*columns.values()))),
+    )
+
+
+def _draw_panel(panel: Axes, results: Results, column: Sequence[Curve]) -> None:
+    first, _ = column[0]
+    page.entitle(panel, style.title(first.problem))
+    panel.set_xlabel("settings tried")
+    panel.set_ylabel(f"final test {_kind(_tried(first, results.cells))}")
+    panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for one in column:
+        _draw_line(panel, results, *one)
+
+
+def _caption(results: Results, column: Sequence[Curve]) -> str:
+    tried = [cell for one, _ in column for cell in _tried(one, results.cells)]
+    runs = [f"{one.name}: {len(curve)} settings" for one, curve in column]
+    return caption(results, tried, (_WHAT,), runs=runs)
 
 
 def after_trials(one: Selection, cells: Sequence[Cell]) -> Sequence[AfterTrials]:
@@ -85,16 +108,12 @@ def _kind(tried: Sequence[Cell]) -> str:
     return "accuracy" if any(cell.measures("valid_accuracy") for cell in tried) else "loss"
 
 
-def _draw_line(
-    panel: Axes, results: Results, one: Selection, curve: Sequence[AfterTrials]
-) -> Line2D:
+def _draw_line(panel: Axes, results: Results, one: Selection, curve: Sequence[AfterTrials]) -> None:
     medians = [np.nan if after.test.median is None else after.test.median for after in curve]
-    (line,) = panel.plot(
+    panel.plot(
         [after.trials for after in curve],
         medians,
         style.line(results, one.optimizer),
         marker=".",
         color=style.color(results, one.optimizer),
-        label=style.plain(f"{one.optimizer} ({len(curve)} settings)"),
     )
-    return line

@@ -1,0 +1,228 @@
+"""A drawing is the pages of a figure, as wide as a paper's page or column, and their caption."""
+
+import textwrap
+import warnings
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import chain
+from typing import TypeVar
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from jobs.results.study import Results
+from jobs.results.style import color, line, plain
+from jobs.text import printable
+
+PAGE_WIDTH_IN = 6.75
+COLUMN_WIDTH_IN = 3.25
+PAGE_HEIGHT_MAX_IN = 9.0
+COLUMNS_MAX = 3
+"""Of panels on a page."""
+
+_LEGEND_COLUMNS_MAX = 6
+_LEGEND_CHARACTERS_MAX = 42  # of a line of a name
+_FOOTER_IN = 0.16
+_FOOT_IN = 0.8  # with a legend of usual height
+_TITLE_IN = 0.075  # a letter's width
+_NOTE_IN = 0.048  # as this
+_DIGITS = 4  # of a place, as a share of the page: less than a pixel
+_NOTE_PT = 6.0  # size of its letters
+_LINE = 1.25  # a line's height, of its letters' size
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawing:
+    """A figure has pages, and a caption for all of them."""
+
+    pages: tuple[Figure, ...]
+    caption: str
+
+
+def split(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Split into as few parts of `most` items as there must be, all about as long."""
+    parts = -(-len(items) // most)
+    return [
+        items[len(items) * part // parts : len(items) * (part + 1) // parts]
+        for part in range(parts)
+    ]
+
+
+def page(
+    rows: int, columns: int, panel_in: float, handles: Sequence[Artist], footer: str
+) -> tuple[Figure, list[list[Axes]]]:
+    """A page with equal panels, by row and column; below them a legend, and a line.
+
+    Args:
+        rows: Of panels.
+        columns: Of panels; a single one makes a page as wide as a paper's column.
+        panel_in: A panel's height with all that is around it, in inches, unless they are too many
+            for a page.
+        handles: What the legend shows; it has as many columns as have room.
+        footer: One line.
+    """
+    width = COLUMN_WIDTH_IN if columns == 1 else PAGE_WIDTH_IN
+    figure = Figure(figsize=(width, PAGE_HEIGHT_MAX_IN))
+    foot = _FOOTER_IN + _add_legend(figure, handles, width)
+    height = min(rows * panel_in + foot, PAGE_HEIGHT_MAX_IN)
+    figure.set_size_inches(width, height)
+    most = int((width - 0.1) / _NOTE_IN)
+    text = plain(textwrap.shorten(printable(footer), most, placeholder=" …"))
+    inch = figure.dpi_scale_trans
+    figure.text(
+        width - 0.04, 0.04, text, transform=inch, ha="right", fontsize=_NOTE_PT, color="#555555"
+    )
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height)))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, [list(row) for row in axes]
+
+
+def tiles(
+    names: Sequence[str],
+    draw_panel: Callable[[Axes, str], None],
+    *,
+    panel_in: float,
+    handles: Sequence[Artist],
+    footer: str,
+) -> tuple[Figure, ...]:
+    """Pages with a panel per name, row by row; see `page` for the rest."""
+    columns = -(-len(names) // -(-len(names) // COLUMNS_MAX))
+    fitting = max(1, int((PAGE_HEIGHT_MAX_IN - _FOOT_IN) // panel_in))
+    parts = split(names, columns * fitting)
+    figures = []
+    for number, part in enumerate(parts, start=1):
+        rows = -(-len(part) // columns)
+        text = numbered(footer, number, len(parts))
+        figure, axes = page(rows, columns, panel_in, handles, text)
+        panels = list(chain(*axes))
+        for name, panel in zip(part, panels, strict=False):
+            draw_panel(panel, name)
+        for panel in panels[len(part) :]:
+            panel.set_axis_off()
+        lay_out(figure)
+        figures.append(figure)
+    return tuple(figures)
+
+
+def numbered(footer: str, number: int, pages: int) -> str:
+    """The footer of one of several pages."""
+    return f"{footer} · page {number} of {pages}" if pages > 1 else footer
+
+
+def entitle(panel: Axes, title: str, note: str = "", *, above_pt: float = 0.0) -> None:
+    """Set a panel's title, and a smaller note below it, both on as many lines as they need.
+
+    `above_pt` is room between the panel and the note, in points.
+    """
+    figure = panel.get_figure(root=True)
+    spec = panel.get_subplotspec()
+    columns = spec.get_gridspec().ncols if spec is not None else 1
+    room = (figure.get_figwidth() if figure is not None else PAGE_WIDTH_IN) / columns - 0.5
+    lines = _wrapped(note, room / _NOTE_IN)
+    height = _NOTE_PT * _LINE * len(lines)
+    panel.set_title("\n".join(_wrapped(title, room / _TITLE_IN)), pad=3 + above_pt + height)
+    if lines:
+        panel.annotate(
+            "\n".join(lines),
+            (0.5, 1),
+            xytext=(0, 2 + above_pt),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=_NOTE_PT,
+            color="#555555",
+            annotation_clip=False,
+        )
+
+
+def lay_out(figure: Figure) -> None:
+    """Place everything, once: what is drawn afterwards moves nothing."""
+    with _any_letters():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:  # the solver's last digits depend on where in memory its variables lie
+        left, bottom, width, height = (round(float(x), _DIGITS) for x in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
+
+
+def shortened(text: str, most: int = _LEGEND_CHARACTERS_MAX, lines: int = 2) -> str:
+    """The user's text on so many lines of so many characters, for a figure; the rest is left out."""
+    return "\n".join(
+        plain(one)
+        for one in textwrap.wrap(printable(text), most, max_lines=lines, placeholder=" …")
+    )
+
+
+def lines_of(collection: Results, shown: Container[str]) -> list[Line2D]:
+    """What a legend shows: the lines of those optimizers, in the order of the spec."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=color(collection, optimizer),
+            linestyle=line(collection, optimizer),
+            label=shortened(optimizer),
+        )
+        for optimizer in collection.optimizers
+        if optimizer in shown
+    ]
+
+
+def render(drawing: Drawing) -> dict[str, bytes]:
+    """The figure's files by the end of their names; nothing in them tells the time.
+
+    Each page is a PNG, the second is `-2.png`; one PDF has them all.
+    """
+    files = {}
+    for number, figure in enumerate(drawing.pages, start=1):
+        buffer = BytesIO()
+        with _any_letters():
+            figure.savefig(buffer, format="png", metadata={"Software": None})
+        files[".png" if number == 1 else f"-{number}.png"] = buffer.getvalue()
+    buffer = BytesIO()
+    with _any_letters(), PdfPages(buffer, metadata={"CreationDate": None}) as pdf:
+        for figure in drawing.pages:
+            pdf.savefig(figure)
+    return files | {".pdf": buffer.getvalue(), ".txt": drawing.caption.encode()}
+
+
+def _add_legend(figure: Figure, handles: Sequence[Artist], width: float) -> float:
+    """Add the legend above the footer; returns its height in inches."""
+    if not handles:
+        return 0.0
+    for columns in range(min(len(handles), _LEGEND_COLUMNS_MAX), 0, -1):
+        legend = figure.legend(
+            handles=handles,
+            ncols=columns,
+            loc="lower center",
+            bbox_to_anchor=(width / 2, _FOOTER_IN),
+            bbox_transform=figure.dpi_scale_trans,
+            borderaxespad=0.0,
+        )
+        with _any_letters():
+            extent = legend.get_window_extent()
+        if extent.width <= (width - 0.1) * figure.dpi or columns == 1:
+            return float(extent.height / figure.dpi)
+        legend.remove()
+    return 0.0
+
+
+def _wrapped(text: str, most: float) -> list[str]:
+    return [plain(one) for one in textwrap.wrap(printable(text), int(most))]
+
+
+@contextmanager
+def _any_letters() -> Iterator[None]:
+    """Draw a box for a letter that the font lacks, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        yield

@@ -1,0 +1,153 @@
+"""A panel of a sensitivity figure: one problem's series, and where runs diverged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
+
+from jobs.results import style
+from jobs.results.cells import Cell
+from jobs.results.reading import Floats, is_better_high
+from jobs.results.sensitivity_axis import Axis
+from jobs.results.sensitivity_series import Layout, Series
+from jobs.results.study import Results
+
+_MARK_PT = 5.0  # a row of crosses
+_MARKS_PT_MAX = 40.0  # all of them
+_TICK_PAD_PT = 3.5
+
+Truths = npt.NDArray[np.bool_]
+
+
+def marks_pt(rows: int) -> float:
+    """The height of so many rows of crosses, in points."""
+    return (rows + 0.6) * _step(rows) if rows else 0.0
+
+
+def _step(rows: int) -> float:
+    return min(_MARK_PT, _MARKS_PT_MAX / rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Where one problem's series are drawn."""
+
+    axes: Axes
+    axis: Axis
+    layout: Layout
+    metric: str
+    collection: Results
+
+    def draw(self, cells: Sequence[Cell]) -> float:
+        """Draw the cells of a problem; returns the room that is taken above the panel, in points."""
+        self.axis.dress(self.axes)
+        self.axes.set_ylabel(f"final {style.words(self.metric)}")
+        inner: list[Floats] = []
+        outer: list[Floats] = []
+        diverged: dict[str, list[Cell]] = {}
+        for one in self.layout.series(cells):
+            means, sds = self._draw_one(one)
+            inner.append(means)
+            outer += [means, means - sds, means + sds]
+            if one.kind != "level" and any(cell.diverged for cell in one.cells):
+                diverged.setdefault(one.optimizer, []).extend(one.cells)
+        style.scale(self.axes, "y", self.metric, np.concatenate(inner), np.concatenate(outer))
+        return self._draw_crosses(diverged)
+
+    def _draw_one(self, one: Series) -> tuple[Floats, Floats]:
+        """Draw a series; returns mean and sd of each of its cells, or of what is seen of them."""
+        color = style.color(self.collection, one.optimizer)
+        cells = sorted(one.cells, key=self.axis.at) if one.kind != "level" else one.cells
+        finals = [values[np.isfinite(values)] for values in (c.finals(self.metric) for c in cells)]
+        means = np.array([values.mean() if len(values) else np.nan for values in finals])
+        sds = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for values in finals])
+        if one.kind == "level":
+            best = np.array([self._best(means)])
+            self.axes.axhline(float(best[0]), color=color, linestyle="--", linewidth=0.9)
+            return best, np.zeros(1)
+        at = np.array([self.axis.at(cell) for cell in cells])
+        is_apart = np.array([self.axis.is_apart(cell) for cell in cells])
+        if one.kind == "scatter":
+            self._draw_scatter(one, at, means, is_apart)
+            sds = np.zeros_like(means)
+        else:
+            self._draw_line(one, at, means, sds, is_apart)
+        for x, y in ((x, y) for x, y, cell in zip(at, means, cells, strict=True) if cell.chosen):
+            (ring,) = self.axes.plot(x, y, "o", color=color)
+            ring.set(fillstyle="none", markersize=8, markeredgewidth=0.9)
+        return means, sds
+
+    def _draw_scatter(self, one: Series, at: Floats, means: Floats, is_apart: Truths) -> None:
+        color = style.color(self.collection, one.optimizer)
+        marker = style.marker(self.collection, one.optimizer)
+        self.axes.plot(at, means, marker, color=color, markersize=3, alpha=0.5, markeredgewidth=0)
+        best = self._running_best(means[~is_apart])
+        self.axes.plot(at[~is_apart], best, color=color, drawstyle="steps-post", linewidth=1.0)
+
+    def _draw_line(
+        self, one: Series, at: Floats, means: Floats, sds: Floats, is_apart: Truths
+    ) -> None:
+        """Mean and sd; no line leads to what is not on the scale."""
+        for own, dash in ((~is_apart, self._dash(one)), (is_apart, "none")):
+            if own.any():
+                self.axes.errorbar(
+                    at[own],
+                    means[own],
+                    sds[own],
+                    color=style.color(self.collection, one.optimizer),
+                    linestyle=dash,
+                    marker=style.marker(self.collection, one.optimizer),
+                    markersize=3,
+                    elinewidth=0.7,
+                )
+
+    def _dash(self, one: Series) -> style.LineStyle:
+        """By the second axis' value; where there is none, by optimizer, as in the other figures."""
+        if self.layout.second is None:
+            return style.line(self.collection, one.optimizer)
+        return self.layout.dash(one.value)
+
+    def _best(self, means: Floats) -> float:
+        found = means[np.isfinite(means)]
+        if not len(found):
+            return float("nan")
+        return float(found.max() if is_better_high(self.metric) else found.min())
+
+    def _running_best(self, means: Floats) -> Floats:
+        running = np.fmax if is_better_high(self.metric) else np.fmin
+        best: Floats = running.accumulate(means) if len(means) else means
+        return best
+
+    def _draw_crosses(self, rows: dict[str, list[Cell]]) -> float:
+        """Mark where runs diverged, beyond the axis, a row per optimizer."""
+        if not rows:
+            return 0.0
+        is_top = not is_better_high(self.metric)
+        step = _step(len(rows))
+        figure = self.axes.figure
+        for row, (optimizer, cells) in enumerate(rows.items()):
+            away = (row + 0.8) * step / 72 * (1 if is_top else -1)
+            at = {self.axis.at(cell): False for cell in cells if cell.diverged}
+            at |= {x: True for cell in cells if cell.completed and (x := self.axis.at(cell)) in at}
+            for is_partly, alpha in ((True, 0.45), (False, 1.0)):
+                marked = [x for x, has_completed in at.items() if has_completed == is_partly]
+                (marks,) = self.axes.plot(
+                    marked, [float(is_top)] * len(marked), "x", scalex=False, scaley=False
+                )
+                marks.set(
+                    color=style.color(self.collection, optimizer),
+                    alpha=alpha,
+                    markersize=0.7 * step,
+                    markeredgewidth=0.8,
+                    transform=self.axes.get_xaxis_transform()
+                    + ScaledTranslation(0, away, figure.dpi_scale_trans),
+                    clip_on=False,
+                    in_layout=False,  # the ticks' and the title's distance is their room
+                )
+        room = marks_pt(len(rows))
+        if not is_top:
+            self.axes.tick_params(axis="x", which="both", length=0, pad=_TICK_PAD_PT + room)
+        return room if is_top else 0.0
