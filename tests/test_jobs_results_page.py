@@ -120,10 +120,10 @@ def tick_labels(axes: Axes) -> list[list[Bbox]]:
 def test_a_page_is_as_wide_as_a_papers_page_or_column_and_no_taller(drawings):
     for figure in pages(drawings):
         width, height = figure.get_size_inches()
-        assert width == (6.75 if len(figure.axes) > 4 or len(panels(figure)) == 2 else width)
-        assert width in {3.25, 6.75}
+        columns = figure.axes[0].get_subplotspec().get_gridspec().ncols
+        assert columns <= 3
+        assert width == (3.25 if columns == 1 else 6.75)
         assert height <= 9.0
-        assert figure.axes[0].get_subplotspec().get_gridspec().ncols <= 3
 
 
 def test_nothing_is_outside_the_canvas(drawings):
@@ -266,9 +266,52 @@ def test_a_caption_tells_what_is_left_out_and_why(tmp_path):
         "Left out:",
         "- digits_mlp Lion: nothing selected",
         "- digits_mlp SGD: 1 of 3 runs diverged, and are in no mean",
-        "- digits_mlp Adam: 1 of 3 runs have no record (seeds 44)",
+        "- digits_mlp Adam: 1 of 3 runs have no record (seed 44)",
     ]
     assert "Band: 95% Student t interval of the mean, from 5 runs on" in caption
+
+
+def test_a_long_name_is_cut_in_the_footer_and_whole_in_the_caption(tmp_path):
+    name = "x" * 120
+    drawing = draw(ledger.collect(make_sweep(tmp_path / name, problems=["digits_mlp"])), "grid")
+
+    assert drawing.pages[0].texts[0].get_text() == f"{'x' * 32} … · 6 of 6 runs"
+    assert f"Source: {name}; " in drawing.caption
+
+
+@pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
+def test_an_axis_of_no_value_has_no_numbers(tmp_path, metric):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={"SGD": [{"lr": lr} for lr in (0.1, 1.0)]},
+        diverges=lambda _: 2,
+    )
+    (panel,) = draw(ledger.collect(store), "sensitivity", metric).pages[0].axes
+
+    assert not len(panel.get_yticks())
+
+
+def test_a_grid_of_epoch_0_alone_shows_it(tmp_path):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], epochs=0, seeds=[1])
+    panel = draw(ledger.collect(store), "grid").pages[0].axes[-1]
+
+    assert [tick for tick in panel.get_xticks() if abs(tick) < 0.5] == [0]
+    assert all(line.get_marker() == "." for line in panel.get_lines())
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "shown"),
+    [
+        ("short", 1, "short"),
+        ("two words", 2, "two\nwords"),
+        ("onelongword", 1, "onel …"),
+        ("a b c d e f g h", 2, "a b c\nd e  …"),
+        ("$a$", 1, r"\$a\$"),
+    ],
+)
+def test_long_text_is_wrapped_and_cut(text, lines, shown):
+    assert page.shortened(text, 6, lines) == shown
 
 
 def test_a_caption_of_all_runs_leaves_nothing_out(tmp_path):

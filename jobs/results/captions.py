@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from jobs.results.cells import Cell, name_some
+from jobs.results.cells import Cell, spell_seeds
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.text import printable
+
+_NAME_CHARACTERS_MAX = 32  # of sweeps in a figure; the caption has all of them
 
 
 def caption(
@@ -42,7 +44,10 @@ def origin(collection: Results, cells: Sequence[Cell]) -> str:
     """The sweep and how many of its runs have a record: `quickstart · 12 of 12 runs`."""
     found = sum(len(cell.results) for cell in cells)
     expected = sum(len(cell.planned) for cell in cells)
-    return f"{collection.name} · {found} of {expected} runs"
+    name = collection.name
+    if len(name) > _NAME_CHARACTERS_MAX:
+        name = f"{name[:_NAME_CHARACTERS_MAX]} …"
+    return f"{name} · {found} of {expected} runs"
 
 
 def spell_counts(counts: Sequence[int]) -> str:
@@ -77,11 +82,10 @@ def _excluded(cells: Sequence[Cell], selections: Sequence[Selection]) -> Iterato
         if diverged := sum(len(cell.diverged) for cell in own):
             yield f"{' '.join(names)}: {diverged} of {planned} runs diverged, and are in no mean"
         if unsettled:
-            seeds = name_some(sorted({str(one.planned.run.seed) for one in unsettled}))
+            seeds = spell_seeds(one.planned.run.seed for one in unsettled)
             how = f", {failed} failed" if failed else ""
             yield (
-                f"{' '.join(names)}: {len(unsettled)} of {planned} runs have no record"
-                f" (seeds {seeds}{how})"
+                f"{' '.join(names)}: {len(unsettled)} of {planned} runs have no record ({seeds}{how})"
             )
 
 

@@ -103,8 +103,10 @@ def _draw_column(
         _scale(panel, metric, measured)
         for cell in measured:
             _draw_cell(panel, collection, metric, cell)
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         panel.margins(x=0.02)
+        if panel.dataLim.width == 0:  # nothing but epoch 0
+            panel.set_xlim(-0.5, 0.5)
 
 
 def _draw_cell(panel: Axes, collection: Results, metric: str, cell: Cell) -> None:
@@ -114,6 +116,8 @@ def _draw_cell(panel: Axes, collection: Results, metric: str, cell: Cell) -> Non
     if len(curves):
         epochs = np.arange(curves.shape[1])
         (mean,) = panel.plot(epochs, curves.mean(axis=0), dash, color=color)
+        if len(epochs) == 1:
+            mean.set_marker(".")
         if cell.diverged:
             mean.set(linewidth=0.8, alpha=0.55)
         if _has_band(cell, curves):

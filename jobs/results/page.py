@@ -74,8 +74,7 @@ def page(
     foot = _FOOTER_IN + _add_legend(figure, handles, width)
     height = min(rows * panel_in + foot, PAGE_HEIGHT_MAX_IN)
     figure.set_size_inches(width, height)
-    most = int((width - 0.1) / _NOTE_IN)
-    text = plain(textwrap.shorten(printable(footer), most, placeholder=" …"))
+    text = shortened(footer, int((width - 0.1) / _NOTE_IN), lines=1)
     inch = figure.dpi_scale_trans
     figure.text(
         width - 0.04, 0.04, text, transform=inch, ha="right", fontsize=_NOTE_PT, color="#555555"
@@ -156,10 +155,10 @@ def lay_out(figure: Figure) -> None:
 
 def shortened(text: str, most: int = _LEGEND_CHARACTERS_MAX, lines: int = 2) -> str:
     """The user's text on so many lines of so many characters, for a figure; the rest is left out."""
-    return "\n".join(
-        plain(one)
-        for one in textwrap.wrap(printable(text), most, max_lines=lines, placeholder=" …")
-    )
+    found = textwrap.wrap(printable(text), most)
+    if len(found) > lines:
+        found = [*found[: lines - 1], f"{found[lines - 1][: most - 2]} …"]
+    return "\n".join(map(plain, found))
 
 
 def lines_of(collection: Results, shown: Container[str]) -> list[Line2D]:

@@ -77,7 +77,7 @@ def style() -> Iterator[None]:
 def scale(panel: Axes, which: Literal["x", "y"], metric: str, inner: Floats, outer: Floats) -> None:
     """Fit an axis to the values of a metric, and to nothing that the metric cannot be.
 
-    A loss over two decades is on a log scale.
+    A loss over two decades is on a log scale. An axis without a value has no ticks.
 
     Args:
         panel: Whose axis it is.
@@ -88,6 +88,7 @@ def scale(panel: Axes, which: Literal["x", "y"], metric: str, inner: Floats, out
     """
     inner, outer = inner[np.isfinite(inner)], outer[np.isfinite(outer)]
     if not len(inner):
+        panel.set(**{f"{which}lim": (0, 1), f"{which}ticks": []})
         return
     low, high = float(outer.min()), float(outer.max())
     least, most = float(inner.min()), float(inner.max())
