@@ -351,7 +351,10 @@ def test_wall_clock_is_compared_only_between_runs_that_had_their_host_alone(tmp_
     assert (found.wall is None) == ("3 of 3" in why)
     assert found.cpu is not None
     assert found.cpu.pairs == 3
-    caption = draw(collection, "runtime").caption
+    drawing = draw(collection, "runtime")
+    caption = drawing.caption
+    labels = [text.get_text() for text in drawing.pages[0].legends[0].get_texts()]
+    assert ("wall clock: not compared, see the caption" in labels) == (found.wall is None)
     assert f"Wall clock not compared: digits_mlp Adam: {why}" in caption
     assert "to measure it, one run at a time: probprec run SPEC" in caption
 

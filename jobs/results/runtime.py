@@ -52,14 +52,27 @@ def draw(collection: Results, _: str | None) -> Drawing:
             list(columns),
             draw_panel,
             panel_in=_AROUND_IN + _ROW_IN * len(rows),
-            handles=[
-                Line2D([], [], color="#666666", marker=marker, linestyle="none", label=name)
-                for name, marker, _ in _CLOCKS
-            ],
+            handles=_handles([pace for column in columns.values() for pace in column]),
             footer=origin(collection, collection.reported),
         ),
         caption=_caption(collection, list(chain(*columns.values())), base),
     )
+
+
+def _handles(found: Sequence[Pace]) -> list[Line2D]:
+    """The marks of the clocks; a clock that is compared nowhere says so."""
+    compared = any(one.wall for one in found), any(one.cpu for one in found)
+    return [
+        Line2D(
+            [],
+            [],
+            color="#666666",
+            marker=marker if is_compared else "none",
+            linestyle="none",
+            label=name if is_compared else f"{name}: not compared, see the caption",
+        )
+        for (name, marker, _), is_compared in zip(_CLOCKS, compared, strict=True)
+    ]
 
 
 def _draw_panel(
