@@ -8,10 +8,13 @@ import pytest
 from jobs.errors import InputError
 from jobs.results import latex
 from jobs.results.cells import Cell
-from jobs.results.comparisons import Answer, Question, answers
+from jobs.results.comparisons import Answer, answers
+from jobs.results.finding import Finding
+from jobs.results.question import Question
 from jobs.results.selection import select
 from jobs.results.sentence import sentence
 from jobs.statistics.claims import Claim
+from jobs.tuning import Criterion, Tuning
 from tests.test_jobs_results_selection import make_cell
 
 NINE = range(43, 52)
@@ -237,6 +240,44 @@ def test_runs_that_were_not_trained_alike_are_named():
         "not trained alike: epochs 9 in fmnist_2c2d Adam lr=0.1, 2 in fmnist_2c2d SGD lr=0.1; "
         "batch_size 32 in fmnist_2c2d Adam lr=0.1, 128 in fmnist_2c2d SGD lr=0.1"
     )
+
+
+def test_a_finding_on_files_counts_where_it_is_about_these_runs():
+    """Two records of one run differ: which of them is the number nobody knows."""
+    cells = better()
+    run = cells[0].planned[0].run.id
+
+    def asked(finding: Finding) -> Answer:
+        (found,) = answers(select(cells), SUPERIOR, [finding])
+        return found
+
+    assert asked(Finding("conflict", "of others", ("0" * 12,))).claim is Claim.SUPERIOR
+    assert asked(Finding("duplicate", "a copy", (run,))).claim is Claim.SUPERIOR
+    conflict = asked(Finding("conflict", "nondeterminism: x and y differ", (run,)))
+    assert conflict.claim is Claim.UNDECIDED
+    assert "nothing may be claimed: nondeterminism: x and y" in sentence(conflict, SUPERIOR)
+
+
+def test_what_is_tuned_and_not_chosen_yet_is_not_compared():
+    """The tuning runs would choose a setting and judge it."""
+    tuning = Tuning(
+        problem="fmnist_2c2d",
+        optimizer="SGD",
+        cells=(),
+        seeds=(1, 2),
+        evaluation=(43,),
+        criterion=Criterion(metric="valid_accuracy", at="final"),
+    )
+    tuned = [
+        dataclasses.replace(
+            make_cell({"lr": rate}, {1: rate, 2: rate}), role="tuning", tuning=tuning
+        )
+        for rate in (0.1, 0.2)
+    ]
+    found = ask([*tuned, better()[1]])
+
+    assert found.compared is None
+    assert found.refused == "SGD: nothing is chosen of what is tuned yet"
 
 
 def test_without_a_selected_setting_nothing_is_compared():

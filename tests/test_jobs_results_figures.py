@@ -15,7 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from scipy import stats
 
+from cluster.cli.parser import parser
 from cluster.commands.collect import plot
+from cluster.profile.profile_file import read_profile
 from jobs.results import ledger, page, sensitivity_axis, style, times
 from jobs.results.cells import group
 from jobs.results.figures import FIGURES, draw
@@ -357,6 +359,19 @@ def test_wall_clock_is_compared_only_between_runs_that_had_their_host_alone(tmp_
     assert ("wall clock: not compared, see the caption" in labels) == (found.wall is None)
     assert f"Wall clock not compared: digits_mlp Adam: {why}" in caption
     assert "to measure it, one run at a time: probprec run SPEC" in caption
+
+
+def test_the_way_to_measure_it_is_one_that_works(tmp_path):
+    """Its options are the command's, and its line is one of a profile."""
+    words = times.HOW_TO_MEASURE.partition("probprec ")[2].partition(",")[0].split()
+    options = parser(("run",)).parse_args(words)
+    assert (options.spec, options.overrides) == (Path("SPEC"), ['name="NAME"'])
+    assert options.workers == 1
+
+    line = times.HOW_TO_MEASURE.split("`")[1]
+    profile = tmp_path / "cluster.yaml"
+    profile.write_text(f"engine: slurm\n{line}\n")
+    assert read_profile(profile).options == {"exclusive": True}
 
 
 def test_runs_on_other_hosts_or_one_after_the_other_share_nothing(tmp_path):

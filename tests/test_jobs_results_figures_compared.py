@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 
 from jobs.errors import InputError
 from jobs.results import ledger
-from jobs.results.comparisons import Question, answers
+from jobs.results.comparisons import answers
 from jobs.results.figures import draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
+from jobs.results.question import Question
 from jobs.results.style import FigureError
 from jobs.results.target_time import solved_by
 from jobs.results.tuning_figure import after_trials

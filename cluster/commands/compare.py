@@ -14,8 +14,9 @@ from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.results import latex
-from jobs.results.comparisons import Answer, Question, Value, answers
+from jobs.results.comparisons import Answer, answers
 from jobs.results.finding import Finding
+from jobs.results.question import Question, Value
 from jobs.results.selection import Mode, select
 from jobs.results.sentence import difference_text, p_text, sentence
 from jobs.statistics.claims import Claim
@@ -62,7 +63,8 @@ def compare(stores: Sequence[Store], request: Request) -> int:
         InputError: there is nothing to compare, or the question is not whole.
     """
     question = request.question()
-    found = answers(select(collected(*stores, keep=False).cells, request.select), question)
+    results = collected(*stores, keep=False)
+    found = answers(select(results.cells, request.select), question, results.on_files)
     findings = list(dict.fromkeys(one for answer in found for one in answer.findings))
     if request.as_json:
         content = [one.to_json() | {"sentence": sentence(one, question)} for one in found]

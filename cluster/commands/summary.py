@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cluster.terminal.plain import plain
 from jobs.results import collapse, tables
-from jobs.results.cells import Cell
+from jobs.results.cells import Cell, metric_of
 from jobs.results.reading import is_better_high
 from jobs.results.selection import Selection
 from jobs.results.study import Results
@@ -57,7 +57,7 @@ def blocks(collection: Results, width: int) -> Iterator[RenderableType]:
     stuck = collapse.collapsed(collection.cells)
     for problem, cells in by_problem.items():
         target = collection.targets.get(problem)
-        metric = _metric(cells)
+        metric = metric_of(cells, "test")
         numbers = _fitting(_numbers(cells, metric, target, stuck), width)
         shown |= dict.fromkeys(numbers)
         yield _heading(problem, metric, target)
@@ -92,11 +92,6 @@ def _folded(lines: Sequence[Text], width: int) -> Group:
     if len(lines) > MAX_LINES_SHOWN:
         parts.append(plain(f"and {len(lines) - MAX_LINES_SHOWN} more in ledger.json"))
     return Group(*parts)
-
-
-def _metric(cells: Sequence[Cell]) -> str:
-    has_accuracy = any(cell.measures("test_accuracy") for cell in cells)
-    return "test_accuracy" if has_accuracy else "test_loss"
 
 
 def _heading(problem: str, metric: str, target: Target | None) -> Text:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -60,6 +61,13 @@ class Cell:
     def name(self) -> str:
         """The cell for a person: `fmnist_2c2d SGD lr=0.1`."""
         return f"{self.problem} {self.optimizer} {self.label}".strip()
+
+    def number(self, axis: str) -> float | None:
+        """The number that an axis gave the setting; None: it gave none."""
+        value = self.varied.get(axis)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value)
 
     def measures(self, metric: str) -> bool:
         """Whether any of its runs has a value of the metric."""
@@ -126,6 +134,12 @@ def reported(cells: Sequence[Cell]) -> list[Cell]:
 def compared(cells: Sequence[Cell]) -> list[Cell]:
     """The cells that show what a setting does: of what is tuned only the tuning."""
     return [cell for cell in cells if cell.role == "tuning" or cell.tuning is None]
+
+
+def metric_of(cells: Iterable[Cell], split: Literal["valid", "test"]) -> str:
+    """Name the metric that results are told by: a problem's accuracy, or else its loss."""
+    accuracy = f"{split}_accuracy"
+    return accuracy if any(cell.measures(accuracy) for cell in cells) else f"{split}_loss"
 
 
 def name_of(planned: PlannedRun) -> str:

@@ -7,68 +7,23 @@ comparison, as runs of different code do, forbids the claim: the numbers are sho
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from jobs.errors import InputError
 from jobs.results import findings
-from jobs.results.cells import Cell, spell_seeds
+from jobs.results.cells import Cell, metric_of, spell_seeds
 from jobs.results.finding import Finding
+from jobs.results.question import Question, Value
 from jobs.results.reading import Result, is_better_high
 from jobs.results.selection import Selection, baseline_of
 from jobs.statistics.claims import Claim, Evidence, SeedsNeeded, evidence, seeds_needed
 from jobs.statistics.comparison import Comparison, compare
 from jobs.statistics.divergence import Arm, Diverged, Outcome
 from jobs.statistics.multiplicity import ALPHA, holm
-from jobs.store.record import EPOCH_METRICS
-
-Value = Literal["final", "at_best_valid"]
-"""After the last epoch, or when the validation metric was best."""
 
 _OF_VALUE = {"final": Result.final, "at_best_valid": Result.at_best_valid}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked, all of it before the results are looked at."""
-
-    baseline: str | None = None  # label; None: the one called SGD, or else the first
-    optimizers: tuple[str, ...] = ()  # labels; empty: all
-    problems: tuple[str, ...] = ()  # labels; empty: all
-    metric: str | None = None  # None: a problem's test accuracy, or else its test loss
-    value: Value = "final"
-    claim: Claim = Claim.SUPERIOR
-    margin: float | None = None  # in the units of the metric
-
-    def __post_init__(self) -> None:
-        """Refuse a question that cannot be answered.
-
-        Raises:
-            InputError: the claim needs a margin, or has none; there is no such metric.
-        """
-        if self.metric is not None and self.metric not in EPOCH_METRICS:
-            raise InputError(f"no metric {self.metric}; there are: {', '.join(EPOCH_METRICS)}")
-        if self.claim is Claim.SUPERIOR:
-            if self.margin is not None:
-                raise InputError("--margin belongs to --claim equivalent or noninferior")
-        elif self.margin is None or not (math.isfinite(self.margin) and self.margin > 0):
-            raise InputError(
-                f"--claim {self.claim} needs --margin X, above 0 and in the units of the metric:"
-                " the difference that would not matter"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """What `compare --json` says was asked."""
-        return {
-            "baseline": self.baseline,
-            "optimizers": list(self.optimizers),
-            "problems": list(self.problems),
-            "metric": self.metric,
-            "value": self.value,
-            "claim": self.claim.value,
-            "margin": self.margin,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,16 +111,26 @@ class Answer:
         return {"a": self.a, "b": self.b, None: None}[favours]
 
 
-def answers(selections: Sequence[Selection], question: Question) -> tuple[Answer, ...]:
+def answers(
+    selections: Sequence[Selection], question: Question, on_files: Sequence[Finding] = ()
+) -> tuple[Answer, ...]:
     """Compare each optimizer with the baseline on each problem that both have.
+
+    Args:
+        selections: the setting of each optimizer and problem.
+        question: what is asked.
+        on_files: what was found in the sweeps' folders; it counts where it is about these runs.
 
     Raises:
         InputError: there is no such optimizer or problem, or no two optimizers on any problem.
     """
     asked = list(_pairs(selections, question))
     if not asked:
-        raise InputError("nothing to compare: no problem has the baseline and another optimizer")
-    found = [_answer(a, b, question, len(asked)) for a, b in asked]
+        raise InputError(
+            "nothing to compare: no problem has the baseline and another optimizer;"
+            " --baseline NAME takes another baseline"
+        )
+    found = [_answer(a, b, question, len(asked), on_files) for a, b in asked]
     # What is refused stays in the family: it was declared, and a larger family is the safe side.
     adjusted = holm(
         np.array([one.compared.evidence.p_value if one.compared else 1.0 for one in found])
@@ -187,7 +152,7 @@ def _pairs(
     wanted = [*question.optimizers, *([question.baseline] if question.baseline else [])]
     _require("optimizer", wanted, optimizers)
     _require("problem", question.problems, problems)
-    base = question.baseline or baseline_of(optimizers)
+    base = question.baseline or baseline_of(selections)
     by_names = {(one.problem, one.optimizer): one for one in selections}
     for problem in question.problems or problems:
         for optimizer in question.optimizers or optimizers:
@@ -202,18 +167,25 @@ def _require(noun: str, named: Sequence[str], there: Sequence[str]) -> None:
         raise InputError(f"no {noun} {', '.join(unknown)}; there are: {', '.join(there)}")
 
 
-def _answer(a: Selection, b: Selection, question: Question, family: int) -> Answer:
+def _answer(
+    a: Selection, b: Selection, question: Question, family: int, on_files: Sequence[Finding]
+) -> Answer:
     cells = [one.cell for one in (a, b) if one.cell is not None]
-    metric = question.metric or _metric(cells)
+    metric = question.metric or metric_of(cells, "test")
     found = Answer(
         a=a,
         b=b,
         metric=metric,
         value=question.value,
         family=family,
-        findings=(*findings.of(cells, (a, b)), *_incomplete(cells), *_unequal(cells)),
+        findings=(
+            *_about(cells, on_files),
+            *findings.of(cells, (a, b)),
+            *_incomplete(cells),
+            *_unequal(cells),
+        ),
         compared=None,
-        refused=next((f"{one.optimizer}: {one.why}" for one in (a, b) if one.cell is None), None),
+        refused=next(filter(None, map(_why_not, (a, b))), None),
     )
     if found.refused:
         return found
@@ -231,9 +203,19 @@ def _answer(a: Selection, b: Selection, question: Question, family: int) -> Answ
     return replace(found, compared=compared)
 
 
-def _metric(cells: Sequence[Cell]) -> str:
-    has_accuracy = any(cell.measures("test_accuracy") for cell in cells)
-    return "test_accuracy" if has_accuracy else "test_loss"
+def _why_not(one: Selection) -> str | None:
+    """Say why nothing stands for an optimizer yet; None: its setting does."""
+    if one.cell is None:
+        return f"{one.optimizer}: {one.why}"
+    if one.cell.role == "tuning":
+        return f"{one.optimizer}: nothing is chosen of what is tuned yet"
+    return None
+
+
+def _about(cells: Sequence[Cell], on_files: Sequence[Finding]) -> Iterator[Finding]:
+    """The findings on files that forbid something of these runs."""
+    runs = {one.run.id for cell in cells for one in cell.planned}
+    yield from (one for one in on_files if one.forbids and runs & set(one.runs))
 
 
 def _shared(cells: Sequence[Cell]) -> list[Cell]:

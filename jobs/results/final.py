@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
-from jobs.results.cells import Cell
+from jobs.results.cells import Cell, metric_of
 from jobs.results.page import Drawing
 from jobs.results.reading import Floats
 from jobs.results.selection import Selection
@@ -52,8 +52,7 @@ def draw(collection: Results, metric: str | None) -> Drawing:
 
 def _metric(column: Mapping[str, Selection], metric: str | None) -> str:
     cells = [one.cell for one in column.values() if one.cell is not None]
-    has_accuracy = any(cell.measures("test_accuracy") for cell in cells)
-    return metric or ("test_accuracy" if has_accuracy else "test_loss")
+    return metric or metric_of(cells, "test")
 
 
 def _draw_panel(

@@ -7,9 +7,9 @@ from matplotlib.ticker import MaxNLocator
 
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
-from jobs.results.comparisons import Answer, Question, answers
+from jobs.results.comparisons import Answer, answers
 from jobs.results.page import Drawing
-from jobs.results.selection import baseline_of
+from jobs.results.question import Question
 from jobs.results.study import Results
 
 _ROW_IN = 0.38
@@ -26,7 +26,7 @@ def draw(results: Results, metric: str | None) -> Drawing:
     Raises:
         InputError: there is nothing to compare.
     """
-    found = answers(results.selections, Question(metric=metric))
+    found = answers(results.selections, Question(metric=metric), results.on_files)
     columns: dict[str, list[Answer]] = {}
     for one in found:
         columns.setdefault(one.problem, []).append(one)
@@ -50,7 +50,7 @@ def draw(results: Results, metric: str | None) -> Drawing:
 def _draw_panel(
     panel: Axes, results: Results, rows: Sequence[str], column: Sequence[Answer]
 ) -> None:
-    base = page.shortened(baseline_of(results.optimizers), lines=1)
+    base = page.shortened(column[0].b.optimizer, lines=1)
     metric = style.words(column[0].metric)
     page.entitle(panel, style.title(column[0].problem))
     panel.set_xlabel(f"{column[0].value} {metric},\nless that of {base}")
@@ -81,7 +81,7 @@ def _draw_row(panel: Axes, row: int, one: Answer, color: str) -> None:
 def _caption(results: Results, found: Sequence[Answer]) -> str:
     cells = [one.cell for one in results.selections if one.cell is not None]
     what = (
-        f"Difference of means to {baseline_of(results.optimizers)}, per problem and optimizer.",
+        f"Difference of means to {found[0].b.optimizer}, per problem and optimizer.",
         "Line: its 95 % t interval.",
         f"{found[0].family} comparisons, p adjusted by Holm.",
     )

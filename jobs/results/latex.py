@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from jobs.results.cells import spell_seeds
-from jobs.results.comparisons import Answer, Question
+from jobs.results.comparisons import Answer
+from jobs.results.question import Question
 from jobs.results.sentence import difference_text, p_text
 from jobs.statistics.claims import Claim
 

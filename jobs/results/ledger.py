@@ -138,6 +138,11 @@ class Collection:
         """The setting that stands for each optimizer on each problem."""
         return self.ledger.selections
 
+    @property
+    def on_files(self) -> tuple[Finding, ...]:
+        """What was found in the sweep's folder, and of what is tuned."""
+        return self.ledger.on_files
+
     @cached_property
     def reported(self) -> list[Cell]:
         """Those of them whose numbers are results: the evaluation, where there is one."""

@@ -32,7 +32,7 @@ def draw(collection: Results, _: str | None) -> Drawing:
     Raises:
         FigureError: no optimizer has a pair of runs with the baseline.
     """
-    base = baseline_of(collection.optimizers)
+    base = baseline_of(collection.selections)
     columns: dict[str, list[Pace]] = {}
     for one in paces(collection.selections, collection.found):
         columns.setdefault(one.selection.problem, []).append(one)
@@ -78,7 +78,7 @@ def _handles(found: Sequence[Pace]) -> list[Line2D]:
 def _draw_panel(
     panel: Axes, collection: Results, rows: Sequence[str], column: Sequence[Pace]
 ) -> None:
-    base = baseline_of(collection.optimizers)
+    base = baseline_of(collection.selections)
     page.entitle(panel, style.title(column[0].selection.problem))
     panel.set_xlabel(f"time per epoch, {page.shortened(base, lines=1)} = 1")
     style.name_rows(panel, [page.shortened(name, _NAME_CHARACTERS_MAX) for name in rows])

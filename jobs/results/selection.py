@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jobs.results.cells import Cell, name_some, reported, spell_seeds
+from jobs.results.cells import Cell, metric_of, name_some, reported, spell_seeds
 from jobs.results.reading import Result, is_better_high
 from jobs.text import spelled
 
@@ -83,9 +83,10 @@ def select(cells: Sequence[Cell], mode: Mode = "final") -> tuple[Selection, ...]
     return tuple(_selection(own, mode) for own in groups.values())
 
 
-def baseline_of(optimizers: Sequence[str]) -> str:
-    """The optimizer labelled SGD, or else the first."""
-    return next((label for label in optimizers if label.lower() == "sgd"), optimizers[0])
+def baseline_of(selections: Sequence[Selection]) -> str:
+    """Name the optimizer that is labelled SGD, or else the first one."""
+    labels = [one.optimizer for one in selections]
+    return next((label for label in labels if label.lower() == "sgd"), labels[0])
 
 
 def _selection(own: Sequence[Cell], mode: Mode) -> Selection:
@@ -116,20 +117,20 @@ def _compared(own: Sequence[Cell], cells: Sequence[Cell], mode: Mode) -> Selecti
     first = cells[0]
     planned = set.intersection(*({one.run.seed for one in cell.planned} for cell in cells))
     recorded = planned.intersection(*({_seed(one) for one in cell.results} for cell in cells))
-    metric = "accuracy" if any(cell.measures("valid_accuracy") for cell in cells) else "loss"
+    metric = metric_of(cells, "valid")
     found = Selection(
         problem=first.problem,
         optimizer=first.optimizer,
         cell=None,
         settings=len({cell.id for cell in own}),
         runs=sum(len(cell.results) for cell in own),
-        by=_words(f"valid_{metric}", mode),
+        by=_words(metric, mode),
         seeds=tuple(sorted(recorded)),
-        why=_why_none(cells, planned, recorded, f"valid_{metric}"),
+        why=_why_none(cells, planned, recorded, metric),
     )
     if found.why is not None:
         return found
-    winner = min(cells, key=lambda cell: _rank(cell, recorded, f"valid_{metric}", mode))
+    winner = min(cells, key=lambda cell: _rank(cell, recorded, metric, mode))
     others = _restricted(winner, planned)
     is_apart = bool(others.results)
     return replace(
@@ -196,16 +197,11 @@ def _restricted(cell: Cell, but: set[int]) -> Cell:
 def _edges(cell: Cell, tried: Sequence[Cell]) -> Iterator[str]:
     """Name the axes of which the cell has the lowest or the highest number that was tried."""
     for axis in cell.varied:
-        numbers = sorted({number for one in tried if (number := _number(one, axis)) is not None})
-        own = _number(cell, axis)
+        numbers = sorted({number for one in tried if (number := one.number(axis)) is not None})
+        own = cell.number(axis)
         if len(numbers) >= _MIN_GRID and own in (numbers[0], numbers[-1]):
             which = "smallest" if own == numbers[0] else "largest"
             yield f"{axis}={spelled(cell.varied[axis])} is the {which} tried"
-
-
-def _number(cell: Cell, axis: str) -> float | None:
-    value = cell.varied.get(axis)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _seed(result: Result) -> int:

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from jobs.results import page, sensitivity_axis, sensitivity_series, style
 from jobs.results.captions import caption, origin, spell_counts
-from jobs.results.cells import Cell, compared, name_some
+from jobs.results.cells import Cell, compared, metric_of, name_some
 from jobs.results.page import Drawing
 from jobs.results.sensitivity_panel import Panel, marks_pt
 from jobs.results.sensitivity_series import Layout
@@ -66,8 +66,7 @@ def draw(collection: Results, metric: str | None) -> Drawing:
 
 
 def _metric(cells: Sequence[Cell], metric: str | None) -> str:
-    has_accuracy = any(cell.measures("valid_accuracy") for cell in cells)
-    return metric or ("valid_accuracy" if has_accuracy else "valid_loss")
+    return metric or metric_of(cells, "valid")
 
 
 def _handles(collection: Results, cells: Sequence[Cell], layout: Layout) -> list[Line2D]:

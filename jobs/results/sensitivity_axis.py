@@ -31,7 +31,7 @@ class Axis:
 
     def at(self, cell: Cell) -> float:
         """Where the cell stands."""
-        number = number_of(cell, self.name)
+        number = cell.number(self.name)
         is_on = number is not None and not (self.is_log and number == 0)
         return float(number or 0.0) if is_on else self.apart[_word(cell, self.name)]
 
@@ -64,14 +64,14 @@ class Axis:
 
 def axis_of(name: str, cells: Sequence[Cell]) -> Axis:
     """The hyperparameter as an axis for those cells."""
-    numbers = [number for cell in cells if (number := number_of(cell, name)) is not None]
+    numbers = [number for cell in cells if (number := cell.number(name)) is not None]
     is_log = is_log_spaced(numbers)
     on = [number for number in numbers if number or not is_log]
     ends = min(on), max(on)
     words = {
         _word(cell, name)
         for cell in cells
-        if (number := number_of(cell, name)) is None or (is_log and number == 0)
+        if (number := cell.number(name)) is None or (is_log and number == 0)
     }
     apart = {
         word: _moved(ends[0], -_GAP * place, ends, is_log=is_log)
@@ -89,7 +89,7 @@ def varied_axis(cells: Sequence[Cell]) -> str:
     values: dict[str, set[float]] = {}
     for cell in cells:
         for name in cell.varied:
-            if (number := number_of(cell, name)) is not None:
+            if (number := cell.number(name)) is not None:
                 values.setdefault(name, set()).add(number)
     axis = max(values, key=lambda name: len(values[name]), default=None)
     if axis is None or len(values[axis]) < 2:
@@ -124,14 +124,6 @@ def log_ticks(low: float, high: float) -> list[float]:
         if len(found) >= 2:
             return found[:: -(-len(found) // _TICKS_MAX)]
     return [low, high]
-
-
-def number_of(cell: Cell, name: str) -> float | None:
-    """The cell's number of a hyperparameter; None: it has none."""
-    value = cell.varied.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
 
 
 def _word(cell: Cell, name: str) -> str:

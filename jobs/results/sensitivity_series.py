@@ -6,7 +6,6 @@ from typing import Literal
 
 from jobs.results import style
 from jobs.results.cells import Cell
-from jobs.results.sensitivity_axis import number_of
 from jobs.text import spelled
 
 _NONE = "none"
@@ -69,7 +68,7 @@ def lay(axis: str, cells: Sequence[Cell]) -> Layout:
     levels = {
         optimizer
         for optimizer, own in groups.items()
-        if all(number_of(cell, axis) is None for cell in own)
+        if all(cell.number(axis) is None for cell in own)
     }
     extras = {
         optimizer: _extras(own, axis)

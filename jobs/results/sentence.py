@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from jobs.results.cells import Cell, spell_seeds
-from jobs.results.comparisons import Answer, Compared, Question
+from jobs.results.comparisons import Answer, Compared
+from jobs.results.question import Question
 from jobs.results.selection import Selection
 from jobs.statistics.claims import Claim
 from jobs.statistics.comparison import Comparison
 from jobs.statistics.interval import Interval
+from jobs.statistics.multiplicity import ALPHA
 from jobs.text import spelled
 
 _DIGITS = 2  # significant ones, of half an interval
@@ -145,7 +147,7 @@ def _missing(answer: Answer, made: Compared) -> Iterator[str]:
         yield made.evidence.obstacle
         return
     smallest = made.comparison.test.smallest_p * answer.family
-    if made.evidence.claim is Claim.SUPERIOR and smallest > 0.05:
+    if made.evidence.claim is Claim.SUPERIOR and smallest > ALPHA:
         yield f"so few runs cannot show it, p is at least {min(1.0, smallest):.3g}"
     for seeds, which in (
         (made.needed.observed, "a difference as large as the observed one"),

@@ -70,6 +70,10 @@ class Results(Protocol):
     def tunings(self) -> Sequence[TuningResult]:
         """What came of each tuning."""
 
+    @property
+    def on_files(self) -> Sequence[Finding]:
+        """What was found in the sweeps' folders."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -112,14 +116,19 @@ class Study:
         return select(self.cells)
 
     @cached_property
-    def findings(self) -> tuple[Finding, ...]:
-        """What lies in each sweep's folder, how the sweeps go together, and all results compared."""
+    def on_files(self) -> tuple[Finding, ...]:
+        """What was found in each sweep's folder, and how the sweeps go together."""
         own = (
             replace(finding, text=f"{name}: {finding}")
             for name, member in self.members.items()
             for finding in member.ledger.on_files
         )
-        return (*own, *self.across, *findings.of(self.cells, self.selections))
+        return (*own, *self.across)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found on files, and on all results compared."""
+        return (*self.on_files, *findings.of(self.cells, self.selections))
 
     @property
     def is_whole(self) -> bool:

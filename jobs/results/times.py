@@ -22,7 +22,7 @@ _HARDWARE = ("machine", "cpu", "device", "gpu", "threads", "torch")
 
 HOW_TO_MEASURE = (
     "to measure it, one run at a time: probprec run SPEC --name NAME --workers 1,"
-    " or in a cluster's profile `sbatch: {exclusive: true}`"
+    " or in a cluster's profile `options: {exclusive: true}`"
 )
 
 
@@ -44,7 +44,7 @@ def paces(selections: Sequence[Selection], results: Sequence[Result]) -> Iterato
         results: all that ran, whatever it was: what shares a host with a run slows it down.
     """
     shared = shared_hosts(results)
-    base = baseline_of(list(dict.fromkeys(one.optimizer for one in selections)))
+    base = baseline_of(selections)
     of_base = {one.problem: _by_conditions(one) for one in selections if one.optimizer == base}
     for one in selections:
         own, others = _by_conditions(one), of_base.get(one.problem, {})

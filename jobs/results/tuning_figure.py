@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
-from jobs.results.cells import Cell, compared
+from jobs.results.cells import Cell, compared, metric_of
 from jobs.results.page import Drawing
 from jobs.results.selection import Selection
 from jobs.results.study import Results
@@ -105,7 +105,7 @@ def _tried(one: Selection, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _kind(tried: Sequence[Cell]) -> str:
-    return "accuracy" if any(cell.measures("valid_accuracy") for cell in tried) else "loss"
+    return metric_of(tried, "valid").removeprefix("valid_")
 
 
 def _draw_line(panel: Axes, results: Results, one: Selection, curve: Sequence[AfterTrials]) -> None:

@@ -26,6 +26,7 @@ class TuningResult:
     tuning: Tuning
     candidates: tuple[Candidate, ...]  # of the choice, or else by the records that there are
     why: str | None  # nothing is chosen yet; None: one is
+    evaluated: tuple[str, ...] = ()  # runs of the chosen setting, on the evaluation seeds
     vanished: tuple[str, ...] = ()  # runs whose records are not those that it was chosen from
 
     @property
@@ -69,7 +70,7 @@ class TuningResult:
         setting = self._name(self.chosen) or "its only setting"
         which = name_some(self.vanished)
         text = f"{self.name}: {setting} was chosen from {records} not there any more: {which}"
-        return Finding("vanished_records", text)
+        return Finding("vanished_records", text, self.evaluated)
 
     @property
     def name(self) -> str:
@@ -142,6 +143,12 @@ def _result(store: Store, sweep: Sweep, tuning: Tuning, cells: Sequence[Cell]) -
             tuning=tuning,
             candidates=choice.candidates,
             why=None,
+            evaluated=tuple(
+                planned.run.id
+                for cell in cells
+                if cell.tuning == tuning and cell.role == "evaluation"
+                for planned in cell.planned
+            ),
             vanished=tuple(_vanished(store, choice, names)),
         )
     own = [one for one in cells if one.tuning == tuning and one.role == "tuning"]
