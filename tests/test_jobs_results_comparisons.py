@@ -65,6 +65,22 @@ def test_of_losses_less_is_better():
     assert "final valid loss -0.0960" in sentence(found, SUPERIOR)
 
 
+@pytest.mark.parametrize(
+    ("scale", "text"),
+    [(1e23, "valid loss -1.00e+22 (95 % CI -1.00e+22 to"), (1e-9, "valid loss -1.00e-10 (95 % CI")],
+)
+def test_numbers_that_are_huge_or_tiny_stay_short(scale, text):
+    cells = [
+        arm(name, [scale * (base + 0.0001 * (i % 3)) for i in range(9)], metric="valid_loss")
+        for name, base in (("SGD", 0.5), ("Adam", 0.4))
+    ]
+    cells[1] = arm(
+        "Adam", [scale * (0.4 + 0.0001 * (i % 2)) for i in range(9)], metric="valid_loss"
+    )
+
+    assert text in sentence(ask(cells, Question(metric="valid_loss")), SUPERIOR)
+
+
 def test_three_seeds_can_show_nothing_and_that_is_said():
     found = ask(better(3))
 

@@ -15,6 +15,7 @@ from jobs.statistics.multiplicity import ALPHA
 from jobs.text import spelled
 
 _DIGITS = 2  # significant ones, of half an interval
+_DECIMALS_MAX = 6
 
 
 def sentence(answer: Answer, question: Question) -> str:
@@ -30,9 +31,9 @@ def sentence(answer: Answer, question: Question) -> str:
 
 def interval_text(interval: Interval) -> str:
     """Spell an interval: `95 % CI 0.0027 to 0.0215`, or the range of the values."""
-    decimals = _decimals(interval)
+    form = _form(interval)
     name = "range" if interval.level is None else f"{100 * interval.level:g} % CI"
-    return f"{name} {interval.low:.{decimals}f} to {interval.high:.{decimals}f}"
+    return f"{name} {interval.low:{form}} to {interval.high:{form}}"
 
 
 def p_text(p: float) -> str:
@@ -52,7 +53,7 @@ def difference_text(comparison: Comparison, *, is_turned: bool = False) -> str:
     estimate, interval = comparison.difference.estimate, comparison.difference.interval()
     if is_turned:
         estimate, interval = -estimate, replace(interval, low=-interval.high, high=-interval.low)
-    return f"{estimate:+.{_decimals(interval)}f} ({interval_text(interval)})"
+    return f"{estimate:+{_form(interval)}} ({interval_text(interval)})"
 
 
 def _names(answer: Answer) -> str:
@@ -157,9 +158,10 @@ def _missing(answer: Answer, made: Compared) -> Iterator[str]:
             yield f"{seeds} seeds per optimizer would show {which} with a power of 80 %"
 
 
-def _decimals(interval: Interval) -> int:
-    """So many that half of the interval has two significant digits."""
-    half = (interval.high - interval.low) / 2
-    if not math.isfinite(half) or half <= 0:
-        return 4
-    return max(0, _DIGITS - 1 - math.floor(math.log10(half)))
+def _form(interval: Interval) -> str:
+    """A number's format: half of the interval has two digits; what is huge or tiny has an exponent."""
+    half, largest = (interval.high - interval.low) / 2, max(abs(interval.low), abs(interval.high))
+    decimals = 4
+    if math.isfinite(half) and half > 0:
+        decimals = max(0, _DIGITS - 1 - math.floor(math.log10(half)))
+    return f".{decimals}f" if decimals <= _DECIMALS_MAX and largest < 1e6 else ".2e"

@@ -217,7 +217,8 @@ def epochs_to_target(cell: Cell, target: Target) -> list[float]:
 def median(values: Sequence[float], diverged: int, metric: str) -> float | None:
     """The median of completed runs and of diverged ones, which are worse than any (Lachin 1999).
 
-    None: the median run diverged, or there is none.
+    None: the median run diverged, or there is none. By numpy alone: a table needs no scipy, which
+    takes longer to import than the tables of a small sweep.
     """
     worst = -math.inf if is_better_high(metric) else math.inf
     every = [*values, *[worst] * diverged]
