@@ -49,6 +49,10 @@ ROOMS = {
         {"jobs.store", "jobs.problems", "jobs.statistics"},
         {"matplotlib", "numpy", "pandas", "pyarrow"},
     ),
+    "jobs.report": (
+        {"jobs.store", "jobs.statistics", "jobs.results"},
+        {"itables", "jinja2", "numpy", "pandas", "vl_convert"},
+    ),
     "cluster": (set(), set()),
     "cluster.terminal": (set(), {"rich"}),
     "cluster.lab": ({"cluster.terminal", "jobs.store"}, {"rich"}),
@@ -85,6 +89,7 @@ ROOMS = {
             *("cluster.recipe", "cluster.status", "cluster.submit", "cluster.doctor"),
             *("jobs.yaml", "jobs.store", "jobs.datasets", "jobs.manifests", "jobs.staging"),
             *("jobs.problems", "jobs.spec", "jobs.training", "jobs.statistics", "jobs.results"),
+            "jobs.report",
         },
         {"rich", "shtab"},
     ),
