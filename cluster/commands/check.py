@@ -15,7 +15,7 @@ from rich.console import Console
 from cluster.commands import plan_screen
 from cluster.commands.ask_construction import construct
 from cluster.profile.find import load
-from cluster.submit import missing_data, price, seal
+from cluster.submit import missing_data, price
 from cluster.terminal.exit_codes import DONE, WRONG_INPUT
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole
@@ -39,6 +39,8 @@ def check(
         nothing = {"schema": 1, "runs": 0, "cells": 0, "array_tasks": 0}
         return _refuse(error, nothing, as_json=as_json)
     if profile is not None:
+        from cluster.submit import seal
+
         seal.sealed(plan.sweep, profile, plan.sweep.runs, None, plan)
     base = profile.resources if profile and profile.engine == "slurm" else None
     cost = price.asked([*plan.sweep.runs, *plan.sweep.to_follow], base)

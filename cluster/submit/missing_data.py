@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.submit.data_places import MANIFESTS, OWN_DATA, DataPlaces, registry_folder
 from jobs.datasets import find as datasets
@@ -14,10 +15,12 @@ from jobs.manifests.registry import Registered
 from jobs.problems import catalog
 from jobs.profile import LOCAL
 from jobs.spec import Plan
-from jobs.store.store import Store
-from jobs.store.submission_plan import SealedData
-from jobs.store.submissions import Submission
 from jobs.sweep import PlannedRun, Run
+
+if TYPE_CHECKING:
+    from jobs.store.store import Store
+    from jobs.store.submission_plan import SealedData
+    from jobs.store.submissions import Submission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,7 @@ def require(places: DataPlaces, wanted: Sequence[PlannedRun], plan: Plan | None)
         raise InputError("\n\n".join("\n".join((*gap.lines, *gap.more)) for gap in found))
 
 
-def require_as_before(places: DataPlaces, runs: Sequence[Run], store: Store) -> None:
+def require_as_before(places: DataPlaces, runs: Sequence[Run], store: "Store") -> None:
     """Refuse runs whose data was added when an earlier submission sealed it, and is not known now.
 
     They would read what is there now, and nothing would compare it with what was added.
@@ -74,8 +77,8 @@ def require_as_before(places: DataPlaces, runs: Sequence[Run], store: Store) -> 
 
 def _lost(
     name: str,
-    submission: Submission,
-    sealed: SealedData,
+    submission: "Submission",
+    sealed: "SealedData",
     known: Registered | None,
 ) -> str:
     """That a data set is not known any more as that submission knew it, and what to do."""

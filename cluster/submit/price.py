@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import ExpectedError
 from jobs.resources import Resources, slurm_time
 from jobs.store.record import PHASES, Record, read
-from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Run
+
+if TYPE_CHECKING:
+    from jobs.store.store import Store
 
 _RECORDS_PER_KIND_MAX = 5
 """So many records of one kind of run are read; more would say the same."""
@@ -107,7 +109,7 @@ def asked(runs: Iterable[PlannedRun], base: Resources | None = None) -> Price | 
     return _price(shares, {})
 
 
-def expected(runs: Sequence[PlannedRun], base: Resources, stores: Iterable[Store]) -> Price:
+def expected(runs: Sequence[PlannedRun], base: Resources, stores: "Iterable[Store]") -> Price:
     """The price of runs with `base` and their own resources, by the records of these sweeps, too."""
     shares = _shares(runs, base)
     wanted = {share.kind(run) for share in shares for run in share.runs}
@@ -143,7 +145,7 @@ def _price(shares: Sequence[_Share], known: dict[_Kind, list[Record]]) -> Price:
     )
 
 
-def _measured(wanted: set[_Kind], stores: Iterable[Store]) -> dict[_Kind, list[Record]]:
+def _measured(wanted: set[_Kind], stores: "Iterable[Store]") -> dict[_Kind, list[Record]]:
     """Some records of runs of each kind, of the first sweeps that have any."""
     found: dict[_Kind, list[Record]] = {}
     looked_for = set(wanted)
@@ -163,7 +165,7 @@ def _measured(wanted: set[_Kind], stores: Iterable[Store]) -> dict[_Kind, list[R
     return found
 
 
-def _planned(store: Store) -> Iterator[Run]:
+def _planned(store: "Store") -> Iterator[Run]:
     with suppress(OSError, ExpectedError):  # no sweep yet, or another user's
         for planned in store.sweep().runs:
             yield planned.run

@@ -19,7 +19,6 @@ from jobs.datasets.catalog import DATASETS, Dataset
 from jobs.datasets.find import locate, read_verified
 from jobs.errors import DataError, InputError, naming
 from jobs.manifests import manifest
-from jobs.manifests.archive import Archive, of_archive
 from jobs.manifests.manifest import File, Manifest, ManifestError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -127,6 +126,8 @@ def scan(source: Path, on_bytes: Callable[[int], object] = lambda _: None) -> Ma
         return manifest.of_folder(source, on_bytes)
     if not source.exists():
         raise InputError(f"{source}: no such folder or archive")
+    from jobs.manifests.archive import of_archive
+
     return of_archive(source, on_bytes)
 
 
@@ -220,6 +221,8 @@ def _check_catalog(dataset: Dataset, source: Path, found: Manifest) -> None:
         if file.path in wanted and file.size > _PACKED_FACTOR_MAX * wanted[file.path]:
             raise ManifestError(f"{source}: {file.path}: {file.size} bytes are too many for it")
     with tempfile.TemporaryDirectory(prefix="probprec-data-") as temporary:
+        from jobs.manifests.archive import Archive
+
         with Archive(source) as archive:
             for member in archive.members():
                 if member.path in wanted:

@@ -19,7 +19,8 @@ Text = Annotated[str, BeforeValidator(_text_or_number)]
 class Strict(BaseModel):
     """No unknown keys, no conversions, no nulls where a value is expected."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    # A part of a file is never validated alone: it needs no validator of its own.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
