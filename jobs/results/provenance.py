@@ -21,7 +21,7 @@ _OF_ALL = frozenset((*_SOFTWARE, *_DEVICE, *_MACHINE))
 """What each record tells; own modules, say, are listed only where they are used."""
 
 _OWN_CODE = "own code "
-_PACKAGE = "package "
+PACKAGE = "package "
 _NOT_HASHES = {"folder", "unverified"}  # where the data was, and whether anybody looked at it
 _HASH_DIGITS = 12
 _MOST = 6  # of more differences in a cell, the first ones are named
@@ -32,7 +32,7 @@ Facts = Mapping[str, str]
 
 def findings(cells: Sequence[Cell]) -> Iterator[Finding]:
     """Find what differs between the cells, by fact, and within them, by cell."""
-    facts = {id(result): _facts(result) for cell in cells for result in cell.results}
+    facts = {id(result): origin_of(result) for cell in cells for result in cell.results}
 
     def facts_of(result: Result) -> Facts:
         return facts[id(result)]
@@ -51,7 +51,7 @@ def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Ite
         by_problem.setdefault(cell.problem, []).extend(cell.results)
     everything = list(chain(*by_problem.values()))
     for name in dict.fromkeys(name for result in everything for name in facts_of(result)):
-        is_shared = name in _SOFTWARE or name.startswith((_OWN_CODE, _PACKAGE))
+        is_shared = name in _SOFTWARE or name.startswith((_OWN_CODE, PACKAGE))
         counts: Counter[str] = Counter()
         runs: tuple[str, ...] = ()
         for members in [everything] if is_shared else by_problem.values():
@@ -91,7 +91,7 @@ def _code_of(fact: str) -> str:
         return f"mixed_{fact}"
     if fact.startswith(_OWN_CODE):
         return "mixed_own_code"
-    if fact in _SOFTWARE or fact.startswith(_PACKAGE):
+    if fact in _SOFTWARE or fact.startswith(PACKAGE):
         return "mixed_packages"
     if fact in _DEVICE:
         return "mixed_hardware"
@@ -108,7 +108,7 @@ def _by_value(
     absent = "not listed" if name.startswith(_OWN_CODE) else "unknown"
     values: dict[str, list[Result]] = {}
     for result in results:
-        if name.startswith(_PACKAGE) and name not in facts_of(result):
+        if name.startswith(PACKAGE) and name not in facts_of(result):
             continue
         values.setdefault(facts_of(result).get(name, absent), []).append(result)
     return values
@@ -150,8 +150,8 @@ def _is_unverified(result: Result) -> bool:
     return isinstance(data, Mapping) and data.get("unverified") is True
 
 
-def _facts(result: Result) -> Facts:
-    """All that can change the number; what a record does not tell is absent."""
+def origin_of(result: Result) -> Facts:
+    """What a record says of all that can change its number; what it does not tell is absent."""
     provenance = result.provenance
     facts = {name: _spell(provenance[name]) for name in provenance if name in _OF_ALL}
     if "training_code" in provenance:  # without the command line, which changes no number
@@ -159,7 +159,7 @@ def _facts(result: Result) -> Facts:
     packages = provenance.get("packages")
     if isinstance(packages, Mapping):
         others = packages.keys() - _OF_ALL
-        facts |= {f"{_PACKAGE}{name}": _spell(packages[name]) for name in sorted(others)}
+        facts |= {f"{PACKAGE}{name}": _spell(packages[name]) for name in sorted(others)}
     if "environment" in provenance and provenance.get("image"):
         # where there is no image it is that of whatever shell the runs were started from
         facts["environment"] = _spell(provenance["environment"])

@@ -1,0 +1,91 @@
+"""Of the runs a reviewer asks: are all there, each counted once; did some diverge, or learn nothing?"""
+
+from jobs.report.case import Case, quoted, runs_of, worst
+from jobs.report.content import Check, Level
+from jobs.results.cells import name_some
+from jobs.results.reading import Unsettled
+from jobs.text import printable
+
+_ON_FILES = {
+    "conflict": Level.BAD,
+    "misplaced": Level.CAUTION,
+    "stranger": Level.CAUTION,
+    "set_aside": Level.CAUTION,  # was it sent again because its result was not liked?
+    "extra_runs": Level.CAUTION,
+    "told_apart": Level.CAUTION,
+    "shared_runs": Level.GOOD,
+    "duplicate": Level.GOOD,
+    "leftover": Level.GOOD,
+}
+
+
+def complete(case: Case) -> Check:
+    """Whether each planned run has a record; worst is what the selected settings lack."""
+    outcomes = case.results.outcomes
+    lacking = [one for one in outcomes if isinstance(one, Unsettled)]
+    more = case.about("unreadable", "undecided", "incomplete")
+    failed = sum(one.is_failed for one in lacking)
+    counts = {"failed": failed, "missing": len(lacking) - failed}
+    parts = [f"{len(outcomes) - len(lacking)} of {len(outcomes)} runs have a record"]
+    parts += [f"{count} {what}" for what, count in counts.items() if count]
+    parts += [quoted(more)] if more else []
+    shown = {one.planned.run.id for sel in case.selected if sel.cell for one in sel.cell.unsettled}
+    is_bad = bool(shown) or any(one.forbids for one in more) or not len(outcomes) > len(lacking)
+    is_whole = not lacking and not more
+    return Check(
+        question="Does every planned run have a record?",
+        level=Level.GOOD if is_whole else Level.BAD if is_bad else Level.CAUTION,
+        answer=printable("; ".join(parts)),
+        runs=tuple(one.planned.run.id for one in lacking),
+    )
+
+
+def counted_once(case: Case) -> Check:
+    """Whether nothing in the folders but each run's own record decides a number."""
+    count = len(case.results.found)
+    return case.judge(
+        "Is each run counted once, and no other run?",
+        _ON_FILES,
+        f"{count} records, each its run's own; no copy, no other run in the folders",
+    )
+
+
+def diverged(case: Case) -> Check:
+    """Whether runs of the selected settings diverged."""
+    cells = [one.cell for one in case.selected if one.cell is not None]
+    total = sum(len(cell.results) for cell in cells)
+    bad = [one.planned.run.id for cell in cells for one in cell.diverged]
+    everywhere = sum(one.diverged for one in case.results.found)
+    parts = [f"{len(bad)} of {total} runs of the selected settings diverged"]
+    if bad:
+        which = [
+            f"{cell.problem} {cell.optimizer} {len(cell.diverged)} of {len(cell.results)}"
+            for cell in cells
+            if cell.diverged
+        ]
+        parts += [name_some(which), "each counts as worse than any that did not"]
+    if everywhere > len(bad):
+        parts.append(f"{everywhere} of all {len(case.results.found)} runs did")
+    return Check(
+        question="Did no run diverge?",
+        level=Level.CAUTION if bad else Level.GOOD,
+        answer=printable("; ".join(parts)),
+        runs=tuple(bad),
+    )
+
+
+def learned(case: Case) -> Check:
+    """Whether each run that completed is better than an untrained one; worst are selected ones."""
+    found = case.about("collapsed", "exploded")
+    cells = [one.cell for one in case.selected if one.cell is not None]
+    selected = {one.planned.run.id for cell in cells for one in cell.results}
+    levels = (Level.BAD if selected & set(one.runs) else Level.CAUTION for one in found)
+    completed = sum(not one.diverged for one in case.results.found)
+    return Check(
+        question="Did every run that completed learn something?",
+        level=worst(levels),
+        answer=quoted(found)
+        if found
+        else f"none of {completed} completed runs ended no better than untrained, or exploded",
+        runs=runs_of(found),
+    )
