@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from jobs.errors import InputError
 from jobs.problems.catalog import PROBLEMS
+from jobs.results.limits import limits
 from jobs.results.reading import Floats
 from jobs.results.study import Results
 from jobs.text import printable
@@ -54,8 +54,6 @@ _STYLE: Any = {  # matplotlib types the keys, one by one
 
 _TICKS = {"x": 4, "y": 5}  # at most, and one more
 _STEPS = {"x": [1, 2, 5, 10], "y": [1, 2, 2.5, 5, 10]}
-_DECADES = 100.0  # ratio from which on losses are on a log scale
-
 
 BANDS_MAX = 3
 """Optimizers whose bands are drawn in one panel; those of more only hide each other."""
@@ -86,27 +84,17 @@ def scale(panel: Axes, which: Literal["x", "y"], metric: str, inner: Floats, out
         inner: Measured values or means, any shape.
         outer: These, and the ends of their intervals.
     """
-    inner, outer = inner[np.isfinite(inner)], outer[np.isfinite(outer)]
-    if not len(inner):
+    found = limits(metric, inner, outer)
+    if found is None:
         panel.set(**{f"{which}lim": (0, 1), f"{which}ticks": []})
         return
-    low, high = float(outer.min()), float(outer.max())
-    least, most = float(inner.min()), float(inner.max())
-    if metric.endswith("loss") and least > 0 and most > _DECADES * least:
-        low, high, name = max(low, least / 2) / 1.2, high * 1.2, "log"
-    else:
-        margin = 0.05 * (high - low) or 0.05
-        low, high, name = low - margin, high + margin, "linear"
-        if least >= 0:
-            low = max(low, 0.0)
-        if metric.endswith("accuracy"):
-            high = min(high, 1.0)
-    panel.set(**{f"{which}scale": name, f"{which}lim": (low, high)})
+    name = "log" if found.is_log else "linear"
+    panel.set(**{f"{which}scale": name, f"{which}lim": (found.low, found.high)})
     axis = panel.xaxis if which == "x" else panel.yaxis
-    if name == "linear":
-        axis.set_major_locator(MaxNLocator(_TICKS[which], steps=_STEPS[which]))
-    else:
+    if found.is_log:
         axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(MaxNLocator(_TICKS[which], steps=_STEPS[which]))
 
 
 def color(collection: Results, optimizer: str) -> str:
@@ -131,9 +119,14 @@ def plain(text: str) -> str:
     return printable(text).replace("$", r"\$")
 
 
+def problem_name(problem: str) -> str:
+    """A problem's name for people, as text."""
+    return PROBLEMS[problem].title if problem in PROBLEMS else printable(problem)
+
+
 def title(problem: str) -> str:
-    """A problem's name for people."""
-    return PROBLEMS[problem].title if problem in PROBLEMS else plain(problem)
+    """A problem's name for people, in a figure."""
+    return plain(problem_name(problem))
 
 
 def words(metric: str) -> str:

@@ -51,7 +51,7 @@ def draw(results: Results, _: str | None) -> Drawing:
             handles=page.lines_of(results, shown),
             footer=origin(results, results.reported),
         ),
-        caption=_caption(results, list(chain(*columns.values()))),
+        caption=caption_of(results, list(chain(*columns.values()))),
     )
 
 
@@ -66,7 +66,8 @@ def _draw_panel(panel: Axes, results: Results, column: Sequence[Selection], targ
             _draw_line(panel, results, one.cell, target, has_band=len(column) <= style.BANDS_MAX)
 
 
-def _caption(results: Results, column: Sequence[Selection]) -> str:
+def caption_of(results: Results, column: Sequence[Selection]) -> str:
+    """The caption of the shares of these selections."""
     cells = [one.cell for one in column if one.cell is not None]
     runs = [
         f"{cell.problem} {cell.optimizer}: {_median(solved_by(cell, results.targets[cell.problem]))}"

@@ -50,21 +50,26 @@ def draw(results: Results, _: str | None) -> Drawing:
             handles=page.lines_of(results, shown),
             footer=origin(results, compared(results.cells)),
         ),
-        caption=_caption(results, list(chain(*columns.values()))),
+        caption=caption_of(results, list(chain(*columns.values()))),
     )
 
 
 def _draw_panel(panel: Axes, results: Results, column: Sequence[Curve]) -> None:
-    first, _ = column[0]
-    page.entitle(panel, style.title(first.problem))
+    page.entitle(panel, style.title(column[0][0].problem))
     panel.set_xlabel("settings tried")
-    panel.set_ylabel(f"final test {_kind(_tried(first, results.cells))}")
+    panel.set_ylabel(measured(results, column))
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for one in column:
         _draw_line(panel, results, *one)
 
 
-def _caption(results: Results, column: Sequence[Curve]) -> str:
+def measured(results: Results, column: Sequence[Curve]) -> str:
+    """What the curves of a problem are of: `final test accuracy`."""
+    return f"final test {_kind(_tried(column[0][0], results.cells))}"
+
+
+def caption_of(results: Results, column: Sequence[Curve]) -> str:
+    """The caption of these tuning curves."""
     tried = [cell for one, _ in column for cell in _tried(one, results.cells)]
     runs = [f"{one.name}: {len(curve)} settings" for one, curve in column]
     return caption(results, tried, (_WHAT,), runs=runs)
