@@ -16,10 +16,12 @@ from jobs.results.study import Results
 from jobs.statistics.interval import LEVEL
 from jobs.statistics.location import mean_interval
 
-_BOX_RUNS_MIN = 8  # of fewer, quartiles say less than the points
 _ROW_IN = 0.26
 _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 _AROUND_IN = 0.75  # a panel's title and axis
+
+BOX_RUNS_MIN = 8
+"""Of fewer runs quartiles say less than the points."""
 
 
 def draw(collection: Results, metric: str | None) -> Drawing:
@@ -46,7 +48,7 @@ def draw(collection: Results, metric: str | None) -> Drawing:
             handles=(),
             footer=origin(collection, collection.reported),
         ),
-        caption=_caption(collection, columns, metric),
+        caption=caption_of(collection, columns, metric),
     )
 
 
@@ -86,7 +88,7 @@ def _draw_row(panel: Axes, row: int, cell: Cell, values: Floats, color: str) -> 
     """Draw the cell's values; returns the ends of their mean's interval, if it has one."""
     if not len(values):
         return []
-    if len(values) >= _BOX_RUNS_MIN:
+    if len(values) >= BOX_RUNS_MIN:
         _draw_box(panel, row, values, color)
     beside = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else 0.0
     panel.plot(
@@ -124,16 +126,17 @@ def _count(cell: Cell) -> str:
     return f"n={len(cell.completed)}{diverged}"
 
 
-def _caption(
+def caption_of(
     collection: Results, columns: Mapping[str, Mapping[str, Selection]], metric: str | None
 ) -> str:
+    """The caption of the last values of these problems' optimizers."""
     shown = dict.fromkeys(style.words(_metric(column, metric)) for column in columns.values())
     what = (
         f"Final {', '.join(shown)}, per problem and optimizer.",
         "Point: a completed run.",
         f"Diamond and line: their mean with its {LEVEL:.0%} Student t interval, from 2 runs on.",
         "Light: completed only, as other runs of the setting diverged.",
-        f"Box: median, quartiles and whiskers to 1.5 of their range, from {_BOX_RUNS_MIN} runs on.",
+        f"Box: median, quartiles and whiskers to 1.5 of their range, from {BOX_RUNS_MIN} runs on.",
         "n: completed runs.",
     )
     selections = list(chain(*(column.values() for column in columns.values())))

@@ -43,7 +43,7 @@ def draw(results: Results, metric: str | None) -> Drawing:
             handles=(),
             footer=origin(results, results.reported),
         ),
-        caption=_caption(results, found),
+        caption=caption_of(results, found),
     )
 
 
@@ -78,11 +78,14 @@ def _draw_row(panel: Axes, row: int, one: Answer, color: str) -> None:
     style.note_row(panel, row, text)
 
 
-def _caption(results: Results, found: Sequence[Answer]) -> str:
-    cells = [one.cell for one in results.selections if one.cell is not None]
+def caption_of(results: Results, found: Sequence[Answer]) -> str:
+    """The caption of the differences of these comparisons."""
+    problems = {one.problem for one in found}
+    selections = [one for one in results.selections if one.problem in problems]
+    cells = [one.cell for one in selections if one.cell is not None]
     what = (
         f"Difference of means to {found[0].b.optimizer}, per problem and optimizer.",
         "Line: its 95 % t interval.",
         f"{found[0].family} comparisons, p adjusted by Holm.",
     )
-    return caption(results, cells, what, selections=results.selections)
+    return caption(results, cells, what, selections=selections)

@@ -12,18 +12,17 @@ from matplotlib.ticker import MaxNLocator
 from jobs.results import page, style
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import Cell, name_some
+from jobs.results.mean_curves import BAND_RUNS_MIN, band, extents, has_band
 from jobs.results.page import Drawing
-from jobs.results.reading import Floats
 from jobs.results.selection import Selection
 from jobs.results.study import Results
-from jobs.statistics.interval import LEVEL, t_interval
+from jobs.statistics.interval import LEVEL
 
 _ROWS = ("test_loss", "train_loss", "test_accuracy", "train_accuracy")
 _PANEL_IN = 1.5  # inches, with its title's share
 _CROSS_PT = 4.0  # that it stands out at the top
-_BAND_RUNS_MIN = 5  # below, each run has its line
 _WHAT = f"""\
-Line: mean over the seeds. Band: {LEVEL:.0%} Student t interval of the mean, from {_BAND_RUNS_MIN} \
+Line: mean over the seeds. Band: {LEVEL:.0%} Student t interval of the mean, from {BAND_RUNS_MIN} \
 runs on; of fewer runs each has a thin line. Thin, light line: completed only, as other runs of the \
 setting diverged; it has no band. Cross: the last evaluation of a run that diverged, at the end of \
 its own line; the axis is not scaled to it."""
@@ -50,13 +49,13 @@ def draw(collection: Results, _: str | None) -> Drawing:
         own = {problem: columns[problem] for problem in problems}
         text = page.numbered(footer, number, len(pages))
         figures.append(_draw_page(collection, own, handles, text))
-    return Drawing(pages=tuple(figures), caption=_caption(collection, columns))
+    return Drawing(pages=tuple(figures), caption=caption_of(collection, columns))
 
 
 def _draw_page(
     collection: Results, columns: Columns, handles: Sequence[Line2D], footer: str
 ) -> Figure:
-    rows = _measured(columns)
+    rows = measured(columns)
     figure, axes = page.page(len(rows), len(columns), _PANEL_IN, handles, footer)
     ends = []
     for index, (problem, column) in enumerate(columns.items()):
@@ -80,7 +79,7 @@ def _name_epochs(panels: Sequence[Axes]) -> None:
         panel.tick_params(labelbottom=True)
 
 
-def _measured(columns: Columns) -> list[str]:
+def measured(columns: Columns) -> list[str]:
     """The metrics that have a row; where every run diverged at once there is nothing to see."""
     cells = _cells(list(chain(*columns.values())))
     rows = [metric for metric in _ROWS if any(cell.measures(metric) for cell in cells)]
@@ -95,13 +94,13 @@ def _draw_column(
     panels: Sequence[Axes], collection: Results, rows: Sequence[str], cells: Sequence[Cell]
 ) -> None:
     for metric, panel in zip(rows, panels, strict=True):
-        measured = [cell for cell in cells if cell.measures(metric)]
+        shown = [cell for cell in cells if cell.measures(metric)]
         panel.tick_params(labelbottom=False)
-        if not measured:
+        if not shown:
             panel.axison = panel is panels[0]
             continue
-        _scale(panel, metric, measured)
-        for cell in measured:
+        style.scale(panel, "y", metric, *extents(metric, shown))
+        for cell in shown:
             _draw_cell(panel, collection, metric, cell)
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         panel.margins(x=0.02)
@@ -120,8 +119,8 @@ def _draw_cell(panel: Axes, collection: Results, metric: str, cell: Cell) -> Non
             mean.set_marker(".")
         if cell.diverged:
             mean.set(linewidth=0.8, alpha=0.55)
-        if _has_band(cell, curves):
-            panel.fill_between(epochs, *_band(curves), color=color, alpha=0.2, linewidth=0)
+        if has_band(cell, curves):
+            panel.fill_between(epochs, *band(curves), color=color, alpha=0.2, linewidth=0)
         elif len(curves) > 1 and not cell.diverged:
             panel.plot(epochs, curves.T, dash, color=color, linewidth=0.4, alpha=0.5)
     bottom, top = panel.get_ylim()
@@ -131,48 +130,6 @@ def _draw_cell(panel: Axes, collection: Results, metric: str, cell: Cell) -> Non
             panel.plot(curve, color=color, linewidth=0.5, alpha=0.7, scaley=False)
             end = (len(curve) - 1, np.clip(curve[-1], bottom, top))
             panel.plot(*end, "x", color=color, clip_on=False, zorder=3, scaley=False)
-
-
-def _has_band(cell: Cell, curves: Floats) -> bool:
-    return len(curves) >= _BAND_RUNS_MIN and not cell.diverged
-
-
-def _band(curves: Floats) -> tuple[Floats, Floats]:
-    """(E,) twice: the ends of the t interval of the mean of curves (n, E)."""
-    n = len(curves)
-    mean, error = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(n)
-    half = t_interval(0.0, 1.0, n - 1, LEVEL, "t").high * error
-    return mean - half, mean + half
-
-
-def _scale(panel: Axes, metric: str, cells: Sequence[Cell]) -> None:
-    """Fit the axis to what matters: the completed runs from epoch 1, or the first tenth, on.
-
-    What was before, and what explodes, may leave the panel.
-    """
-    spread: list[Floats] = []
-    means: list[Floats] = []
-    for cell in cells:
-        curves = cell.curves(metric)
-        if len(curves):
-            means.append(curves.mean(axis=0))
-            if _has_band(cell, curves):
-                spread += _band(curves)
-            elif not cell.diverged:
-                spread += [*curves]
-    if not means:
-        every = [one.curves.get(metric, np.empty(0)) for cell in cells for one in cell.results]
-        means = [curve for curve in every if len(curve)]
-    inner, outer = (
-        np.concatenate([_late(one) for one in part]) for part in (means, means + spread)
-    )
-    style.scale(panel, "y", metric, inner, outer)
-
-
-def _late(curve: Floats) -> Floats:
-    """The curve without its beginning, next to which all optimizers look alike."""
-    first = max(1, len(curve) // 10)
-    return curve[first:] if len(curve) > first else curve
 
 
 def _note(column: Sequence[Selection]) -> str:
@@ -190,8 +147,9 @@ def _note(column: Sequence[Selection]) -> str:
     return "; ".join(parts)
 
 
-def _caption(collection: Results, columns: Columns) -> str:
-    curves = f"{', '.join(map(style.words, _measured(columns)))} over epochs".capitalize()
+def caption_of(collection: Results, columns: Columns) -> str:
+    """The caption of the curves of these problems."""
+    curves = f"{', '.join(map(style.words, measured(columns)))} over epochs".capitalize()
     what = (f"{curves}, per problem and optimizer.", _WHAT)
     selections = list(chain(*columns.values()))
     return caption(collection, _cells(selections), what, selections=selections)

@@ -55,7 +55,7 @@ def draw(collection: Results, _: str | None) -> Drawing:
             handles=_handles([pace for column in columns.values() for pace in column]),
             footer=origin(collection, collection.reported),
         ),
-        caption=_caption(collection, list(chain(*columns.values())), base),
+        caption=caption_of(collection, list(chain(*columns.values())), base),
     )
 
 
@@ -112,9 +112,12 @@ def _ends(found: TimeRatio) -> tuple[float, float]:
     return (interval.low, interval.high) if interval else (found.ratio, found.ratio)
 
 
-def _caption(collection: Results, found: Sequence[Pace], base: str) -> str:
+def caption_of(collection: Results, found: Sequence[Pace], base: str) -> str:
+    """The caption of these times."""
     refused = [f"{one.selection.name}: {one.refused}" for one in found if one.refused]
-    cells = [one.cell for one in collection.selections if one.cell is not None]
+    problems = {one.selection.problem for one in found}
+    selections = [one for one in collection.selections if one.problem in problems]
+    cells = [one.cell for one in selections if one.cell is not None]
     results = chain(*(cell.results for cell in cells))
     hosts = sorted({str(result.provenance.get("host", "unknown")) for result in results})
     what = [
@@ -123,4 +126,4 @@ def _caption(collection: Results, found: Sequence[Pace], base: str) -> str:
     ]
     if refused:
         what.append(f"Wall clock not compared: {'; '.join(refused)} ({HOW_TO_MEASURE}).")
-    return caption(collection, cells, what, selections=collection.selections)
+    return caption(collection, cells, what, selections=selections)

@@ -61,7 +61,7 @@ def draw(collection: Results, metric: str | None) -> Drawing:
             handles=_handles(collection, cells, layout),
             footer=origin(collection, every),
         ),
-        caption=_caption(collection, every, layout, metric),
+        caption=caption_of(collection, every, layout, metric),
     )
 
 
@@ -115,7 +115,10 @@ def _note(cells: Sequence[Cell], layout: Layout) -> str:
     return f"{counts}; {name_some(levels)} diverged" if levels else counts
 
 
-def _caption(collection: Results, cells: Sequence[Cell], layout: Layout, metric: str | None) -> str:
+def caption_of(
+    collection: Results, cells: Sequence[Cell], layout: Layout, metric: str | None
+) -> str:
+    """The caption of these cells, laid out so."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     shown: dict[str, None] = {}
     for cell in cells:

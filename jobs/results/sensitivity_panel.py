@@ -12,6 +12,7 @@ from jobs.results import style
 from jobs.results.cells import Cell
 from jobs.results.reading import Floats, is_better_high
 from jobs.results.sensitivity_axis import Axis
+from jobs.results.sensitivity_points import best, diverged_at, moments, running_best
 from jobs.results.sensitivity_series import Layout, Series
 from jobs.results.study import Results
 
@@ -61,13 +62,11 @@ class Panel:
         """Draw a series; returns mean and sd of each of its cells, or of what is seen of them."""
         color = style.color(self.collection, one.optimizer)
         cells = sorted(one.cells, key=self.axis.at) if one.kind != "level" else one.cells
-        finals = [values[np.isfinite(values)] for values in (c.finals(self.metric) for c in cells)]
-        means = np.array([values.mean() if len(values) else np.nan for values in finals])
-        sds = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for values in finals])
+        means, sds = moments(cells, self.metric)
         if one.kind == "level":
-            best = np.array([self._best(means)])
-            self.axes.axhline(float(best[0]), color=color, linestyle="--", linewidth=0.9)
-            return best, np.zeros(1)
+            level = best(means, self.metric)
+            self.axes.axhline(level, color=color, linestyle="--", linewidth=0.9)
+            return np.array([level]), np.zeros(1)
         at = np.array([self.axis.at(cell) for cell in cells])
         is_apart = np.array([self.axis.is_apart(cell) for cell in cells])
         if one.kind == "scatter":
@@ -84,8 +83,8 @@ class Panel:
         color = style.color(self.collection, one.optimizer)
         marker = style.marker(self.collection, one.optimizer)
         self.axes.plot(at, means, marker, color=color, markersize=3, alpha=0.5, markeredgewidth=0)
-        best = self._running_best(means[~is_apart])
-        self.axes.plot(at[~is_apart], best, color=color, drawstyle="steps-post", linewidth=1.0)
+        running = running_best(means[~is_apart], self.metric)
+        self.axes.plot(at[~is_apart], running, color=color, drawstyle="steps-post", linewidth=1.0)
 
     def _draw_line(
         self, one: Series, at: Floats, means: Floats, sds: Floats, is_apart: Truths
@@ -110,17 +109,6 @@ class Panel:
             return style.line(self.collection, one.optimizer)
         return self.layout.dash(one.value)
 
-    def _best(self, means: Floats) -> float:
-        found = means[np.isfinite(means)]
-        if not len(found):
-            return float("nan")
-        return float(found.max() if is_better_high(self.metric) else found.min())
-
-    def _running_best(self, means: Floats) -> Floats:
-        running = np.fmax if is_better_high(self.metric) else np.fmin
-        best: Floats = running.accumulate(means) if len(means) else means
-        return best
-
     def _draw_crosses(self, rows: dict[str, list[Cell]]) -> float:
         """Mark where runs diverged, beyond the axis, a row per optimizer."""
         if not rows:
@@ -130,8 +118,7 @@ class Panel:
         figure = self.axes.figure
         for row, (optimizer, cells) in enumerate(rows.items()):
             away = (row + 0.8) * step / 72 * (1 if is_top else -1)
-            at = {self.axis.at(cell): False for cell in cells if cell.diverged}
-            at |= {x: True for cell in cells if cell.completed and (x := self.axis.at(cell)) in at}
+            at = diverged_at(cells, self.axis)
             for is_partly, alpha in ((True, 0.45), (False, 1.0)):
                 marked = [x for x, has_completed in at.items() if has_completed == is_partly]
                 (marks,) = self.axes.plot(
