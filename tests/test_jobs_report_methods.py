@@ -79,7 +79,7 @@ def test_a_tuned_study_says_how_settings_were_selected_and_what_diverged(tuned):
     assert "on seed 42" in found
     assert "reported on other seeds than selected them (seeds 43..48)" in found
     assert "Of the 24 runs of these settings 2 diverged" in found
-    assert "2 comparisons, declared beforehand" in found
+    assert "2 comparisons, one family" in found
     assert citations(said(tuned)) >= {
         "Lachin, 1999",
         "Holm, 1979",

@@ -200,7 +200,13 @@ def _bands(at: Mapping[str, Spec]) -> Spec:
 
 def _crosses(at: Mapping[str, Spec]) -> Spec:
     return {
-        "mark": {"type": "point", "shape": vega.CROSS, "size": 40, "strokeWidth": 1.8},
+        "mark": {
+            "type": "point",
+            "shape": vega.CROSS,
+            "size": 40,
+            "strokeWidth": 1.8,
+            "clip": False,
+        },
         "transform": [
             {"filter": "datum.kind === 'end'"},
             *_EXACT,

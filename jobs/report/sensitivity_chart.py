@@ -100,7 +100,8 @@ class _Panel:
         """By the second axis' value; where there is none, by optimizer, as in the other charts."""
         if self.layout.second is None:
             shown = list(dict.fromkeys(cell.optimizer for cell in self.cells))
-            return vega.optimizer_channels(self.results, shown, channels=("strokeDash",))
+            found = vega.optimizer_channels(self.results, shown, channels=("strokeDash",))
+            return {"strokeDash": {**found["strokeDash"], "legend": None}}
         exact = list(self.layout.values)
         legend = {
             "title": printable(self.layout.second),

@@ -8,6 +8,8 @@ from jobs.report.vega import Spec
 _RAW = {"field": "y", "type": "quantitative", "scale": None, "axis": None}
 """A place in pixels, beyond the axis."""
 
+_WORD = {"type": "text", "fontSize": 10, "clip": False}  # else zooming clips it
+
 _WORDS = vega.tooltip(
     optimizer="optimizer",
     setting="setting",
@@ -47,12 +49,12 @@ def layers(x: Spec, y: Spec, channels: Mapping[str, Spec]) -> list[Spec]:
         _layer("datum.kind === 'line' || datum.kind === 'scatter'", dot, {**at, **color, **point}),
         _layer("datum.chosen", ring, {**at, **color}),
         _crosses(x, channels["color"]),
-        _layer("datum.kind === 'tick'", {"type": "text", "fontSize": 10}, word),
+        _layer("datum.kind === 'tick'", _WORD, word),
     ]
 
 
 def _crosses(x: Spec, color: Spec) -> Spec:
-    mark = {"type": "point", "shape": vega.CROSS, "size": 18, "strokeWidth": 1.4}
+    mark = {"type": "point", "shape": vega.CROSS, "size": 18, "strokeWidth": 1.4, "clip": False}
     opacity = {"field": "opacity", "type": "quantitative", "scale": None, "legend": None}
     words = vega.tooltip(optimizer="optimizer", n="of")
     encoding = {"x": x, "y": _RAW, "color": color, "opacity": opacity, "tooltip": words}

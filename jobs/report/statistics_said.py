@@ -7,6 +7,7 @@ from jobs.results.comparisons import Answer
 from jobs.results.question import Question
 from jobs.results.selection import baseline_of
 from jobs.results.study import Results
+from jobs.results.style import problem_name
 from jobs.results.target_time import solved_by
 from jobs.results.times import paces
 from jobs.results.tuning_figure import after_trials
@@ -20,7 +21,7 @@ from jobs.text import spelled
 def reported(results: Results, found: Sequence[Answer], question: Question) -> Iterator[str]:
     """What a run's number is, what a mean's interval, and what a divergence counts as."""
     metrics = dict.fromkeys(one.metric.replace("_", " ") for one in found)
-    what = joined(list(metrics)) or (question.metric or "test metric").replace("_", " ")
+    what = " or ".join(metrics) or (question.metric or "test metric").replace("_", " ")
     when = "after its last epoch"
     if question.value == "at_best_valid":
         when = "at the first epoch of its best validation accuracy (or, where there is none, loss)"
@@ -45,8 +46,8 @@ def compared(found: Sequence[Answer], question: Question) -> Iterator[str]:
     if not made:
         return
     base, family = found[0].b.optimizer, found[0].family
-    count = f"{family} comparisons" if family > 1 else "one comparison"
-    yield f"Optimizers were compared with {base}, problem by problem: {count}, declared beforehand."
+    count = f"{family} comparisons, one family" if family > 1 else "one comparison"
+    yield f"Optimizers were compared with {base}, problem by problem: {count}."
     yield from _intervals(found)
     yield (
         "The probability that a run is better than one of the baseline counts ties half; its interval"
@@ -145,7 +146,8 @@ def reached(results: Results) -> Iterator[str]:
         return
     own = {cell.problem: results.targets[cell.problem] for cell in cells}
     targets = [
-        f"{name}: {one.metric.replace('_', ' ')} {spelled(one.value)}" for name, one in own.items()
+        f"{problem_name(name)}: {one.metric.replace('_', ' ')} {spelled(one.value)}"
+        for name, one in own.items()
     ]
     yield (
         f"Time to target is the first epoch with the target ({joined(targets)}). All planned runs"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from jobs.results.cells import spell_seeds
+from jobs.results.cells import name_some, spell_seeds
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.results.style import problem_name
@@ -67,10 +67,10 @@ def selected(selections: Sequence[Selection]) -> Iterator[str]:
     yield "On each problem one setting stands for an optimizer."
     rules = dict.fromkeys((_rule(one.by), spell_seeds(one.seeds)) for one in by)
     counts = _spelled(one.settings for one in by)
-    which = joined([f"{rule}, on {seeds}" for rule, seeds in rules])
+    which = ", or by ".join(f"{rule} on {seeds}" for rule, seeds in rules)
     yield (
-        f"Of {counts} settings it was selected by {which}; of these a setting of which more runs"
-        " diverged on these seeds comes after one of which fewer did. Test data selected nothing."
+        f"Of {counts} settings it was selected by {which}. A setting of which more runs diverged"
+        " there comes after one of which fewer did. Test data selected nothing."
     )
     apart = [one for one in by if one.is_reported_on_others]
     same = [one for one in by if not one.is_reported_on_others]
@@ -80,12 +80,12 @@ def selected(selections: Sequence[Selection]) -> Iterator[str]:
         )
         yield f"The selected settings are reported on other seeds than selected them ({joined(list(seeds))})."
     if same:
-        which = "All" if not apart else joined([one.name for one in same])
+        which = "All" if not apart else name_some([one.name for one in same])
         yield f"{which} were selected and are reported on the same seeds, which makes them look better."
     if len(by) < len(selections):
         only = [one.name for one in selections if one.cell is not None and not one.by]
         if only:
-            yield f"Only one setting was tried of {joined(only)}."
+            yield f"Only one setting was tried of {name_some(only)}."
 
 
 def joined(names: Sequence[str]) -> str:

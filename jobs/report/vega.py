@@ -70,16 +70,9 @@ def optimizer_channels(
         "strokeDash": [dash(style.line(results, one)) for one in shown],
         "shape": [_SHAPES[style.marker(results, one)] for one in shown],
     }
-    legend = {
-        "title": None,
-        "orient": "bottom",
-        "columns": 2,
-        "symbolType": "stroke",
-        "symbolOpacity": 1,
-        "symbolSize": 60,
-    }
-    if "shape" in channels:
-        del legend["symbolType"]
+    legend: Spec = {"title": None, "orient": "bottom", "columns": 2, "symbolOpacity": 1}
+    if "shape" not in channels:
+        legend |= {"symbolType": "stroke", "symbolSize": 300}  # twice as long as a dash and a gap
     return {
         channel: {
             "field": "optimizer",
