@@ -14,9 +14,11 @@ import vl_convert
 from jobs.report import vega
 from jobs.report.charts import charts
 from jobs.report.content import Chart
+from jobs.report.methods import methods
 from jobs.results import ledger, style
 from jobs.results.comparisons import Answer, answers
 from jobs.results.mean_curves import band
+from jobs.results.profile_figure import profiles_of
 from jobs.results.question import Question
 from jobs.results.study import Results
 from jobs.results.times import paces
@@ -292,6 +294,27 @@ def test_what_is_no_number_has_its_own_tick(tmp_path: Path):
 
     assert tick["word"] == "0"
     assert [row["is_on"] for row in data(chart, kind="line")] == [False, True, True, True]
+
+
+def test_profiles_step_where_those_of_the_figure_do(tmp_path: Path):
+    store = make_sweep(
+        tmp_path / "three",
+        problems=["fmnist_2c2d", "cifar10_3c3d", "quadratic_deep"],
+        epochs=60,
+    )
+    own, _ = found_in(store)
+    found = profiles_of(own)
+    chart = drawn(store)["profile"]
+    assert found
+
+    assert vl_convert.vegalite_to_vega(json.loads(json.dumps(chart.spec, allow_nan=False)))
+    for one in found.profiles:
+        rows = data(chart, optimizer=one.optimizer)
+        last = [[row for row in rows if row["ratio"] <= tau + 1e-5][-1] for tau in found.taus]
+        assert np.allclose([row["share"] for row in last], one.shares, rtol=1e-5)
+        assert rows[-1]["ratio"] == found.taus[-1]
+        assert len(rows) < len(found.taus)
+    assert "Dolan and Moré, 2002" in " ".join(methods(own, (), Question()).paragraphs)
 
 
 def test_times_are_ratios_of_pairs(few):

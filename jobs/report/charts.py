@@ -6,6 +6,7 @@ from jobs.report import (
     curves_chart,
     final_chart,
     forest_chart,
+    profile_chart,
     sensitivity_chart,
     target_chart,
     time_chart,
@@ -19,7 +20,7 @@ from jobs.results.study import Results
 def charts(results: Results, found: Sequence[Answer]) -> tuple[Chart, ...]:
     """All charts that have something to show.
 
-    A chart's name is its kind and the number of its problem: `curves-1`.
+    A chart's name is its kind and the number of its problem: `curves-1`; `profile` is of all.
 
     Args:
         results: of one sweep or several.
@@ -30,6 +31,7 @@ def charts(results: Results, found: Sequence[Answer]) -> tuple[Chart, ...]:
         *final_chart.draw(results),
         *curves_chart.draw(results),
         *target_chart.draw(results),
+        *profile_chart.draw(results),
         *tuning_chart.draw(results),
         *sensitivity_chart.draw(results),
         *time_chart.draw(results),

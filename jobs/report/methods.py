@@ -36,6 +36,7 @@ def methods(results: Results, found: Sequence[Answer], question: Question) -> Me
             list(statistics_said.compared(found, question)),
             list(statistics_said.tuned(results)),
             list(statistics_said.reached(results)),
+            list(statistics_said.profiled(results)),
             list(statistics_said.timed(results)),
             list(_made(results, origins)),
         )

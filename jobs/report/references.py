@@ -6,6 +6,10 @@ REFERENCES = {
     "Dodge et al., 2019": "Dodge, J., Gururangan, S., Card, D., Schwartz, R., and Smith, N. A. (2019)."
     " Show Your Work: Improved Reporting of Experimental Results. In Proceedings of EMNLP-IJCNLP 2019,"
     " pages 2185-2194.",
+    "Dahl et al., 2023": "Dahl, G. E., Schneider, F., Nado, Z., et al. (2023). Benchmarking Neural"
+    " Network Training Algorithms. arXiv:2306.07179.",
+    "Dolan and Moré, 2002": "Dolan, E. D. and Moré, J. J. (2002). Benchmarking optimization software with"
+    " performance profiles. Mathematical Programming, 91(2):201-213.",
     "Fisher, 1935": "Fisher, R. A. (1935). The Design of Experiments. Oliver and Boyd, Edinburgh.",
     "Fleming and Wallace, 1986": "Fleming, P. J. and Wallace, J. J. (1986). How not to lie with"
     " statistics: the correct way to summarize benchmark results. Communications of the ACM, 29(3):218-221.",

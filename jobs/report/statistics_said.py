@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from jobs.report.training_said import joined
 from jobs.results.comparisons import Answer
+from jobs.results.profile_figure import profiles_of
 from jobs.results.question import Question
 from jobs.results.selection import baseline_of
 from jobs.results.study import Results
@@ -160,6 +161,18 @@ def reached(results: Results) -> Iterator[str]:
         )
     else:
         yield "Intervals of shares are score intervals (Wilson, 1927)."
+
+
+def profiled(results: Results) -> Iterator[str]:
+    """What a performance profile is, where there are problems enough."""
+    found = profiles_of(results)
+    if found is not None:
+        yield (
+            f"Over {len(found.problems)} problems, performance profiles (Dolan and Moré, 2002) show on"
+            " which share of them an optimizer's median time to target is within a multiple of the"
+            f" fastest's; they are relative to the set {joined(found.relative_to)}. The score is the area"
+            f" under the profile up to {found.taus[-1]:g} times the fastest (Dahl et al., 2023)."
+        )
 
 
 def timed(results: Results) -> Iterator[str]:

@@ -6,7 +6,12 @@ from jobs.results.page import Drawing
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.target_time import reaches
-from jobs.statistics.profiles import Profile, Profiles, performance_profiles
+from jobs.statistics.profiles import (
+    Profile,
+    Profiles,
+    TooFewProblemsError,
+    performance_profiles,
+)
 from jobs.statistics.time_to_target import Reach
 
 _PANEL_IN = 2.4
@@ -22,7 +27,7 @@ def draw(results: Results, _: str | None) -> Drawing:
     Raises:
         FigureError: there are fewer than three such problems.
     """
-    runs = _runs(results)
+    runs = runs_of(results)
     found = performance_profiles(runs)
     handles = page.lines_of(results, {one.optimizer for one in found.profiles})
     footer = origin(results, results.reported)
@@ -43,10 +48,11 @@ def draw(results: Results, _: str | None) -> Drawing:
             low, high = one.band.low, one.band.high
             panel.fill_between(found.taus, low, high, step="post", color=color, alpha=0.1, lw=0)
     page.lay_out(figure)
-    return Drawing(pages=(figure,), caption=_caption(results, found))
+    return Drawing(pages=(figure,), caption=caption_of(results, found))
 
 
-def _caption(results: Results, found: Profiles) -> str:
+def caption_of(results: Results, found: Profiles) -> str:
+    """The caption of these profiles."""
     chosen = [one for one in results.selections if one.problem in found.problems]
     cells = [one.cell for one in chosen if one.cell is not None]
     what = (_WHAT, f"Relative to: {', '.join(found.relative_to)}.")
@@ -54,8 +60,12 @@ def _caption(results: Results, found: Profiles) -> str:
     return caption(results, cells, what, selections=chosen, runs=runs)
 
 
-def _runs(results: Results) -> dict[str, dict[str, list[Reach]]]:
-    """When the runs of each optimizer reach the targets, on problems that all optimizers ran."""
+def runs_of(results: Results) -> dict[str, dict[str, list[Reach]]]:
+    """When the runs of each optimizer reach the targets, on problems that all optimizers ran.
+
+    Raises:
+        FigureError: no problem has a target.
+    """
     found: dict[str, dict[str, list[Reach]]] = {}
     for one in results.selections:
         target = results.targets.get(one.problem)
@@ -68,6 +78,14 @@ def _runs(results: Results) -> dict[str, dict[str, list[Reach]]]:
         optimizer: {problem: own[problem] for problem in own if problem in shared}
         for optimizer, own in found.items()
     }
+
+
+def profiles_of(results: Results) -> Profiles | None:
+    """The profiles of these results; None: there are fewer than three problems with a target."""
+    try:
+        return performance_profiles(runs_of(results))
+    except (FigureError, TooFewProblemsError):
+        return None
 
 
 def _score(one: Profile) -> str:
