@@ -21,7 +21,6 @@ class Element:
     state: str  # PENDING, RUNNING, COMPLETING, COMPLETED, FAILED, ...
     reason: str
     node: str
-    restarts: int
     qos: str
     comment: str
 
@@ -77,7 +76,6 @@ def _element(line: re.Match[str]) -> Element:
         state=state,
         reason=reason,
         node=node,
-        restarts=0,
         qos=qos,
         comment=comment,
     )
