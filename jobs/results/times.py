@@ -54,22 +54,31 @@ def paces(selections: Sequence[Selection], results: Sequence[Result]) -> Iterato
 
 
 def shared_hosts(results: Sequence[Result]) -> Mapping[str, str]:
-    """Say of each run (by id) that shared its host with another one, or of which it is not known, why."""
+    """Say of each run (by id) whose wall clock is not that of its work alone, or unknown, why."""
     found = {}
     by_host: dict[str, list[tuple[float, float, str]]] = {}
     for one in results:
         run, started, ended = one.planned.run.id, *map(one.provenance.get, ("started", "ended"))
-        if one.provenance.get("co_tenants"):
-            found[run] = "runs of the same task were trained at the same time"
-        elif not isinstance(started, int | float) or not isinstance(ended, int | float):
-            found[run] = "a record does not say when its run was trained"
-        else:
+        if why := _own_reason(one):
+            found[run] = why
+        if isinstance(started, int | float) and isinstance(ended, int | float):
             runs_of_host = by_host.setdefault(str(one.provenance.get("host")), [])
             runs_of_host.append((float(started), float(ended), run))
+        else:
+            found.setdefault(run, "a record does not say when its run was trained")
     for runs in by_host.values():
         for run in _overlapping(sorted(runs)):
             found.setdefault(run, "other runs were trained on the same host at the same time")
     return found
+
+
+def _own_reason(one: Result) -> str | None:
+    """What a record itself says against its wall clock; None: nothing."""
+    if one.provenance.get("device") == "cuda" and one.seconds is None:
+        return "an older record of a GPU has the host's time, which did not wait for the GPU"
+    if one.provenance.get("co_tenants"):
+        return "runs of the same task were trained at the same time"
+    return None
 
 
 def _overlapping(runs: Sequence[tuple[float, float, str]]) -> Iterator[str]:
