@@ -50,8 +50,8 @@ def test_it_fits_and_no_column_shrinks_to_letters(store, monkeypatch, capsys, wi
 def test_it_names_metric_direction_and_target_and_explains_itself(store, monkeypatch, capsys):
     lines = shown(store, 130, monkeypatch, capsys)
 
-    assert "fmnist_2c2d: test accuracy, higher is better; target: 0.9198" in lines
-    assert "quadratic_deep: test loss, lower is better; target: 87.7" in lines
+    assert "fmnist_2c2d: test accuracy, higher is better; target: valid accuracy 0.9198" in lines
+    assert "quadratic_deep: test loss, lower is better; target: valid loss 87.7" in lines
     text = " ".join(lines)
     for words in (
         "n: completed of planned runs",

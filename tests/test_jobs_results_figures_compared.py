@@ -7,17 +7,21 @@ import pytest
 from matplotlib.axes import Axes
 
 from jobs.errors import InputError
-from jobs.results import ledger
+from jobs.results import ledger, targets
 from jobs.results.comparisons import answers
 from jobs.results.figures import draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
 from jobs.results.question import Question
+from jobs.results.reach_times import budget, reaches, solved_by, soonness
+from jobs.results.sentence import p_text
 from jobs.results.style import FigureError
-from jobs.results.target_time import solved_by
+from jobs.results.target_time import drawn
 from jobs.results.tuning_figure import after_trials
 from jobs.sweep import Target
 from tests.make_sweep import make_sweep
+
+LOW = {"fmnist_2c2d": Target(metric="test_accuracy", value=0.3)}
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +85,102 @@ def test_target_draws_a_step_line_per_optimizer_with_its_median(collection):
     drawing = draw(collection, "target")
     first, second = panels(drawing)
 
-    assert first.get_ylabel() == "share with\ntest accuracy 0.9198"
-    assert second.get_ylabel() == "share with\ntest loss 87.7"
+    assert first.get_ylabel() == "share with\nvalid accuracy 0.9198"
+    assert second.get_ylabel() == "share with\nvalid loss 87.7"
     assert legend(drawing) == ["SGD", "Momentum", "Adam"]
     assert "- quadratic_deep Adam: 5 of 8 reached it; median epoch " in drawing.caption
     for line in first.get_lines():
         shares = np.asarray(line.get_ydata())
         assert (np.diff(shares) >= 0).all()
         assert 0 <= shares.min() <= shares.max() <= 1
+
+
+def test_target_says_how_much_sooner_and_how_sure_that_is(collection):
+    caption = draw(collection, "target").caption
+    momentum, adam = (
+        next(
+            line
+            for line in caption.splitlines()
+            if f" quadratic_deep {name}: " in line and " reached " in line
+        )
+        for name in ("Momentum", "Adam")
+    )
+    cells = {one.name: one.cell for one in collection.selections}
+    target = targets.on(collection.targets["quadratic_deep"])
+    pair = cells["quadratic_deep Adam"], cells["quadratic_deep SGD"]
+    test = soonness(*pair, target)
+    share = solved_by(pair[0], target)
+
+    assert adam.endswith(
+        f"; restricted mean {share.restricted_mean:.4g} of 20; log-rank p {p_text(test.p_value)}"
+    )
+    assert "; restricted mean not known" in momentum  # a run has no record
+    assert "on validation data, over epochs" in caption
+    assert "p: log-rank test against SGD alone, not adjusted." in caption
+
+
+@pytest.mark.parametrize(("split", "data"), [("valid", "validation"), ("test", "test")])
+def test_target_takes_the_data_and_the_unit(collection, split, data):
+    """The time of every run grows evenly: only the scale is another."""
+    own = dataclasses.replace(collection, sweep=dataclasses.replace(collection.sweep, targets=LOW))
+    by_epoch, by_step, by_second = (
+        drawn(own, split, unit) for unit in ("epochs", "steps", "seconds")
+    )
+
+    assert f"on {data} data, over steps:" in by_step.caption
+    assert "of the seconds to the target" in by_second.caption
+    labels = [panels(one)[0].get_xlabel() for one in (by_epoch, by_step, by_second)]
+    assert labels == ["epoch", "step", "training time (s)"]
+    assert panels(by_step)[0].get_ylabel() == f"share with\n{split} accuracy 0.3"
+    first, second = (panels(one)[0].get_lines()[0].get_xdata() for one in (by_epoch, by_step))
+    assert list(np.asarray(first) * 390) == list(second)
+
+
+def test_a_target_on_other_data_is_reached_at_other_epochs(collection):
+    cell = next(one.cell for one in collection.selections if one.optimizer == "SGD")
+    (one, *_) = cell.results
+    value = float(one.curves["valid_accuracy"][7])
+    declared = Target(metric="test_accuracy", value=value)
+
+    for split in ("valid", "test"):
+        curve = one.curves[f"{split}_accuracy"]
+        first = next((at for at, got in enumerate(curve) if got >= value), None)
+        found = reaches(cell, targets.on(declared, split))[0]
+        assert found.at == (np.inf if first is None else first)
+
+
+def test_seconds_are_counted_up_to_those_of_the_quickest(collection):
+    cell = next(one.cell for one in collection.selections if one.optimizer == "SGD")
+    spent = [one.seconds[-1] for one in cell.results]
+
+    assert budget(cell, "seconds") == min(spent)
+    assert budget(cell, "steps") == 20 * 390
+
+
+def test_a_record_without_steps_is_not_drawn_over_them(collection):
+    old = dataclasses.replace(
+        collection,
+        ledger=dataclasses.replace(
+            collection.ledger,
+            selections=tuple(
+                dataclasses.replace(
+                    one,
+                    cell=dataclasses.replace(
+                        one.cell,
+                        results=tuple(
+                            dataclasses.replace(result, steps=None, seconds=None)
+                            for result in one.cell.results
+                        ),
+                    ),
+                )
+                for one in collection.selections
+            ),
+        ),
+    )
+
+    with pytest.raises(FigureError, match="46 of 46 records are of an older version"):
+        drawn(old, unit="steps")
+    assert drawn(old).caption == drawn(collection).caption
 
 
 def test_tuning_draws_what_is_selected_after_so_many_settings(tmp_path):

@@ -349,6 +349,37 @@ def test_epochs_to_target_is_the_first_epoch_that_reaches_it(collection):
     assert np.isnan(result.epochs_to(Target(metric="unknown", value=0.0)))
 
 
+def test_a_run_is_at_its_target_on_validation_data_and_its_speed_is_of_test_data(tmp_path):
+    """A diverged run is not, and of one without a record nobody knows."""
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        optimizers={"SGD": [{"lr": 0.1}]},
+        epochs=12,
+        diverges=lambda one: 11 if one.run.seed == 43 else None,
+        is_recorded=lambda one: one.run.seed != 44,
+    )
+    collection = ledger.collect(store)
+    first, second = collection.found
+    value = float(first.curves["valid_accuracy"][5])
+    target = Target(metric="test_accuracy", value=value)
+    eased = dataclasses.replace(
+        collection, sweep=dataclasses.replace(collection.sweep, targets={"fmnist_2c2d": target})
+    )
+    rows = tables.runs(eased).select(["epochs_to_target", "reached", "censored"]).to_pylist()
+    (cell,) = tables.summary(eased.cells, eased.targets).to_dict("records")
+
+    epoch = int(np.argmax(first.curves["valid_accuracy"] >= value))
+    assert rows[0] == {"epochs_to_target": epoch, "reached": True, "censored": False}
+    assert (rows[1]["reached"], rows[1]["censored"]) == (False, False)
+    assert rows[2] == {"epochs_to_target": None, "reached": None, "censored": True}
+    assert cell["target"] == f"valid_accuracy {value}"
+    assert cell["n_reached_target"] == 1
+    on_test = [one.curves["test_accuracy"] >= value for one in (first, second)]
+    speeds = [float(np.argmax(one)) if one.any() else 13.0 for one in on_test]
+    assert cell["deepobs_speed"] == np.mean(speeds)
+
+
 def test_the_selected_cell_has_no_divergence_and_the_best_mean(collection):
     cells = collection.cells
     sgd = [cell for cell in cells if (cell.problem, cell.optimizer) == ("fmnist_2c2d", "SGD")]
@@ -472,7 +503,7 @@ def test_epochs_to_target_are_those_of_all_runs(tmp_path):
     """One of ten that gets there is no time to target; a diverged run is one that did not."""
     collection = small(tmp_path, diverged=3)
     (cell,) = collection.cells
-    highest = sorted(one.curves["test_accuracy"].max() for one in cell.completed)
+    highest = sorted(one.curves["valid_accuracy"].max() for one in cell.completed)
 
     def at(value: float) -> tuple[int, float]:
         target = Target(metric="test_accuracy", value=value)
@@ -481,7 +512,7 @@ def test_epochs_to_target_are_those_of_all_runs(tmp_path):
 
     count, median = at(highest[-1])
     assert (count, np.isnan(median)) == (1, True)
-    count, median = at(float(min(one.curves["test_accuracy"][3:].max() for one in cell.completed)))
+    count, median = at(float(min(one.curves["valid_accuracy"][3:].max() for one in cell.completed)))
     assert count == 7
     assert 3.0 <= median <= 4.0
     assert at(0.0) == (7, 0.0)  # the others were there, too, and did not stay

@@ -13,14 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.terminal.plain import plain
-from jobs.results import collapse, tables
+from jobs.results import collapse, tables, targets
 from jobs.results.cells import Cell, metric_of
 from jobs.results.reading import is_better_high
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.results.tunings import TuningResult
 from jobs.sweep import Target
-from jobs.text import printable, spelled
+from jobs.text import spelled
 
 MAX_LINES_SHOWN = 12
 """Findings, runs or tunings beyond this number are only counted."""
@@ -56,7 +56,8 @@ def blocks(collection: Results, width: int) -> Iterator[RenderableType]:
     shown: dict[str, None] = {}
     stuck = collapse.collapsed(collection.cells)
     for problem, cells in by_problem.items():
-        target = collection.targets.get(problem)
+        declared = collection.targets.get(problem)
+        target = targets.on(declared) if declared else None
         metric = metric_of(cells, "test")
         numbers = _fitting(_numbers(cells, metric, target, stuck), width)
         shown |= dict.fromkeys(numbers)
@@ -72,7 +73,7 @@ def _tunings(found: Sequence[TuningResult]) -> Iterator[Text]:
     """A line per tuning, undecided ones first."""
     for one in sorted(found, key=lambda one: one.why is None):
         sign, style = ("", "") if one.why is None else ("! ", "yellow")
-        yield plain(sign + printable(str(one)), style)
+        yield plain(f"{sign}{one}", style)
 
 
 def _selected(found: Sequence[Selection]) -> Iterator[Text]:

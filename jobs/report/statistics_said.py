@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from jobs.report.training_said import joined
+from jobs.results import targets
 from jobs.results.comparisons import Answer
 from jobs.results.profile_figure import profiles_of
 from jobs.results.question import Question
+from jobs.results.reach_times import solved_by
 from jobs.results.selection import baseline_of
 from jobs.results.study import Results
 from jobs.results.style import problem_name
-from jobs.results.target_time import solved_by
 from jobs.results.times import paces
 from jobs.results.tuning_figure import after_trials
 from jobs.statistics.claims import Claim
@@ -145,16 +146,16 @@ def reached(results: Results) -> Iterator[str]:
     ]
     if not cells:
         return
-    own = {cell.problem: results.targets[cell.problem] for cell in cells}
-    targets = [
+    own = {cell.problem: targets.on(results.targets[cell.problem]) for cell in cells}
+    named = [
         f"{problem_name(name)}: {one.metric.replace('_', ' ')} {spelled(one.value)}"
         for name, one in own.items()
     ]
     yield (
-        f"Time to target is the first epoch with the target ({joined(targets)}). All planned runs"
+        f"Time to target is the first epoch with the target ({joined(named)}). All planned runs"
         " count: one that diverged or ended without it never reaches it."
     )
-    if any(solved_by(cell, results.targets[cell.problem]).under_way for cell in cells):
+    if any(solved_by(cell, own[cell.problem]).under_way for cell in cells):
         yield (
             "Runs without a record are censored (Kaplan and Meier, 1958); intervals of shares are"
             " score intervals (Wilson, 1927) of the number of runs that they are worth (Rothman, 1978)."

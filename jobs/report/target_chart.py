@@ -7,8 +7,9 @@ import numpy as np
 from jobs.report import vega
 from jobs.report.content import Chart
 from jobs.report.vega import Spec
-from jobs.results import style, target_time
+from jobs.results import style, target_time, targets
 from jobs.results.cells import Cell
+from jobs.results.reach_times import solved_by
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.sweep import Target
@@ -36,7 +37,7 @@ def draw(results: Results) -> Iterator[Chart]:
             name=f"target-{1 + results.problems.index(problem)}",
             title=f"{style.problem_name(problem)}: time to target",
             caption=target_time.caption_of(results, column),
-            spec=_spec(results, cells, results.targets[problem]),
+            spec=_spec(results, cells, targets.on(results.targets[problem])),
         )
 
 
@@ -82,7 +83,7 @@ def _spec(results: Results, cells: Sequence[Cell], target: Target) -> Spec:
 
 def _rows(cell: Cell, target: Target) -> Iterator[Spec]:
     """A step's beginnings, and the end of the last one."""
-    found = target_time.solved_by(cell, target)
+    found = solved_by(cell, target)
     for_each = (found.shares, found.low, found.high)
     shares, low, high = (vega.numbers(np.append(one, one[-1]).round(9)) for one in for_each)
     times = vega.numbers(np.append(found.times, found.known_to))

@@ -78,7 +78,11 @@ RUNS = (
         FLOAT,
         "the same of test data, which nobody can know while training: no result",
     ),
-    _columns("epochs_to_target", INTEGER, "first epoch that reached the problem's target"),
+    _columns(
+        "epochs_to_target", INTEGER, "first epoch at which validation was at the problem's target"
+    ),
+    _columns("reached", BOOLEAN, "whether it got there, and did not diverge; empty: not known"),
+    _columns("censored", BOOLEAN, "whether that is not known, for want of a record"),
     _columns("cost.PHASE.wall_s cost.PHASE.cpu_s", FLOAT, "seconds of each phase"),
     _columns(
         "cost.PHASE.forward cost.PHASE.backward cost.PHASE.hvp",
@@ -158,10 +162,15 @@ SUMMARY = (
         FLOAT,
         "median of completed and diverged runs, which are the worst; empty: it is one of these",
     ),
-    _columns("target", TEXT, "what counts as solved"),
+    _columns("target", TEXT, "what counts as solved, of validation data"),
     _columns("n_reached_target", INTEGER, "completed runs that got there, of n + n_diverged"),
     _columns(
         "epochs_to_target_median", FLOAT, "median over n + n_diverged; empty: too few got there"
+    ),
+    _columns(
+        "deepobs_speed",
+        FLOAT,
+        "by DeepOBS: mean first epoch at the target on test data; never is one epoch too many",
     ),
 )
 """The columns of summary.csv."""

@@ -1,11 +1,11 @@
 """Performance profiles: on how many problems an optimizer is within so many times the fastest."""
 
-from jobs.results import page, style
+from jobs.results import page, style, targets
 from jobs.results.captions import caption, origin
 from jobs.results.page import Drawing
+from jobs.results.reach_times import reaches
 from jobs.results.study import Results
 from jobs.results.style import FigureError
-from jobs.results.target_time import reaches
 from jobs.statistics.profiles import (
     Profile,
     Profiles,
@@ -16,8 +16,8 @@ from jobs.statistics.time_to_target import Reach
 
 _PANEL_IN = 2.4
 _WHAT = (
-    "Share of problems on which an optimizer's median epochs to the target are within so many times"
-    " those of the fastest. Band: seeds drawn again. Score: area under the line, of 1."
+    "Share of problems on which an optimizer's median epochs to the target on validation data are within"
+    " so many times those of the fastest. Band: seeds drawn again. Score: area under the line, of 1."
 )
 
 
@@ -70,7 +70,9 @@ def runs_of(results: Results) -> dict[str, dict[str, list[Reach]]]:
     for one in results.selections:
         target = results.targets.get(one.problem)
         if target is not None and one.cell is not None and one.cell.results:
-            found.setdefault(one.optimizer, {})[one.problem] = list(reaches(one.cell, target))
+            found.setdefault(one.optimizer, {})[one.problem] = list(
+                reaches(one.cell, targets.on(target))
+            )
     if not found:
         raise FigureError("no problem has a target that its runs could reach")
     shared = set.intersection(*(set(own) for own in found.values()))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from jobs.results import columns
+from jobs.results import columns, targets
 from jobs.results.cells import Cell
 from jobs.results.reading import Result, Unsettled, is_better_high
 from jobs.results.study import Results
+from jobs.statistics import deepobs
 from jobs.store.record import EPOCH_METRICS
 from jobs.store.state import UNFINISHED
 from jobs.sweep import Target
@@ -30,9 +30,9 @@ def runs(collection: Results) -> pa.Table:
 
     Of which type a column is depends on its name alone.
     """
-    targets = collection.targets
+    wanted = {problem: targets.on(target) for problem, target in collection.targets.items()}
     rows = [
-        {"sweep": sweep, **_run_row(one, targets.get(one.planned.problem))}
+        {"sweep": sweep, **_run_row(one, wanted.get(one.planned.problem))}
         for sweep, one in zip(collection.sweeps, collection.outcomes, strict=True)
     ]
     arrays = {}
@@ -72,22 +72,24 @@ def _measured(results: Sequence[Result], first: int, runs: pa.Array) -> pa.Table
     )
 
 
-def summary(cells: Sequence[Cell], targets: Mapping[str, Target]) -> "pd.DataFrame":
+def summary(cells: Sequence[Cell], wanted: Mapping[str, Target]) -> "pd.DataFrame":
     """A row per cell: n, mean, sd (n-1), min and max over completed runs, and the median over all.
 
     A diverged run has no final value: it is counted, not averaged, and the worst in the median.
-    Where a completed run lacks a value, so does its cell.
+    Where a completed run lacks a value, so does its cell. `wanted`: the targets, by problem.
     """
     import pandas as pd  # takes as long as all the rest, where the table is there already
 
     axes = dict.fromkeys(key for cell in cells for key in cell.varied)
-    rows = [_cell_row(cell, axes, targets.get(cell.problem)) for cell in cells]
+    rows = [_cell_row(cell, axes, wanted.get(cell.problem)) for cell in cells]
     names = dict.fromkeys(name for row in rows for name in row)
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
 
 
 def to_parquet(table: pa.Table) -> bytes:
     """The table as a Parquet file: the same bytes for the same table."""
+    import pyarrow.parquet as pq  # takes long, and tables that are there already need it not
+
     buffer = BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
@@ -120,14 +122,14 @@ def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, An
     }
     if isinstance(outcome, Unsettled):
         state = outcome.state
-        row["outcome"] = "failed" if outcome.is_failed else "missing"
+        row |= {"outcome": "failed" if outcome.is_failed else "missing"} | _reach(outcome, target)
         if state.state in UNFINISHED:
             row |= {"failure_class": state.failure, "failure_message": state.message}
         return row
     row |= {
         "outcome": "diverged" if outcome.diverged else "completed",
         "stop": outcome.stop,
-        "epochs_to_target": outcome.epochs_to(target) if target else None,
+        **_reach(outcome, target),
         "cost": outcome.cost,
         "provenance": outcome.provenance,
     }
@@ -138,6 +140,16 @@ def _run_row(outcome: Result | Unsettled, target: Target | None) -> dict[str, An
             f"{'oracle' if metric.startswith('test') else 'best'}_{metric}": outcome.best(metric),
         }
     return row
+
+
+def _reach(outcome: Result | Unsettled, target: Target | None) -> dict[str, Any]:
+    if target is None:
+        return {}
+    if isinstance(outcome, Unsettled):
+        return {"censored": True}
+    epochs = outcome.epochs_to(target)
+    is_there = not outcome.diverged and math.isfinite(epochs)
+    return {"epochs_to_target": epochs, "reached": is_there, "censored": False}
 
 
 def _numbers(name: str, value: object) -> dict[str, int | float]:
@@ -197,12 +209,26 @@ def _cell_row(cell: Cell, axes: Iterable[str], target: Target | None) -> dict[st
             values = [value(result, metric) for result in completed]
             row |= statistics(f"{name}_{metric}", values)
             row[f"{name}_{metric}_median"] = median(values, len(diverged), metric)
-    row["target"] = f"{target.metric} {target.value}" if target else None
-    epochs = epochs_to_target(cell, target) if target else []
-    row["n_reached_target"] = sum(map(math.isfinite, epochs)) if target else None
+    return row | (_solved(cell, target) if target else dict.fromkeys(_SOLVED))
+
+
+_SOLVED = ("target", "n_reached_target", "epochs_to_target_median", "deepobs_speed")
+
+
+def _solved(cell: Cell, target: Target) -> dict[str, Any]:
+    wanted, published = targets.on(target), targets.on(target, "test")
+    epochs = epochs_to_target(cell, wanted)
     middle = float(np.median(epochs)) if epochs else math.inf
-    row["epochs_to_target_median"] = middle if math.isfinite(middle) else None
-    return row
+    is_high = is_better_high(published.metric)
+    curves = [one.curves.get(published.metric, np.empty(0)) for one in cell.results]
+    budget = max(one.run.epochs for one in cell.planned)
+    speed = (
+        deepobs.speed(curves, epochs=budget, target=published.value, is_better_high=is_high)
+        if curves
+        else None
+    )
+    numbers = sum(map(math.isfinite, epochs)), middle if math.isfinite(middle) else None, speed
+    return dict(zip(_SOLVED, (f"{wanted.metric} {wanted.value}", *numbers), strict=True))
 
 
 def epochs_to_target(cell: Cell, target: Target) -> list[float]:

@@ -1,36 +1,51 @@
-"""The share of runs that have reached their problem's target, over epochs."""
+"""The share of runs that have reached their problem's target, over epochs, steps or seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from jobs.results import page, style
+from jobs.results import page, style, targets
 from jobs.results.captions import caption, origin
-from jobs.results.cells import Cell
 from jobs.results.page import Drawing
-from jobs.results.selection import Selection
+from jobs.results.reach_times import solved_by, soonness
+from jobs.results.selection import Selection, baseline_of
+from jobs.results.sentence import p_text
 from jobs.results.study import Results
 from jobs.results.style import FigureError
-from jobs.statistics.time_to_target import Ending, Reach, Solved, reach, solved
+from jobs.results.targets import Split, Unit
+from jobs.statistics.time_to_target import Solved
 from jobs.sweep import Target
 from jobs.text import spelled
 
 _PANEL_IN = 2.2
+_AXES: Mapping[Unit, str] = {"epochs": "epoch", "steps": "step", "seconds": "training time (s)"}
+_MEDIANS: Mapping[Unit, str] = {"epochs": "epoch {}", "steps": "step {}", "seconds": "{} s"}
 _WHAT = (
-    "Share of all planned runs that have reached the problem's target, over epochs: a run that"
-    f" diverged, or did not get there, never has. Band: 95 % interval, of up to {style.BANDS_MAX}"
-    " optimizers in a panel."
+    "Share of all planned runs that have reached the problem's target on {data} data, over {unit}: a"
+    " run that diverged, or did not get there, never has. Band: 95 % interval, of up to"
+    f" {style.BANDS_MAX} optimizers in a panel. Restricted mean: of the {{unit}} to the target, where"
+    " the budget stands for never. p: log-rank test against {base} alone, not adjusted."
 )
 
 
 def draw(results: Results, _: str | None) -> Drawing:
+    """Draw when runs reach the target on validation data, over epochs; as `drawn`."""
+    return drawn(results)
+
+
+def drawn(results: Results, split: Split = "valid", unit: Unit = "epochs") -> Drawing:
     """Draw a panel per problem that has a target, and a step line per optimizer.
 
+    Args:
+        results: of them the settings that stand for their optimizers.
+        split: the data that say whether a run is at its target.
+        unit: what time is counted in; each record has to tell it.
+
     Raises:
-        FigureError: no problem has a target.
+        FigureError: no problem has a target, or a record does not tell that time.
     """
     columns: dict[str, list[Selection]] = {}
     for one in results.selections:
@@ -38,10 +53,12 @@ def draw(results: Results, _: str | None) -> Drawing:
             columns.setdefault(one.problem, []).append(one)
     if not columns:
         raise FigureError("no problem has a target that its runs could reach")
+    _require(columns, unit)
     shown = {one.optimizer for column in columns.values() for one in column}
+    wanted = {problem: targets.on(results.targets[problem], split) for problem in columns}
 
     def draw_panel(panel: Axes, problem: str) -> None:
-        _draw_panel(panel, results, columns[problem], results.targets[problem])
+        _draw_panel(panel, results, columns[problem], wanted[problem], unit)
 
     return Drawing(
         pages=page.tiles(
@@ -51,69 +68,79 @@ def draw(results: Results, _: str | None) -> Drawing:
             handles=page.lines_of(results, shown),
             footer=origin(results, results.reported),
         ),
-        caption=caption_of(results, list(chain(*columns.values()))),
+        caption=caption_of(results, list(chain(*columns.values())), split, unit),
     )
 
 
-def _draw_panel(panel: Axes, results: Results, column: Sequence[Selection], target: Target) -> None:
+def _require(columns: Mapping[str, Sequence[Selection]], unit: Unit) -> None:
+    cells = [one.cell for one in chain(*columns.values()) if one.cell is not None]
+    found = [result for cell in cells for result in cell.results]
+    lacking = sum(one.steps is None or one.seconds is None for one in found)
+    if unit != "epochs" and lacking:
+        raise FigureError(
+            f"{lacking} of {len(found)} records are of an older version, which kept no {unit} of training"
+        )
+
+
+def _draw_panel(
+    panel: Axes, results: Results, column: Sequence[Selection], target: Target, unit: Unit
+) -> None:
     page.entitle(panel, style.title(column[0].problem))
-    panel.set_xlabel("epoch")
-    panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    panel.set_xlabel(_AXES[unit])
+    panel.xaxis.set_major_locator(
+        MaxNLocator(5 if unit == "epochs" else 3, integer=unit != "seconds")
+    )
     panel.set_ylabel(f"share with\n{style.words(target.metric)} {spelled(target.value)}")
     panel.set_ylim(-0.03, 1.03)
     for one in column:
         if one.cell is not None:
-            _draw_line(panel, results, one.cell, target, has_band=len(column) <= style.BANDS_MAX)
-
-
-def caption_of(results: Results, column: Sequence[Selection]) -> str:
-    """The caption of the shares of these selections."""
-    cells = [one.cell for one in column if one.cell is not None]
-    runs = [
-        f"{cell.problem} {cell.optimizer}: {_median(solved_by(cell, results.targets[cell.problem]))}"
-        for cell in cells
-    ]
-    return caption(results, cells, (_WHAT,), selections=column, runs=runs)
-
-
-def solved_by(cell: Cell, target: Target) -> Solved:
-    """The share of a cell's planned runs that reach the target by each epoch."""
-    return solved(reaches(cell, target), float(max(one.run.epochs for one in cell.planned)))
-
-
-def reaches(cell: Cell, target: Target) -> Sequence[Reach]:
-    """When each planned run of a cell reached the target, in epochs; without a record it is unknown."""
-    is_high = target.metric.endswith("accuracy")
-    found = []
-    for result in cell.results:
-        values = result.curves.get(target.metric, np.empty(0))
-        times = np.arange(len(values), dtype=np.float64)
-        ending: Ending = "diverged" if result.diverged else "finished"
-        found.append(
-            reach(values, times, target=target.value, is_better_high=is_high, ending=ending)
-        )
-    return [*found, *(Reach(state="under_way", at=0.0) for _ in cell.unsettled)]
+            share = solved_by(one.cell, target, unit)
+            _draw_line(panel, results, one, share, has_band=len(column) <= style.BANDS_MAX)
 
 
 def _draw_line(
-    panel: Axes, results: Results, cell: Cell, target: Target, *, has_band: bool
+    panel: Axes, results: Results, one: Selection, share: Solved, *, has_band: bool
 ) -> None:
-    share = solved_by(cell, target)
     times = np.append(share.times, share.known_to)
-    color = style.color(results, cell.optimizer)
+    color = style.color(results, one.optimizer)
     panel.step(
         times,
         np.append(share.shares, share.shares[-1]),
-        style.line(results, cell.optimizer),
+        style.line(results, one.optimizer),
         where="post",
         color=color,
     )
     if has_band:
-        low, high = (np.append(one, one[-1]) for one in (share.low, share.high))
+        low, high = (np.append(ends, ends[-1]) for ends in (share.low, share.high))
         panel.fill_between(times, low, high, step="post", color=color, alpha=0.12, linewidth=0)
 
 
-def _median(share: Solved) -> str:
-    """`3 of 10 reached it; median epoch > 20`."""
-    middle = f"> {share.known_to:g}" if share.median is None else f"{share.median:g}"
-    return f"{share.reached} of {share.runs} reached it; median epoch {middle}"
+def caption_of(
+    results: Results,
+    column: Sequence[Selection],
+    split: Split = "valid",
+    unit: Unit = "epochs",
+) -> str:
+    """The caption of the shares of these selections, whose problems have a target; as `drawn`."""
+    base = baseline_of(results.selections)
+    of_base = {one.problem: one.cell for one in column if one.optimizer == base}
+    cells = [one.cell for one in column if one.cell is not None]
+    runs = []
+    for cell in cells:
+        target, other = targets.on(results.targets[cell.problem], split), of_base.get(cell.problem)
+        text = _spell(solved_by(cell, target, unit), unit)
+        test = soonness(cell, other, target, unit) if other and other is not cell else None
+        tested = f"; log-rank p {p_text(test.p_value)}" if test else ""
+        runs.append(f"{cell.problem} {cell.optimizer}: {text}{tested}")
+    data = {"valid": "validation", "test": "test"}[split]
+    what = _WHAT.format(data=data, unit=unit, base=base)
+    return caption(results, cells, (what,), selections=column, runs=runs)
+
+
+def _spell(share: Solved, unit: Unit) -> str:
+    """`3 of 10 reached it; median epoch > 20; restricted mean 18.2 of 20`."""
+    middle = f"> {share.known_to:.4g}" if share.median is None else f"{share.median:.4g}"
+    text = f"{share.reached} of {share.runs} reached it; median {_MEDIANS[unit].format(middle)}"
+    if share.restricted_mean is None:
+        return f"{text}; restricted mean not known"
+    return f"{text}; restricted mean {share.restricted_mean:.4g} of {share.budget:.4g}"

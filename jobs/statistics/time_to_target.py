@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+import scipy
 
 from jobs.statistics.interval import LEVEL, FloatArray
 
@@ -71,13 +71,15 @@ def reach(
 
     Args:
         values: (E,), the metric at each evaluation.
-        times: (E,), when those took place, increasing; in any unit.
+        times: (E,), when those took place, in their order; in any unit.
         target: the value that counts as solved.
         is_better_high: whether more is better.
         ending: how the run stands.
     """
-    if values.shape != times.shape or np.any(np.diff(times) <= 0) or np.any(times < 0):
-        raise ValueError("there must be as many values as times, and times increase from 0 on")
+    if values.shape != times.shape or np.any(np.diff(times) < 0) or np.any(times < 0):
+        raise ValueError(
+            "there must be as many values as times, and times from 0 on, in their order"
+        )
     if ending == "diverged":
         return Reach(state="never", at=math.inf)
     at = times[values >= target if is_better_high else values <= target]
@@ -102,7 +104,7 @@ def solved(runs: Sequence[Reach], budget: float) -> Solved:
             each takes its own, one that all could have used.
     """
     times, is_event = _observed(runs, budget)
-    fit = stats.ecdf(_censored(times, is_event)).sf
+    fit = scipy.stats.ecdf(_censored(times, is_event)).sf
     at, unsolved = fit.quantiles, fit.probabilities
     low, high = _wilson(unsolved, _effective(times, is_event, at, unsolved))
     if at[0] > 0:
@@ -140,31 +142,10 @@ def logrank(a: Sequence[Reach], b: Sequence[Reach], budget: float) -> LogRank | 
     """
     (times_a, events_a), (times_b, events_b) = _observed(a, budget), _observed(b, budget)
     with np.errstate(invalid="ignore", divide="ignore"):
-        test = stats.logrank(_censored(times_a, events_a), _censored(times_b, events_b))
+        test = scipy.stats.logrank(_censored(times_a, events_a), _censored(times_b, events_b))
     if not math.isfinite(test.statistic):
         return None
     return LogRank(statistic=float(test.statistic), p_value=float(test.pvalue))
-
-
-def deepobs_speed(
-    curves: Sequence[FloatArray], *, epochs: int, target: float, is_better_high: bool
-) -> float:
-    """DeepOBS' speed: the mean first epoch at the target, where never is `epochs` + 1.
-
-    As `compute_speed` of its analyzer (Schneider et al. 2019). It gives a run that never gets
-    there the best that could come of one more epoch, and one that diverges what it reached before.
-
-    Args:
-        curves: per run (E,), the metric before the first epoch and after each, E <= `epochs` + 1.
-        epochs: the number that each run was planned to have.
-        target: the value that counts as solved.
-        is_better_high: whether more is better.
-    """
-    speeds = []
-    for values in curves:
-        is_there = values >= target if is_better_high else values <= target
-        speeds.append(float(np.argmax(is_there)) if is_there.any() else epochs + 1.0)
-    return math.fsum(speeds) / len(speeds)
 
 
 def _observed(runs: Sequence[Reach], budget: float) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
@@ -175,8 +156,8 @@ def _observed(runs: Sequence[Reach], budget: float) -> tuple[FloatArray, npt.NDA
     return np.array([min(run.at, budget) for run in runs]), is_event
 
 
-def _censored(times: FloatArray, is_event: npt.NDArray[np.bool_]) -> stats.CensoredData:
-    return stats.CensoredData(uncensored=times[is_event], right=times[~is_event])
+def _censored(times: FloatArray, is_event: npt.NDArray[np.bool_]) -> "scipy.stats.CensoredData":
+    return scipy.stats.CensoredData(uncensored=times[is_event], right=times[~is_event])
 
 
 def _effective(
@@ -201,7 +182,7 @@ def _effective(
 
 def _wilson(share: FloatArray, n: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Wilson's interval of a proportion (Wilson 1927), for any number of runs above 0."""
-    z = special.ndtri((1 + LEVEL) / 2)
+    z = scipy.special.ndtri((1 + LEVEL) / 2)
     center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return np.clip(center - half, 0, 1), np.clip(center + half, 0, 1)
