@@ -88,7 +88,13 @@ def test_three_seeds_can_show_nothing_and_that_is_said():
     text = sentence(found, SUPERIOR)
     assert text.startswith("It is undecided whether Adam or SGD is better on fmnist_2c2d: ")
     assert "exact sign-flip p = 0.250" in text
-    assert "so few runs cannot show it, p is at least 0.25" in text
+    assert "so few runs cannot show it, p is at least 0.25: it takes 6 pairs" in text
+    assert found.to_json()["resolution"] == {
+        "smallest_p": 0.25,
+        "smallest_adjusted_p": 0.25,
+        "comparisons_max": 0,
+        "pairs_needed": 6,
+    }
     assert "seeds per optimizer would show a difference as large as the observed one" in text
 
 

@@ -24,7 +24,9 @@ from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
 from jobs.results.selection import select
+from jobs.results.sentence import interval_text
 from jobs.results.style import FigureError
+from jobs.statistics.interval import Interval
 from jobs.store.store import Store
 from jobs.text import printable
 from tests.make_sweep import make_sweep
@@ -269,6 +271,31 @@ def test_final_says_where_nothing_is_selected(tmp_path):
     assert "- fmnist_2c2d SGD: nothing selected\n" in drawing.caption
 
 
+def test_the_caption_of_final_tells_where_the_runs_lie(tmp_path):
+    """A diverged run is the worst quartile, and in no mean."""
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        optimizers={"SGD": [{"lr": 0.1}]},
+        seeds=range(5),
+        diverges=lambda one: 2 if one.run.seed < 2 else None,
+    )
+    collection = ledger.collect(store)
+    (cell,) = collection.reported
+    values = cell.finals("test_accuracy")
+    (line,) = (
+        line
+        for line in draw(collection, "final").caption.splitlines()
+        if line.startswith("- fmnist_2c2d SGD: mean ")
+    )
+
+    assert f": mean {values.mean():.4g} (95 % CI " in line
+    low, middle = sorted(values)[:2]
+    assert f"; median {low:.4g} (quartiles diverged, {middle:.4g}); " in line
+    spread = interval_text(Interval(values.min(), values.max(), None, "range"))
+    assert line.endswith(f"interquartile mean {values.mean():.4g} ({spread})")
+
+
 def test_runtime_is_the_geometric_mean_of_paired_ratios(tmp_path):
     store = make_sweep(
         tmp_path / "sweep",
@@ -402,6 +429,40 @@ def test_runtime_refuses_without_a_pair(tmp_path, optimizers, diverging, says):
 
     with pytest.raises(FigureError, match=says):
         draw(ledger.collect(store), "runtime")
+
+
+def test_the_caption_of_sensitivity_tells_how_wide_the_good_range_is(tmp_path):
+    """Nobody knows of a random search, nor of settings with a diverged run."""
+    rates = [{"lr": lr} for lr in (0.001, 0.01, 0.1, 1.0, 10.0)]
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        optimizers={
+            "SGD": rates,
+            "Adam": [{"lr": lr, "eps": lr * lr} for lr in (0.1, 0.2)],
+            "Momentum": [{"lr": 0.1}],
+        },
+        diverges=lambda one: 2 if one.run.hyperparameters["lr"] == 10 else None,
+    )
+    collection = ledger.collect(store)
+    means = {
+        cell.number("lr"): float(np.mean(cell.finals("valid_accuracy")))
+        for cell in collection.cells
+        if cell.optimizer == "SGD" and not cell.diverged
+    }
+    good = [lr for lr, mean in means.items() if mean >= max(means.values()) - 0.01]
+    caption = draw(collection, "sensitivity").caption
+    sgd, adam = (
+        next(line for line in caption.splitlines() if line.startswith(f"- fmnist_2c2d {name}: "))
+        for name in ("SGD", "Adam")
+    )
+
+    decades = np.log10(max(good) / min(good))
+    where = f"{min(good):.4g} to {max(good):.4g}"
+    assert f"; nearly as good as the best for lr {where}, over {decades:.1f} to " in sgd
+    assert sgd.endswith(" decades; 1 of 5 settings diverged")
+    assert adam.endswith("; 0 of 2 settings diverged")
+    assert "within 1 point of accuracy, or 5% of loss" in caption
 
 
 def test_sensitivity_has_a_line_per_optimizer_and_marks_the_divergence(collection):

@@ -6,7 +6,7 @@ comparison, as runs of different code do, forbids the claim: the numbers are sho
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from jobs.results.selection import Selection, baseline_of
 from jobs.statistics.claims import Claim, Evidence, SeedsNeeded, evidence, seeds_needed
 from jobs.statistics.comparison import Comparison, compare
 from jobs.statistics.divergence import Arm, Diverged, Outcome
-from jobs.statistics.multiplicity import ALPHA, holm
+from jobs.statistics.multiplicity import ALPHA, Resolution, holm, resolution
 
 _OF_VALUE = {"final": Result.final, "at_best_valid": Result.at_best_valid}
 
@@ -97,7 +97,20 @@ class Answer:
             "selections": [self.a.to_json(), self.b.to_json()],
             "findings": [one.to_json() for one in self.findings],
         }
-        return content | (self.compared.to_json() if self.compared else {})
+        if self.compared is None:
+            return content
+        return (
+            content
+            | self.compared.to_json()
+            | {"resolution": asdict(self.resolution) if self.resolution else None}
+        )
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """What pairs of so many seeds can show in this family; None: there are no pairs."""
+        if self.compared is None or not self.compared.comparison.paired:
+            return None
+        return resolution(self.compared.comparison.n[0], self.family)
 
     @property
     def problem(self) -> str:

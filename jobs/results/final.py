@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
 from jobs.results.cells import Cell, metric_of
+from jobs.results.located import located
 from jobs.results.page import Drawing
 from jobs.results.reading import Floats
 from jobs.results.selection import Selection
@@ -141,4 +142,10 @@ def caption_of(
     )
     selections = list(chain(*(column.values() for column in columns.values())))
     cells = [one.cell for one in selections if one.cell is not None]
-    return caption(collection, cells, what, selections=selections)
+    runs = [
+        f"{one.name}: {text}"
+        for one in selections
+        if one.cell is not None
+        and (text := located(one.cell, _metric(columns[one.problem], metric)))
+    ]
+    return caption(collection, cells, what, selections=selections, runs=runs)

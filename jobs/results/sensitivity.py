@@ -1,6 +1,6 @@
 """The final validation metric against the hyperparameter that the sweep varies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -11,7 +11,9 @@ from jobs.results.cells import Cell, compared, metric_of, name_some
 from jobs.results.page import Drawing
 from jobs.results.sensitivity_panel import Panel, marks_pt
 from jobs.results.sensitivity_series import Layout
+from jobs.results.sensitivity_width import width
 from jobs.results.study import Results
+from jobs.statistics.sensitivity import ACCURACY_POINTS, LOSS_SHARE
 
 _PANEL_IN = 2.2  # with its title and axis
 _NEUTRAL = "#666666"
@@ -24,6 +26,11 @@ _WHAT = {
 _CROSS = (
     "Cross beyond the axis, at the bad end, a row per optimizer: all runs at this value"
     " diverged; a light one: some did."
+)
+
+_NEARLY = (
+    f"Nearly as good: within {100 * ACCURACY_POINTS:g} point of accuracy, or {LOSS_SHARE:.0%} of loss; the"
+    " range at least, and up to the next settings that are not."
 )
 
 
@@ -137,7 +144,25 @@ def caption_of(
         what.append(_CROSS)
     if any(cell.chosen for cell in cells):
         what.append("Ring: the chosen setting.")
-    return caption(collection, cells, what, runs=[_counted(*item) for item in groups.items()])
+    runs = list(_counts(groups, layout, metric))
+    if any(" decades" in line for line in runs):
+        what.append(_NEARLY)
+    return caption(collection, cells, what, runs=runs)
+
+
+def _counts(
+    groups: Mapping[tuple[str, str], Sequence[Cell]], layout: Layout, metric: str | None
+) -> Iterator[str]:
+    """A line per problem and optimizer; of one that does not vary the axis without a range of it."""
+    for names, own in groups.items():
+        of_problem = [
+            cell for (problem, _), ones in groups.items() for cell in ones if problem == names[0]
+        ]
+        text = _counted(names, own)
+        is_level = names[1] in layout.levels or not any(cell.results for cell in own)
+        yield (
+            text if is_level else f"{text}; {width(own, layout.axis, _metric(of_problem, metric))}"
+        )
 
 
 def _counted(names: tuple[str, str], cells: Sequence[Cell]) -> str:

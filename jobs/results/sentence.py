@@ -149,7 +149,8 @@ def _missing(answer: Answer, made: Compared) -> Iterator[str]:
         return
     smallest = made.comparison.test.smallest_p * answer.family
     if made.evidence.claim is Claim.SUPERIOR and smallest > ALPHA:
-        yield f"so few runs cannot show it, p is at least {min(1.0, smallest):.3g}"
+        text = f"so few runs cannot show it, p is at least {min(1.0, smallest):.3g}"
+        yield f"{text}: it takes {can.pairs_needed} pairs" if (can := answer.resolution) else text
     for seeds, which in (
         (made.needed.observed, "a difference as large as the observed one"),
         (made.needed.margin, "it at the margin"),
