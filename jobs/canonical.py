@@ -27,6 +27,15 @@ def canonical(value: Value) -> Value:
 
 def digest(content: Mapping[str, Any]) -> str:
     """First 12 hex digits of the sha256 of `content` as canonical JSON: 1.0 and 1 are the same."""
+    return digest_of(spelled_canonically(content))
+
+
+def spelled_canonically(content: Mapping[str, Any]) -> str:
+    """The content as canonical JSON."""
     content = {key: canonical(value) for key, value in content.items()}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(text: str) -> str:
+    """First 12 hex digits of the sha256 of the text."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -140,13 +140,26 @@ def sync(path: Path, *, follow: bool = True) -> None:
 
 def is_leftover(path: Path) -> bool:
     """Whether a killed writer left this temporary file behind, by its name."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    return _is_temporary(path.name)
 
 
 def others(folder: Path | str, known: set[str]) -> list[Path]:
     """The paths in the folder whose names are not known, sorted; none if there is no folder."""
+    return [Path(folder, name) for name in sorted(names(folder) - known)]
+
+
+def leftovers(folder: Path | str) -> list[Path]:
+    """The temporary files in the folder that killed writers left behind, sorted."""
+    return [Path(folder, name) for name in sorted(filter(_is_temporary, names(folder)))]
+
+
+def names(folder: Path | str) -> set[str]:
+    """The names in the folder; none if there is no folder."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - thousands of folders: a Path per name is slow
+        return set(os.listdir(folder))  # noqa: PTH208 - thousands of folders: a Path per name is slow
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [Path(folder, name) for name in sorted(names) if name not in known]
+        return set()
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".tmp")

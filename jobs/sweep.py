@@ -3,12 +3,13 @@
 These are frozen and have no dependencies: the login node, the node and the image all read them.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Self
 
-from jobs.canonical import Value, digest
+from jobs.canonical import Value, canonical, digest, digest_of, spelled_canonically
 from jobs.resources import Resources
 from jobs.tuning import Choice, Tuning
 
@@ -66,12 +67,41 @@ class Run:
     @cached_property
     def id(self) -> str:
         """12 hex digits that name the run: equal runs, and only they, have equal ids."""
-        return digest(self.to_json())
+        return self._named.id_of(self.seed)
 
     @cached_property
     def cell(self) -> str:
         """12 hex digits that name the cell: all seeds of one setting."""
-        return digest({key: value for key, value in self.to_json().items() if key != "seed"})
+        return self._named.cell
+
+    @cached_property
+    def _named(self) -> "_Named":
+        """The names of its setting, of which a sweep has few, each with many seeds."""
+        content = self.to_json()
+        del content["seed"]
+        return _named(json.dumps(content))
+
+
+class _Named:
+    """A setting's names: that of its cell, and those of its runs."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.cell = digest(content)
+        self._before = spelled_canonically({k: v for k, v in content.items() if k < "seed"})
+        self._after = spelled_canonically({k: v for k, v in content.items() if k > "seed"})
+
+    def id_of(self, seed: int) -> str:
+        """The id of the run with that seed: of the same text that `digest` makes of all of it."""
+        text = f'{self._before[:-1]},"seed":{json.dumps(canonical(seed))},{self._after[1:]}'
+        return digest_of(text)
+
+
+@lru_cache(maxsize=1024)
+def _named(content: str) -> _Named:
+    return _Named(json.loads(content))
+
+
+_NONE = Resources()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +138,7 @@ class PlannedRun:
             problem=content["problem"],
             optimizer=content["optimizer"],
             varied=content["varied"],
-            resources=Resources.from_json(content.get("resources", {})),
+            resources=Resources.from_json(found) if (found := content.get("resources")) else _NONE,
             role=content.get("role", "evaluation"),
         )
 

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from functools import wraps
 from pathlib import Path
 
@@ -96,6 +98,27 @@ def test_what_was_read_is_not_read_again(store, read):
 
     assert content(again) == content(first)
     assert read == [store.sweep().runs[0].run.id]  # of which nothing is kept
+
+
+_AGAIN = """
+import sys
+from pathlib import Path
+from cluster.commands.collect import collect
+from jobs.results import figures
+from jobs.store.store import Store
+
+collect(Store(Path(sys.argv[1])), strict=False, as_json=True)
+assert sys.modules.keys() & {"pandas", "pyarrow.parquet", "scipy.stats"} == set()
+"""
+
+
+def test_what_is_known_needs_no_library_that_takes_longer_than_all_the_rest(whole, capsys):
+    collect(whole, strict=False, as_json=True)
+    capsys.readouterr()
+
+    subprocess.run(
+        [sys.executable, "-c", _AGAIN, str(whole.root)], stdout=subprocess.DEVNULL, check=True
+    )
 
 
 def test_what_was_taken_so_far_is_kept_where_a_record_tells(whole):

@@ -214,7 +214,7 @@ def test_setting_aside_takes_a_fence(folder):
     assert (ended.by, ended.why, ended.submission) == ("me", "redo", 7)
     with pytest.raises(StaleAttemptError):
         zombie.publish({"value": 2})
-    assert list(folder.strangers()) == []
+    assert list(Store(folder.path.parent.parent).strangers_of([folder.id])) == []
 
 
 def test_setting_aside_after_somebody_elses_claim_is_refused_and_leaves_nothing(folder):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jobs.canonical import canonical
+from jobs.canonical import canonical, digest
 from jobs.sweep import PlannedRun, Run, Sweep, Target
 
 RUN = Run(
@@ -38,6 +38,16 @@ def test_equal_runs_and_only_they_have_equal_ids() -> None:
 
     assert same.id == RUN.id
     assert len({RUN.id, *(other.id for other in others)}) == 6
+
+
+def test_an_id_is_the_hash_of_all_of_the_run() -> None:
+    for values in ({}, {"seed": 7}, {"text": 'a "seed":3, b'}, {"nested": {"seed": [1.0, None]}}):
+        run = with_hyperparameters(**values)
+        content = run.to_json()
+
+        assert run.id == digest(content)
+        del content["seed"]
+        assert run.cell == digest(content)
 
 
 def test_a_last_bit_that_differs_between_machines_is_not_in_the_id() -> None:

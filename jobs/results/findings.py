@@ -89,6 +89,8 @@ def _name(cells: Sequence[Cell]) -> str:
 
 
 def _holes(results: Sequence[Result]) -> Iterator[Finding]:
+    if not any(_has_holes(results, metric) for metric in EPOCH_METRICS):
+        return
     for result in results:
         holes = [
             metric
@@ -98,3 +100,9 @@ def _holes(results: Sequence[Result]) -> Iterator[Finding]:
         if holes:
             run = result.planned.run.id
             yield Finding("holes", f"run {run} lacks values of {', '.join(holes)}", (run,))
+
+
+def _has_holes(results: Sequence[Result], metric: str) -> bool:
+    """Whether any curve lacks a value: all are looked at together, as mostly none does."""
+    curves = [one.curves[metric] for one in results if metric in one.curves]
+    return bool(curves) and bool(np.isnan(np.concatenate(curves)).any())

@@ -215,13 +215,12 @@ class _Surroundings:
     def look(self) -> None:
         """Walk through the folder."""
         expected = {planned.run.id for planned in self.sweep.runs}
-        for path in self.store.strangers():
+        names = self.store.names()
+        of_runs = self.store.strangers_of(name for name in names if name in expected)
+        for path in (*self.store.strangers(), *of_runs):
             self._judge(path)
-        for folder in self.store.folders():
-            if folder.id in expected:
-                for path in folder.strangers():
-                    self._judge(path)
-            elif (found := self._read(folder)) is not None:
+        for folder in (self.store.run(name) for name in names if name not in expected):
+            if (found := self._read(folder)) is not None:
                 self.extra.append(found)
             elif folder.record_file.exists():
                 self._judge(folder.record_file)

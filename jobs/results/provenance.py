@@ -1,7 +1,7 @@
 """What differs in the provenance of runs that are averaged, or compared in one table."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,6 +20,9 @@ _MACHINE = (
 _OF_ALL = frozenset((*_SOFTWARE, *_DEVICE, *_MACHINE))
 """What each record tells; own modules, say, are listed only where they are used."""
 
+_TOLD = (*_OF_ALL, "training_code", "packages", "environment", "data", "staging")
+"""The entries of a record's provenance that its facts are made of, beside its own code."""
+
 _OWN_CODE = "own code "
 PACKAGE = "package "
 _NOT_HASHES = {"folder", "unverified"}  # where the data was, and whether anybody looked at it
@@ -32,45 +35,65 @@ Facts = Mapping[str, str]
 
 def findings(cells: Sequence[Cell]) -> Iterator[Finding]:
     """Find what differs between the cells, by fact, and within them, by cell."""
-    facts = {id(result): origin_of(result) for cell in cells for result in cell.results}
-
-    def facts_of(result: Result) -> Facts:
-        return facts[id(result)]
-
-    yield from _compared(cells, facts_of)
+    kinds = _Kinds()
+    yield from _compared(cells, kinds)
     for cell in cells:
-        yield from _averaged(cell, facts_of)
+        yield from _averaged(cell, kinds)
     yield from _unverified(cells)
     yield from _dirty(cells)
 
 
-def _compared(cells: Sequence[Cell], facts_of: Callable[[Result], Facts]) -> Iterator[Finding]:
+class _Kinds:
+    """What records say, of which many say the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Facts] = {}
+
+    def facts_of(self, result: Result) -> Facts:
+        """What a record says; equal ones are one object."""
+        said = [result.provenance.get(name, ...) for name in _TOLD]  # JSON has no ellipsis
+        key = repr((said, _own_code(result)))
+        if key not in self._known:
+            self._known[key] = origin_of(result)
+        return self._known[key]
+
+    def of(self, results: Iterable[Result]) -> "list[tuple[Facts, list[Result]]]":
+        """The results by what their records say."""
+        found: dict[int, tuple[Facts, list[Result]]] = {}
+        for one in results:
+            facts = self.facts_of(one)
+            found.setdefault(id(facts), (facts, []))[1].append(one)
+        return list(found.values())
+
+
+def _compared(cells: Sequence[Cell], kinds: _Kinds) -> Iterator[Finding]:
     """Software and own code must be the same in all cells, all else in those of one problem."""
     by_problem: dict[str, list[Result]] = {}
     for cell in cells:
         by_problem.setdefault(cell.problem, []).extend(cell.results)
-    everything = list(chain(*by_problem.values()))
-    for name in dict.fromkeys(name for result in everything for name in facts_of(result)):
+    of_problems = {problem: kinds.of(results) for problem, results in by_problem.items()}
+    everything = list(chain(*of_problems.values()))
+    for name in dict.fromkeys(name for facts, _ in everything for name in facts):
         is_shared = name in _SOFTWARE or name.startswith((_OWN_CODE, PACKAGE))
         counts: Counter[str] = Counter()
         runs: tuple[str, ...] = ()
-        for members in [everything] if is_shared else by_problem.values():
-            own = [one for one in members if name in _OF_ALL or name in facts_of(one)]
-            values = _by_value(name, own, facts_of)
+        for members in [everything] if is_shared else of_problems.values():
+            own = [one for one in members if name in _OF_ALL or name in one[0]]
+            values = _by_value(name, own)
             if len(values) > 1:
                 counts.update({value: len(ones) for value, ones in values.items()})
-                runs += tuple(one.planned.run.id for one in own)
+                runs += tuple(one.planned.run.id for _, ones in own for one in ones)
         if counts:
             which = ", ".join(f"{value} ({count} runs)" for value, count in sorted(counts.items()))
             yield Finding(_code_of(name), f"records of different {name}: {which}", runs)
 
 
-def _averaged(cell: Cell, facts_of: Callable[[Result], Facts]) -> Iterator[Finding]:
+def _averaged(cell: Cell, kinds: _Kinds) -> Iterator[Finding]:
     """Whatever can change a number must be the same for all seeds."""
-    names = dict.fromkeys(name for result in cell.results for name in facts_of(result))
+    own = kinds.of(cell.results)
     differences = []
-    for name in names:
-        values = _by_value(name, cell.results, facts_of)
+    for name in dict.fromkeys(name for facts, _ in own for name in facts):
+        values = _by_value(name, own)
         if len(values) > 1 and name not in _MACHINE:
             which = ", ".join(
                 f"{value} ({spell_seeds(one.planned.run.seed for one in ones)})"
@@ -99,7 +122,7 @@ def _code_of(fact: str) -> str:
 
 
 def _by_value(
-    name: str, results: Iterable[Result], facts_of: Callable[[Result], Facts]
+    name: str, kinds: Iterable[tuple[Facts, Sequence[Result]]]
 ) -> dict[str, list[Result]]:
     """What is known of some runs and not of others is a difference, too; but not of a package.
 
@@ -107,10 +130,9 @@ def _by_value(
     """
     absent = "not listed" if name.startswith(_OWN_CODE) else "unknown"
     values: dict[str, list[Result]] = {}
-    for result in results:
-        if name.startswith(PACKAGE) and name not in facts_of(result):
-            continue
-        values.setdefault(facts_of(result).get(name, absent), []).append(result)
+    for facts, results in kinds:
+        if name in facts or not name.startswith(PACKAGE):
+            values.setdefault(facts.get(name, absent), []).extend(results)
     return values
 
 

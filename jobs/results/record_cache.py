@@ -11,7 +11,7 @@ import pyarrow as pa
 from jobs import files
 from jobs.results import rows
 
-_FORMAT = b"probprec records 1\n"
+_FORMAT = b"probprec records 2\n"
 """The first line of the file has another number once other rows are made of the same records."""
 
 _BODY_BYTE = len(_FORMAT) + 32

@@ -1,6 +1,7 @@
 """The records of a sweep are read; one that was read before only if its files have changed."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -92,9 +93,10 @@ class _Records:
 def _versions(store: Store, runs: Sequence[PlannedRun]) -> dict[str, str]:
     """Of each run that has a record, what tells whether it is the same; "" where nothing can."""
     versions: dict[str, str] = {}
+    runs_folder = f"{store.runs}{os.sep}"
     for run in dict.fromkeys(planned.run.id for planned in runs):
         try:
-            versions[run] = record.version(store.run(run))
+            versions[run] = record.version(f"{runs_folder}{run}")
         except FileNotFoundError:
             continue
         except OSError:

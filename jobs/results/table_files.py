@@ -46,23 +46,28 @@ def write(
         for name, content in contents.items():
             files.write_atomically(folder / name, content)
         if known is not None:
-            hashes = {name: _sha256(content) for name, content in contents.items()}
-            files.write_atomically(known, files.to_json({"origin": origin, "files": hashes}))
+            written = {"origin": origin, "files": _versions(folder)}
+            files.write_atomically(known, files.to_json(written))
     for name, facts in beside.items():
         files.write_atomically(folder / name, files.to_json(facts, indent=1))
     return [folder / name for name in (*TABLES, *beside)]
 
 
 def _are_there(folder: Path, known: Path, origin: str) -> bool:
-    """Whether the tables in the folder were made of the same, byte for byte."""
+    """Whether the tables in the folder were made of the same, and nobody has touched them since."""
     try:
         content = json.loads(files.read(known))
-        if content["origin"] != origin:
-            return False
-        found = {name: _sha256(files.read(folder / name)) for name in TABLES}
-        return bool(found == content["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(content == {"origin": origin, "files": _versions(folder)})
+    except (OSError, ValueError):
         return False
+
+
+def _versions(folder: Path) -> dict[str, list[int]]:
+    """What `stat` tells of each table: it differs once another one was written in its place."""
+    found = {name: (folder / name).stat() for name in TABLES}
+    return {
+        name: [it.st_size, it.st_mtime_ns, it.st_ctime_ns, it.st_ino] for name, it in found.items()
+    }
 
 
 def _origin(results: Results) -> str:
@@ -74,7 +79,9 @@ def _origin(results: Results) -> str:
     of_all += [one.tuning for one in results.tunings]
     found.update(repr(of_all).encode())
     for sweep, outcome in zip(results.sweeps, results.outcomes, strict=True):
-        found.update(repr((sweep, outcome.planned, _told(outcome))).encode())
+        planned = outcome.planned
+        labels = (planned.problem, planned.optimizer, planned.varied, planned.role)
+        found.update(repr((sweep, planned.run.id, *labels, _told(outcome))).encode())
     return found.hexdigest()
 
 

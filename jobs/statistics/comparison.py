@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from jobs.statistics.difference import Difference, paired_difference, welch_difference
 from jobs.statistics.divergence import Arm, Proportion, proportion, worst_ranks
@@ -101,13 +101,14 @@ def _wilcoxon(a: FloatArray, b: FloatArray, *, paired: bool) -> float:
     Pairs without a difference are left out, as he did.
     """
     if not paired:
-        ranks = stats.rankdata(np.concatenate([a, b]))
+        ranks = scipy.stats.rankdata(np.concatenate([a, b]))
         return exchange_test(ranks[: len(a)], ranks[len(a) :]).p_value
     differences = (a - b)[a != b]
     if not len(differences):
         return 1.0
     sizes = np.abs(differences)
-    ranks = stats.rankdata(np.round(sizes / sizes.max(), 9))  # equal but for rounding is equal
+    rounded = np.round(sizes / sizes.max(), 9)  # equal but for rounding is equal
+    ranks = scipy.stats.rankdata(rounded)
     return sign_flip_test(ranks * np.sign(differences)).p_value
 
 

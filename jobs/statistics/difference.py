@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scipy import special
+import scipy
 
 from jobs.statistics.interval import LEVEL, FloatArray, Interval, t_interval
 
@@ -43,7 +43,7 @@ class Difference:
     def _upper_tail(self, excess: float) -> float:
         if self.error == 0:  # runs that do not vary at all: the limit of the formula
             return 0.0 if excess > 0 else 1.0
-        return float(special.stdtr(self.freedom, -excess / self.error))
+        return float(scipy.special.stdtr(self.freedom, -excess / self.error))
 
 
 def paired_difference(a: FloatArray, b: FloatArray) -> Difference | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from jobs.statistics.interval import LEVEL, FloatArray, Interval
 
@@ -66,7 +66,7 @@ class Proportion:
 
 def proportion(count: int, n: int, level: float = LEVEL) -> Proportion:
     """A count out of n has the score interval of Wilson (1927), which is sound for 0 of n, too."""
-    found = stats.binomtest(count, n).proportion_ci(level, method="wilson")
+    found = scipy.stats.binomtest(count, n).proportion_ci(level, method="wilson")
     return Proportion(count, n, Interval(float(found.low), float(found.high), level, "Wilson"))
 
 
@@ -88,7 +88,7 @@ def worst_ranks(outcomes: Sequence[Outcome], *, is_better_high: bool) -> FloatAr
         for one in outcomes
     ]
     place = {key: index for index, key in enumerate(sorted(set(keys)))}
-    ranks: FloatArray = stats.rankdata([place[key] for key in keys])
+    ranks: FloatArray = scipy.stats.rankdata([place[key] for key in keys])
     return ranks
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from jobs.statistics.interval import LEVEL, FloatArray, Interval
 
@@ -37,14 +37,14 @@ def improvement(a: FloatArray, b: FloatArray, level: float = LEVEL) -> Improveme
     probability = float((np.sign(a[:, None] - b) + 1).mean() / 2)
     if n + m == 2:
         return Improvement(probability, None)
-    quantile = float(special.stdtrit(n + m - 2, (1 + level) / 2))
+    quantile = float(scipy.special.stdtrit(n + m - 2, (1 + level) / 2))
 
     def outside(p: float) -> float:
         return (p - probability) ** 2 - quantile**2 * _variance(p, n, m)
 
     inside = min(max(probability, _EDGE), 1 - _EDGE)  # at 0 and at 1 the variance is 0, too
-    low = float(optimize.brentq(outside, 0.0, inside)) if probability > 0 else 0.0
-    high = float(optimize.brentq(outside, inside, 1.0)) if probability < 1 else 1.0
+    low = float(scipy.optimize.brentq(outside, 0.0, inside)) if probability > 0 else 0.0
+    high = float(scipy.optimize.brentq(outside, inside, 1.0)) if probability < 1 else 1.0
     return Improvement(probability, Interval(low, high, level, "Newcombe 5, t"))
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 FloatArray = NDArray[np.float64]
 Method = Literal["t", "Welch t", "Wilson", "Newcombe 5, t", "BCa", "range"]
@@ -35,5 +35,5 @@ def t_interval(
         level: The share of such intervals that hold the truth if runs are normal.
         method: What the error and its degrees of freedom stand on.
     """
-    half = float(special.stdtrit(freedom, (1 + level) / 2)) * error
+    half = float(scipy.special.stdtrit(freedom, (1 + level) / 2)) * error
     return Interval(estimate - half, estimate + half, level, method)

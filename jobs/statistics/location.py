@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from jobs.statistics.interval import LEVEL, FloatArray, Interval, t_interval
 from jobs.streams import stream
@@ -75,7 +75,7 @@ def interquartile_mean(values: FloatArray, axis: int = -1) -> FloatArray:
 
     As in Agarwal et al. (2021, section 4.3), along an axis.
     """
-    trimmed: FloatArray = stats.trim_mean(values, 0.25, axis=axis)
+    trimmed: FloatArray = scipy.stats.trim_mean(values, 0.25, axis=axis)
     return trimmed
 
 
@@ -91,7 +91,7 @@ def _bootstrap(
         return spread
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # so many equal values that no acceleration is defined
-        found = stats.bootstrap(
+        found = scipy.stats.bootstrap(
             (ordered,),
             statistic,
             n_resamples=RESAMPLES,

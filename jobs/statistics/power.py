@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import integrate, special
+import scipy
 
 from jobs.statistics.interval import FloatArray
 from jobs.statistics.multiplicity import ALPHA
@@ -34,11 +34,11 @@ def detection_power(effect: float, seeds: int, *, paired: bool, alpha: float = A
         alpha: The level of the test.
     """
     freedom, root = _design(seeds, paired=paired)
-    bound = special.stdtrit(freedom, 1 - alpha / 2)
+    bound = scipy.special.stdtrit(freedom, 1 - alpha / 2)
     shift = effect * root
 
     def beyond(scale: FloatArray) -> FloatArray:
-        found: FloatArray = special.ndtr(shift - bound * scale) + special.ndtr(
+        found: FloatArray = scipy.special.ndtr(shift - bound * scale) + scipy.special.ndtr(
             -shift - bound * scale
         )
         return found
@@ -56,10 +56,10 @@ def equivalence_power(margin: float, seeds: int, *, paired: bool, alpha: float =
         alpha: The level of each of the two tests.
     """
     freedom, root = _design(seeds, paired=paired)
-    bound = special.stdtrit(freedom, 1 - alpha)
+    bound = scipy.special.stdtrit(freedom, 1 - alpha)
 
     def within(scale: FloatArray) -> FloatArray:
-        both: FloatArray = 2 * special.ndtr(margin * root - bound * scale) - 1
+        both: FloatArray = 2 * scipy.special.ndtr(margin * root - bound * scale) - 1
         return np.maximum(0, both)
 
     return _over_scales(within, freedom)
@@ -109,9 +109,9 @@ def _over_scales(probability: Callable[[FloatArray], FloatArray], freedom: int) 
     """
 
     def at(share: FloatArray) -> FloatArray:
-        return probability(np.sqrt(special.chdtri(freedom, share) / freedom))
+        return probability(np.sqrt(scipy.special.chdtri(freedom, share) / freedom))
 
-    return float(integrate.fixed_quad(at, 0, 1, n=_NODES)[0])
+    return float(scipy.integrate.fixed_quad(at, 0, 1, n=_NODES)[0])
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:

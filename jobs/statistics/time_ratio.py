@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from jobs.statistics.interval import LEVEL, FloatArray, Interval, t_interval
 
@@ -35,7 +35,7 @@ def time_ratio(times: FloatArray, baseline: FloatArray) -> TimeRatio:
     ratio = float(np.exp(logs.mean()))
     if len(logs) == 1:
         return TimeRatio(pairs=1, ratio=ratio, interval=None)
-    error = float(stats.sem(logs))
+    error = float(scipy.stats.sem(logs))
     of_log = t_interval(float(logs.mean()), error, len(logs) - 1, LEVEL, "t")
     low, high = (float(np.exp(end)) for end in (of_log.low, of_log.high))
     return TimeRatio(

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 RECORD, JOURNAL = "record.json", "journal.jsonl"
 _ASIDE_PREFIX = "record.torn-"
 LIFE = "set-aside.json"
-_RUN_PARTS = {"run.json", JOURNAL, RECORD, "attempts"}
+RUN_PARTS = {"run.json", JOURNAL, RECORD, "attempts"}
 
 
 class RunFolder:
@@ -163,12 +163,6 @@ class RunFolder:
     def history(self) -> list[AttemptSummary]:
         """Every attempt that the journal knows, oldest first."""
         return journal.summaries(self.journal())
-
-    def strangers(self) -> Iterator[Path]:
-        """The paths in the folder that the layout lacks, and leftovers of killed writers."""
-        yield from files.others(self.path, _RUN_PARTS)
-        for attempt in files.others(os.path.join(self.path, "attempts"), set()):  # noqa: PTH118
-            yield from filter(files.is_leftover, files.others(attempt, set()))
 
     def is_locked(self) -> bool:
         """Whether the newest attempt is alive."""

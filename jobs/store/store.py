@@ -38,13 +38,13 @@ sweeps/NAME/
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobs import files, locks
 from jobs.errors import InputError
-from jobs.store.attempts import RunFolder
+from jobs.store.attempts import RUN_PARTS, RunFolder
 from jobs.store.submission_plan import Plan
 from jobs.store.submissions import Submission
 from jobs.sweep import Sweep
@@ -254,15 +254,30 @@ class Store:
 
     def folders(self) -> Iterator[RunFolder]:
         """Every folder below `runs`, by name, also of runs that the sweep no longer has."""
-        if self.runs.is_dir():
-            with os.scandir(self.runs) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_dir())
-            yield from (RunFolder(self.runs / name) for name in names)
+        return map(self.run, self.names())
+
+    def names(self) -> list[str]:
+        """The names of those folders, which are ids of runs, sorted."""
+        if not self.runs.is_dir():
+            return []
+        with os.scandir(self.runs) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
 
     def strangers(self) -> Iterator[Path]:
         """The paths that the layout does not know, in the folder and beside the runs, by name."""
         yield from files.others(self.root, _SWEEP_PARTS)
         for folder in (self.root / "choices", self.collected, self.figures):
-            yield from filter(files.is_leftover, files.others(folder, set()))
-        names = {folder.id for folder in self.folders()}
-        yield from files.others(self.runs, names)
+            yield from files.leftovers(folder)
+        yield from files.others(self.runs, set(self.names()))
+
+    def strangers_of(self, runs: Iterable[str]) -> Iterator[Path]:
+        """The paths in these runs' folders that the layout lacks, and leftovers of killed writers."""
+        place = f"{self.runs}{os.sep}"  # thousands of them: a Path for each is slow
+        for run in runs:
+            names = files.names(f"{place}{run}")
+            if not names <= RUN_PARTS:
+                yield from files.others(f"{place}{run}", RUN_PARTS)
+            if "attempts" in names:
+                attempts = f"{place}{run}{os.sep}attempts"
+                for name in sorted(files.names(attempts)):
+                    yield from files.leftovers(f"{attempts}{os.sep}{name}")
