@@ -141,9 +141,10 @@ def plan(
 def make_record(planned: PlannedRun, diverges_in: int | None = None) -> dict[str, Any]:
     run = planned.run
     last = run.epochs if diverges_in is None else max(diverges_in - 1, 0)
-    stop = {"reason": "completed", "epoch": run.epochs, "step": run.epochs * 390}
+    steps = steps_per_epoch(run)
+    stop = {"reason": "completed", "epoch": run.epochs, "step": run.epochs * steps}
     if diverges_in is not None:
-        stop = {"reason": "nonfinite_loss", "epoch": diverges_in, "step": diverges_in * 390 - 17}
+        stop = {"reason": "nonfinite_loss", "epoch": diverges_in, "step": diverges_in * steps - 17}
     return {
         "schema": 1,
         "id": run.id,
@@ -230,7 +231,12 @@ def make_time(planned: PlannedRun, last: int) -> dict[str, list[float]]:
     return {
         clock: (total / max(planned.run.epochs, 1) * epochs).tolist()
         for clock, total in seconds.items()
-    } | {"steps": (390 * epochs).tolist()}
+    } | {"steps": (steps_per_epoch(planned.run) * epochs).tolist()}
+
+
+def steps_per_epoch(run: Run) -> int:
+    """Of 49,920 examples."""
+    return 49_920 // run.batch_size
 
 
 def minibatch_series(count: int) -> str:

@@ -110,3 +110,40 @@ def test_where_nothing_can_be_selected_it_says_why():
     assert one.text == (
         "no setting stands for fmnist_2c2d SGD: no seed is planned for all 2 settings"
     )
+
+
+def with_steps(cell: Cell, steps: list[int], batch_size: int = 100) -> Cell:
+    results = tuple(
+        dataclasses.replace(
+            one,
+            steps=np.array(steps),
+            planned=dataclasses.replace(
+                one.planned, run=dataclasses.replace(one.planned.run, batch_size=batch_size)
+            ),
+        )
+        for one in cell.results
+    )
+    return dataclasses.replace(cell, results=results)
+
+
+def test_training_sets_of_different_sizes_are_not_compared():
+    sgd, adam = (make_cell({"lr": 0.1}, {1: 0.5, 2: 0.5}, optimizer=name) for name in "ab")
+    mixed = with_steps(sgd, [0, 500, 1000]), with_steps(adam, [0, 450, 900])
+
+    one = found(*mixed)["mixed_splits"]
+
+    assert one.text == (
+        "runs of fmnist_2c2d had training sets of different sizes, "
+        "by their epochs of 450 steps of 100 (2 runs), 500 steps of 100 (2 runs)"
+    )
+    assert one.forbids == "comparison"
+    assert len(one.runs) == 4
+
+
+@pytest.mark.parametrize("steps", [[0, 390], [0, 391], [0]])
+def test_an_incomplete_last_batch_is_no_other_training_set(steps):
+    """Of 50,000 examples; a run that diverged in its first epoch tells nothing."""
+    sgd, adam = (make_cell({"lr": 0.1}, {1: 0.5}, optimizer=name) for name in "ab")
+
+    assert "mixed_splits" not in found(with_steps(sgd, [0, 500]), with_steps(adam, steps, 128))
+    assert "mixed_splits" not in found(with_steps(sgd, [0, 500]), adam)  # an older record

@@ -30,6 +30,7 @@ FORBIDS: Mapping[str, Forbidden | None] = {
     "mixed_packages": "comparison",
     "mixed_environment": "comparison",
     "mixed_data": "comparison",
+    "mixed_splits": "comparison",
     "mixed_hardware": "comparison",
     "mixed_machine": "time",
     "mixed_cell": "mean",

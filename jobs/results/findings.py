@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jobs.results import collapse, provenance
+from jobs.results import collapse, provenance, splits
 from jobs.results.cells import Cell, name_some
 from jobs.results.finding import Finding
 from jobs.results.reading import Result
@@ -18,6 +18,7 @@ def of(cells: Sequence[Cell], selections: Sequence[Selection]) -> list[Finding]:
     own = [one for one in selections if one.cell is None or one.cell.role == "evaluation"]
     return [
         *provenance.findings(cells),
+        *splits.findings(cells),
         *_unequal_seeds(cells),
         *_holes(found),
         *collapse.findings(cells),
