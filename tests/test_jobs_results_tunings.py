@@ -199,7 +199,7 @@ def test_sensitivity_shows_the_tuning_with_a_ring_around_what_was_chosen(store, 
     assert [ring.get_xdata()[0] for ring in rings] == [best_lr(store)]
     assert rings[0].get_ydata()[0] == pytest.approx(max(expected.values()))
     assert "Ring: the chosen setting." in drawing.caption
-    assert "- digits_mlp SGD: 4 settings, n=2 of the tuning\n" in drawing.caption
+    assert "- digits_mlp SGD: 4 settings, n=2 of the tuning; " in drawing.caption
     assert "- digits_mlp Adam: 1 setting, n=3\n" in drawing.caption
 
 

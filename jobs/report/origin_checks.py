@@ -49,8 +49,8 @@ def same_data(case: Case) -> Check:
     """Whether the data are the same byte for byte, and were verified."""
     return _same(
         case,
-        "On the same data, byte for byte?",
-        {"mixed_data": Level.BAD, "unverified_data": Level.CAUTION},
+        "On the same data, byte for byte, split alike?",
+        {"mixed_data": Level.BAD, "mixed_splits": Level.BAD, "unverified_data": Level.CAUTION},
         ("data",),
     )
 
