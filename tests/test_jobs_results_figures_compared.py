@@ -1,6 +1,7 @@
 """The figures `compare` and `target`: what is drawn is what the statistics say."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from jobs.results.sentence import p_text
 from jobs.results.style import FigureError
 from jobs.results.target_time import drawn
 from jobs.results.tuning_figure import after_trials
+from jobs.results.wanted import Wanted
 from jobs.sweep import Target
 from tests.make_sweep import make_sweep
 
@@ -65,9 +67,34 @@ def test_the_forest_has_the_intervals_of_the_comparisons(collection):
 
 
 def test_the_forest_takes_a_metric(collection):
-    panel = panels(draw(collection, "compare", "test_loss"))[0]
+    panel = panels(draw(collection, "compare", Wanted(metric="test_loss")))[0]
 
     assert panel.get_xlabel() == "final test loss,\nless that of SGD"
+
+
+def test_the_forest_of_many_diverged_optimizers_has_pages_and_no_overlap(tmp_path):
+    names = ["SGD", *(f"own{i}" for i in range(39))]
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={name: [{}] for name in names},
+        seeds=range(3),
+        epochs=2,
+        diverges=lambda one: 1 if one.optimizer != "SGD" and one.run.seed == 0 else None,
+    )
+    drawing = draw(ledger.collect(store), "compare")
+    rows = [label.get_text() for axes in panels(drawing) for label in axes.get_yticklabels()]
+
+    assert rows == names[1:]
+    assert len(drawing.pages) > 1
+    for figure in drawing.pages:
+        assert figure.get_figheight() <= 9
+        (panel,) = figure.axes
+        boxes = [text.get_window_extent() for text in panel.texts]
+        assert len(boxes) == len(panel.get_yticklabels())
+        assert not len(panel.get_xticks())  # there is no difference to read off
+        for one, other in itertools.pairwise(boxes):
+            assert not one.overlaps(other)
 
 
 def test_the_share_at_the_target_is_of_all_planned_runs(collection):
@@ -89,6 +116,8 @@ def test_target_draws_a_step_line_per_optimizer_with_its_median(collection):
     assert second.get_ylabel() == "share with\nvalid loss 87.7"
     assert legend(drawing) == ["SGD", "Momentum", "Adam"]
     assert "- quadratic_deep Adam: 5 of 8 reached it; median epoch " in drawing.caption
+    assert texts(first)[0] == "n=7 to 8; never: SGD, Momentum, Adam"
+    assert texts(second)[0] == "n=7 to 8"
     for line in first.get_lines():
         shares = np.asarray(line.get_ydata())
         assert (np.diff(shares) >= 0).all()

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from jobs.results import figures, ledger, page, style
+from jobs.results import figures, ledger, line_ends, page, style
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
+from jobs.results.wanted import Wanted
 from tests.make_sweep import make_sweep
 
 PROBLEMS = ["mnist_logreg", "mnist_2c2d", "fmnist_2c2d", "cifar10_3c3d", "digits_mlp"]
@@ -186,11 +187,17 @@ def _row_label(figure: Figure, panel: Axes) -> str:
     return next((axes.get_ylabel() for axes in own if axes.get_ylabel()), "")
 
 
+def ends(panel: Axes) -> list[str]:
+    """The names at the ends of its lines."""
+    return [text.get_text() for text in panel.texts if text.get_gid() == line_ends.GID]
+
+
 def test_a_page_has_one_legend_within_it_and_below_all_panels(drawings):
     for name, drawing in drawings.items():
         for figure in drawing.pages:
             assert not any(axes.get_legend() for axes in figure.axes)
-            assert len(figure.legends) == (name not in {"final", "compare"})
+            is_named = any(ends(panel) for panel in panels(figure))
+            assert len(figure.legends) == (name not in {"final", "compare"} and not is_named)
             for legend in figure.legends:
                 box = legend.get_window_extent()
                 assert box.y1 < min(axes.get_window_extent().y0 for axes in panels(figure))
@@ -202,7 +209,8 @@ def test_a_grid_has_three_problems_a_page_and_its_legend_all_optimizers(scenario
     of, collection = scenario
     figures = drawings["grid"].pages
     per_page = [figure.axes[0].get_subplotspec().get_gridspec().ncols for figure in figures]
-    names = [text.get_text() for text in figures[-1].legends[0].get_texts()]
+    names = [text.get_text() for legend in figures[-1].legends for text in legend.get_texts()]
+    names = names or ends(panels(figures[-1])[0])
 
     assert per_page == {many: [3, 3], search: [1], steps: [2, 2], dying: [2]}[of]
     assert [re.sub(r"\s", "", name) for name in names] == [
@@ -219,6 +227,26 @@ def test_files_are_a_png_a_page_one_pdf_and_the_caption(scenario, tmp_path):
     pdf = (tmp_path / "grid.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", pdf)) == 1 + len(further)
     assert (tmp_path / "grid.txt").read_text() == draw(collection, "grid").caption
+
+
+def test_pages_of_an_earlier_drawing_do_not_stay(tmp_path):
+    names = [f"own{i}" for i in range(60)]
+    for count, further in ((60, ["final-2.png", "final-3.png"]), (2, [])):
+        store = make_sweep(
+            tmp_path / f"sweep{count}",
+            problems=["digits_mlp"],
+            optimizers={name: [{}] for name in names[:count]},
+            seeds=[1],
+            epochs=1,
+        )
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        strangers = ["final-2.png.old", "final-x.png", "final_all-2.png", "my-final-2.png"]
+        for name in strangers:
+            (out / name).touch()
+        figures.save(out, ledger.collect(store), "final")
+        found = {path.name for path in out.iterdir()}
+        assert found == {"final.png", *further, "final.pdf", "final.txt", *strangers}
 
 
 def test_the_same_drawing_is_the_same_bytes(scenario):
@@ -287,7 +315,7 @@ def test_an_axis_of_no_value_has_no_numbers(tmp_path, metric):
         optimizers={"SGD": [{"lr": lr} for lr in (0.1, 1.0)]},
         diverges=lambda _: 2,
     )
-    (panel,) = draw(ledger.collect(store), "sensitivity", metric).pages[0].axes
+    (panel,) = draw(ledger.collect(store), "sensitivity", Wanted(metric=metric)).pages[0].axes
 
     assert not len(panel.get_yticks())
 

@@ -7,32 +7,49 @@ from cluster.cli.options import add_out, add_sweeps, sweeps_of
 DESCRIPTION = "Draw a figure of what is there so far, as PNG and PDF, and write its caption."
 EXAMPLE = "probprec plot quickstart --figure final --metric test_loss"
 
+_FIGURES = {
+    "grid": "curves of all metrics",
+    "final": "final metric of every run",
+    "compare": "difference to the baseline",
+    "target": "share of runs at the target",
+    "profile": "performance profiles over problems",
+    "tuning": "what tuning gives after so many settings",
+    "runtime": "time relative to the baseline",
+    "sensitivity": "final metric against a hyperparameter",
+}
+
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the sweeps, which figure, and where it goes."""
+    """Add the sweeps, which figure, what it shows, and where it goes."""
     add_sweeps(command)
     add_out(command)
     command.add_argument(
         "--figure",
-        choices=(
-            "grid",
-            "final",
-            "compare",
-            "target",
-            "profile",
-            "tuning",
-            "runtime",
-            "sensitivity",
-        ),
+        choices=tuple(_FIGURES),
         default="grid",
-        help="curves of all metrics; final metric per seed; difference to the baseline; share of"
-        " runs at the target; performance profiles over problems; what tuning gives after so many settings; time relative to the baseline; final metric against a"
-        " hyperparameter (default: grid)",
+        help="; ".join(f"{name}: {what}" for name, what in _FIGURES.items()) + " (default: grid)",
     )
     command.add_argument(
         "--metric",
         metavar="NAME",
-        help="of the figures final, compare and sensitivity, e.g. test_loss (default: the problem's own)",
+        help="of the figures final, compare and sensitivity, e.g. test_loss (default: the"
+        " problem's own)",
+    )
+    command.add_argument(
+        "--valid", action="store_true", help="of grid: validation data instead of test data"
+    )
+    command.add_argument(
+        "--zoom", action="store_true", help="of grid: the last half of the epochs alone"
+    )
+    command.add_argument(
+        "--x",
+        choices=("epochs", "steps", "seconds"),
+        default="epochs",
+        help="of grid: what the curves are drawn over; seconds of training only where the runs'"
+        " times can be compared (default: epochs)",
+    )
+    command.add_argument(
+        "--all", action="store_true", help="of final: every setting, not the selected one alone"
     )
 
 
@@ -45,6 +62,10 @@ def run(options: argparse.Namespace) -> int:
         *stores,
         figure=options.figure,
         metric=options.metric,
+        valid=options.valid,
+        zoom=options.zoom,
+        x=options.x,
+        every=options.all,
         out=options.out,
         as_json=options.json,
     )

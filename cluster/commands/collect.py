@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +22,7 @@ from jobs.results.cells import name_of
 from jobs.results.ledger import Collection, Ledger
 from jobs.results.reading import Unsettled
 from jobs.results.study import Study
+from jobs.results.wanted import Unit, Wanted
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
@@ -64,12 +65,16 @@ def plot(
     *stores: Store,
     figure: str,
     metric: str | None = None,
+    valid: bool = False,
+    zoom: bool = False,
+    x: Unit = "epochs",
+    every: bool = False,
     out: Path | None = None,
     as_json: bool,
 ) -> int:
     """Draw a figure of the records that exist so far, as PNG and PDF, and write its caption.
 
-    `out`: the figure's folder; default: the sweep's own.
+    `metric` to `every`: what it is to show (`Wanted`). `out`: its folder; default: the sweep's own.
 
     Raises:
         FigureError: there is no such figure, or nothing to draw it from.
@@ -78,7 +83,8 @@ def plot(
     from jobs.results import figures
 
     found = _found(stores, out)
-    written = figures.save(out or stores[0].figures, found, figure, metric)
+    wanted = Wanted(metric=metric, valid=valid, zoom=zoom, x=x, every=every)
+    written = figures.save(out or stores[0].figures, found, figure, wanted)
     content = {
         "schema": 1,
         "figure": figure,
@@ -90,15 +96,18 @@ def plot(
         print_json(content)
         return DONE
     console = PlainConsole(soft_wrap=True)
-    for store, one in zip(stores, _members(found), strict=True):
-        if not one.ledger.is_whole:
-            console.print(to_copy(_lacking(store, one), style="yellow"))
-    for path in written:
-        console.print(plain(path))
+    for line in (*_lacking(stores, found), *map(plain, written)):
+        console.print(line)
     return DONE
 
 
-def _lacking(store: Store, collection: Collection) -> str:
+def _lacking(stores: Sequence[Store], found: Collection | Study) -> Iterator[Text]:
+    for store, one in zip(stores, _members(found), strict=True):
+        if not one.ledger.is_whole:
+            yield to_copy(_what_lacks(store, one), style="yellow")
+
+
+def _what_lacks(store: Store, collection: Collection) -> str:
     number = f"{len(collection.found)} of {collection.ledger.expected} runs have a record"
     if collection.ledger.undecided:
         number += ", and not all that is tuned is chosen yet"

@@ -1,5 +1,6 @@
 """The figures by name: drawn, rendered, written with their captions."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from jobs.results import (
 from jobs.results.page import Drawing
 from jobs.results.study import Results
 from jobs.results.style import FigureError
+from jobs.results.wanted import AS_USUAL, Wanted
 from jobs.store.record import EPOCH_METRICS
 
-FIGURES: Mapping[str, Callable[[Results, str | None], Drawing]] = {
+FIGURES: Mapping[str, Callable[[Results, Wanted], Drawing]] = {
     "grid": grid.draw,
     "final": final.draw,
     "compare": forest.draw,
@@ -31,43 +33,49 @@ FIGURES: Mapping[str, Callable[[Results, str | None], Drawing]] = {
     "runtime": runtime.draw,
     "sensitivity": sensitivity.draw,
 }
-"""What `draw` can draw; each takes a metric, or None for the problem's own."""
+"""What `draw` can draw; each is given what is wanted of it."""
 
-_WITH_METRIC = ("final", "compare", "sensitivity")
+_TAKEN_BY = {
+    "metric": ("final", "compare", "sensitivity"),
+    "valid": ("grid",),
+    "zoom": ("grid",),
+    "x": ("grid",),
+    "all": ("final",),
+}
+"""Each option of `Wanted`, and the figures that take it."""
 
 _OF_TUNING = ("sensitivity", "tuning")
 """Of what is tuned they show the tuning; the others show the evaluation, once it is chosen."""
 
 
-def draw(collection: Results, name: str, metric: str | None = None) -> Drawing:
+def draw(collection: Results, name: str, wanted: Wanted = AS_USUAL) -> Drawing:
     """The figure of that name.
 
     Raises:
-        FigureError: there is no such figure, or nothing to draw it from.
+        FigureError: there is no such figure, it does not take an option, or there is nothing to draw.
     """
-    if name not in FIGURES:
-        raise FigureError(f"there is no figure {name!r}; there are: {', '.join(FIGURES)}")
-    if metric is not None and name not in _WITH_METRIC:
-        raise FigureError(f"figure {name!r} takes no metric; {', '.join(_WITH_METRIC)} do")
-    if metric is not None and metric not in EPOCH_METRICS:
-        raise FigureError(f"there is no metric {metric!r}; there are: {', '.join(EPOCH_METRICS)}")
+    _check(name, wanted)
     if not collection.found:
         raise FigureError(f"sweep {collection.name!r} has no records yet: nothing to draw")
-    if name not in _OF_TUNING and not any(cell.results for cell in collection.reported):
+    is_of_tuning = name in _OF_TUNING or wanted.every
+    if not is_of_tuning and not any(cell.results for cell in collection.reported):
         raise FigureError(
             "nothing to draw yet: no run on evaluation seeds has a record; "
             f"{' and '.join(_OF_TUNING)} show the tuning"
         )
     with style.style():
-        return FIGURES[name](collection, metric)
+        return FIGURES[name](collection, wanted)
 
 
 def save(
-    folder: Path, collection: Results, name: str, metric: str | None = None
+    folder: Path, collection: Results, name: str, wanted: Wanted = AS_USUAL
 ) -> tuple[Path, ...]:
-    """Draw the figure and write it into the folder: a PNG per page, a PDF of all, its caption."""
-    drawing = draw(collection, name, metric)
-    stem = name if metric is None else f"{name}_{metric}"
+    """Draw the figure and write it into the folder: a PNG per page, a PDF of all, its caption.
+
+    Pages of an earlier drawing that had more of them are removed.
+    """
+    drawing = draw(collection, name, wanted)
+    stem = wanted.stem(name)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with style.style():
@@ -75,4 +83,21 @@ def save(
             path = folder / f"{stem}{ending}"
             files.write_atomically(path, content)
             written.append(path)
+    for path in folder.glob("*.png"):
+        if re.fullmatch(rf"{re.escape(stem)}-\d+\.png", path.name) and path not in written:
+            path.unlink(missing_ok=True)
     return tuple(written)
+
+
+def _check(name: str, wanted: Wanted) -> None:
+    if name not in FIGURES:
+        raise FigureError(f"there is no figure {name!r}; there are: {', '.join(FIGURES)}")
+    for option in wanted.given:
+        if name not in (taken := _TAKEN_BY[option]):
+            raise FigureError(
+                f"figure {name!r} takes no --{option}; those that do: {', '.join(taken)}"
+            )
+    if wanted.metric is not None and wanted.metric not in EPOCH_METRICS:
+        raise FigureError(
+            f"there is no metric {wanted.metric!r}; there are: {', '.join(EPOCH_METRICS)}"
+        )

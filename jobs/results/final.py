@@ -1,6 +1,6 @@
-"""The last test metric of every seed: points, and their mean, in a row per optimizer."""
+"""The last test metric of every seed: points, and their mean, in a row per optimizer or setting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -14,81 +14,138 @@ from jobs.results.page import Drawing
 from jobs.results.reading import Floats
 from jobs.results.selection import Selection
 from jobs.results.study import Results
+from jobs.results.wanted import Wanted
 from jobs.statistics.interval import LEVEL
 from jobs.statistics.location import mean_interval
+from jobs.text import described
 
 _ROW_IN = 0.26
 _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
+_SETTING_CHARACTERS_MAX = 28  # of a line of an optimizer's name with its setting
 _AROUND_IN = 0.75  # a panel's title and axis
 
 BOX_RUNS_MIN = 8
 """Of fewer runs quartiles say less than the points."""
 
+Column = Mapping[str, Cell | None]  # by row; None: nothing is selected
 
-def draw(collection: Results, metric: str | None) -> Drawing:
-    """Draw a panel per problem with a row per optimizer: its selected setting.
 
-    `metric` is the test accuracy (where a problem has none: the test loss) unless given. Diverged
-    runs are counted beside their row.
+def draw(collection: Results, wanted: Wanted) -> Drawing:
+    """Draw a panel per problem with a row per optimizer, its selected setting; or with every cell.
+
+    The metric is the test accuracy (where a problem has none: the test loss) unless another is
+    wanted. Diverged runs are counted beside their row.
     """
+    selected = _selected(collection)
+    columns = _every(collection) if wanted.every else _of_selected(selected)
+    rows = _rows(collection, columns)
+
+    def draw_panel(panel: Axes, problem: str, own: Sequence[str]) -> None:
+        page.entitle(panel, style.title(problem))
+        style.name_rows(panel, [rows[row] for row in own])
+        metric = _metric(columns[problem], wanted.metric)
+        _draw_panel(panel, collection, own, columns[problem], metric)
+
+    return Drawing(
+        pages=page.row_tiles(
+            list(columns),
+            list(rows),
+            draw_panel,
+            row_in=_ROW_IN,
+            around_in=_AROUND_IN,
+            handles=(),
+            footer=origin(collection, collection.cells if wanted.every else collection.reported),
+        ),
+        caption=_caption_of_every(collection, columns, wanted.metric)
+        if wanted.every
+        else caption_of(collection, selected, wanted.metric),
+    )
+
+
+def _selected(collection: Results) -> Mapping[str, Mapping[str, Selection]]:
+    """The selections by problem and optimizer."""
     columns: dict[str, dict[str, Selection]] = {}
     for one in collection.selections:
         if one.cell is None or one.cell.results:
             columns.setdefault(one.problem, {})[one.optimizer] = one
-    shown = {optimizer for column in columns.values() for optimizer in column}
-    rows = [optimizer for optimizer in collection.optimizers if optimizer in shown]
-
-    def draw_panel(panel: Axes, problem: str) -> None:
-        _draw_panel(panel, collection, rows, columns[problem], _metric(columns[problem], metric))
-
-    return Drawing(
-        pages=page.tiles(
-            list(columns),
-            draw_panel,
-            panel_in=_AROUND_IN + _ROW_IN * len(rows),
-            handles=(),
-            footer=origin(collection, collection.reported),
-        ),
-        caption=caption_of(collection, columns, metric),
-    )
+    return columns
 
 
-def _metric(column: Mapping[str, Selection], metric: str | None) -> str:
-    cells = [one.cell for one in column.values() if one.cell is not None]
-    return metric or metric_of(cells, "test")
+def _of_selected(columns: Mapping[str, Mapping[str, Selection]]) -> Mapping[str, Column]:
+    return {
+        problem: {name: one.cell for name, one in column.items()}
+        for problem, column in columns.items()
+    }
+
+
+def _every(collection: Results) -> Mapping[str, Column]:
+    """The cells with a record by problem, and by optimizer, setting and role."""
+    columns: dict[str, dict[str, Cell | None]] = {}
+    for cell in collection.cells:
+        if cell.results:
+            setting = described(cell.varied, exact=True)
+            row = f"{cell.optimizer}\0{setting} {cell.role}"
+            columns.setdefault(cell.problem, {})[row] = cell
+    return columns
+
+
+def _rows(collection: Results, columns: Mapping[str, Column]) -> Mapping[str, str]:
+    """The rows of all problems, by optimizer, and how each is called."""
+    found: dict[str, str] = {}
+    for row, cell in chain(*(column.items() for column in columns.values())):
+        if row in collection.optimizers or cell is None:
+            found[row] = page.shortened(row, _NAME_CHARACTERS_MAX)
+        else:
+            name = f"{cell.optimizer} {cell.label}".strip()
+            found[row] = page.shortened(name, _SETTING_CHARACTERS_MAX)
+    order = collection.optimizers
+    return {row: found[row] for row in sorted(found, key=lambda row: order.index(_optimizer(row)))}
+
+
+def _optimizer(row: str) -> str:
+    return row.rpartition("\0")[0] or row
+
+
+def _cells(columns: Mapping[str, Column]) -> list[Cell]:
+    return [cell for column in columns.values() for cell in column.values() if cell is not None]
+
+
+def _metric(column: Column, metric: str | None) -> str:
+    return metric or metric_of([cell for cell in column.values() if cell is not None], "test")
+
+
+def _finite(cell: Cell, metric: str) -> Floats:
+    values = cell.finals(metric)
+    return values[np.isfinite(values)]
 
 
 def _draw_panel(
-    panel: Axes,
-    collection: Results,
-    rows: Sequence[str],
-    column: Mapping[str, Selection],
-    metric: str,
+    panel: Axes, collection: Results, rows: Sequence[str], column: Column, metric: str
 ) -> None:
-    page.entitle(panel, style.title(next(iter(column.values())).problem))
+    """Draw some rows of a column; the axis is that of all of them."""
     panel.set_xlabel(f"final {style.words(metric)}")
-    style.name_rows(panel, [page.shortened(name, _NAME_CHARACTERS_MAX) for name in rows])
-    inner: list[float] = []
-    outer: list[float] = []
-    for row, optimizer in enumerate(rows):
-        one = column.get(optimizer)
-        if one is None:
-            continue
-        if one.cell is None:
+    for row, name in enumerate(rows):
+        cell = column.get(name)
+        if cell is not None:
+            color = style.color(collection, cell.optimizer)
+            _draw_row(panel, row, cell, _finite(cell, metric), color)
+            style.note_row(panel, row, _count(cell))
+        elif name in column:
             style.note_row(panel, row, "not selected")
-            continue
-        values = one.cell.finals(metric)
-        values = values[np.isfinite(values)]
-        inner += values.tolist()
-        outer += _draw_row(panel, row, one.cell, values, style.color(collection, optimizer))
-        style.note_row(panel, row, _count(one.cell))
-    style.scale(panel, "x", metric, np.array(inner), np.array(inner + outer))
+    every = [_finite(cell, metric) for cell in column.values() if cell is not None]
+    inner = np.array([*chain(*every)])
+    style.scale(panel, "x", metric, inner, np.array([*inner, *chain(*map(_ends, every))]))
 
 
-def _draw_row(panel: Axes, row: int, cell: Cell, values: Floats, color: str) -> list[float]:
-    """Draw the cell's values; returns the ends of their mean's interval, if it has one."""
+def _ends(values: Floats) -> Iterable[float]:
+    """The ends of their mean's interval, if it has one."""
+    interval = mean_interval(values) if len(values) else None
+    return (interval.low, interval.high) if interval is not None else ()
+
+
+def _draw_row(panel: Axes, row: int, cell: Cell, values: Floats, color: str) -> None:
     if not len(values):
-        return []
+        return
     if len(values) >= BOX_RUNS_MIN:
         _draw_box(panel, row, values, color)
     beside = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else 0.0
@@ -98,12 +155,8 @@ def _draw_row(panel: Axes, row: int, cell: Cell, values: Floats, color: str) -> 
     alpha = 0.5 if cell.diverged else 1.0
     (mean,) = panel.plot(values.mean(), row, "D", color=color, alpha=alpha)
     mean.set(markersize=3.2, markeredgecolor="white", markeredgewidth=0.5, zorder=3)
-    interval = mean_interval(values)
-    if interval is None:
-        return []
-    ends = [interval.low, interval.high]
-    panel.plot(ends, [row, row], color=color, linewidth=1.4, alpha=alpha)
-    return ends
+    if ends := list(_ends(values)):
+        panel.plot(ends, [row, row], color=color, linewidth=1.4, alpha=alpha)
 
 
 def _draw_box(panel: Axes, row: int, values: Floats, color: str) -> None:
@@ -131,21 +184,38 @@ def caption_of(
     collection: Results, columns: Mapping[str, Mapping[str, Selection]], metric: str | None
 ) -> str:
     """The caption of the last values of these problems' optimizers."""
+    selections = list(chain(*(column.values() for column in columns.values())))
+    shown = _of_selected(columns)
+    what = _what(shown, metric, "optimizer")
+    runs = [
+        f"{one.name}: {text}"
+        for one in selections
+        if one.cell is not None and (text := located(one.cell, _metric(shown[one.problem], metric)))
+    ]
+    return caption(collection, _cells(shown), what, selections=selections, runs=runs)
+
+
+def _caption_of_every(
+    collection: Results, columns: Mapping[str, Column], metric: str | None
+) -> str:
+    cells = _cells(columns)
+    what = _what(columns, metric, "setting")
+    return caption(collection, cells, what, runs=[_counted(cell) for cell in cells])
+
+
+def _what(columns: Mapping[str, Column], metric: str | None, row: str) -> Sequence[str]:
     shown = dict.fromkeys(style.words(_metric(column, metric)) for column in columns.values())
-    what = (
-        f"Final {', '.join(shown)}, per problem and optimizer.",
+    return (
+        f"Final {', '.join(shown)}, per problem and {row}.",
         "Point: a completed run.",
         f"Diamond and line: their mean with its {LEVEL:.0%} Student t interval, from 2 runs on.",
         "Light: completed only, as other runs of the setting diverged.",
         f"Box: median, quartiles and whiskers to 1.5 of their range, from {BOX_RUNS_MIN} runs on.",
         "n: completed runs.",
     )
-    selections = list(chain(*(column.values() for column in columns.values())))
-    cells = [one.cell for one in selections if one.cell is not None]
-    runs = [
-        f"{one.name}: {text}"
-        for one in selections
-        if one.cell is not None
-        and (text := located(one.cell, _metric(columns[one.problem], metric)))
-    ]
-    return caption(collection, cells, what, selections=selections, runs=runs)
+
+
+def _counted(cell: Cell) -> str:
+    """`digits_mlp SGD lr=0.1: n=3, 1 of 4 diverged`."""
+    diverged = f", {len(cell.diverged)} of {len(cell.results)} diverged" if cell.diverged else ""
+    return f"{cell.name}: n={len(cell.completed)}{diverged}"

@@ -11,13 +11,14 @@ from jobs.results.comparisons import Answer, answers
 from jobs.results.page import Drawing
 from jobs.results.question import Question
 from jobs.results.study import Results
+from jobs.results.wanted import Wanted
 
 _ROW_IN = 0.38
 _AROUND_IN = 0.8  # a panel's title and axis
 _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 
 
-def draw(results: Results, metric: str | None) -> Drawing:
+def draw(results: Results, wanted: Wanted) -> Drawing:
     """Draw a panel per problem and a row per optimizer, as `probprec compare` compares them.
 
     Where a run diverged there is no difference of means: the row says how probable it is that a run
@@ -26,20 +27,22 @@ def draw(results: Results, metric: str | None) -> Drawing:
     Raises:
         InputError: there is nothing to compare.
     """
-    found = answers(results.selections, Question(metric=metric), results.on_files)
+    found = answers(results.selections, Question(metric=wanted.metric), results.on_files)
     columns: dict[str, list[Answer]] = {}
     for one in found:
         columns.setdefault(one.problem, []).append(one)
     rows = list(dict.fromkeys(one.a.optimizer for one in found))
 
-    def draw_panel(panel: Axes, problem: str) -> None:
-        _draw_panel(panel, results, rows, columns[problem])
+    def draw_panel(panel: Axes, problem: str, own: Sequence[str]) -> None:
+        _draw_panel(panel, results, own, columns[problem])
 
     return Drawing(
-        pages=page.tiles(
+        pages=page.row_tiles(
             list(columns),
+            rows,
             draw_panel,
-            panel_in=_AROUND_IN + _ROW_IN * len(rows),
+            row_in=_ROW_IN,
+            around_in=_AROUND_IN,
             handles=(),
             footer=origin(results, results.reported),
         ),
@@ -58,9 +61,12 @@ def _draw_panel(
     panel.axvline(0.0, color="black", linewidth=0.8, linestyle="--")
     for one in column:
         optimizer = one.a.optimizer
-        _draw_row(panel, rows.index(optimizer), one, style.color(results, optimizer))
+        if optimizer in rows:
+            _draw_row(panel, rows.index(optimizer), one, style.color(results, optimizer))
     panel.margins(x=0.1)
-    panel.xaxis.set_major_locator(MaxNLocator(3))
+    panel.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    if not any(one.compared and one.compared.comparison.difference for one in column):
+        panel.set_xticks([])  # an axis of no value has no numbers
 
 
 def _draw_row(panel: Axes, row: int, one: Answer, color: str) -> None:

@@ -1,24 +1,24 @@
-"""Curves over epochs, as DeepOBS shows them: a column per problem, a row per metric."""
+"""Curves, as DeepOBS shows them: a column per problem, a row per metric."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from jobs.results import page, style
+from jobs.results import curve_axis, line_ends, page, style
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import Cell, name_some
-from jobs.results.mean_curves import BAND_RUNS_MIN, band, extents, has_band
+from jobs.results.grid_panel import GridPanel
+from jobs.results.line_ends import LineEnds
+from jobs.results.mean_curves import BAND_RUNS_MIN
 from jobs.results.page import Drawing
 from jobs.results.selection import Selection
 from jobs.results.study import Results
+from jobs.results.wanted import AS_USUAL, Wanted
 from jobs.statistics.interval import LEVEL
 
-_ROWS = ("test_loss", "train_loss", "test_accuracy", "train_accuracy")
 _PANEL_IN = 1.5  # inches, with its title's share
 _CROSS_PT = 4.0  # that it stands out at the top
 _WHAT = f"""\
@@ -26,110 +26,117 @@ Line: mean over the seeds. Band: {LEVEL:.0%} Student t interval of the mean, fro
 runs on; of fewer runs each has a thin line. Thin, light line: completed only, as other runs of the \
 setting diverged; it has no band. Cross: the last evaluation of a run that diverged, at the end of \
 its own line; the axis is not scaled to it."""
+_ZOOM = (
+    "The last half of the epochs; a run that diverged before has no cross, and is counted above its"
+    " panel."
+)
+_SECONDS = (
+    "Seconds: of training by the wall clock, without evaluation; a mean over seeds stands at the mean"
+    " time of its epoch. Within a problem all runs had equal hardware, and each its host to itself."
+)
 
 Columns = Mapping[str, Sequence[Selection]]  # by problem
 
 
-def draw(collection: Results, _: str | None) -> Drawing:
+def draw(collection: Results, wanted: Wanted) -> Drawing:
     """Draw the mean of each optimizer's completed runs, with the t interval of that mean.
 
     An optimizer with several settings is drawn with the selected one (`jobs.results.selection`). A
     diverged run is drawn up to its last evaluation, with a cross there, and is in no mean.
+
+    Raises:
+        FigureError: the records have no times to draw over, or none that can be compared.
     """
     columns: dict[str, list[Selection]] = {}
     for one in collection.selections:
         if one.cell is None or one.cell.results:
             columns.setdefault(one.problem, []).append(one)
+    cells = _cells(list(chain(*columns.values())))
+    curve_axis.check(collection, cells, wanted.x)
     shown = {one.optimizer for column in columns.values() for one in column}
-    handles = page.lines_of(collection, shown)
+
+    def draw_pages(ends: LineEnds | None, handles: Sequence[Line2D]) -> list[Figure]:
+        return _draw_pages(collection, wanted, columns, ends, handles)
+
+    figures = line_ends.named_or_legend(
+        draw_pages,
+        page.lines_of(collection, shown),
+        list(shown),
+        has_ends=wanted.x != "seconds" and all(cell.completed for cell in cells),
+    )
+    return Drawing(pages=figures, caption=caption_of(collection, columns, wanted))
+
+
+def _draw_pages(
+    collection: Results,
+    wanted: Wanted,
+    columns: Columns,
+    ends: LineEnds | None,
+    handles: Sequence[Line2D],
+) -> list[Figure]:
     pages = page.split(list(columns), page.COLUMNS_MAX)
     footer = origin(collection, collection.reported)
     figures = []
     for number, problems in enumerate(pages, start=1):
         own = {problem: columns[problem] for problem in problems}
         text = page.numbered(footer, number, len(pages))
-        figures.append(_draw_page(collection, own, handles, text))
-    return Drawing(pages=tuple(figures), caption=caption_of(collection, columns))
+        rows = _measured(own, wanted)
+        figure, axes = page.page(len(rows), len(own), _PANEL_IN, handles, text)
+        _draw_page(collection, wanted, own, axes, ends)
+        figure.align_ylabels()
+        _lay_out(figure, axes, wanted)
+        figures.append(figure)
+    return figures
 
 
 def _draw_page(
-    collection: Results, columns: Columns, handles: Sequence[Line2D], footer: str
-) -> Figure:
-    rows = measured(columns)
-    figure, axes = page.page(len(rows), len(columns), _PANEL_IN, handles, footer)
-    ends = []
+    collection: Results,
+    wanted: Wanted,
+    columns: Columns,
+    axes: Sequence[Sequence[Axes]],
+    ends: LineEnds | None,
+) -> None:
+    rows = _measured(columns, wanted)
     for index, (problem, column) in enumerate(columns.items()):
         panels = [row[index] for row in axes]
         page.entitle(panels[0], style.title(problem), _note(column), above_pt=_CROSS_PT)
-        _draw_column(panels, collection, rows, _cells(column))
-        ends.append([panel for panel in panels if panel.axison][-1])
+        for metric, panel in zip(rows, panels, strict=True):
+            panel.tick_params(labelbottom=False)
+            own = GridPanel(
+                axes=panel, metric=metric, collection=collection, wanted=wanted, ends=ends
+            )
+            if not own.draw(_cells(column)):
+                panel.axison = panel is panels[0]
     for metric, row in zip(rows, axes, strict=True):
         first = next((panel for panel in row if panel.axison), row[0])
         first.set_ylabel(style.words(metric))
-    figure.align_ylabels()
-    _name_epochs([end for end in ends if end in axes[-1]])
+
+
+def _lay_out(figure: Figure, axes: Sequence[Sequence[Axes]], wanted: Wanted) -> None:
+    columns = zip(*axes, strict=True)
+    lowest = [[panel for panel in column if panel.axison][-1] for column in columns]
+    _name_axis([panel for panel in lowest if panel in axes[-1]], wanted)
     page.lay_out(figure)
-    _name_epochs(ends)  # a shorter column has room below, which no other is to make
-    return figure
+    _name_axis(lowest, wanted)  # a shorter column has room below, which no other is to make
 
 
-def _name_epochs(panels: Sequence[Axes]) -> None:
+def _name_axis(panels: Sequence[Axes], wanted: Wanted) -> None:
     for panel in panels:
-        panel.set_xlabel("epoch")
+        curve_axis.name(panel, wanted.x)
         panel.tick_params(labelbottom=True)
 
 
-def measured(columns: Columns) -> list[str]:
+def _measured(columns: Columns, wanted: Wanted) -> list[str]:
     """The metrics that have a row; where every run diverged at once there is nothing to see."""
+    split = "valid" if wanted.valid else "test"
+    metrics = (f"{split}_loss", "train_loss", f"{split}_accuracy", "train_accuracy")
     cells = _cells(list(chain(*columns.values())))
-    rows = [metric for metric in _ROWS if any(cell.measures(metric) for cell in cells)]
-    return rows or [_ROWS[0]]
+    rows = [metric for metric in metrics if any(cell.measures(metric) for cell in cells)]
+    return rows or [metrics[0]]
 
 
 def _cells(column: Sequence[Selection]) -> list[Cell]:
     return [one.cell for one in column if one.cell is not None]
-
-
-def _draw_column(
-    panels: Sequence[Axes], collection: Results, rows: Sequence[str], cells: Sequence[Cell]
-) -> None:
-    for metric, panel in zip(rows, panels, strict=True):
-        shown = [cell for cell in cells if cell.measures(metric)]
-        panel.tick_params(labelbottom=False)
-        if not shown:
-            panel.axison = panel is panels[0]
-            continue
-        style.scale(panel, "y", metric, *extents(metric, shown))
-        for cell in shown:
-            _draw_cell(panel, collection, metric, cell)
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        panel.margins(x=0.02)
-        if panel.dataLim.width == 0:  # nothing but epoch 0
-            panel.set_xlim(-0.5, 0.5)
-
-
-def _draw_cell(panel: Axes, collection: Results, metric: str, cell: Cell) -> None:
-    color = style.color(collection, cell.optimizer)
-    dash = style.line(collection, cell.optimizer)
-    curves = cell.curves(metric)  # (n, E)
-    if len(curves):
-        epochs = np.arange(curves.shape[1])
-        (mean,) = panel.plot(epochs, curves.mean(axis=0), dash, color=color)
-        if len(epochs) == 1:
-            mean.set_marker(".")
-        if cell.diverged:
-            mean.set(linewidth=0.8, alpha=0.55)
-        if has_band(cell, curves):
-            panel.fill_between(epochs, *band(curves), color=color, alpha=0.2, linewidth=0)
-        elif len(curves) > 1 and not cell.diverged:
-            panel.plot(epochs, curves.T, dash, color=color, linewidth=0.4, alpha=0.5)
-    bottom, top = panel.get_ylim()
-    for result in cell.diverged:
-        curve = result.curves.get(metric, np.empty(0))
-        if len(curve):
-            panel.plot(curve, color=color, linewidth=0.5, alpha=0.7, scaley=False)
-            end = (len(curve) - 1, np.clip(curve[-1], bottom, top))
-            panel.plot(*end, "x", color=color, clip_on=False, zorder=3, scaley=False)
 
 
 def _note(column: Sequence[Selection]) -> str:
@@ -147,9 +154,14 @@ def _note(column: Sequence[Selection]) -> str:
     return "; ".join(parts)
 
 
-def caption_of(collection: Results, columns: Columns) -> str:
+def caption_of(collection: Results, columns: Columns, wanted: Wanted = AS_USUAL) -> str:
     """The caption of the curves of these problems."""
-    curves = f"{', '.join(map(style.words, measured(columns)))} over epochs".capitalize()
-    what = (f"{curves}, per problem and optimizer.", _WHAT)
+    metrics = ", ".join(map(style.words, _measured(columns, wanted)))
+    curves = f"{metrics} over {wanted.x}".capitalize()
+    what = [f"{curves}, per problem and optimizer.", _WHAT]
+    if wanted.zoom:
+        what.append(_ZOOM)
+    if wanted.x == "seconds":
+        what.append(_SECONDS)
     selections = list(chain(*columns.values()))
     return caption(collection, _cells(selections), what, selections=selections)

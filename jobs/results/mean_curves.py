@@ -25,10 +25,10 @@ def band(curves: Floats) -> tuple[Floats, Floats]:
     return mean - half, mean + half
 
 
-def extents(metric: str, cells: Sequence[Cell]) -> tuple[Floats, Floats]:
+def extents(metric: str, cells: Sequence[Cell], first: int = 0) -> tuple[Floats, Floats]:
     """The means, and these with all around them: of completed runs from epoch 1, or the first tenth, on.
 
-    What was before, and what explodes, may leave the panel.
+    What was before, and what explodes, may leave the panel. `first`: the first epoch that is drawn.
     """
     spread: list[Floats] = []
     means: list[Floats] = []
@@ -44,12 +44,12 @@ def extents(metric: str, cells: Sequence[Cell]) -> tuple[Floats, Floats]:
         every = [one.curves.get(metric, np.empty(0)) for cell in cells for one in cell.results]
         means = [curve for curve in every if len(curve)]
     inner, outer = (
-        np.concatenate([_late(one) for one in part]) for part in (means, means + spread)
+        np.concatenate([_late(one, first) for one in part]) for part in (means, means + spread)
     )
     return inner, outer
 
 
-def _late(curve: Floats) -> Floats:
+def _late(curve: Floats, first: int) -> Floats:
     """The curve without its beginning, next to which all optimizers look alike."""
-    first = max(1, len(curve) // 10)
-    return curve[first:] if len(curve) > first else curve
+    start = max(1, len(curve) // 10, first)
+    return curve[start:] if len(curve) > start else curve

@@ -85,26 +85,60 @@ def page(
 
 
 def tiles(
-    names: Sequence[str],
-    draw_panel: Callable[[Axes, str], None],
+    names: Sequence[T],
+    draw_panel: Callable[[Axes, T], None],
     *,
     panel_in: float,
     handles: Sequence[Artist],
     footer: str,
 ) -> tuple[Figure, ...]:
     """Pages with a panel per name, row by row; see `page` for the rest."""
+    return row_tiles(
+        names,
+        ("",),
+        lambda panel, name, _: draw_panel(panel, name),
+        row_in=panel_in,
+        around_in=0.0,
+        handles=handles,
+        footer=footer,
+    )
+
+
+def row_tiles(
+    names: Sequence[T],
+    rows: Sequence[str],
+    draw_panel: Callable[[Axes, T, Sequence[str]], None],
+    *,
+    row_in: float,
+    around_in: float,
+    handles: Sequence[Artist],
+    footer: str,
+) -> tuple[Figure, ...]:
+    """Pages with a panel per name, of equal rows; of too many rows for a page each has a part.
+
+    Args:
+        names: Of panels.
+        rows: Of each panel.
+        draw_panel: Draws the panel of a name with some of the rows.
+        row_in: A row's height, in inches.
+        around_in: The height of what is around a panel's rows, in inches.
+        handles: See `page`.
+        footer: See `page`.
+    """
+    room = PAGE_HEIGHT_MAX_IN - _FOOT_IN
+    parts = split(rows, max(1, int((room - around_in) // row_in)))
+    panel_in = around_in + row_in * max(map(len, parts))
     columns = -(-len(names) // -(-len(names) // COLUMNS_MAX))
-    fitting = max(1, int((PAGE_HEIGHT_MAX_IN - _FOOT_IN) // panel_in))
-    parts = split(names, columns * fitting)
+    fitting = max(1, int(room // panel_in))
+    sheets = [(own, part) for own in split(names, columns * fitting) for part in parts]
     figures = []
-    for number, part in enumerate(parts, start=1):
-        rows = -(-len(part) // columns)
-        text = numbered(footer, number, len(parts))
-        figure, axes = page(rows, columns, panel_in, handles, text)
+    for number, (own, part) in enumerate(sheets, start=1):
+        text = numbered(footer, number, len(sheets))
+        figure, axes = page(-(-len(own) // columns), columns, panel_in, handles, text)
         panels = list(chain(*axes))
-        for name, panel in zip(part, panels, strict=False):
-            draw_panel(panel, name)
-        for panel in panels[len(part) :]:
+        for name, panel in zip(own, panels, strict=False):
+            draw_panel(panel, name, part)
+        for panel in panels[len(own) :]:
             panel.set_axis_off()
         lay_out(figure)
         figures.append(figure)

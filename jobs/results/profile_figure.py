@@ -6,6 +6,7 @@ from jobs.results.page import Drawing
 from jobs.results.reach_times import reaches
 from jobs.results.study import Results
 from jobs.results.style import FigureError
+from jobs.results.wanted import Wanted
 from jobs.statistics.profiles import (
     Profile,
     Profiles,
@@ -21,7 +22,7 @@ _WHAT = (
 )
 
 
-def draw(results: Results, _: str | None) -> Drawing:
+def draw(results: Results, _: Wanted) -> Drawing:
     """Draw a line per optimizer over the problems that all of them ran and that have a target.
 
     Raises:

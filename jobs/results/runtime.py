@@ -15,6 +15,7 @@ from jobs.results.selection import baseline_of
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.times import HOW_TO_MEASURE, Pace, paces
+from jobs.results.wanted import Wanted
 from jobs.statistics.time_ratio import TimeRatio
 
 _CLOCKS = (("wall clock", "o", -0.17), ("CPU time", "D", 0.17))  # marker, and place in the row
@@ -24,7 +25,7 @@ _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 _MARKS = "Mark and line: geometric mean of pairs of equal seed, with its 95 % interval; n: pairs."
 
 
-def draw(collection: Results, _: str | None) -> Drawing:
+def draw(collection: Results, _: Wanted) -> Drawing:
     """Draw the wall clock and the CPU time of training without evaluation, per optimizer.
 
     Wall clock is drawn where it can be compared (`jobs.results.times`); the caption says where not.
@@ -44,14 +45,16 @@ def draw(collection: Results, _: str | None) -> Drawing:
     shown = {one.selection.optimizer for column in columns.values() for one in column}
     rows = [optimizer for optimizer in collection.optimizers if optimizer in shown]
 
-    def draw_panel(panel: Axes, problem: str) -> None:
-        _draw_panel(panel, collection, rows, columns[problem])
+    def draw_panel(panel: Axes, problem: str, own: Sequence[str]) -> None:
+        _draw_panel(panel, collection, own, columns[problem])
 
     return Drawing(
-        pages=page.tiles(
+        pages=page.row_tiles(
             list(columns),
+            rows,
             draw_panel,
-            panel_in=_AROUND_IN + _ROW_IN * len(rows),
+            row_in=_ROW_IN,
+            around_in=_AROUND_IN,
             handles=_handles([pace for column in columns.values() for pace in column]),
             footer=origin(collection, collection.reported),
         ),
@@ -85,7 +88,8 @@ def _draw_panel(
     panel.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
     for pace in column:
         optimizer = pace.selection.optimizer
-        _draw_row(panel, rows.index(optimizer), pace, style.color(collection, optimizer))
+        if optimizer in rows:
+            _draw_row(panel, rows.index(optimizer), pace, style.color(collection, optimizer))
     panel.margins(x=0.12)
     panel.xaxis.set_major_locator(MaxNLocator(4))
 

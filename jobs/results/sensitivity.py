@@ -13,6 +13,7 @@ from jobs.results.sensitivity_panel import Panel, marks_pt
 from jobs.results.sensitivity_series import Layout
 from jobs.results.sensitivity_width import width
 from jobs.results.study import Results
+from jobs.results.wanted import Wanted
 from jobs.statistics.sensitivity import ACCURACY_POINTS, LOSS_SHARE
 
 _PANEL_IN = 2.2  # with its title and axis
@@ -34,7 +35,7 @@ _NEARLY = (
 )
 
 
-def draw(collection: Results, metric: str | None) -> Drawing:
+def draw(collection: Results, wanted: Wanted) -> Drawing:
     """Draw a line per optimizer (and value of one more axis), or a scatter, against an axis.
 
     Of what is tuned the tuning runs are shown, and what was chosen has a ring. An optimizer that does
@@ -56,7 +57,11 @@ def draw(collection: Results, metric: str | None) -> Drawing:
     def draw_panel(panel: Axes, problem: str) -> None:
         own = [cell for cell in cells if cell.problem == problem]
         room = Panel(
-            axes=panel, axis=axis, layout=layout, metric=_metric(own, metric), collection=collection
+            axes=panel,
+            axis=axis,
+            layout=layout,
+            metric=_metric(own, wanted.metric),
+            collection=collection,
         ).draw(own)
         page.entitle(panel, style.title(problem), _note(own, layout), above_pt=room)
 
@@ -68,7 +73,7 @@ def draw(collection: Results, metric: str | None) -> Drawing:
             handles=_handles(collection, cells, layout),
             footer=origin(collection, every),
         ),
-        caption=caption_of(collection, every, layout, metric),
+        caption=caption_of(collection, every, layout, wanted.metric),
     )
 
 

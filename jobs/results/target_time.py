@@ -5,10 +5,14 @@ from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jobs.results import page, style, targets
-from jobs.results.captions import caption, origin
+from jobs.results import line_ends, page, style, targets
+from jobs.results.captions import caption, origin, spell_counts
+from jobs.results.cells import name_some
+from jobs.results.line_ends import LineEnds
 from jobs.results.page import Drawing
 from jobs.results.reach_times import solved_by, soonness
 from jobs.results.selection import Selection, baseline_of
@@ -16,6 +20,7 @@ from jobs.results.sentence import p_text
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.targets import Split, Unit
+from jobs.results.wanted import Wanted
 from jobs.statistics.time_to_target import Solved
 from jobs.sweep import Target
 from jobs.text import spelled
@@ -31,7 +36,7 @@ _WHAT = (
 )
 
 
-def draw(results: Results, _: str | None) -> Drawing:
+def draw(results: Results, _: Wanted) -> Drawing:
     """Draw when runs reach the target on validation data, over epochs; as `drawn`."""
     return drawn(results)
 
@@ -57,19 +62,22 @@ def drawn(results: Results, split: Split = "valid", unit: Unit = "epochs") -> Dr
     shown = {one.optimizer for column in columns.values() for one in column}
     wanted = {problem: targets.on(results.targets[problem], split) for problem in columns}
 
-    def draw_panel(panel: Axes, problem: str) -> None:
-        _draw_panel(panel, results, columns[problem], wanted[problem], unit)
+    def draw_pages(ends: LineEnds | None, handles: Sequence[Line2D]) -> Sequence[Figure]:
+        def draw_panel(panel: Axes, problem: str) -> None:
+            _draw_panel(panel, results, columns[problem], wanted[problem], unit, ends)
 
-    return Drawing(
-        pages=page.tiles(
+        return page.tiles(
             list(columns),
             draw_panel,
             panel_in=_PANEL_IN,
-            handles=page.lines_of(results, shown),
+            handles=handles,
             footer=origin(results, results.reported),
-        ),
-        caption=caption_of(results, list(chain(*columns.values())), split, unit),
-    )
+        )
+
+    handles = page.lines_of(results, shown)
+    figures = line_ends.named_or_legend(draw_pages, handles, list(shown), has_ends=True)
+    text = caption_of(results, list(chain(*columns.values())), split, unit)
+    return Drawing(pages=figures, caption=text)
 
 
 def _require(columns: Mapping[str, Sequence[Selection]], unit: Unit) -> None:
@@ -83,9 +91,15 @@ def _require(columns: Mapping[str, Sequence[Selection]], unit: Unit) -> None:
 
 
 def _draw_panel(
-    panel: Axes, results: Results, column: Sequence[Selection], target: Target, unit: Unit
+    panel: Axes,
+    results: Results,
+    column: Sequence[Selection],
+    target: Target,
+    unit: Unit,
+    ends: LineEnds | None,
 ) -> None:
-    page.entitle(panel, style.title(column[0].problem))
+    shares = {one.optimizer: solved_by(one.cell, target, unit) for one in column if one.cell}
+    page.entitle(panel, style.title(column[0].problem), _note(column, shares))
     panel.set_xlabel(_AXES[unit])
     panel.xaxis.set_major_locator(
         MaxNLocator(5 if unit == "epochs" else 3, integer=unit != "seconds")
@@ -93,9 +107,18 @@ def _draw_panel(
     panel.set_ylabel(f"share with\n{style.words(target.metric)} {spelled(target.value)}")
     panel.set_ylim(-0.03, 1.03)
     for one in column:
-        if one.cell is not None:
-            share = solved_by(one.cell, target, unit)
+        if (share := shares.get(one.optimizer)) is not None:
             _draw_line(panel, results, one, share, has_band=len(column) <= style.BANDS_MAX)
+            if ends is not None:
+                end = (share.known_to, float(share.shares[-1]))
+                ends.name(panel, end, one.optimizer, style.color(results, one.optimizer))
+
+
+def _note(column: Sequence[Selection], shares: Mapping[str, Solved]) -> str:
+    """`n=10; never: SGD`: at 0 lines lie on each other."""
+    counts = spell_counts([len(one.cell.results) for one in column if one.cell is not None])
+    never = [optimizer for optimizer, share in shares.items() if not share.reached]
+    return f"{counts}; never: {name_some(never)}" if never else counts
 
 
 def _draw_line(

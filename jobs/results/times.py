@@ -81,6 +81,24 @@ def _own_reason(one: Result) -> str | None:
     return None
 
 
+def why_not_comparable(own: Sequence[Result], results: Sequence[Result]) -> str | None:
+    """Say why the wall clocks of these runs cannot be compared with each other; None: they can.
+
+    Args:
+        own: the runs.
+        results: all that ran, as of `paces`.
+    """
+    shared = shared_hosts(results)
+    counts = Counter(why for one in own if (why := shared.get(one.planned.run.id))).most_common()
+    reasons = [f"{why} ({count} of {len(own)} runs)" for why, count in counts]
+    differing = [
+        name for name in _HARDWARE if len({repr(one.provenance.get(name)) for one in own}) > 1
+    ]
+    if differing:
+        reasons.append(f"different {', '.join(differing)}")
+    return "; ".join(reasons) or None
+
+
 def _overlapping(runs: Sequence[tuple[float, float, str]]) -> Iterator[str]:
     """The runs, sorted by their start, that overlap with an earlier or a later one."""
     latest_end = -math.inf

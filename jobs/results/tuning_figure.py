@@ -14,6 +14,7 @@ from jobs.results.page import Drawing
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.results.style import FigureError
+from jobs.results.wanted import Wanted
 from jobs.statistics.tuning_curve import AfterTrials, tuning_curve
 
 _PANEL_IN = 2.2
@@ -25,7 +26,7 @@ _WHAT = (
 Curve = tuple[Selection, Sequence[AfterTrials]]
 
 
-def draw(results: Results, _: str | None) -> Drawing:
+def draw(results: Results, _: Wanted) -> Drawing:
     """Draw a panel per problem, and a line per optimizer of which several settings were tried.
 
     Raises:

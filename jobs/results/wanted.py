@@ -1,0 +1,39 @@
+"""What is wanted of a figure, besides its name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["epochs", "steps", "seconds"]
+"""What curves are drawn over; seconds are those of training by the wall clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a figure is to show; a figure takes some of these, as `jobs.results.figures` says."""
+
+    metric: str | None = None  # None: the problem's own
+    valid: bool = False  # validation data instead of test data
+    zoom: bool = False  # the last half of the budget
+    x: Unit = "epochs"
+    every: bool = False  # setting, and not the selected one alone
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """What is not as by default: options, and what is told of them in the name of a file."""
+        words = {
+            "metric": self.metric or "",
+            "valid": "valid" if self.valid else "",
+            "zoom": "zoom" if self.zoom else "",
+            "x": "" if self.x == "epochs" else self.x,
+            "all": "all" if self.every else "",
+        }
+        return {option: word for option, word in words.items() if word}
+
+    def stem(self, figure: str) -> str:
+        """The name of the figure's files, without its ending: `grid_zoom`."""
+        return "_".join((figure, *self.given.values()))
+
+
+AS_USUAL = Wanted()
+"""What is wanted where nothing is said."""
