@@ -9,6 +9,7 @@ from jobs.results import page, sensitivity_axis, sensitivity_series, style
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import Cell, compared, metric_of, name_some
 from jobs.results.page import Drawing
+from jobs.results.sensitivity_astray import Astray
 from jobs.results.sensitivity_panel import Panel, marks_pt
 from jobs.results.sensitivity_series import Layout
 from jobs.results.sensitivity_width import width
@@ -51,18 +52,13 @@ def draw(collection: Results, wanted: Wanted) -> Drawing:
     axis = sensitivity_axis.axis_of(
         name, [cell for cell in cells if cell.optimizer not in layout.levels]
     )
-
     marked = {cell.optimizer for cell in cells if cell.diverged} - layout.levels
+    astray = Astray.of(every)
 
     def draw_panel(panel: Axes, problem: str) -> None:
         own = [cell for cell in cells if cell.problem == problem]
-        room = Panel(
-            axes=panel,
-            axis=axis,
-            layout=layout,
-            metric=_metric(own, wanted.metric),
-            collection=collection,
-        ).draw(own)
+        metric = _metric(own, wanted.metric)
+        room = Panel(panel, axis, layout, metric, collection, astray).draw(own)
         page.entitle(panel, style.title(problem), _note(own, layout), above_pt=room)
 
     return Drawing(
@@ -70,10 +66,10 @@ def draw(collection: Results, wanted: Wanted) -> Drawing:
             list(dict.fromkeys(cell.problem for cell in cells)),
             draw_panel,
             panel_in=_PANEL_IN + marks_pt(len(marked)) / 72,
-            handles=_handles(collection, cells, layout),
+            handles=_handles(collection, cells, layout) + astray.handles(),
             footer=origin(collection, every),
         ),
-        caption=caption_of(collection, every, layout, wanted.metric),
+        caption=caption_of(collection, every, layout, wanted.metric, astray),
     )
 
 
@@ -128,9 +124,13 @@ def _note(cells: Sequence[Cell], layout: Layout) -> str:
 
 
 def caption_of(
-    collection: Results, cells: Sequence[Cell], layout: Layout, metric: str | None
+    collection: Results,
+    cells: Sequence[Cell],
+    layout: Layout,
+    metric: str | None,
+    astray: Astray | None = None,
 ) -> str:
-    """The caption of these cells, laid out so."""
+    """The caption of these cells, laid out so; `astray`: those that are marked."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     shown: dict[str, None] = {}
     for cell in cells:
@@ -152,6 +152,8 @@ def caption_of(
     runs = list(_counts(groups, layout, metric))
     if any(" decades" in line for line in runs):
         what.append(_NEARLY)
+    if astray is not None:
+        what += astray.words()
     return caption(collection, cells, what, runs=runs)
 
 

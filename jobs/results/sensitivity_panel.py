@@ -11,6 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 from jobs.results import style
 from jobs.results.cells import Cell
 from jobs.results.reading import Floats, is_better_high
+from jobs.results.sensitivity_astray import Astray, Point
 from jobs.results.sensitivity_axis import Axis
 from jobs.results.sensitivity_points import best, diverged_at, moments, running_best
 from jobs.results.sensitivity_series import Layout, Series
@@ -32,7 +33,7 @@ def _step(rows: int) -> float:
     return min(_MARK_PT, _MARKS_PT_MAX / rows)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Panel:
     """Where one problem's series are drawn."""
 
@@ -41,32 +42,41 @@ class Panel:
     layout: Layout
     metric: str
     collection: Results
+    astray: Astray
 
     def draw(self, cells: Sequence[Cell]) -> float:
         """Draw the cells of a problem; returns the room that is taken above the panel, in points."""
         self.axis.dress(self.axes)
         self.axes.set_ylabel(f"final {style.words(self.metric)}")
-        inner: list[Floats] = []
-        outer: list[Floats] = []
+        drawn: list[tuple[Floats, Floats, Truths]] = []
         diverged: dict[str, list[Cell]] = {}
+        points: list[Point] = []
         for one in self.layout.series(cells):
-            means, sds = self._draw_one(one)
-            inner.append(means)
-            outer += [means, means - sds, means + sds]
+            drawn.append(self._draw_one(one, points))
             if one.kind != "level" and any(cell.diverged for cell in one.cells):
                 diverged.setdefault(one.optimizer, []).extend(one.cells)
-        style.scale(self.axes, "y", self.metric, np.concatenate(inner), np.concatenate(outer))
+        means, sds, is_tame = (np.concatenate(part) for part in zip(*drawn, strict=True))
+        if np.isfinite(means[is_tame]).any():
+            means, sds = means[is_tame], sds[is_tame]
+        style.scale(
+            self.axes, "y", self.metric, means, np.concatenate([means, means - sds, means + sds])
+        )
+        self.astray.mark(self.axes, points)
         return self._draw_crosses(diverged)
 
-    def _draw_one(self, one: Series) -> tuple[Floats, Floats]:
-        """Draw a series; returns mean and sd of each of its cells, or of what is seen of them."""
+    def _draw_one(self, one: Series, points: list[Point]) -> tuple[Floats, Floats, Truths]:
+        """Draw a series, and add its points.
+
+        Returns mean and sd of each of its cells, or of what is seen of them, and whether the axis is
+        scaled to it.
+        """
         color = style.color(self.collection, one.optimizer)
         cells = sorted(one.cells, key=self.axis.at) if one.kind != "level" else one.cells
         means, sds = moments(cells, self.metric)
         if one.kind == "level":
             level = best(means, self.metric)
             self.axes.axhline(level, color=color, linestyle="--", linewidth=0.9)
-            return np.array([level]), np.zeros(1)
+            return np.array([level]), np.zeros(1), np.ones(1, dtype=bool)
         at = np.array([self.axis.at(cell) for cell in cells])
         is_apart = np.array([self.axis.is_apart(cell) for cell in cells])
         if one.kind == "scatter":
@@ -77,7 +87,11 @@ class Panel:
         for x, y in ((x, y) for x, y, cell in zip(at, means, cells, strict=True) if cell.chosen):
             (ring,) = self.axes.plot(x, y, "o", color=color)
             ring.set(fillstyle="none", markersize=8, markeredgewidth=0.9)
-        return means, sds
+        points += [
+            Point(x=x, y=y, cell=cell, color=color)
+            for x, y, cell in zip(at, means, cells, strict=True)
+        ]
+        return means, sds, np.array([not self.astray.has_exploded(cell) for cell in cells])
 
     def _draw_scatter(self, one: Series, at: Floats, means: Floats, is_apart: Truths) -> None:
         color = style.color(self.collection, one.optimizer)

@@ -1,0 +1,99 @@
+"""Settings of which runs completed astray, collapsed or exploded, have a mark in a sensitivity figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from jobs.results import collapse
+from jobs.results.cells import Cell
+
+_COLOR = "#666666"
+_SIZE_PT = 6.5
+_MARKS = {"exploded": "^", "collapsed": "v"}  # triangles around the point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A point is where a setting stands in a panel: its mean."""
+
+    x: float
+    y: float
+    cell: Cell
+    color: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Astray:
+    """The completed runs (by id) without a result that means anything, by `jobs.results.collapse`."""
+
+    runs: dict[str, frozenset[str]]  # by kind
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell]) -> Self:
+        """Those of the cells."""
+        exploded = collapse.exploded(cells)
+        return cls(
+            runs={"exploded": exploded, "collapsed": collapse.collapsed(cells) - exploded},
+        )
+
+    def has_exploded(self, cell: Cell) -> bool:
+        """Whether a run of the cell exploded: its mean says nothing, and would hide all others."""
+        return bool(self._count(cell, "exploded"))
+
+    def mark(self, panel: Axes, points: Sequence[Point]) -> None:
+        """Mark the points whose runs went astray, light if some did; at the edge what is beyond."""
+        for kind, marker in _MARKS.items():
+            for point in points:
+                count = self._count(point.cell, kind)
+                if not count or not np.isfinite(point.y):
+                    continue
+                y = float(np.clip(point.y, *panel.get_ylim()))
+                (mark,) = panel.plot(point.x, y, marker, scalex=False, scaley=False)
+                mark.set(
+                    color=point.color,
+                    fillstyle="none",
+                    markersize=_SIZE_PT,
+                    markeredgewidth=0.7,
+                    alpha=1.0 if count == len(point.cell.completed) else 0.45,
+                    clip_on=False,
+                )
+
+    def handles(self) -> list[Line2D]:
+        """An entry of the legend for each kind that there is."""
+        return [
+            Line2D(
+                [],
+                [],
+                color=_COLOR,
+                marker=marker,
+                fillstyle="none",
+                markersize=_SIZE_PT,
+                markeredgewidth=0.7,
+                linestyle="none",
+                label=kind,
+            )
+            for kind, marker in _MARKS.items()
+            if self.runs[kind]
+        ]
+
+    def words(self) -> list[str]:
+        """Sentences of the caption."""
+        found = []
+        if count := len(self.runs["collapsed"]):
+            found.append(
+                f"Triangle down: completed, but no better than untrained ({count} runs in all); a"
+                " light one: some of the setting's runs."
+            )
+        if count := len(self.runs["exploded"]):
+            found.append(
+                f"Triangle up: completed with an exploded loss ({count} runs in all); the axis is not"
+                " scaled to it, and one beyond the axis stands at its edge."
+            )
+        return found
+
+    def _count(self, cell: Cell, kind: str) -> int:
+        return sum(one.planned.run.id in self.runs[kind] for one in cell.completed)
