@@ -155,7 +155,7 @@ def make_record(planned: PlannedRun, diverges_in: int | None = None) -> dict[str
         | {
             "minibatch_loss": "SERIES",
             "learning_rate": {"step": [0], "value": [run.hyperparameters.get("lr", 0.1)]},
-            "optimizer": {},
+            "optimizer": make_log(planned, stop["step"]),
         },
         "time": make_time(planned, last),
         "cost": make_cost(planned),
@@ -237,6 +237,32 @@ def make_time(planned: PlannedRun, last: int) -> dict[str, list[float]]:
 def steps_per_epoch(run: Run) -> int:
     """Of 49,920 examples."""
     return 49_920 // run.batch_size
+
+
+def make_log(planned: PlannedRun, steps: int) -> dict[str, Any]:
+    """What a Preconditioner of two parameter groups logs; it estimates anew in each epoch."""
+    run = planned.run
+    if planned.optimizer != "PreconditionedSGD" and "est_rank" not in run.hyperparameters:
+        return {}
+    rng = np.random.default_rng([run.seed, 2])
+    logged = [step for step in range(0, steps, 10) if step % 390 % 10 == 0]
+    learned = [step + 20 for step in range(0, steps - 20, 390)]  # the ends of the estimates
+    alphas = [[0.05 * float(rng.lognormal(0, 0.3)), None] for _ in learned]
+    found = [[sorted(rng.uniform(40, 400, 2).tolist(), reverse=True), []] for _ in learned]
+    changes = sorted([*range(0, max(steps, 1), 390), *learned])  # one is empty until it has ended
+    at = {step: place for place, step in enumerate(learned)}
+    return {
+        "steps_since_start": {"step": logged, "value": [step % 390 for step in logged]},
+        "alpha": {"step": [0, *learned], "value": [[None, None], *alphas]},
+        "b0": {
+            "step": changes,
+            "value": [[1 / alphas[at[x]][0] if x in at else None, None] for x in changes],
+        },
+        "curvatures": {
+            "step": changes,
+            "value": [found[at[x]] if x in at else [[], []] for x in changes],
+        },
+    }
 
 
 def minibatch_series(count: int) -> str:

@@ -675,6 +675,9 @@ def test_every_figure_says_what_it_is_drawn_from(collection, name, tmp_path):
         collection = ledger.collect(make_sweep(tmp_path / "sweep"))
     if name == "profile":
         collection = ledger.collect(make_sweep(tmp_path / "sweep", problems=WITH_TARGET))
+    if name == "trace":
+        settings = {"PreconditionedSGD": [{}], "SGD": [{}]}
+        collection = ledger.collect(make_sweep(tmp_path / "sweep", optimizers=settings))
     n = len(collection.found)
 
     drawing = draw(collection, name)
@@ -703,6 +706,8 @@ LABELS = [
 def test_users_text_is_no_markup_in_figures(tmp_path, name):
     """Nothing in it is a formula, an escape sequence or a reason to leave it out."""
     values = [{"lr": lr, "$x_y$": text} for lr, text in ((0.1, "$"), (1.0, "$$"))]
+    if name == "trace":
+        values = [{"est_rank": 2}]  # they have a Preconditioner's log
     settings = dict.fromkeys(LABELS, values) | {"SGD": [{}]}
     store = make_sweep(
         tmp_path / "$1_2$ [x]",
@@ -765,9 +770,9 @@ def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
         (
             "pie",
             None,
-            "no figure 'pie'; there are: grid, final, compare, target, .*sensitivity",
+            "no figure 'pie'; there are: grid, final, compare, seeds, target, .*sensitivity, trace",
         ),
-        ("grid", "test_loss", "takes no --metric; those that do: final, compare, sensit"),
+        ("grid", "test_loss", "takes no --metric; those that do: final, compare, seeds, sensit"),
         ("final", "test_los", "no metric 'test_los'"),
     ],
 )

@@ -91,7 +91,7 @@ def scenario(request, tmp_path_factory) -> tuple[Callable, Collection]:
 def drawings(scenario) -> dict[str, Drawing]:
     of, collection = scenario
     varied = () if of in VARIED else ("sensitivity", "tuning")
-    few = () if of is many else ("profile",)
+    few = () if of is many else ("profile", "trace")
     names = [name for name in FIGURES if name not in {*varied, *few}]
     return {name: draw(collection, name) for name in names}
 

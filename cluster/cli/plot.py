@@ -11,11 +11,13 @@ _FIGURES = {
     "grid": "curves of all metrics",
     "final": "final metric of every run",
     "compare": "difference to the baseline",
+    "seeds": "final metric, with a line per seed",
     "target": "share of runs at the target",
     "profile": "performance profiles over problems",
     "tuning": "what tuning gives after so many settings",
     "runtime": "time relative to the baseline",
     "sensitivity": "final metric against a hyperparameter",
+    "trace": "what a Preconditioner says of itself: step size, curvatures, estimates",
 }
 
 
@@ -32,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--metric",
         metavar="NAME",
-        help="of the figures final, compare and sensitivity, e.g. test_loss (default: the"
+        help="of the figures final, compare, seeds and sensitivity, e.g. test_loss (default: the"
         " problem's own)",
     )
     command.add_argument(

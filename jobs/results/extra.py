@@ -1,11 +1,14 @@
 """Runs that lie in a sweep's folder although its spec does not ask for them, by label and setting."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs import files
 from jobs.canonical import Value
 from jobs.results.cells import name_some, spell_seeds
 from jobs.results.finding import Finding
+from jobs.store.attempts import RunFolder
 from jobs.sweep import PlannedRun, Run, Sweep
 from jobs.text import described
 
@@ -63,3 +66,14 @@ def _setting(run: Run, alike: Sequence[PlannedRun]) -> dict[str, Value]:
     planned = {name: [getattr(one.run, name) for one in alike] for name in rest}
     unplanned = {name: value for name, value in rest.items() if value not in planned[name]}
     return {**run.hyperparameters, **run.regime, **unplanned}
+
+
+def run_of(folder: RunFolder) -> Run | None:
+    """The run of the folder's run.json, if the folder is named by it."""
+    try:
+        content = json.loads(files.read(folder.run_file))
+        run = Run.from_json(content)
+        is_own = run.id == folder.id and isinstance(content["seed"], int)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return run if is_own else None

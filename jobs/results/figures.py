@@ -12,9 +12,11 @@ from jobs.results import (
     page,
     profile_figure,
     runtime,
+    seeds,
     sensitivity,
     style,
     target_time,
+    trace,
     tuning_figure,
 )
 from jobs.results.page import Drawing
@@ -27,16 +29,18 @@ FIGURES: Mapping[str, Callable[[Results, Wanted], Drawing]] = {
     "grid": grid.draw,
     "final": final.draw,
     "compare": forest.draw,
+    "seeds": seeds.draw,
     "target": target_time.draw,
     "profile": profile_figure.draw,
     "tuning": tuning_figure.draw,
     "runtime": runtime.draw,
     "sensitivity": sensitivity.draw,
+    "trace": trace.draw,
 }
 """What `draw` can draw; each is given what is wanted of it."""
 
 _TAKEN_BY = {
-    "metric": ("final", "compare", "sensitivity"),
+    "metric": ("final", "compare", "seeds", "sensitivity"),
     "valid": ("grid",),
     "zoom": ("grid",),
     "x": ("grid",),

@@ -1,6 +1,5 @@
 """Expected, completed, diverged, failed, missing, duplicate, extra: what became of every run."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from jobs.results.tunings import TuningResult
 from jobs.store import attempts, record
 from jobs.store.attempts import RunFolder
 from jobs.store.store import Store
-from jobs.sweep import Run, Sweep, Target
+from jobs.sweep import Sweep, Target
 
 _BAD = {"bad_record": "has a record that is not counted", "bad_files": "cannot be read"}
 
@@ -90,6 +89,7 @@ class Collection:
     """A sweep, its ledger, and what became of each planned run."""
 
     sweep: Sweep
+    store: Store
     ledger: Ledger
     outcomes: tuple[Result | Unsettled, ...]
 
@@ -117,6 +117,11 @@ class Collection:
     def sweeps(self) -> list[str]:
         """Of each outcome the name of its sweep."""
         return [self.name] * len(self.outcomes)
+
+    @property
+    def stores(self) -> Mapping[str, Store]:
+        """The folder of the sweep, by its name."""
+        return {self.name: self.store}
 
     @property
     def tunings(self) -> tuple[TuningResult, ...]:
@@ -188,7 +193,7 @@ def collect(store: Store, track: Track = iter, *, keep: bool = True) -> Collecti
         tunings=tuned,
         selections=selected,
     )
-    return Collection(sweep=sweep, ledger=ledger, outcomes=outcomes)
+    return Collection(sweep=sweep, store=store, ledger=ledger, outcomes=outcomes)
 
 
 def _bad(unsettled: Iterable[Unsettled]) -> Iterator[Finding]:
@@ -234,7 +239,7 @@ class _Surroundings:
         try:
             found = record.read(folder.record_file, run_id=folder.id)
         except (FileNotFoundError, record.RecordError):
-            run = _run_of(folder)
+            run = extra.run_of(folder)
             return ExtraRun(run, name, has_record=False) if run is not None else None
         return ExtraRun(found.run, name, has_record=True)
 
@@ -283,14 +288,3 @@ class _Surroundings:
 
 def _same_outcome(one: record.Record, other: record.Record) -> bool:
     return (one.outcome, one.stop, one.curves) == (other.outcome, other.stop, other.curves)
-
-
-def _run_of(folder: RunFolder) -> Run | None:
-    """The run of the folder's run.json, if the folder is named by it."""
-    try:
-        content = json.loads(files.read(folder.run_file))
-        run = Run.from_json(content)
-        is_own = run.id == folder.id and isinstance(content["seed"], int)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return run if is_own else None

@@ -51,6 +51,10 @@ class Results(Protocol):
         """Of each outcome the name of its sweep."""
 
     @property
+    def stores(self) -> Mapping[str, Store]:
+        """The folder of each sweep, by its name."""
+
+    @property
     def found(self) -> Sequence[Result]:
         """The results that are there."""
 
@@ -93,6 +97,11 @@ class Study:
     def name(self) -> str:
         """The sweeps' names."""
         return " + ".join(self.members)
+
+    @property
+    def stores(self) -> Mapping[str, Store]:
+        """The folder of each sweep, by its name."""
+        return {name: one.store for name, one in self.members.items()}
 
     @property
     def found(self) -> list[Result]:

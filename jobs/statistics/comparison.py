@@ -84,8 +84,15 @@ def compare(a: Arm, b: Arm, *, is_better_high: bool, level: float = LEVEL) -> Co
         favours=("a" if lead > 0 else "b") if lead else None,
         welch_p=welch.p_value if welch else None,
         wilcoxon_p=_wilcoxon(score_a, score_b, paired=paired),
-        correlation=_correlation(a.values, b.values) if finished and paired else None,
+        correlation=correlation(a.values, b.values) if finished and paired else None,
     )
+
+
+def correlation(a: FloatArray, b: FloatArray) -> float | None:
+    """Pearson's correlation of pairs; None of fewer than `CORRELATION_PAIRS_MIN`, or if all are equal."""
+    if len(a) < CORRELATION_PAIRS_MIN or not (np.ptp(a) and np.ptp(b)):
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _by_seed(arm: Arm) -> Arm:
@@ -110,9 +117,3 @@ def _wilcoxon(a: FloatArray, b: FloatArray, *, paired: bool) -> float:
     rounded = np.round(sizes / sizes.max(), 9)  # equal but for rounding is equal
     ranks = scipy.stats.rankdata(rounded)
     return sign_flip_test(ranks * np.sign(differences)).p_value
-
-
-def _correlation(a: FloatArray, b: FloatArray) -> float | None:
-    if len(a) < CORRELATION_PAIRS_MIN or not (np.ptp(a) and np.ptp(b)):
-        return None
-    return float(np.corrcoef(a, b)[0, 1])
