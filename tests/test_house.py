@@ -96,7 +96,7 @@ ROOMS = {
     "cluster.cli": (
         {
             *("cluster.terminal", "cluster.lab", "cluster.profile", "cluster.doctor"),
-            *("cluster.commands", "jobs.yaml", "jobs.store"),
+            *("cluster.commands", "jobs.yaml", "jobs.store", "jobs.results"),
         },
         set(),
     ),

@@ -758,7 +758,7 @@ def test_plot_writes_the_same_files_every_time(store, name, capsys):
 def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
     store = make_sweep(tmp_path / "sweep", epochs=3, is_recorded=lambda p: p.run.seed == 42)
 
-    assert plot(store, figure="final", metric="valid_loss", as_json=False) == 0
+    assert plot(store, figure="final", wanted=Wanted(metric="valid_loss"), as_json=False) == 0
     out = capsys.readouterr().out
     assert "4 of 12 runs have a record" in out
     assert "final_valid_loss.pdf" in out

@@ -17,7 +17,6 @@ from jobs.results.question import Question
 from jobs.results.reach_times import budget, reaches, solved_by, soonness
 from jobs.results.sentence import p_text
 from jobs.results.style import FigureError
-from jobs.results.target_time import drawn
 from jobs.results.tuning_figure import after_trials
 from jobs.results.wanted import Wanted
 from jobs.sweep import Target
@@ -153,7 +152,8 @@ def test_target_takes_the_data_and_the_unit(collection, split, data):
     """The time of every run grows evenly: only the scale is another."""
     own = dataclasses.replace(collection, sweep=dataclasses.replace(collection.sweep, targets=LOW))
     by_epoch, by_step, by_second = (
-        drawn(own, split, unit) for unit in ("epochs", "steps", "seconds")
+        draw(own, "target", Wanted(test=split == "test", x=unit))
+        for unit in ("epochs", "steps", "seconds")
     )
 
     assert f"on {data} data, over steps:" in by_step.caption
@@ -208,8 +208,8 @@ def test_a_record_without_steps_is_not_drawn_over_them(collection):
     )
 
     with pytest.raises(FigureError, match="46 of 46 records are of an older version"):
-        drawn(old, unit="steps")
-    assert drawn(old).caption == drawn(collection).caption
+        draw(old, "target", Wanted(x="steps"))
+    assert draw(old, "target").caption == draw(collection, "target").caption
 
 
 def test_tuning_draws_what_is_selected_after_so_many_settings(tmp_path):

@@ -186,9 +186,15 @@ def test_options_are_in_the_names_of_the_files(collection, tmp_path):
 def test_plot_passes_the_options_on(tmp_path, capsys):
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], seeds=[1], epochs=2)
 
-    assert plot(store, figure="grid", valid=True, zoom=True, x="seconds", as_json=True) == 0
+    assert (
+        plot(store, figure="grid", wanted=Wanted(valid=True, zoom=True, x="seconds"), as_json=True)
+        == 0
+    )
     first = json.loads(capsys.readouterr().out)["files"][0]
-    assert plot(store, figure="final", metric="test_loss", every=True, as_json=True) == 0
+    assert (
+        plot(store, figure="final", wanted=Wanted(metric="test_loss", every=True), as_json=True)
+        == 0
+    )
     second = json.loads(capsys.readouterr().out)["files"][0]
 
     assert Path(first).name == "grid_valid_zoom_seconds.png"

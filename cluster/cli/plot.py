@@ -41,13 +41,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--valid", action="store_true", help="of grid: validation data instead of test data"
     )
     command.add_argument(
+        "--test",
+        action="store_true",
+        help="of target: test data instead of validation data, as in DeepOBS",
+    )
+    command.add_argument(
         "--zoom", action="store_true", help="of grid: the last half of the epochs alone"
     )
     command.add_argument(
         "--x",
         choices=("epochs", "steps", "seconds"),
         default="epochs",
-        help="of grid: what the curves are drawn over; seconds of training only where the runs'"
+        help="of grid and target: what the curves are drawn over; seconds of training only where the runs'"
         " times can be compared (default: epochs)",
     )
     command.add_argument(
@@ -59,15 +64,16 @@ def run(options: argparse.Namespace) -> int:
     """Draw the figure."""
     stores = sweeps_of(options)
     from cluster.commands.collect import plot
+    from jobs.results.wanted import Wanted
 
-    return plot(
-        *stores,
-        figure=options.figure,
+    wanted = Wanted(
         metric=options.metric,
         valid=options.valid,
+        test=options.test,
         zoom=options.zoom,
         x=options.x,
         every=options.all,
-        out=options.out,
-        as_json=options.json,
+    )
+    return plot(
+        *stores, figure=options.figure, wanted=wanted, out=options.out, as_json=options.json
     )

@@ -22,7 +22,7 @@ from jobs.results.cells import name_of
 from jobs.results.ledger import Collection, Ledger
 from jobs.results.reading import Unsettled
 from jobs.results.study import Study
-from jobs.results.wanted import Unit, Wanted
+from jobs.results.wanted import AS_USUAL, Wanted
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
@@ -64,17 +64,13 @@ def collect(*stores: Store, strict: bool, out: Path | None = None, as_json: bool
 def plot(
     *stores: Store,
     figure: str,
-    metric: str | None = None,
-    valid: bool = False,
-    zoom: bool = False,
-    x: Unit = "epochs",
-    every: bool = False,
+    wanted: Wanted = AS_USUAL,
     out: Path | None = None,
     as_json: bool,
 ) -> int:
     """Draw a figure of the records that exist so far, as PNG and PDF, and write its caption.
 
-    `metric` to `every`: what it is to show (`Wanted`). `out`: its folder; default: the sweep's own.
+    `out`: its folder; default: the sweep's own.
 
     Raises:
         FigureError: there is no such figure, or nothing to draw it from.
@@ -83,7 +79,6 @@ def plot(
     from jobs.results import figures
 
     found = _found(stores, out)
-    wanted = Wanted(metric=metric, valid=valid, zoom=zoom, x=x, every=every)
     written = figures.save(out or stores[0].figures, found, figure, wanted)
     content = {
         "schema": 1,

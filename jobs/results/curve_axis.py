@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from jobs.results.cells import Cell, name_of
-from jobs.results.reading import Floats, Result
+from jobs.results.reading import Result, Unit
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.times import HOW_TO_MEASURE, why_not_comparable
-from jobs.results.wanted import Unit
 
 _NAMES: Mapping[Unit, str] = {"epochs": "epoch", "steps": "step", "seconds": "training time (s)"}
 _TICKS_MAX: Mapping[Unit, int] = {"epochs": 5, "steps": 3, "seconds": 4}  # and one more
@@ -29,7 +27,7 @@ def check(results: Results, cells: Sequence[Cell], unit: Unit) -> None:
     if unit == "epochs":
         return
     found = [result for cell in cells for result in cell.results]
-    lacking = [result for result in found if _measured(result, unit) is None]
+    lacking = [result for result in found if result.along(unit) is None]
     if lacking:
         which = name_of(lacking[0].planned)
         raise FigureError(
@@ -50,14 +48,6 @@ def check(results: Results, cells: Sequence[Cell], unit: Unit) -> None:
             )
 
 
-def along(result: Result, evaluations: int, unit: Unit) -> Floats:
-    """(E,) where each of the evaluations stands on the axis."""
-    measured = _measured(result, unit)
-    if measured is None:
-        return np.arange(evaluations, dtype=np.float64)
-    return measured[:evaluations].astype(np.float64)
-
-
 def name(panel: Axes, unit: Unit) -> None:
     """Name the panel's axis."""
     panel.set_xlabel(_NAMES[unit])
@@ -74,12 +64,6 @@ def dress(panel: Axes, unit: Unit) -> None:
     if panel.dataLim.width == 0:  # a single evaluation
         middle = panel.dataLim.x0
         panel.set_xlim(middle - 0.5, middle + 0.5)
-
-
-def _measured(result: Result, unit: Unit) -> Floats | None:
-    if unit == "steps":
-        return None if result.steps is None else result.steps.astype(np.float64)
-    return result.seconds if unit == "seconds" else None
 
 
 def _results_of(cells: Sequence[Cell], problem: str) -> list[Result]:

@@ -42,8 +42,9 @@ FIGURES: Mapping[str, Callable[[Results, Wanted], Drawing]] = {
 _TAKEN_BY = {
     "metric": ("final", "compare", "seeds", "sensitivity"),
     "valid": ("grid",),
+    "test": ("target",),
     "zoom": ("grid",),
-    "x": ("grid",),
+    "x": ("grid", "target"),
     "all": ("final",),
 }
 """Each option of `Wanted`, and the figures that take it."""

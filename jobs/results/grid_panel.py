@@ -79,4 +79,5 @@ class GridPanel:
         return style.color(self.collection, optimizer), style.line(self.collection, optimizer)
 
     def _along(self, result: Result) -> Floats:
-        return curve_axis.along(result, len(result.curves[self.metric]), self.wanted.x)
+        evaluations, found = len(result.curves[self.metric]), result.along(self.wanted.x)
+        return np.arange(evaluations, dtype=np.float64) if found is None else found[:evaluations]

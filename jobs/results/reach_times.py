@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jobs.results.cells import Cell
-from jobs.results.reading import Floats, Result, is_better_high
-from jobs.results.targets import Unit
+from jobs.results.reading import Floats, Result, Unit, is_better_high
 from jobs.statistics.time_to_target import Ending, LogRank, Reach, Solved, logrank, reach, solved
 from jobs.sweep import Target
 
@@ -24,7 +23,7 @@ def reaches(cell: Cell, target: Target, unit: Unit = "epochs") -> Sequence[Reach
         found.append(
             reach(
                 values,
-                along(result, unit)[: len(values)],
+                _along(result, unit)[: len(values)],
                 target=target.value,
                 is_better_high=is_better_high(target.metric),
                 ending=ending,
@@ -52,19 +51,15 @@ def budget(cell: Cell, unit: Unit) -> float:
     """
     if unit == "epochs":
         return float(max(one.run.epochs for one in cell.planned)) or 1.0
-    spent = [float(along(one, unit)[-1]) for one in cell.completed]
+    spent = [float(_along(one, unit)[-1]) for one in cell.completed]
     if not spent:
-        begun = [along(one, unit) for one in cell.diverged]
+        begun = [_along(one, unit) for one in cell.diverged]
         return max((float(times[-1]) for times in begun if len(times)), default=0.0) or 1.0
     return (min(spent) if unit == "seconds" else max(spent)) or 1.0
 
 
-def along(result: Result, unit: Unit) -> Floats:
-    """(E,) The time up to each evaluation; ValueError: the record does not tell it."""
-    if unit == "epochs":
-        longest = max(map(len, result.curves.values()), default=0)
-        return np.arange(longest, dtype=np.float64)
-    found = result.steps if unit == "steps" else result.seconds
+def _along(result: Result, unit: Unit) -> Floats:
+    found = result.along(unit)
     if found is None:
         raise ValueError(f"the record of run {result.planned.run.id} keeps no {unit} of training")
-    return found.astype(np.float64)
+    return found

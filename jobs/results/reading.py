@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from jobs.sweep import PlannedRun, Target
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Unit = Literal["epochs", "steps", "seconds"]
+"""What time is counted in; seconds are those of training by the wall clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,15 @@ class Result:
     seconds: Floats | None = None  # (E,) of training up to each evaluation; None: an older record
     cpu_seconds: Floats | None = None  # (E,) as these, of all threads
     steps: Integers | None = None  # (E,) up to each evaluation
+
+    def along(self, unit: Unit) -> Floats | None:
+        """(E,) the time up to each evaluation; None: an older record, which does not tell it."""
+        if unit == "epochs":
+            longest = max(map(len, self.curves.values()), default=0)
+            return np.arange(longest, dtype=np.float64)
+        if unit == "seconds":
+            return self.seconds
+        return None if self.steps is None else self.steps.astype(np.float64)
 
     def final(self, metric: str) -> float:
         """The metric after the last epoch; a diverged run has no last epoch."""

@@ -9,24 +9,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jobs.results import line_ends, page, style, targets
+from jobs.results import curve_axis, line_ends, page, style, targets
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import name_some
 from jobs.results.line_ends import LineEnds
 from jobs.results.page import Drawing
 from jobs.results.reach_times import solved_by, soonness
+from jobs.results.reading import Unit
 from jobs.results.selection import Selection, baseline_of
 from jobs.results.sentence import p_text
 from jobs.results.study import Results
 from jobs.results.style import FigureError
-from jobs.results.targets import Split, Unit
+from jobs.results.targets import Split
 from jobs.results.wanted import Wanted
 from jobs.statistics.time_to_target import Solved
 from jobs.sweep import Target
 from jobs.text import spelled
 
 _PANEL_IN = 2.2
-_AXES: Mapping[Unit, str] = {"epochs": "epoch", "steps": "step", "seconds": "training time (s)"}
 _MEDIANS: Mapping[Unit, str] = {"epochs": "epoch {}", "steps": "step {}", "seconds": "{} s"}
 _WHAT = (
     "Share of all planned runs that have reached the problem's target on {data} data, over {unit}: a"
@@ -36,35 +36,29 @@ _WHAT = (
 )
 
 
-def draw(results: Results, _: Wanted) -> Drawing:
-    """Draw when runs reach the target on validation data, over epochs; as `drawn`."""
-    return drawn(results)
-
-
-def drawn(results: Results, split: Split = "valid", unit: Unit = "epochs") -> Drawing:
+def draw(results: Results, wanted: Wanted) -> Drawing:
     """Draw a panel per problem that has a target, and a step line per optimizer.
 
-    Args:
-        results: of them the settings that stand for their optimizers.
-        split: the data that say whether a run is at its target.
-        unit: what time is counted in; each record has to tell it.
+    Of each optimizer the setting that stands for it.
 
     Raises:
-        FigureError: no problem has a target, or a record does not tell that time.
+        FigureError: no problem has a target, or time cannot be counted so.
     """
+    split: Split = "test" if wanted.test else "valid"
     columns: dict[str, list[Selection]] = {}
     for one in results.selections:
         if one.problem in results.targets and one.cell is not None and one.cell.results:
             columns.setdefault(one.problem, []).append(one)
     if not columns:
         raise FigureError("no problem has a target that its runs could reach")
-    _require(columns, unit)
+    cells = [one.cell for one in chain(*columns.values()) if one.cell is not None]
+    curve_axis.check(results, cells, wanted.x)
     shown = {one.optimizer for column in columns.values() for one in column}
-    wanted = {problem: targets.on(results.targets[problem], split) for problem in columns}
+    own = {problem: targets.on(results.targets[problem], split) for problem in columns}
 
     def draw_pages(ends: LineEnds | None, handles: Sequence[Line2D]) -> Sequence[Figure]:
         def draw_panel(panel: Axes, problem: str) -> None:
-            _draw_panel(panel, results, columns[problem], wanted[problem], unit, ends)
+            _draw_panel(panel, results, columns[problem], own[problem], wanted.x, ends)
 
         return page.tiles(
             list(columns),
@@ -76,18 +70,8 @@ def drawn(results: Results, split: Split = "valid", unit: Unit = "epochs") -> Dr
 
     handles = page.lines_of(results, shown)
     figures = line_ends.named_or_legend(draw_pages, handles, list(shown), has_ends=True)
-    text = caption_of(results, list(chain(*columns.values())), split, unit)
+    text = caption_of(results, list(chain(*columns.values())), split, wanted.x)
     return Drawing(pages=figures, caption=text)
-
-
-def _require(columns: Mapping[str, Sequence[Selection]], unit: Unit) -> None:
-    cells = [one.cell for one in chain(*columns.values()) if one.cell is not None]
-    found = [result for cell in cells for result in cell.results]
-    lacking = sum(one.steps is None or one.seconds is None for one in found)
-    if unit != "epochs" and lacking:
-        raise FigureError(
-            f"{lacking} of {len(found)} records are of an older version, which kept no {unit} of training"
-        )
 
 
 def _draw_panel(
@@ -100,7 +84,7 @@ def _draw_panel(
 ) -> None:
     shares = {one.optimizer: solved_by(one.cell, target, unit) for one in column if one.cell}
     page.entitle(panel, style.title(column[0].problem), _note(column, shares))
-    panel.set_xlabel(_AXES[unit])
+    curve_axis.name(panel, unit)
     panel.xaxis.set_major_locator(
         MaxNLocator(5 if unit == "epochs" else 3, integer=unit != "seconds")
     )
@@ -144,7 +128,7 @@ def caption_of(
     split: Split = "valid",
     unit: Unit = "epochs",
 ) -> str:
-    """The caption of the shares of these selections, whose problems have a target; as `drawn`."""
+    """The caption of the shares of these selections, whose problems have a target."""
     base = baseline_of(results.selections)
     of_base = {one.problem: one.cell for one in column if one.optimizer == base}
     cells = [one.cell for one in column if one.cell is not None]

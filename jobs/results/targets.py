@@ -7,9 +7,6 @@ from jobs.sweep import Target
 Split = Literal["valid", "test"]
 """The data that say whether a run is at its target; DeepOBS takes test data."""
 
-Unit = Literal["epochs", "steps", "seconds"]
-"""What time is counted in; seconds are those of training by the wall clock."""
-
 
 def on(target: Target, split: Split = "valid") -> Target:
     """The target's number, for its metric on the data of that split.

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-Unit = Literal["epochs", "steps", "seconds"]
-"""What curves are drawn over; seconds are those of training by the wall clock."""
+from jobs.results.reading import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +12,7 @@ class Wanted:
 
     metric: str | None = None  # None: the problem's own
     valid: bool = False  # validation data instead of test data
+    test: bool = False  # test data instead of validation data
     zoom: bool = False  # the last half of the budget
     x: Unit = "epochs"
     every: bool = False  # setting, and not the selected one alone
@@ -24,6 +23,7 @@ class Wanted:
         words = {
             "metric": self.metric or "",
             "valid": "valid" if self.valid else "",
+            "test": "test" if self.test else "",
             "zoom": "zoom" if self.zoom else "",
             "x": "" if self.x == "epochs" else self.x,
             "all": "all" if self.every else "",
