@@ -13,7 +13,14 @@ hypothesis.settings.register_profile("quick", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("nightly" if ALL else "quick")
 
-pytest_plugins = ["tests.slurm", "tests.case", "tests.apptainer", "tests.tables", "tests.failures"]
+pytest_plugins = [
+    "tests.slurm",
+    "tests.case",
+    "tests.apptainer",
+    "tests.tables",
+    "tests.failures",
+    "tests.chromium",
+]
 
 # Before anything imports torch: small problems on several threads are slower, most of all on a
 # busy machine.

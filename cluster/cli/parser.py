@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "collect": "turn a sweep's records into tables",
     "compare": "compare optimizers: how much better, how sure, in a sentence",
     "plot": "draw a sweep's figures",
+    "report": "write one page for a reviewer: verdicts, checklist, figures, every run",
     "doctor": "look at a cluster: what is there, what is missing, what to do",
     "build": "build the image that runs are trained in",
     "image": "the images that were built",
@@ -47,6 +48,7 @@ a first sweep, on this machine:
   probprec collect quickstart                           records to tables
   probprec plot quickstart                              records to a figure
   probprec compare quickstart                           who is better, by how much, how sure
+  probprec report quickstart                            all of it on one page, for a reviewer
 
 on a cluster:
   probprec doctor --on PROFILE                          what is there, what is missing, what to do

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
@@ -10,14 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.commands.collect import collected, width
+from cluster.commands.question import Request
 from cluster.terminal.exit_codes import DONE, INCOMPLETE
 from cluster.terminal.output import print_json
 from cluster.terminal.plain import PlainConsole, plain
 from jobs.results import latex
 from jobs.results.comparisons import Answer, answers
 from jobs.results.finding import Finding
-from jobs.results.question import Question, Value
-from jobs.results.selection import Mode, select
+from jobs.results.question import Question
+from jobs.results.selection import select
 from jobs.results.sentence import difference_text, p_text, sentence
 from jobs.statistics.claims import Claim
 from jobs.store.store import Store
@@ -25,39 +25,12 @@ from jobs.store.store import Store
 _STYLES = {Claim.UNDECIDED: "yellow"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the command line asks for."""
-
-    baseline: str | None
-    optimizers: Sequence[str]
-    problems: Sequence[str]
-    metric: str | None
-    value: Value
-    select: Mode
-    claim: str
-    margin: float | None
-    strict: bool
-    as_json: bool
-    as_latex: bool
-
-    def question(self) -> Question:
-        """The part of the request that is asked of the results."""
-        return Question(
-            baseline=self.baseline,
-            optimizers=tuple(dict.fromkeys(self.optimizers)),
-            problems=tuple(dict.fromkeys(self.problems)),
-            metric=self.metric,
-            value=self.value,
-            claim=Claim(self.claim),
-            margin=self.margin,
-        )
-
-
-def compare(stores: Sequence[Store], request: Request) -> int:
+def compare(
+    stores: Sequence[Store], request: Request, *, strict: bool, as_json: bool, as_latex: bool
+) -> int:
     """Show what the sweeps' runs say; 0 if every comparison shows what is claimed.
 
-    If it is strict, any finding is an error, too.
+    If it is `strict`, any finding is an error, too.
 
     Raises:
         InputError: there is nothing to compare, or the question is not whole.
@@ -66,15 +39,15 @@ def compare(stores: Sequence[Store], request: Request) -> int:
     results = collected(*stores, keep=False)
     found = answers(select(results.cells, request.select), question, results.on_files)
     findings = list(dict.fromkeys(one for answer in found for one in answer.findings))
-    if request.as_json:
+    if as_json:
         content = [one.to_json() | {"sentence": sentence(one, question)} for one in found]
         print_json({"schema": 1, "question": question.to_json(), "comparisons": content})
-    elif request.as_latex:
+    elif as_latex:
         sys.stdout.write(f"{latex.table(found, question)}\n")
     else:
         _show(PlainConsole(width=width()), found, findings, question)
     is_shown = all(one.claim is question.claim for one in found)
-    return DONE if is_shown and not (request.strict and findings) else INCOMPLETE
+    return DONE if is_shown and not (strict and findings) else INCOMPLETE
 
 
 def _show(

@@ -26,6 +26,10 @@ from jobs.statistics.multiplicity import ALPHA, Resolution, holm, resolution
 _OF_VALUE = {"final": Result.final, "at_best_valid": Result.at_best_valid}
 
 
+class NothingToCompareError(InputError):
+    """No two optimizers share a problem."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Compared:
     """The runs of both that were compared, and what they show."""
@@ -135,11 +139,12 @@ def answers(
         on_files: what was found in the sweeps' folders; it counts where it is about these runs.
 
     Raises:
-        InputError: there is no such optimizer or problem, or no two optimizers on any problem.
+        InputError: there is no such optimizer or problem.
+        NothingToCompareError: no problem has the baseline and another optimizer.
     """
     asked = list(_pairs(selections, question))
     if not asked:
-        raise InputError(
+        raise NothingToCompareError(
             "nothing to compare: no problem has the baseline and another optimizer;"
             " --baseline NAME takes another baseline"
         )

@@ -22,11 +22,32 @@ def sentence(answer: Answer, question: Question) -> str:
     """Say what the answer says."""
     made = answer.compared
     if made is None:
-        return f"{_names(answer)} are not compared on {answer.problem}: {answer.refused}."
+        return f"{headline(answer, question)}: {answer.refused}."
     parts = [f"{_effect(answer, made.comparison)}, {_runs(made)}, {_test(answer, made)}"]
     parts += [_selected(answer), _diverged(answer, made.comparison)]
     parts += [*_missing(answer, made)] if answer.claim is Claim.UNDECIDED else []
-    return f"{_verdict(answer, question)}: {'; '.join(parts)}."
+    return f"{headline(answer, question)}: {'; '.join(parts)}."
+
+
+def headline(answer: Answer, question: Question) -> str:
+    """Say what is shown, and no number: the beginning of the sentence."""
+    if answer.compared is None:
+        return f"{_names(answer)} are not compared on {answer.problem}"
+    first, second, problem = answer.a.optimizer, answer.b.optimizer, answer.problem
+    margin = "" if question.margin is None else spelled(question.margin)
+    if answer.claim is Claim.SUPERIOR and answer.winner is not None:
+        loser = second if answer.winner is answer.a else first
+        return f"{answer.winner.optimizer} is better than {loser} on {problem}"
+    if answer.claim is Claim.EQUIVALENT:
+        return f"{first} and {second} differ by less than {margin} on {problem}"
+    if answer.claim is Claim.NONINFERIOR:
+        return f"{first} is not worse than {second} by {margin} or more on {problem}"
+    wanted = {
+        Claim.SUPERIOR: f"whether {first} or {second} is better",
+        Claim.EQUIVALENT: f"whether {first} and {second} differ by less than {margin}",
+        Claim.NONINFERIOR: f"whether {first} is worse than {second} by less than {margin}",
+    }
+    return f"It is undecided {wanted[question.claim]} on {problem}"
 
 
 def interval_text(interval: Interval) -> str:
@@ -58,24 +79,6 @@ def difference_text(comparison: Comparison, *, is_turned: bool = False) -> str:
 
 def _names(answer: Answer) -> str:
     return f"{answer.a.optimizer} and {answer.b.optimizer}"
-
-
-def _verdict(answer: Answer, question: Question) -> str:
-    first, second, problem = answer.a.optimizer, answer.b.optimizer, answer.problem
-    margin = "" if question.margin is None else spelled(question.margin)
-    if answer.claim is Claim.SUPERIOR and answer.winner is not None:
-        loser = second if answer.winner is answer.a else first
-        return f"{answer.winner.optimizer} is better than {loser} on {problem}"
-    if answer.claim is Claim.EQUIVALENT:
-        return f"{first} and {second} differ by less than {margin} on {problem}"
-    if answer.claim is Claim.NONINFERIOR:
-        return f"{first} is not worse than {second} by {margin} or more on {problem}"
-    wanted = {
-        Claim.SUPERIOR: f"whether {first} or {second} is better",
-        Claim.EQUIVALENT: f"whether {first} and {second} differ by less than {margin}",
-        Claim.NONINFERIOR: f"whether {first} is worse than {second} by less than {margin}",
-    }
-    return f"It is undecided {wanted[question.claim]} on {problem}"
 
 
 def _effect(answer: Answer, made: Comparison) -> str:

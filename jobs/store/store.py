@@ -33,6 +33,7 @@ sweeps/NAME/
     records.cache            what was read of the records } both may be
     tables.cache             what the tables are made of  } deleted at any time
   figures/                   figures (`probprec plot`)
+  report.html                all of it on one page (`probprec report`)
 """
 
 import json
@@ -62,6 +63,7 @@ _SWEEP_PARTS = {
     "runs",
     "collected",
     "figures",
+    "report.html",
 }
 
 
@@ -99,6 +101,11 @@ class Store:
     def figures(self) -> Path:
         """Folder of the figures."""
         return self.root / "figures"
+
+    @property
+    def report_file(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
 
     @property
     def runs(self) -> Path:

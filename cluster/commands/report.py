@@ -1,0 +1,117 @@
+"""The command `probprec report` writes one HTML file of what the records of sweeps say."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from cluster.commands.collect import collected
+from cluster.commands.logs import last_lines
+from cluster.commands.question import Request
+from cluster.status import advice
+from cluster.terminal.exit_codes import DONE
+from cluster.terminal.output import print_json
+from cluster.terminal.plain import PlainConsole, command, plain
+from jobs import files
+from jobs.errors import InputError
+from jobs.report import page
+from jobs.report.content import Methods
+from jobs.report.report import OfRun, Origin, Report
+from jobs.results.comparisons import Answer, NothingToCompareError, answers
+from jobs.results.ledger import Collection
+from jobs.results.reading import Unsettled
+from jobs.results.selection import select
+from jobs.results.study import Results, Study
+from jobs.store.store import Store
+from jobs.sweep import Sweep
+
+_LOG_LINES = 12
+_LOG_LINE_CHARACTERS = 300
+_LOGS = 300  # of a sweep of which thousands failed the first ones tell
+_ANY_RUN = "0" * 12  # stands for a run's id
+
+
+def report(stores: Sequence[Store], request: Request, *, out: Path | None, as_json: bool) -> int:
+    """Write the report of the records that exist so far.
+
+    `out`: the file; default: report.html in the sweep's own folder.
+
+    Raises:
+        InputError: there is no record, the question is not whole, or there are several sweeps and no
+            `out`.
+    """
+    if len(stores) > 1 and out is None:
+        raise InputError("several sweeps have no folder in common: say --out FILE")
+    file = out or stores[0].report_file
+    results = collected(*stores, keep=out is None)
+    if not results.found:
+        raise InputError(f"sweep {results.name!r} has no records yet: nothing to report")
+    made = _report(stores, results, request, file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(file, page.render(made))
+    if as_json:
+        findings = [one.to_json() for one in (*made.findings, *made.findings_of_pairs)]
+        content = {"file": str(file), "runs": len(results.found), "findings": findings}
+        print_json({"schema": 1} | content)
+    else:
+        PlainConsole(soft_wrap=True).print(plain(file))
+    return DONE
+
+
+def _report(
+    stores: Sequence[Store], results: Collection | Study, request: Request, file: Path
+) -> Report:
+    question = request.question()
+    selections = select(results.cells, request.select)
+    found: tuple[Answer, ...] = ()
+    nothing = None
+    try:
+        found = answers(selections, question, results.on_files)
+    except NothingToCompareError as error:
+        nothing = str(error)
+    members = results.members if isinstance(results, Study) else {results.name: results}
+    return Report(
+        results=results,
+        question=question,
+        mode=request.select,
+        selections=selections,
+        found=found,
+        nothing=nothing,
+        origins=[
+            _origin(name, store, one.sweep, file)
+            for store, (name, one) in zip(stores, members.items(), strict=True)
+        ],
+        logs=_logs(results),
+        checks=(),
+        charts=(),
+        methods=Methods(paragraphs=(), references=(), versions={}),
+    )
+
+
+def _origin(name: str, store: Store, sweep: Sweep, file: Path) -> Origin:
+    """Where a sweep's records lie, as seen from the report, and what to type about its runs."""
+    folder = file.resolve().parent
+    record = os.path.relpath(store.run(_ANY_RUN).record_file.resolve(), folder)
+    only = ("--only", f"run={_ANY_RUN}")
+    return Origin(
+        sweep=name,
+        record=OfRun.around(quote(record), _ANY_RUN),
+        why=OfRun.around(advice.why_command(store, _ANY_RUN), _ANY_RUN),
+        send=OfRun.around(f"{advice.submit_command(store, sweep)} {' '.join(only)}", _ANY_RUN),
+        redo=OfRun.around(command("redo", store.root, *only), _ANY_RUN),
+        sources=sweep.sources,
+    )
+
+
+def _logs(results: Results) -> Mapping[str, Sequence[str]]:
+    """The last lines of the logs of the runs that failed, by the runs' ids."""
+    failed = [
+        one for one in results.outcomes if isinstance(one, Unsettled) and one.state.log is not None
+    ]
+    return {
+        one.planned.run.id: [
+            line[:_LOG_LINE_CHARACTERS]
+            for line in last_lines(Path(one.state.log or ""), _LOG_LINES)
+        ]
+        for one in failed[:_LOGS]
+    }

@@ -1,0 +1,158 @@
+"""A report becomes one HTML file: it loads nothing, and no text of others is ever markup in it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from jobs.report import cell_table, packed, run_table, verdicts
+from jobs.report.content import Chart, Check, Level
+from jobs.report.groups import Groups
+from jobs.report.report import Report
+from jobs.report.verdicts import Verdict
+from jobs.results.finding import Finding
+from jobs.results.reading import Unsettled
+from jobs.sweep import OVERRIDES
+from jobs.text import printable_lines
+
+_FOLDER = Path(__file__).parent
+_COMPARED = "compare"  # the chart that stands with the comparisons
+_DEFAULT_EXPORT = re.compile(r"export\s*\{[^}]*?(\w+) as default[^}]*\};?")
+_END = re.compile("</(?=script)", re.IGNORECASE)
+_OUTCOMES = ("completed", "diverged", "failed", "missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Linked:
+    """A line about runs, and the link to them; empty: there is none."""
+
+    about: Check | Finding
+    number: int
+    runs: str
+
+
+def render(report: Report) -> bytes:
+    """The page, as UTF-8."""
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    groups = Groups(report.results)
+    found = verdicts.verdicts(report, groups)
+    content = {
+        "title": report.results.name,
+        "report": report,
+        "asked": list(verdicts.asked(report)),
+        "verdicts": found,
+        "shown": Counter(one.level for one in found)[Level.GOOD],
+        "levels": Counter(one.level for one in report.checks),
+        "checks": [_linked(one.question, one, groups) for one in report.checks],
+        "findings": [_linked(one.text, one, groups) for one in report.findings],
+        "findings_of_pairs": [_linked(one.text, one, groups) for one in report.findings_of_pairs],
+        "compared": [one for one in report.charts if one.name == _COMPARED],
+        "charts": [one for one in report.charts if one.name != _COMPARED],
+        "counts": list(_counts(report)),
+        "sources": list(_sources(report)),
+        "data": packed.script_json(_data(report, found, groups)),
+        "specs": packed.script_json({one.name: one.spec for one in report.charts}),
+        "css": _file("page.css"),
+        "script": _file("page.js"),
+        **_libraries(report.charts),
+    }
+    page = environment.get_template("page.html").render(content)
+    return page.encode("utf-8", "backslashreplace")
+
+
+def _shown(value: object) -> object:
+    """What an expression of the template shows: of text no sign that cannot be printed."""
+    is_foreign = isinstance(value, str) and not hasattr(value, "__html__")
+    return printable_lines(str(value)) if is_foreign else value
+
+
+def _linked(title: str, about: Check | Finding, groups: Groups) -> _Linked:
+    return _Linked(about=about, number=len(about.runs), runs=groups.address(title, about.runs))
+
+
+def _counts(report: Report) -> Iterator[dict[str, Any]]:
+    """What became of the runs of each sweep."""
+    results = report.results
+    counts: dict[str, Counter[str]] = {one.sweep: Counter() for one in report.origins}
+    for sweep, outcome in zip(results.sweeps, results.outcomes, strict=True):
+        own = counts.setdefault(sweep, Counter())
+        own["expected"] += 1
+        if isinstance(outcome, Unsettled):
+            own["failed" if outcome.is_failed else "missing"] += 1
+        else:
+            own["diverged" if outcome.diverged else "completed"] += 1
+    for sweep, own in counts.items():
+        yield {"sweep": sweep, **{name: own[name] for name in ("expected", *_OUTCOMES)}}
+
+
+def _sources(report: Report) -> Iterator[tuple[str, str]]:
+    """The specs' files as they were, and the overrides of the command line."""
+    for origin in report.origins:
+        for name, text in origin.sources.items():
+            shown = "overrides of the command line" if name == OVERRIDES else name
+            yield f"{origin.sweep}: {shown}", text
+
+
+def _data(report: Report, found: tuple[Verdict, ...], groups: Groups) -> dict[str, Any]:
+    """What the tables and the details of runs are made of."""
+    results = report.results
+    rows = len(results.outcomes)
+    return {
+        "runs": packed.table(run_table.columns(report), rows),
+        "cells": packed.table(cell_table.columns(report), len(results.cells)),
+        "comparisons": packed.table(verdicts.columns(found), len(found)),
+        "groups": groups.to_json(),
+        "origins": {
+            one.sweep: {
+                name: around.to_json()
+                for name, around in (
+                    ("record", one.record),
+                    ("why", one.why),
+                    ("send", one.send),
+                    ("redo", one.redo),
+                )
+            }
+            for one in report.origins
+        },
+    }
+
+
+def _libraries(charts: Sequence[Chart]) -> dict[str, str]:
+    """The libraries' text: of tables that of itables, of charts that of Vega-Lite, if there are any."""
+    from itables.utils import read_package_file
+
+    tables = read_package_file("html", "dt_bundle.js")
+    exported = _DEFAULT_EXPORT.search(tables)
+    if exported is None:
+        raise RuntimeError("the bundle of itables exports no DataTable")
+    tables = tables.replace(exported[0], f"globalThis.DataTable={exported[1]};")
+    vega = ""
+    if charts:
+        import vl_convert
+
+        vega = vl_convert.javascript_bundle(None)
+    return {
+        "tables": _inline(tables),
+        "tables_css": read_package_file("html", "dt_bundle.css"),
+        "vega": _inline(vega),
+    }
+
+
+def _inline(script: str) -> str:
+    r"""The script as it may stand in the page: in its texts `\/` is `/`, and `\!` is `!`."""
+    return _END.sub(r"<\\/", script).replace("<!--", "<\\!--")
+
+
+def _file(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")

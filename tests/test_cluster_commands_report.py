@@ -1,0 +1,136 @@
+"""The command `report`: one file, where it is asked for, whatever there is to say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from cluster.cli import main
+from jobs.store.store import Store
+from tests.helpers import note
+from tests.make_sweep import make_sweep
+
+
+def sweep(folder: Path, *optimizers: str, **more) -> Store:
+    settings = {name: [{"lr": 0.1}] for name in optimizers or ("SGD", "PreconditionedSGD")}
+    return make_sweep(
+        folder,
+        problems=["digits_mlp"],
+        optimizers=settings,
+        **{"seeds": range(9), "epochs": 3} | more,
+    )
+
+
+def text_of(file: Path) -> str:
+    """What the page says, without the libraries in it."""
+    page = file.read_text()
+    return re.sub(r"<(style|script type=.module.)>.*?</(style|script)>", "", page, flags=re.DOTALL)
+
+
+def test_a_sweeps_report_lies_in_its_folder_and_is_no_stranger_there(tmp_path, capsys):
+    store = sweep(tmp_path / "small")
+
+    assert main(["report", str(store.root)]) == 0
+    assert capsys.readouterr().out == f"{store.root / 'report.html'}\n"
+    assert "<strong>SGD is better than PreconditionedSGD on digits_mlp</strong>" in text_of(
+        store.root / "report.html"
+    )
+    assert main(["collect", str(store.root), "--strict"]) == 0
+
+
+def test_json_names_the_file_and_the_findings(tmp_path, capsys):
+    store = sweep(tmp_path / "small", is_recorded=lambda one: one.run.seed > 0)
+    file = tmp_path / "new" / "here.html"
+
+    assert main(["report", str(store.root), "-o", str(file), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["schema"], content["file"], content["runs"]) == (1, str(file), 16)
+    assert {one["code"] for one in content["findings"]} == {"incomplete"}
+    assert file.exists()
+    assert not (store.root / "report.html").exists()
+
+
+def test_the_same_records_make_the_same_file(tmp_path):
+    store = sweep(tmp_path / "small")
+    file = store.root / "report.html"
+    pages = []
+    for _ in range(2):
+        main(["report", str(store.root)])
+        pages.append(file.read_bytes())
+
+    assert pages[0] == pages[1]
+
+
+def test_several_sweeps_need_a_file_and_are_one_study(tmp_path, capsys):
+    sweeps = [str(sweep(tmp_path / name, name).root) for name in ("SGD", "PreconditionedSGD")]
+    file = tmp_path / "report.html"
+
+    assert main(["report", *sweeps]) == 2
+    assert "several sweeps have no folder in common" in capsys.readouterr().err
+    assert main(["report", *sweeps, "-o", str(file)]) == 0
+    assert "9 pairs of seeds 0..8" in text_of(file)
+
+
+def test_what_cannot_be_compared_is_shown_and_the_page_says_so(tmp_path):
+    store = sweep(tmp_path / "alone", "SGD")
+
+    assert main(["report", str(store.root)]) == 0
+    assert "Nothing to compare: no problem has the baseline and another" in text_of(
+        store.report_file
+    )
+
+
+def test_before_there_is_a_record_on_evaluation_seeds_the_page_says_so(tmp_path):
+    store = sweep(
+        tmp_path / "tuned", tuned={"SGD": [1, 2]}, is_recorded=lambda one: one.role == "tuning"
+    )
+
+    assert main(["report", str(store.root)]) == 0
+    assert "are not compared on digits_mlp" in text_of(store.report_file)
+
+
+def test_without_any_record_there_is_no_report(tmp_path, capsys):
+    store = sweep(tmp_path / "empty", is_recorded=lambda _: False)
+
+    assert main(["report", str(store.root)]) == 2
+    assert "sweep 'empty' has no records yet: nothing to report" in capsys.readouterr().err
+    assert not store.report_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--baseline", "Nesterov"], "no optimizer Nesterov"),
+        (["--claim", "equivalent"], "--claim equivalent needs --margin X"),
+    ],
+)
+def test_a_wrong_question_writes_nothing(tmp_path, capsys, words, error):
+    store = sweep(tmp_path / "small")
+
+    assert main(["report", str(store.root), *words]) == 2
+    assert error in capsys.readouterr().err
+    assert not store.report_file.exists()
+
+
+def test_the_page_has_the_commands_the_records_the_spec_and_the_end_of_a_log(tmp_path):
+    store = sweep(tmp_path / "a b", is_recorded=lambda one: one.run.seed > 0)
+    failed = store.sweep().runs[0].run
+    attempt = store.run(failed.id).claim()
+    attempt.log_file.write_text("it began\nCUDA out of <b>memory</b>\n")
+    note(store.run(failed.id), "claimed", fence=1, host="here", pid=1, element=None)
+    note(store.run(failed.id), "ended", fence=1, failure="oom", message="no memory")
+    attempt.release()
+    main(["report", str(store.root), "-o", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+    origin = data["origins"]["a b"]
+
+    assert origin["record"] == ["a%20b/runs/", "/record.json"]
+    assert origin["why"] == ["probprec why ", f" --of '{store.root}'"]
+    assert origin["redo"] == [f"probprec redo '{store.root}' --only run=", ""]
+    assert origin["send"][0].startswith("probprec submit ")
+    assert origin["send"][0].endswith(" --only run=")
+    columns = {one["name"]: one for one in data["runs"]["columns"]}
+    assert "it began\nCUDA out of <b>memory</b>" in columns["log"]["of"]
+    assert "<b>memory" not in page
