@@ -124,6 +124,14 @@ def collect(records: int) -> Iterator[Row]:
         yield row(what, "json.loads of the records", timed)
 
 
+def report(records: int) -> Iterator[Row]:
+    """Write the report of many records, and open it in Chromium."""
+    import reporting
+
+    for what, against, ours, floor in reporting.measured(records):
+        yield row(what, against, pairs(ours, floor, n=3))
+
+
 def start() -> Iterator[Row]:
     """Start the command line; children of a command, such as torch of `check`, do not count."""
     from make_sweep import make_sweep
@@ -248,8 +256,8 @@ BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "epoch": epoch,
     "stage": stage,
 }
-COLLECT_BENCH = "collect"
-"""The bench of many records, with a row for each command that reads them."""
+OF_RECORDS: dict[str, Callable[[int], Iterator[Row]]] = {"collect": collect, "report": report}
+"""The benches of many records, with a row for each command that reads them."""
 
 LOAD_BENCH = "load"
 """The bench that makes several rows, and takes half an hour with 1,000 runs."""
@@ -260,8 +268,8 @@ def measured(names: Iterable[str], runs: int, records: int) -> Iterator[Row]:
     for name in names:
         if name == LOAD_BENCH:
             yield from through_slurm(runs)
-        elif name == COLLECT_BENCH:
-            yield from collect(records)
+        elif name in OF_RECORDS:
+            yield from OF_RECORDS[name](records)
         else:
             yield from BENCHES[name]()
 
@@ -269,14 +277,17 @@ def measured(names: Iterable[str], runs: int, records: int) -> Iterator[Row]:
 def main() -> None:
     """Run the benches that are named, or all."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = [*BENCHES, COLLECT_BENCH, LOAD_BENCH]
+    names = [*BENCHES, *OF_RECORDS, LOAD_BENCH]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--runs", type=int, default=1000, help="trainings of `load` (default: %(default)s)"
     )
     parser.add_argument(
-        "--records", type=int, default=2000, help="records of `collect` (default: %(default)s)"
+        "--records",
+        type=int,
+        default=2000,
+        help="records of `collect` and `report` (default: %(default)s)",
     )
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):

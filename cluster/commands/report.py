@@ -15,7 +15,9 @@ from cluster.terminal.plain import PlainConsole, command, plain
 from jobs import files
 from jobs.errors import InputError
 from jobs.report import page
-from jobs.report.content import Methods
+from jobs.report.charts import charts
+from jobs.report.checklist import checklist
+from jobs.report.methods import methods
 from jobs.report.report import OfRun, Origin, Report
 from jobs.results.comparisons import Answer, NothingToCompareError, answers
 from jobs.results.ledger import Collection
@@ -82,9 +84,9 @@ def _report(
             for store, (name, one) in zip(stores, members.items(), strict=True)
         ],
         logs=_logs(results),
-        checks=(),
-        charts=(),
-        methods=Methods(paragraphs=(), references=(), versions={}),
+        checks=checklist(results, found),
+        charts=charts(results, found),
+        methods=methods(results, found, question),
     )
 
 

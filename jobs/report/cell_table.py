@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from jobs.report.packed import Column, Kind
 from jobs.report.report import Report
-from jobs.report.run_table import shown_metrics, told
+from jobs.report.run_table import in_order, shown_metrics, told
 from jobs.results import tables
 
 _LEFT_OUT = ("_min", "_max")
@@ -24,13 +24,13 @@ def columns(report: Report) -> Iterator[Column]:
     """The columns of summary.csv, extremes left out, and which cells stand for their optimizers."""
     results = report.results
     frame = tables.summary(results.cells, results.targets)
-    titles = dict(_TITLES)
+    metrics = {}
     for value, metric in shown_metrics(report):
-        titles[f"{value}_{metric}_mean"] = f"{told(value, metric)}, mean"
-        titles[f"{value}_{metric}_sd"] = "sd"
-    for name in frame.columns:
-        if name.endswith(_LEFT_OUT):
-            continue
+        metrics[f"{value}_{metric}_mean"] = f"{told(value, metric)}, mean"
+        metrics[f"{value}_{metric}_sd"] = "sd"
+    titles = {**_TITLES, **metrics}
+    names = [name for name in frame.columns if not name.endswith(_LEFT_OUT)]
+    for name in in_order(names, metrics):
         values = frame[name].astype(object).where(frame[name].notna(), None).tolist()
         if name in _COUNTS and any(values):
             titles[name] = _COUNTS[name]

@@ -49,6 +49,12 @@ function element(name, text, attributes = {}) {
 
 // --- tables
 
+function measured(value) {
+  if (typeof value !== "number" || Number.isInteger(value)) return spelled(value);
+  const size = Math.abs(value);
+  return size < 1e-3 || size >= 1e6 ? value.toExponential(3) : value.toPrecision(4);
+}
+
 function cellOf(table, column) {
   return (_, type, { row }) => {
     const value = column.get(row);
@@ -60,7 +66,7 @@ function cellOf(table, column) {
       const more = { href: `#cell-${table.by.cell(row)}-${role}`, title: "show its runs" };
       return element("a", spelled(value), more);
     }
-    const text = element("span", spelled(value));
+    const text = element("span", column.kind === "number" ? measured(value) : spelled(value));
     if (column.name === "outcome") text.className = `outcome ${value}`;
     return text;
   };
@@ -214,10 +220,10 @@ function section(heading, names, row) {
 }
 
 function parts(name, value) {
-  if (value === null) return [];
+  if (value === null || value === "") return [];
   const short = name.replace(/^(provenance|cost)\./, "");
   if (name === "hyperparameters" || name === "regime") return Object.entries(JSON.parse(value));
-  return [[short.replaceAll("_", " "), value]];
+  return [[short.replaceAll(/[_.]/g, " "), value]];
 }
 
 $("run").addEventListener("close", () => {
@@ -266,7 +272,7 @@ async function charted() {
   for (const place of document.querySelectorAll(".chart")) {
     await new Promise((resolve) => setTimeout(resolve)); // the page answers in between
     await vegaEmbed(place, specs[place.dataset.chart], {
-      ast: true, renderer: "svg", // without eval, and sharp on paper
+      ast: true, renderer: "svg", logLevel: 1, // without eval, sharp on paper, errors alone
       actions: { export: true, source: false, compiled: false, editor: false },
     });
   }

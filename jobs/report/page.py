@@ -20,7 +20,7 @@ from jobs.sweep import OVERRIDES
 from jobs.text import printable_lines
 
 _FOLDER = Path(__file__).parent
-_COMPARED = "compare"  # the chart that stands with the comparisons
+_COMPARED = "compare"  # the kind of charts that stand with the comparisons
 _DEFAULT_EXPORT = re.compile(r"export\s*\{[^}]*?(\w+) as default[^}]*\};?")
 _END = re.compile("</(?=script)", re.IGNORECASE)
 _OUTCOMES = ("completed", "diverged", "failed", "missing")
@@ -57,8 +57,9 @@ def render(report: Report) -> bytes:
         "checks": [_linked(one.question, one, groups) for one in report.checks],
         "findings": [_linked(one.text, one, groups) for one in report.findings],
         "findings_of_pairs": [_linked(one.text, one, groups) for one in report.findings_of_pairs],
-        "compared": [one for one in report.charts if one.name == _COMPARED],
-        "charts": [one for one in report.charts if one.name != _COMPARED],
+        "matrix": verdicts.matrix(found),
+        "compared": [one for one in report.charts if _is_compared(one)],
+        "charts": [one for one in report.charts if not _is_compared(one)],
         "counts": list(_counts(report)),
         "sources": list(_sources(report)),
         "data": packed.script_json(_data(report, found, groups)),
@@ -75,6 +76,10 @@ def _shown(value: object) -> object:
     """What an expression of the template shows: of text no sign that cannot be printed."""
     is_foreign = isinstance(value, str) and not hasattr(value, "__html__")
     return printable_lines(str(value)) if is_foreign else value
+
+
+def _is_compared(chart: Chart) -> bool:
+    return chart.name.partition("-")[0] == _COMPARED
 
 
 def _linked(title: str, about: Check | Finding, groups: Groups) -> _Linked:
@@ -141,7 +146,7 @@ def _libraries(charts: Sequence[Chart]) -> dict[str, str]:
     if charts:
         import vl_convert
 
-        vega = vl_convert.javascript_bundle(None)
+        vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return {
         "tables": _inline(tables),
         "tables_css": read_package_file("html", "dt_bundle.css"),

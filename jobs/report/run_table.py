@@ -28,9 +28,8 @@ def columns(report: Report) -> Iterator[Column]:
     """The columns of runs.parquet, the best of test metrics left out, and where a run stands."""
     found = tables.runs(report.results)
     titles = {f"{value}_{metric}": told(value, metric) for value, metric in shown_metrics(report)}
-    for name in found.column_names:
-        if name.startswith(_LEFT_OUT):
-            continue
+    names = [name for name in found.column_names if not name.startswith(_LEFT_OUT)]
+    for name in in_order(names, titles):
         values = found.column(name).to_pylist()
         title = titles.get(name, _TITLES.get(name, ""))
         if name in _ONLY_IF_DIFFERENT and len(set(values)) == 1:
@@ -49,6 +48,14 @@ def shown_metrics(report: Report) -> list[tuple[str, str]]:
     valid = [metric_of(own, "valid") for own in by_problem]
     shown = [*((question.value, one) for one in tests), *(("final", one) for one in valid)]
     return list(dict.fromkeys(shown))
+
+
+def in_order(names: Sequence[str], metrics: Iterable[str]) -> list[str]:
+    """The columns' names with these metrics in this order, where the first metric is."""
+    shown = [name for name in metrics if name in names]
+    at = next((place for place, name in enumerate(names) if name in shown), 0)
+    others = [name for name in names if name not in shown]
+    return [*others[:at], *shown, *others[at:]]
 
 
 def told(value: str, metric: str) -> str:

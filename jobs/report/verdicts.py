@@ -102,6 +102,28 @@ def _setting(one: Selection) -> str:
     return f"{one.cell.setting}{tried}".strip()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """The verdicts at a glance: a row per optimizer, a column per problem."""
+
+    problems: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Verdict | None, ...]], ...]
+
+
+def matrix(found: tuple[Verdict, ...]) -> Matrix:
+    """Arrange the verdicts; None: an optimizer is not compared on a problem."""
+    problems = tuple(dict.fromkeys(one.problem for one in found))
+    by_names = {(one.optimizer, one.problem): one for one in found}
+    optimizers = dict.fromkeys(one.optimizer for one in found)
+    return Matrix(
+        problems=problems,
+        rows=tuple(
+            (name, tuple(by_names.get((name, problem)) for problem in problems))
+            for name in optimizers
+        ),
+    )
+
+
 def asked(report: Report) -> Iterator[tuple[str, str]]:
     """What was declared: names and values."""
     question, found = report.question, report.found
