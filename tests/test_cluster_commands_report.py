@@ -39,6 +39,26 @@ def test_a_sweeps_report_lies_in_its_folder_and_is_no_stranger_there(tmp_path, c
     assert main(["collect", str(store.root), "--strict"]) == 0
 
 
+@pytest.mark.xdist_group("chromium")
+def test_the_page_of_a_real_sweep_opens_in_silence(tmp_path, opened):
+    """With every chart, of a grid and of diverged runs: nothing in the console, no request."""
+    store = make_sweep(
+        tmp_path / "grid",
+        problems=["digits_mlp", "quadratic_deep"],
+        optimizers={name: [{"lr": 0.1 / n} for n in (1, 3, 10, 30)] for name in ("SGD", "Adam")},
+        epochs=4,
+        diverges=lambda one: 2 if one.run.hyperparameters["lr"] == 0.1 else None,
+    )
+    assert main(["report", str(store.root)]) == 0
+    opening = opened(store.report_file, width=390)
+    opening.wait_for_selector("body[data-charts]", state="attached")
+
+    kinds = {one.get_attribute("id") for one in opening.locator("figure").all()}
+    assert {f"chart-{kind}-1" for kind in ("compare", "curves", "sensitivity")} <= kinds
+    assert opening.locator("figure svg").count() >= len(kinds)
+    assert opening.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_json_names_the_file_and_the_findings(tmp_path, capsys):
     store = sweep(tmp_path / "small", is_recorded=lambda one: one.run.seed > 0)
     file = tmp_path / "new" / "here.html"

@@ -50,8 +50,8 @@ ROOMS = {
         {"matplotlib", "numpy", "pandas", "pyarrow"},
     ),
     "jobs.report": (
-        {"jobs.store", "jobs.statistics", "jobs.results"},
-        {"itables", "jinja2", "numpy", "pandas", "vl_convert"},
+        {"jobs.statistics", "jobs.results"},
+        {"itables", "jinja2", "numpy", "vl_convert"},
     ),
     "cluster": (set(), set()),
     "cluster.terminal": (set(), {"rich"}),

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 
 from jobs.report import page
@@ -11,9 +12,13 @@ from jobs.report.content import Chart, Check, Level, Methods
 from jobs.report.report import OfRun, Origin, Report
 from jobs.results import ledger
 from jobs.results.comparisons import answers
+from jobs.results.ledger import Collection, Ledger
 from jobs.results.question import Question
+from jobs.results.reading import Result
 from jobs.results.selection import select
-from tests.make_sweep import make_sweep
+from jobs.store.record import PHASES
+from jobs.sweep import Sweep
+from tests.make_sweep import make_sweep, plan
 
 pytestmark = pytest.mark.xdist_group("chromium")  # one browser serves them all
 
@@ -22,9 +27,8 @@ TRAP = "</script><!--<script>alert(2)//"
 RUN = "0" * 12
 
 
-def report_of(store, **parts) -> Report:
+def report_of(results, **parts) -> Report:
     """A report of a sweep, with parts of our own."""
-    results = ledger.collect(store)
     selections = select(results.cells)
     first = results.outcomes[0].planned.run.id
     checks = (
@@ -32,7 +36,7 @@ def report_of(store, **parts) -> Report:
         Check(question=SCRIPT, level=Level.BAD, answer=TRAP, runs=(first,)),
     )
     origin = Origin(
-        sweep=store.root.name,
+        sweep=results.name,
         record=OfRun.around(f"runs/{RUN}/record.json", RUN),
         why=OfRun.around(f"probprec why {RUN} --of x", RUN),
         send=OfRun.around(f"probprec submit x.yaml --only run={RUN}", RUN),
@@ -90,7 +94,7 @@ def small(tmp_path_factory):
         diverges=lambda one: 2 if one.run.seed == 5 else None,
         is_recorded=lambda one: one.optimizer == "SGD" or one.run.seed > 0,
     )
-    (folder / "report.html").write_bytes(page.render(report_of(store)))
+    (folder / "report.html").write_bytes(page.render(report_of(ledger.collect(store))))
     return folder / "report.html"
 
 
@@ -243,17 +247,57 @@ def test_the_keyboard_skips_to_the_verdicts(opened, small):
     assert opening.url.endswith("#verdicts")
 
 
-def test_ten_thousand_runs_can_be_used(opened, tmp_path):
-    store = make_sweep(
-        tmp_path / "many",
-        problems=["digits_mlp", "quadratic_deep"],
-        optimizers={name: [{"lr": 0.1 / n} for n in range(1, 251)] for name in ("SGD", "Adam")},
-        seeds=range(10),
-        epochs=1,
+def many() -> Collection:
+    """Ten thousand runs in 1,000 cells, none of which was ever a file."""
+    runs = tuple(
+        plan(problem, optimizer, {"lr": 0.1 / number}, seed, 1, varied=True)
+        for problem in ("digits_mlp", "quadratic_deep")
+        for optimizer in ("SGD", "Adam")
+        for number in range(1, 251)
+        for seed in range(10)
     )
+    rng = np.random.default_rng(0)
+    outcomes = tuple(
+        Result(
+            planned=one,
+            diverged=False,
+            stop={"reason": "completed", "epoch": 1},
+            curves={metric: rng.uniform(size=2) for metric in ("valid_loss", "test_loss")},
+            cost={phase: {"wall_s": float(rng.uniform())} for phase in PHASES},
+            provenance={"code": "0123456789ab", "started": 1.7e9 + place},
+        )
+        for place, one in enumerate(runs)
+    )
+    sweep = Sweep(
+        name="many",
+        description="invented",
+        runs=runs,
+        problems=("digits_mlp", "quadratic_deep"),
+        optimizers=("SGD", "Adam"),
+        targets={},
+        data=None,
+        code=(),
+        sources={},
+    )
+    of_it = Ledger(
+        sweep="many",
+        expected=len(runs),
+        states={"completed": len(runs)},
+        duplicate=0,
+        conflicts=0,
+        extra=0,
+        unsettled=(),
+        on_files=(),
+        on_results=(),
+    )
+    return Collection(sweep=sweep, ledger=of_it, outcomes=outcomes)
+
+
+def test_ten_thousand_runs_can_be_used(opened, tmp_path):
+    results = many()
     file = tmp_path / "report.html"
-    file.write_bytes(page.render(report_of(store, charts=())))
-    last = store.sweep().runs[-1].run.id
+    file.write_bytes(page.render(report_of(results, charts=())))
+    last = results.sweep.runs[-1].run.id
     opening = opened(file)
     assert "of 10,000" in opening.locator("#runs-grid .dt-info").inner_text()
 

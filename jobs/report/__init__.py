@@ -1,1 +1,1 @@
-"""One HTML file that convinces a reviewer: verdicts, checklist, charts, tables, every run; for commands."""
+"""One HTML file that convinces a reviewer: verdicts, checklist, charts, tables, every run; commands enter it."""

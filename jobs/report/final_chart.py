@@ -55,7 +55,7 @@ def _spec(results: Results, cells: Sequence[Cell], metric: str) -> Spec:
     color = vega.optimizer_channels(results, shown, channels=("color",))["color"]
     return vega.chart(
         _layers(x, {"y": vega.row(shown), "color": {**color, "legend": None}}),
-        height={"step": vega.ROW_HEIGHT},
+        height=vega.ROW_HEIGHT * len(shown),
         data={"values": [row for cell in cells for row in _rows(cell, metric)]},
     )
 

@@ -62,7 +62,7 @@ def _spec(results: Results, column: Sequence[Answer]) -> Spec:
             },
             vega.note("note", at["y"], "true"),
         ],
-        height={"step": vega.ROW_HEIGHT},
+        height=vega.ROW_HEIGHT * len(shown),
         data={"values": [_row(one) for one in column]},
     )
 

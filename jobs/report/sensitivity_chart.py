@@ -91,7 +91,7 @@ class _Panel:
                 "domain": vega.numbers([inner, high]),
                 "padding": 12,
                 "nice": False,
-                "zero": False,
+                **({} if self.axis.is_log else {"zero": False}),
             },
             "axis": ticks,
         }
@@ -100,8 +100,8 @@ class _Panel:
         """By the second axis' value; where there is none, by optimizer, as in the other charts."""
         if self.layout.second is None:
             shown = list(dict.fromkeys(cell.optimizer for cell in self.cells))
-            found = vega.optimizer_channels(self.results, shown, channels=("strokeDash",))
-            return {"strokeDash": {**found["strokeDash"], "legend": None}}
+            found = vega.optimizer_channels(self.results, shown, channels=("strokeDash", "shape"))
+            return {"strokeDash": found["strokeDash"]}  # one legend with color and shape
         exact = list(self.layout.values)
         legend = {
             "title": printable(self.layout.second),

@@ -71,7 +71,7 @@ def _spec(results: Results, column: Sequence[Pace], base: str) -> Spec:
                 "encoding": {"x": x, **at, "shape": shape, "tooltip": _WORDS},
             },
         ],
-        height={"step": vega.ROW_HEIGHT / 2},
+        height=vega.ROW_HEIGHT * len(shown),
         data={"values": [row for one in column for row in _rows(one)]},
     )
 

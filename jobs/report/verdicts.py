@@ -25,6 +25,7 @@ class Verdict:
     optimizer: str
     setting: str
     baseline: str
+    baseline_setting: str
     n: str
     runs: str  # link; empty: no runs were compared
     difference: str
@@ -64,6 +65,7 @@ def _verdict(one: Answer, report: Report, groups: Groups) -> Verdict:
         optimizer=one.a.optimizer,
         setting=_setting(one.a),
         baseline=one.b.optimizer,
+        baseline_setting=_setting(one.b),
         shown=_shown(one),
         standing=_standing(one),
         **numbers,
@@ -148,6 +150,6 @@ def asked(report: Report) -> Iterator[tuple[str, str]]:
 
 def columns(found: tuple[Verdict, ...]) -> Iterator[Column]:
     """The comparisons as a table for its CSV."""
-    names = ("problem", "optimizer", "setting", "baseline", "n", "difference", "chance")
-    for name in (*names, "p", "p_adjusted", "shown", "headline", "rest"):
+    names = ("problem", "optimizer", "setting", "baseline", "baseline_setting", "n", "difference")
+    for name in (*names, "chance", "p", "p_adjusted", "shown", "headline", "rest"):
         yield Column(name=name, values=[getattr(one, name) for one in found])
