@@ -99,7 +99,7 @@ class Place:
             ("collect",): [["collect", *sweep], ["collect", *sweep, "--out", free / "tables"]],
             ("compare",): [["compare", *sweep]],
             ("plot",): [["plot", *sweep], ["plot", *sweep, "--out", free / "figures"]],
-            ("report",): [["report", *sweep], ["report", *sweep, "-o", free / "report.html"]],
+            ("report",): [["report", *sweep], ["report", *sweep, "--out", free / "report.html"]],
             ("doctor",): [["doctor"], ["doctor", "--on", "local", "--write", at / "found.yaml"]],
             ("build",): [["build", at / "image.yaml", *images]],
             ("image", "list"): [["image", "list", *images]],

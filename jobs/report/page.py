@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,6 @@ class _Linked:
 
 def render(report: Report) -> bytes:
     """The page, as UTF-8."""
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     groups = Groups(report.results)
     found = verdicts.verdicts(report, groups)
     content = {
@@ -68,8 +61,20 @@ def render(report: Report) -> bytes:
         "script": _file("page.js"),
         **_libraries(report.charts),
     }
-    page = environment.get_template("page.html").render(content)
+    page = _environment().get_template("page.html").render(content)
     return page.encode("utf-8", "backslashreplace")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _shown(value: object) -> object:
@@ -135,23 +140,24 @@ def _data(report: Report, found: tuple[Verdict, ...], groups: Groups) -> dict[st
 
 def _libraries(charts: Sequence[Chart]) -> dict[str, str]:
     """The libraries' text: of tables that of itables, of charts that of Vega-Lite, if there are any."""
-    from itables.utils import read_package_file
-
-    tables = read_package_file("html", "dt_bundle.js")
-    exported = _DEFAULT_EXPORT.search(tables)
-    if exported is None:
-        raise RuntimeError("the bundle of itables exports no DataTable")
-    tables = tables.replace(exported[0], f"globalThis.DataTable={exported[1]};")
     vega = ""
     if charts:
         import vl_convert
 
         vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return {
-        "tables": _inline(tables),
-        "tables_css": read_package_file("html", "dt_bundle.css"),
-        "vega": _inline(vega),
-    }
+    return {**_tables(), "vega": _inline(vega)}
+
+
+@cache
+def _tables() -> dict[str, str]:
+    from itables.utils import read_package_file
+
+    script = read_package_file("html", "dt_bundle.js")
+    exported = _DEFAULT_EXPORT.search(script)
+    if exported is None:
+        raise RuntimeError("the bundle of itables exports no DataTable")
+    script = script.replace(exported[0], f"globalThis.DataTable={exported[1]};")
+    return {"tables": _inline(script), "tables_css": read_package_file("html", "dt_bundle.css")}
 
 
 def _inline(script: str) -> str:
@@ -159,5 +165,6 @@ def _inline(script: str) -> str:
     return _END.sub(r"<\\/", script).replace("<!--", "<\\!--")
 
 
+@cache
 def _file(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
