@@ -18,6 +18,7 @@ from jobs.results.reading import Result
 from jobs.results.selection import select
 from jobs.store.record import PHASES
 from jobs.sweep import Sweep
+from tests.helpers import wait_for
 from tests.make_sweep import make_sweep, plan
 
 pytestmark = pytest.mark.xdist_group("chromium")  # one browser serves them all
@@ -112,10 +113,12 @@ def test_a_click_on_a_heading_sorts_and_so_does_the_keyboard(opened, small):
     found = opened(small).locator("#runs-table")
     head = found.locator("thead th", has_text="seed")
     head.click()
+    wait_for(lambda: head.get_attribute("aria-sort") == "ascending")
     assert column(found, "seed") == sorted(column(found, "seed"))
 
     head.locator("[tabindex='0']").or_(head.and_(found.locator("[tabindex='0']"))).first.focus()
     found.page.keyboard.press("Enter")
+    wait_for(lambda: head.get_attribute("aria-sort") == "descending")
     assert column(found, "seed") == sorted(column(found, "seed"), reverse=True)
 
 
@@ -124,13 +127,13 @@ def test_a_search_and_a_filter_leave_what_was_asked_for(opened, small):
     found = opening.locator("#runs-table")
     run = column(found, "run")[7]
     opening.locator("#runs-grid input[type=search]").fill(run)
-    assert column(found, "run") == [run]
+    wait_for(lambda: column(found, "run") == [run])
 
     opening.locator("#runs-grid input[type=search]").fill("")
     opening.get_by_role("group", name="Filter the runs").get_by_label("outcome").select_option(
         label="missing"
     )
-    assert column(found, "outcome") == ["missing"] * 2
+    wait_for(lambda: column(found, "outcome") == ["missing"] * 2)
 
 
 def test_a_number_leads_to_its_runs_and_a_run_to_its_details(opened, small):
@@ -138,7 +141,7 @@ def test_a_number_leads_to_its_runs_and_a_run_to_its_details(opened, small):
     cell = opening.locator("#cells-table tbody tr", has_text="SGD").first
     cell.locator("a").click()
     runs = opening.locator("#runs-table")
-    assert column(runs, "optimizer") == ["SGD"] * 6
+    wait_for(lambda: column(runs, "optimizer") == ["SGD"] * 6)
     assert "Only these 6 runs: digits_mlp SGD" in opening.locator("#group").inner_text()
 
     diverged = runs.locator("tbody tr", has_text="diverged").locator("a.run")
@@ -156,18 +159,18 @@ def test_a_number_leads_to_its_runs_and_a_run_to_its_details(opened, small):
     assert opening.url.endswith(f"#run-{run}")
 
     opening.keyboard.press("Escape")
-    assert not dialog.is_visible()
+    wait_for(lambda: not dialog.is_visible())
     opening.get_by_role("link", name="Show all").click()
-    assert len(rows(runs)) == 18
+    wait_for(lambda: len(rows(runs)) == 18)
 
 
 def test_a_check_and_a_comparison_lead_to_their_runs(opened, small):
     opening = opened(small)
     opening.locator("#checklist a.leads").click()
-    assert len(rows(opening.locator("#runs-table"))) == 1
+    wait_for(lambda: len(rows(opening.locator("#runs-table"))) == 1)
 
     opening.locator("#comparison td a").first.click()
-    assert len(rows(opening.locator("#runs-table"))) > 1
+    wait_for(lambda: len(rows(opening.locator("#runs-table"))) > 1)
 
 
 def test_an_address_opens_a_run_and_a_run_without_a_record_says_what_it_lacks(opened, small):
@@ -189,7 +192,7 @@ def test_a_mark_of_a_chart_leads_to_its_run(opened, small):
     opening.wait_for_selector("body[data-charts]", state="attached")
     opening.locator("#chart-curves path[aria-roledescription=bar]").click()
 
-    assert opening.get_by_role("dialog").is_visible()
+    wait_for(opening.get_by_role("dialog").is_visible)
 
 
 def test_foreign_text_stays_text(opened, small):
@@ -244,7 +247,7 @@ def test_the_keyboard_skips_to_the_verdicts(opened, small):
     assert opening.evaluate("document.activeElement.textContent") == "Skip to the verdicts"
 
     opening.keyboard.press("Enter")
-    assert opening.url.endswith("#verdicts")
+    wait_for(lambda: opening.url.endswith("#verdicts"))
 
 
 def many() -> Collection:
@@ -302,5 +305,5 @@ def test_ten_thousand_runs_can_be_used(opened, tmp_path):
     assert "of 10,000" in opening.locator("#runs-grid .dt-info").inner_text()
 
     opening.locator("#runs-grid input[type=search]").fill(last)
-    assert column(opening.locator("#runs-table"), "run") == [last]
+    wait_for(lambda: column(opening.locator("#runs-table"), "run") == [last])
     assert file.stat().st_size < 10e6
