@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from jobs.results.question import Question
 from jobs.results.reading import Result
 from jobs.results.selection import select
 from jobs.store.record import PHASES
+from jobs.store.store import Store
 from jobs.sweep import Sweep
 from tests.helpers import wait_for
 from tests.make_sweep import make_sweep, plan
@@ -293,7 +295,7 @@ def many() -> Collection:
         on_files=(),
         on_results=(),
     )
-    return Collection(sweep=sweep, ledger=of_it, outcomes=outcomes)
+    return Collection(sweep=sweep, store=Store(Path("many")), ledger=of_it, outcomes=outcomes)
 
 
 def test_ten_thousand_runs_can_be_used(opened, tmp_path):
