@@ -106,7 +106,7 @@ def test_status_collect_and_plot_say_what_comes_next(finished):
     assert "next: probprec collect sweeps/small" in shown
     count = len(Store(folder / "sweeps" / "small").sweep().runs)
     assert f"expected {count}, completed {count}" in collected
-    assert "next: probprec plot sweeps/small" in collected
+    assert "next: probprec plot sweeps/small; probprec report sweeps/small" in collected
     assert plotted.split() == [
         f"sweeps/small/figures/final.{kind}" for kind in ("png", "pdf", "txt")
     ]

@@ -269,8 +269,8 @@ def unreachable(world: World) -> None:
 
 
 NEXT: dict[Callable[[World], None], str] = {
-    completed: "next: probprec collect {root}; probprec plot {root}",
-    extra: "next: probprec collect {root}; probprec plot {root}",
+    completed: "next: probprec collect {root}; probprec report {root}",
+    extra: "next: probprec collect {root}; probprec report {root}",
     failed: "next: probprec retry {root}",
     unmended: "what failed fails again until it is mended; next: probprec why ",
     stuck: "what failed fails again until it is mended; next: probprec why ",
@@ -310,7 +310,7 @@ CLOSING = [
     (failed, "retry ROOT", "next: STATUS --watch"),
     (queued, "cancel ROOT", "next: STATUS"),
     (failed, "collect ROOT", "next: STATUS"),
-    (completed, "collect ROOT", "next: PLOT"),
+    (completed, "collect ROOT", "next: PLOT; REPORT"),
     (failed, "plot ROOT", "2 of 4 runs have a record; COLLECT says what the others lack"),
 ]
 """What a command that does something says in the end, and in which state of a sweep."""
@@ -322,7 +322,7 @@ def test_what_closes_a_command_does_what_it_says(world, make, typed, closing):
     root = str(world.store.root)
     _, text = world.said(*typed.replace("ROOT", root).split())
     commands = re.findall(r"[A-Z]{4,}(?: --watch)?", closing)
-    for name in ("STATUS", "COLLECT", "PLOT"):
+    for name in ("STATUS", "COLLECT", "PLOT", "REPORT"):
         full = f"probprec {name.lower()} {root}"
         closing = closing.replace(name, full)
         commands = [command.replace(name, full) for command in commands]

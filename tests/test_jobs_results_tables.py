@@ -441,7 +441,7 @@ def test_exit_codes(tmp_path, capsys):
     assert collect(whole, strict=True, as_json=False) == 1
     out = capsys.readouterr().out
     assert "! notes.txt does not belong here" in out
-    assert f"next: probprec plot {whole.root}" in out
+    assert f"next: probprec plot {whole.root}; probprec report {whole.root}" in out
 
     partial = make_sweep(tmp_path / "partial", epochs=2, is_recorded=lambda p: p.run.seed == 42)
     assert collect(partial, strict=False, as_json=False) == 1

@@ -38,7 +38,7 @@ def of_sweep(store: Store, look: SweepStatus) -> Step:
     """Advice about a sweep as it stands."""
     root, counts = store.root, Counter(one.state.state for one in look.runs)
     if look.is_complete:
-        return Step((collect_command(store), command("plot", root)))
+        return Step((collect_command(store), command("report", root)))
     if not look.is_over:
         return of_live(store)
     stopped = f"{counts['stopped']} runs were stopped" if counts["stopped"] else ""
@@ -85,7 +85,9 @@ def of_ended(store: Store, *, is_complete: bool, is_live: bool) -> Step:
 
 def of_tables(store: Store, *, is_complete: bool) -> Step:
     """Advice after the tables of a sweep were written."""
-    return Step((command("plot", store.root),)) if is_complete else of_any(store)
+    if not is_complete:
+        return of_any(store)
+    return Step((command("plot", store.root), command("report", store.root)))
 
 
 def of_any(store: Store) -> Step:
