@@ -58,6 +58,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--all", action="store_true", help="of final: every setting, not the selected one alone"
     )
+    command.add_argument(
+        "--latex", action="store_true", help="a PGF for LaTeX, too; needs pdflatex"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,5 +78,10 @@ def run(options: argparse.Namespace) -> int:
         every=options.all,
     )
     return plot(
-        *stores, figure=options.figure, wanted=wanted, out=options.out, as_json=options.json
+        *stores,
+        figure=options.figure,
+        wanted=wanted,
+        for_latex=options.latex,
+        out=options.out,
+        as_json=options.json,
     )

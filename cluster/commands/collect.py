@@ -65,12 +65,13 @@ def plot(
     *stores: Store,
     figure: str,
     wanted: Wanted = AS_USUAL,
+    for_latex: bool = False,
     out: Path | None = None,
     as_json: bool,
 ) -> int:
     """Draw a figure of the records that exist so far, as PNG and PDF, and write its caption.
 
-    `out`: its folder; default: the sweep's own.
+    `for_latex`: as PGF, too. `out`: its folder; default: the sweep's own.
 
     Raises:
         FigureError: there is no such figure, or nothing to draw it from.
@@ -79,7 +80,7 @@ def plot(
     from jobs.results import figures
 
     found = _found(stores, out)
-    written = figures.save(out or stores[0].figures, found, figure, wanted)
+    written = figures.save(out or stores[0].figures, found, figure, wanted, for_latex=for_latex)
     content = {
         "schema": 1,
         "figure": figure,

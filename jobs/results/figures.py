@@ -73,23 +73,41 @@ def draw(collection: Results, name: str, wanted: Wanted = AS_USUAL) -> Drawing:
 
 
 def save(
-    folder: Path, collection: Results, name: str, wanted: Wanted = AS_USUAL
+    folder: Path,
+    collection: Results,
+    name: str,
+    wanted: Wanted = AS_USUAL,
+    *,
+    for_latex: bool = False,
 ) -> tuple[Path, ...]:
     """Draw the figure and write it into the folder: a PNG per page, a PDF of all, its caption.
 
     Pages of an earlier drawing that had more of them are removed.
+
+    Args:
+        folder: it is made.
+        collection: what is drawn.
+        name: of the figure.
+        wanted: what it is to show.
+        for_latex: a PGF per page, too.
+
+    Raises:
+        FigureError: as `draw`; there is no LaTeX here, or it cannot set a text.
     """
     drawing = draw(collection, name, wanted)
     stem = wanted.stem(name)
+    with style.style():
+        rendered = page.render(drawing, for_latex=for_latex)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    with style.style():
-        for ending, content in page.render(drawing).items():
-            path = folder / f"{stem}{ending}"
-            files.write_atomically(path, content)
-            written.append(path)
-    for path in folder.glob("*.png"):
-        if re.fullmatch(rf"{re.escape(stem)}-\d+\.png", path.name) and path not in written:
+    for ending, content in rendered.items():
+        path = folder / f"{stem}{ending}"
+        files.write_atomically(path, content)
+        written.append(path)
+    endings = "png|pgf" if for_latex else "png"
+    for path in folder.iterdir():
+        is_page = re.fullmatch(rf"{re.escape(stem)}-\d+\.({endings})", path.name)
+        if is_page and path not in written:
             path.unlink(missing_ok=True)
     return tuple(written)
 

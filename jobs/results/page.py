@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from jobs.results import pgf
 from jobs.results.study import Results
 from jobs.results.style import color, line, plain
 from jobs.text import printable
@@ -210,17 +211,23 @@ def lines_of(collection: Results, shown: Container[str]) -> list[Line2D]:
     ]
 
 
-def render(drawing: Drawing) -> dict[str, bytes]:
+def render(drawing: Drawing, *, for_latex: bool = False) -> dict[str, bytes]:
     """The figure's files by the end of their names; nothing in them tells the time.
 
-    Each page is a PNG, the second is `-2.png`; one PDF has them all.
+    Each page is a PNG, the second is `-2.png`; for LaTeX it is also a PGF. One PDF has them all.
+
+    Raises:
+        FigureError: there is no LaTeX here, or it cannot set a text.
     """
     files = {}
     for number, figure in enumerate(drawing.pages, start=1):
+        place = "" if number == 1 else f"-{number}"
+        if for_latex:
+            files[f"{place}.pgf"] = pgf.render(figure)
         buffer = BytesIO()
         with _any_letters():
             figure.savefig(buffer, format="png", metadata={"Software": None})
-        files[".png" if number == 1 else f"-{number}.png"] = buffer.getvalue()
+        files[f"{place}.png"] = buffer.getvalue()
     buffer = BytesIO()
     with _any_letters(), PdfPages(buffer, metadata={"CreationDate": None}) as pdf:
         for figure in drawing.pages:
