@@ -52,6 +52,7 @@ def opened(browser: "Browser") -> Iterator[Open]:
         page.set_viewport_size({"width": width, "height": 900})
         page.on("console", lambda message: said.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: said.append(f"error: {error}"))
+        page.on("dialog", lambda it: said.append(f"dialog: {it.message}") or it.dismiss())
         page.on("requestfailed", lambda request: said.append(f"failed: {request.url[:200]}"))
         page.route(
             lambda url: not url.startswith(("file:", "data:", "blob:")),

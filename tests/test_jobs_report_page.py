@@ -25,7 +25,7 @@ from tests.make_sweep import make_sweep, plan
 
 pytestmark = pytest.mark.xdist_group("chromium")  # one browser serves them all
 
-SCRIPT = "<script>alert(1)</script>"
+SCRIPT = "<script>alert(1)</script>&<img src='data:,' onerror='alert(3)'>"
 TRAP = "</script><!--<script>alert(2)//"
 RUN = "0" * 12
 
@@ -210,6 +210,36 @@ def test_foreign_text_stays_text(opened, small):
     for place in ("#checklist", "#spec", "#methods-text", "#chart-curves figcaption"):
         assert TRAP in opening.locator(place).text_content(), place
     assert opening.locator("script").count() == 5
+
+
+def test_what_finds_its_way_into_the_page_does_not_run(browser, small, tmp_path):
+    """The policy names the page's scripts: no other runs, and no handler of an event."""
+    held = tmp_path / "held.html"
+    trap = "<img src='data:,' onerror='document.title=1'><script>document.title=2</script></main>"
+    held.write_text(small.read_text().replace("</main>", trap))
+    opening = browser.new_page()
+    opening.goto(held.as_uri())
+    opening.wait_for_selector("body[data-charts]", state="attached")
+
+    assert opening.title() == "small: report"
+    opening.close()
+
+
+@pytest.mark.parametrize("address", ["#%", "#run-%ff", "#runs-99", "#cell-0-evaluation"])
+def test_an_address_that_leads_nowhere_leaves_the_page_as_it_is(opened, small, address):
+    opening = opened(small, address)
+    opening.wait_for_selector("body[data-charts]", state="attached")
+
+    assert "of 18" in opening.locator("#runs-grid .dt-info").inner_text()
+
+
+def test_what_looks_like_markup_is_found_by_its_text(opened, small):
+    opening = opened(small)
+    opening.locator("#runs-grid input[type=search]").fill("</script>&<img")
+    found = opening.locator("#runs-table")
+
+    wait_for(lambda: "(of 18)" in opening.locator("#runs-grid .dt-info").inner_text())
+    assert set(column(found, "optimizer")) == {SCRIPT}
 
 
 def test_the_tables_are_saved_as_csv(opened, small):

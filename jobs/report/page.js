@@ -40,6 +40,14 @@ function spelled(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+function readable(url) {
+  try {
+    return decodeURIComponent(url);
+  } catch {
+    return url; // it is not of UTF-8
+  }
+}
+
 function element(name, text, attributes = {}) {
   const made = document.createElement(name);
   if (text !== "") made.textContent = text;
@@ -59,7 +67,8 @@ function cellOf(table, column) {
   return (_, type, { row }) => {
     const value = column.get(row);
     if (type === "sort" || type === "type") return value;
-    if (type !== "display") return spelled(value);
+    // DataTables makes markup of a text with an "&", to decode it
+    if (type !== "display") return spelled(value).replace(/[&<]/g, (sign) => `&#${sign.charCodeAt(0)};`);
     if (column.kind === "run") return element("a", value, { href: `#run-${value}`, class: "run" });
     if (column.kind === "runs") {
       const role = table.by.role(row);
@@ -131,7 +140,7 @@ const RUN_TABLE = drawn("runs", []);
 let beneath = "#runs"; // the address under the details of a run
 
 function followed() {
-  const address = decodeURIComponent(location.hash.slice(1));
+  const address = readable(location.hash.slice(1));
   let match;
   if ((match = /^run-(.+)$/.exec(address)) && ROW_OF_RUN.has(match[1])) return opened(match[1]);
   beneath = location.hash;
@@ -195,7 +204,7 @@ function leading(origin, id, isRecorded) {
   const found = [];
   if (isRecorded) {
     const line = element("p", "Record: ");
-    line.append(element("a", decodeURIComponent(around(origin.record)), { href: around(origin.record) }));
+    line.append(element("a", readable(around(origin.record)), { href: around(origin.record) }));
     found.push(line);
   }
   const commands = [["what became of it", origin.why],

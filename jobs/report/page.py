@@ -1,6 +1,8 @@
 """A report becomes one HTML file: it loads nothing, and no text of others is ever markup in it."""
 
+import hashlib
 import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,7 +69,7 @@ def render(report: Report) -> bytes:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    found = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -75,12 +77,21 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["sha256"] = _sha256
+    return found
 
 
 def _shown(value: object) -> object:
     """What an expression of the template shows: of text no sign that cannot be printed."""
     is_foreign = isinstance(value, str) and not hasattr(value, "__html__")
     return printable_lines(str(value)) if is_foreign else value
+
+
+@cache
+def _sha256(script: str) -> str:
+    """The source of a script in the page's policy: it runs, and nothing that is not named there."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{b64encode(digest).decode()}"
 
 
 def _is_compared(chart: Chart) -> bool:
