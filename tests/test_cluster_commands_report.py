@@ -92,6 +92,22 @@ def test_several_sweeps_need_a_file_and_are_one_study(tmp_path, capsys):
     assert "9 pairs of seeds 0..8" in text_of(file)
 
 
+@pytest.mark.parametrize("mode", ["final", "best"])
+def test_the_whole_page_is_of_the_settings_that_were_asked_for(tmp_path, mode):
+    """Its methods and its checklist name the rule that its verdicts stand on."""
+    grid = make_sweep(
+        tmp_path / "grid",
+        problems=["digits_mlp"],
+        optimizers={name: [{"lr": lr} for lr in (0.03, 0.1, 0.3)] for name in ("SGD", "Adam")},
+    )
+    main(["report", str(grid.root), "--select", mode])
+    told = text_of(grid.report_file)
+    rules = re.findall(r"selected by the mean (\w+) valid|by (\w+) valid accuracy on", told)
+
+    assert f"selected by their {mode} validation metric" in told
+    assert {rule for pair in rules for rule in pair if rule} == {mode}
+
+
 def test_what_cannot_be_compared_is_shown_and_the_page_says_so(tmp_path):
     store = sweep(tmp_path / "alone", "SGD")
 

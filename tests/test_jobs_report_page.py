@@ -10,8 +10,9 @@ import pytest
 
 from jobs.report import page
 from jobs.report.content import Chart, Check, Level, Methods
-from jobs.report.report import OfRun, Origin, Report
+from jobs.report.report import Origin, Report, RunText
 from jobs.results import ledger
+from jobs.results.cells import group
 from jobs.results.comparisons import answers
 from jobs.results.ledger import Collection, Ledger
 from jobs.results.question import Question
@@ -32,7 +33,6 @@ RUN = "0" * 12
 
 def report_of(results, **parts) -> Report:
     """A report of a sweep, with parts of our own."""
-    selections = select(results.cells)
     first = results.outcomes[0].planned.run.id
     checks = (
         Check(question="Complete?", level=Level.GOOD, answer="all of them"),
@@ -40,10 +40,10 @@ def report_of(results, **parts) -> Report:
     )
     origin = Origin(
         sweep=results.name,
-        record=OfRun.around(f"runs/{RUN}/record.json", RUN),
-        why=OfRun.around(f"probprec why {RUN} --of x", RUN),
-        send=OfRun.around(f"probprec submit x.yaml --only run={RUN}", RUN),
-        redo=OfRun.around(f"probprec redo x --only run={RUN}", RUN),
+        record=RunText.around(f"runs/{RUN}/record.json", RUN),
+        why=RunText.around(f"probprec why {RUN} --of x", RUN),
+        send=RunText.around(f"probprec submit x.yaml --only run={RUN}", RUN),
+        redo=RunText.around(f"probprec redo x --only run={RUN}", RUN),
         sources={"x.yaml": f"name: {TRAP}\n"},
     )
     methods = Methods(
@@ -53,9 +53,8 @@ def report_of(results, **parts) -> Report:
         "results": results,
         "question": Question(),
         "mode": "final",
-        "selections": selections,
-        "found": answers(selections, Question(), results.on_files),
-        "nothing": None,
+        "answers": answers(results.selections, Question(), results.on_files),
+        "why_not_compared": None,
         "origins": [origin],
         "logs": {},
         "checks": checks,
@@ -324,6 +323,7 @@ def many() -> Collection:
         unsettled=(),
         on_files=(),
         on_results=(),
+        selections=select(group(outcomes, sweep.problems, sweep.optimizers, ())),
     )
     return Collection(sweep=sweep, store=Store(Path("many")), ledger=of_it, outcomes=outcomes)
 

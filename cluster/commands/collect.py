@@ -47,10 +47,10 @@ def collect(*stores: Store, strict: bool, out: Path | None = None, as_json: bool
             "findings": [one.to_json() for one in found.findings],
             "selections": [one.to_json() for one in found.selections],
         }
-        name, is_whole, findings = "study.json", found.is_whole, found.findings
+        name, is_whole = "study.json", found.is_whole
     else:
         ledger_json = found.ledger.to_json()
-        name, is_whole, findings = "ledger.json", found.ledger.is_whole, found.ledger.findings
+        name, is_whole = "ledger.json", found.ledger.is_whole
     known = stores[0].known_tables_file if out is None else None
     folder = out or stores[0].collected
     written = table_files.write(folder, found, {name: ledger_json}, known=known)
@@ -58,7 +58,7 @@ def collect(*stores: Store, strict: bool, out: Path | None = None, as_json: bool
         print_json(ledger_json | {"files": [str(path) for path in written]})
     else:
         _report(PlainConsole(width=width()), stores, found, written)
-    return DONE if is_whole and not (strict and findings) else INCOMPLETE
+    return DONE if is_whole and not (strict and found.findings) else INCOMPLETE
 
 
 def plot(
@@ -155,8 +155,7 @@ def _report(
     lines = [_failure(entry) for entry in failed[:MAX_LINES_SHOWN]]
     if len(failed) > MAX_LINES_SHOWN:
         lines.append(plain(f"x and {len(failed) - MAX_LINES_SHOWN} more in {written[-1].name}"))
-    all_findings = results.findings if isinstance(results, Study) else results.ledger.findings
-    findings = [one for one in all_findings if one.code != "undecided"]  # named above
+    findings = [one for one in results.findings if one.code != "undecided"]  # named above
     lines += [plain(f"! {finding}", style="yellow") for finding in findings[:MAX_LINES_SHOWN]]
     if len(findings) > MAX_LINES_SHOWN:
         more = f"! and {len(findings) - MAX_LINES_SHOWN} more in {written[-1].name}"

@@ -17,8 +17,8 @@ from jobs.results import latex
 from jobs.results.comparisons import Answer, answers
 from jobs.results.finding import Finding
 from jobs.results.question import Question
-from jobs.results.selection import select
 from jobs.results.sentence import difference_text, p_text, sentence
+from jobs.results.study import selected_by
 from jobs.statistics.claims import Claim
 from jobs.store.store import Store
 
@@ -36,8 +36,8 @@ def compare(
         InputError: there is nothing to compare, or the question is not whole.
     """
     question = request.question()
-    results = collected(*stores, keep=False)
-    found = answers(select(results.cells, request.select), question, results.on_files)
+    results = selected_by(collected(*stores, keep=False), request.select)
+    found = answers(results.selections, question, results.on_files)
     findings = list(dict.fromkeys(one for answer in found for one in answer.findings))
     if as_json:
         content = [one.to_json() | {"sentence": sentence(one, question)} for one in found]

@@ -18,12 +18,13 @@ from jobs.report import page
 from jobs.report.charts import charts
 from jobs.report.checklist import checklist
 from jobs.report.methods import methods
-from jobs.report.report import OfRun, Origin, Report
+from jobs.report.report import Origin, Report, RunText
 from jobs.results.comparisons import Answer, NothingToCompareError, answers
 from jobs.results.ledger import Collection
+from jobs.results.question import Question
 from jobs.results.reading import Unsettled
-from jobs.results.selection import select
-from jobs.results.study import Results, Study
+from jobs.results.selection import Mode
+from jobs.results.study import Results, Study, selected_by
 from jobs.store.store import Store
 from jobs.sweep import Sweep
 
@@ -44,15 +45,17 @@ def report(stores: Sequence[Store], request: Request, *, out: Path | None, as_js
     """
     if len(stores) > 1 and out is None:
         raise InputError("several sweeps have no folder in common: say --out FILE")
-    file = out or stores[0].report_file
-    results = collected(*stores, keep=out is None)
+    question, file = request.question(), out or stores[0].report_file
+    results = selected_by(collected(*stores, keep=out is None), request.select)
     if not results.found:
         raise InputError(f"sweep {results.name!r} has no records yet: nothing to report")
-    made = _report(stores, results, request, file)
+    made = _report(results, question, request.select, file)
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write_atomically(file, page.render(made))
     if as_json:
-        findings = [one.to_json() for one in (*made.findings, *made.findings_of_pairs)]
+        findings = [
+            one.to_json() for one in (*made.review.findings, *made.review.findings_of_pairs)
+        ]
         content = {"file": str(file), "runs": len(results.found), "findings": findings}
         print_json({"schema": 1} | content)
     else:
@@ -60,29 +63,21 @@ def report(stores: Sequence[Store], request: Request, *, out: Path | None, as_js
     return DONE
 
 
-def _report(
-    stores: Sequence[Store], results: Collection | Study, request: Request, file: Path
-) -> Report:
-    question = request.question()
-    selections = select(results.cells, request.select)
+def _report(results: Collection | Study, question: Question, mode: Mode, file: Path) -> Report:
     found: tuple[Answer, ...] = ()
-    nothing = None
+    why_not = None
     try:
-        found = answers(selections, question, results.on_files)
+        found = answers(results.selections, question, results.on_files)
     except NothingToCompareError as error:
-        nothing = str(error)
+        why_not = str(error)
     members = results.members if isinstance(results, Study) else {results.name: results}
     return Report(
         results=results,
         question=question,
-        mode=request.select,
-        selections=selections,
-        found=found,
-        nothing=nothing,
-        origins=[
-            _origin(name, store, one.sweep, file)
-            for store, (name, one) in zip(stores, members.items(), strict=True)
-        ],
+        mode=mode,
+        answers=found,
+        why_not_compared=why_not,
+        origins=[_origin(name, one.store, one.sweep, file) for name, one in members.items()],
         logs=_logs(results),
         checks=checklist(results, found),
         charts=charts(results, found),
@@ -97,10 +92,10 @@ def _origin(name: str, store: Store, sweep: Sweep, file: Path) -> Origin:
     only = ("--only", f"run={_ANY_RUN}")
     return Origin(
         sweep=name,
-        record=OfRun.around(quote(record), _ANY_RUN),
-        why=OfRun.around(advice.why_command(store, _ANY_RUN), _ANY_RUN),
-        send=OfRun.around(f"{advice.submit_command(store, sweep)} {' '.join(only)}", _ANY_RUN),
-        redo=OfRun.around(command("redo", store.root, *only), _ANY_RUN),
+        record=RunText.around(quote(record), _ANY_RUN),
+        why=RunText.around(advice.why_command(store, _ANY_RUN), _ANY_RUN),
+        send=RunText.around(f"{advice.submit_command(store, sweep)} {' '.join(only)}", _ANY_RUN),
+        redo=RunText.around(command("redo", store.root, *only), _ANY_RUN),
         sources=sweep.sources,
     )
 

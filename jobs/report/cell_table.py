@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from jobs.report.packed import Column, Kind
 from jobs.report.report import Report
 from jobs.report.run_table import in_order, shown_metrics, told
+from jobs.report.table_json import Column, Kind
 from jobs.results import tables
 
 _LEFT_OUT = ("_min", "_max")
@@ -44,7 +44,9 @@ def columns(report: Report) -> Iterator[Column]:
 
 def _stands(report: Report) -> Column:
     """Whether a cell is its optimizer's selected setting."""
-    chosen = [one.cell for one in report.selections if one.cell is not None and one.settings > 1]
+    chosen = [
+        one.cell for one in report.results.selections if one.cell is not None and one.settings > 1
+    ]
     keys = {(cell.problem, cell.optimizer, cell.id, cell.role) for cell in chosen}
     cells = report.results.cells
     values = [

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from jobs.report import compared_checks, origin_checks, run_checks, selection_checks
-from jobs.report.case import Case
 from jobs.report.content import Check
+from jobs.report.review import Review
 from jobs.results.comparisons import Answer
 from jobs.results.study import Results
 
-_LINES: Sequence[Callable[[Case], Check]] = (
+_LINES: Sequence[Callable[[Review], Check]] = (
     run_checks.complete,
     run_checks.counted_once,
     run_checks.diverged,
@@ -37,5 +37,5 @@ def checklist(results: Results, found: Sequence[Answer]) -> tuple[Check, ...]:
         results: of one sweep or several.
         found: what was compared; empty: there was nothing to compare.
     """
-    case = Case(results=results, found=found)
-    return tuple(line(case) for line in _LINES)
+    review = Review(results=results, answers=found)
+    return tuple(line(review) for line in _LINES)

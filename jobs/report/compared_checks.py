@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from jobs.report.case import Case, quoted, runs_of
 from jobs.report.content import Check, Level
+from jobs.report.review import Review, quoted, runs_of
 from jobs.results.captions import spell_counts
 from jobs.results.cells import name_some
 from jobs.results.comparisons import Answer
@@ -15,11 +15,11 @@ from jobs.text import printable
 _NOTHING = "nothing is compared"
 
 
-def comparable_time(case: Case) -> Check:
+def comparable_time(review: Review) -> Check:
     """Whether the wall clock of optimizers can be compared: equal machines, and nobody else on them."""
-    found = list(paces(case.results.selections, case.results.found)) if case.selected else []
+    found = list(paces(review.results.selections, review.results.found)) if review.selected else []
     refused = [f"{one.selection.name}: {one.refused}" for one in found if one.refused]
-    mixed = case.about("mixed_machine")
+    mixed = review.about("mixed_machine")
     pairs = sum(one.wall.pairs for one in found if one.wall)
     if refused:
         answer = f"over {pairs} pairs of runs; not {name_some(refused)} ({HOW_TO_MEASURE})"
@@ -35,13 +35,13 @@ def comparable_time(case: Case) -> Check:
     )
 
 
-def multiplicity(case: Case) -> Check:
+def multiplicity(review: Review) -> Check:
     """Whether the number of comparisons is declared, and p values are adjusted for it."""
     question = "Is it accounted for that many comparisons are made?"
-    if not case.found:
+    if not review.answers:
         return Check(question=question, level=Level.CAUTION, answer=_NOTHING)
-    family = case.found[0].family
-    refused = [one for one in case.found if one.compared is None]
+    family = review.answers[0].family
+    refused = [one for one in review.answers if one.compared is None]
     text = "one comparison is declared: there is nothing to adjust"
     if family > 1:
         text = f"{family} comparisons are declared, and p values adjusted for all of them by Holm"
@@ -52,9 +52,9 @@ def multiplicity(case: Case) -> Check:
     return Check(question=question, level=level, answer=printable(text))
 
 
-def enough_seeds(case: Case) -> Check:
+def enough_seeds(review: Review) -> Check:
     """Whether so many seeds can show anything, and how many would show what is undecided."""
-    question, made = "Are there enough seeds?", [one for one in case.found if one.compared]
+    question, made = "Are there enough seeds?", [one for one in review.answers if one.compared]
     if not made:
         return Check(question=question, level=Level.CAUTION, answer=_NOTHING)
     few = [one for one in made if _smallest_p(one) > ALPHA]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 
-from jobs.report import statistics_said, training_said
+from jobs.report import statistics_sentences, training_sentences
 from jobs.report.content import Methods
 from jobs.report.references import cited
 from jobs.results.comparisons import Answer
@@ -30,14 +30,14 @@ def methods(results: Results, found: Sequence[Answer], question: Question) -> Me
     paragraphs = tuple(
         printable(" ".join(sentences))
         for sentences in (
-            list(training_said.trained(results)),
-            list(training_said.selected(results.selections)),
-            list(statistics_said.reported(results, found, question)),
-            list(statistics_said.compared(found, question)),
-            list(statistics_said.tuned(results)),
-            list(statistics_said.reached(results)),
-            list(statistics_said.profiled(results)),
-            list(statistics_said.timed(results)),
+            list(training_sentences.trained(results)),
+            list(training_sentences.selected(results.selections)),
+            list(statistics_sentences.reported(results, found, question)),
+            list(statistics_sentences.compared(found, question)),
+            list(statistics_sentences.tuned(results)),
+            list(statistics_sentences.reached(results)),
+            list(statistics_sentences.profiled(results)),
+            list(statistics_sentences.timed(results)),
             list(_made(results, origins)),
         )
         if sentences

@@ -2,18 +2,18 @@
 
 from collections.abc import Collection, Mapping
 
-from jobs.report.case import Case
 from jobs.report.content import Check, Level
+from jobs.report.review import Review
 from jobs.results.cells import name_some
 from jobs.results.provenance import origin_of
 
 
-def trained_alike(case: Case) -> Check:
+def trained_alike(review: Review) -> Check:
     """Whether what is compared is trained alike, beside optimizer and hyperparameters."""
-    runs = [one.planned.run for one in case.results.found]
+    runs = [one.planned.run for one in review.results.found]
     epochs = name_some([str(value) for value in sorted({run.epochs for run in runs})])
     batches = name_some([str(value) for value in sorted({run.batch_size for run in runs})])
-    return case.judge(
+    return review.judge(
         "Are all optimizers of a problem trained alike?",
         {"unequal_training": Level.CAUTION},
         f"epochs {epochs or 'none'}, batch size {batches or 'none'}; where optimizers are compared,"
@@ -21,20 +21,20 @@ def trained_alike(case: Case) -> Check:
     )
 
 
-def same_code(case: Case) -> Check:
+def same_code(review: Review) -> Check:
     """Whether one version of the code trained all runs, and a commit has it."""
     return _same(
-        case,
+        review,
         "Is all of it trained by the same code?",
         {"mixed_code": Level.BAD, "mixed_own_code": Level.BAD, "dirty_code": Level.CAUTION},
         ("code",),
     )
 
 
-def same_software(case: Case) -> Check:
+def same_software(review: Review) -> Check:
     """Whether image, packages and environment are the same."""
     return _same(
-        case,
+        review,
         "In the same image, with the same packages?",
         {
             "mixed_image": Level.BAD,
@@ -45,54 +45,56 @@ def same_software(case: Case) -> Check:
     )
 
 
-def same_data(case: Case) -> Check:
+def same_data(review: Review) -> Check:
     """Whether the data are the same byte for byte, and were verified."""
     return _same(
-        case,
+        review,
         "On the same data, byte for byte, split alike?",
         {"mixed_data": Level.BAD, "mixed_splits": Level.BAD, "unverified_data": Level.CAUTION},
         ("data",),
     )
 
 
-def same_hardware(case: Case) -> Check:
+def same_hardware(review: Review) -> Check:
     """Whether the kind of device and the number of threads are the same, of little weight the machine."""
     return _same(
-        case,
+        review,
         "On the same hardware?",
         {"mixed_hardware": Level.BAD, "mixed_machine": Level.CAUTION},
         ("machine", "cpu", "device", "gpu", "threads"),
     )
 
 
-def equal_means(case: Case) -> Check:
+def equal_means(review: Review) -> Check:
     """Whether the runs of each mean are alike, and none lacks a value."""
-    cells = len(case.results.cells)
-    return case.judge(
+    cells = len(review.results.cells)
+    return review.judge(
         "Is each mean one of equal runs, with all their values?",
         {"mixed_cell": Level.BAD, "holes": Level.BAD, "conflict": Level.BAD},
         f"{cells} settings: the runs of each differ in nothing but the seed, and lack no value",
     )
 
 
-def _same(case: Case, question: str, levels: Mapping[str, Level], names: Collection[str]) -> Check:
+def _same(
+    review: Review, question: str, levels: Mapping[str, Level], names: Collection[str]
+) -> Check:
     """What all records tell is good; what none tells is not known to be the same.
 
     Args:
-        case: with the findings.
+        review: with the findings.
         question: that is answered.
         levels: of the findings, by code.
         names: what the answer says of the records; `data` is each hash of any data set.
     """
-    found = case.results.found
+    found = review.results.found
     values: dict[str, dict[str, None]] = {}
     for one in found:
         for name, value in origin_of(one).items():
             if name in names or name.split()[0] in names:
                 values.setdefault(name, {})[value] = None
-    if not values and not case.about(*levels):
+    if not values and not review.about(*levels):
         answer = "no record says so" if found else "there is no record"
         return Check(question=question, level=Level.CAUTION, answer=answer)
     texts = [f"{name} {name_some(sorted(own))}" for name, own in values.items()]
     text = f"{', '.join(texts)}; in all {len(found)} records that tell it"
-    return case.judge(question, levels, text)
+    return review.judge(question, levels, text)

@@ -12,10 +12,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from jobs.report import cell_table, packed, run_table, verdicts
+from jobs.report import cell_table, run_table, table_json, verdicts
 from jobs.report.content import Chart, Check, Level
-from jobs.report.groups import Groups
 from jobs.report.report import Report
+from jobs.report.run_groups import RunGroups
 from jobs.report.verdicts import Verdict
 from jobs.results.finding import Finding
 from jobs.results.reading import Unsettled
@@ -40,25 +40,27 @@ class _Linked:
 
 def render(report: Report) -> bytes:
     """The page, as UTF-8."""
-    groups = Groups(report.results)
+    groups = RunGroups(report.results)
     found = verdicts.verdicts(report, groups)
     content = {
         "title": report.results.name,
         "report": report,
-        "asked": list(verdicts.asked(report)),
+        "asked": list(verdicts.declaration(report)),
         "verdicts": found,
         "shown": Counter(one.level for one in found)[Level.GOOD],
         "levels": Counter(one.level for one in report.checks),
         "checks": [_linked(one.question, one, groups) for one in report.checks],
-        "findings": [_linked(one.text, one, groups) for one in report.findings],
-        "findings_of_pairs": [_linked(one.text, one, groups) for one in report.findings_of_pairs],
+        "findings": [_linked(one.text, one, groups) for one in report.review.findings],
+        "findings_of_pairs": [
+            _linked(one.text, one, groups) for one in report.review.findings_of_pairs
+        ],
         "matrix": verdicts.matrix(found),
         "compared": [one for one in report.charts if _is_compared(one)],
         "charts": [one for one in report.charts if not _is_compared(one)],
         "counts": list(_counts(report)),
         "sources": list(_sources(report)),
-        "data": packed.script_json(_data(report, found, groups)),
-        "specs": packed.script_json({one.name: one.spec for one in report.charts}),
+        "data": table_json.script_json(_data(report, found, groups)),
+        "specs": table_json.script_json({one.name: one.spec for one in report.charts}),
         "css": _file("page.css"),
         "script": _file("page.js"),
         **_libraries(report.charts),
@@ -98,7 +100,7 @@ def _is_compared(chart: Chart) -> bool:
     return chart.name.partition("-")[0] == _COMPARED
 
 
-def _linked(title: str, about: Check | Finding, groups: Groups) -> _Linked:
+def _linked(title: str, about: Check | Finding, groups: RunGroups) -> _Linked:
     return _Linked(about=about, number=len(about.runs), runs=groups.address(title, about.runs))
 
 
@@ -125,27 +127,16 @@ def _sources(report: Report) -> Iterator[tuple[str, str]]:
             yield f"{origin.sweep}: {shown}", text
 
 
-def _data(report: Report, found: tuple[Verdict, ...], groups: Groups) -> dict[str, Any]:
+def _data(report: Report, found: tuple[Verdict, ...], groups: RunGroups) -> dict[str, Any]:
     """What the tables and the details of runs are made of."""
     results = report.results
     rows = len(results.outcomes)
     return {
-        "runs": packed.table(run_table.columns(report), rows),
-        "cells": packed.table(cell_table.columns(report), len(results.cells)),
-        "comparisons": packed.table(verdicts.columns(found), len(found)),
+        "runs": table_json.packed(run_table.columns(report), rows),
+        "cells": table_json.packed(cell_table.columns(report), len(results.cells)),
+        "comparisons": table_json.packed(verdicts.columns(found), len(found)),
         "groups": groups.to_json(),
-        "origins": {
-            one.sweep: {
-                name: around.to_json()
-                for name, around in (
-                    ("record", one.record),
-                    ("why", one.why),
-                    ("send", one.send),
-                    ("redo", one.redo),
-                )
-            }
-            for one in report.origins
-        },
+        "origins": {one.sweep: one.to_json() for one in report.origins},
     }
 
 

@@ -6,17 +6,16 @@ from functools import cached_property
 from typing import Self
 
 from jobs.report.content import Chart, Check, Methods
-from jobs.results import findings
+from jobs.report.review import Review
 from jobs.results.comparisons import Answer
-from jobs.results.finding import Finding
 from jobs.results.question import Question
-from jobs.results.selection import Mode, Selection
+from jobs.results.selection import Mode
 from jobs.results.study import Results
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfRun:
-    """A text about a run, such as a command, has the run's id in it, once."""
+class RunText:
+    """A text about any run, such as a command, has the run's id in it, once."""
 
     before: str
     after: str
@@ -28,7 +27,7 @@ class OfRun:
         return cls(before=before, after=after)
 
     def to_json(self) -> list[str]:
-        """What the page puts an id between."""
+        """The texts that the page puts an id between."""
         return [self.before, self.after]
 
 
@@ -37,11 +36,16 @@ class Origin:
     """The origin of runs is a sweep: where their records lie, what to type about them, and the spec."""
 
     sweep: str
-    record: OfRun  # a relative URL
-    why: OfRun  # the command that explains a run
-    send: OfRun  # the command that sends a run that has no record
-    redo: OfRun  # the command that runs it again
+    record: RunText  # a relative URL
+    why: RunText  # the command that explains a run
+    send: RunText  # the command that sends a run that has no record
+    redo: RunText  # the command that runs it again
     sources: Mapping[str, str]  # the spec's files: name -> text
+
+    def to_json(self) -> dict[str, list[str]]:
+        """What the page says of a run of this sweep."""
+        texts = {"record": self.record, "why": self.why, "send": self.send, "redo": self.redo}
+        return {name: text.to_json() for name, text in texts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +55,8 @@ class Report:
     results: Results
     question: Question
     mode: Mode  # by which settings were selected
-    selections: Sequence[Selection]
-    found: Sequence[Answer]
-    nothing: str | None  # why nothing was compared; None: something was
+    answers: Sequence[Answer]
+    why_not_compared: str | None  # None: something was compared
     origins: Sequence[Origin]  # one for each sweep
     logs: Mapping[str, Sequence[str]]  # the last lines, by the ids of runs that failed
     checks: Sequence[Check]
@@ -61,13 +64,6 @@ class Report:
     methods: Methods
 
     @cached_property
-    def findings(self) -> tuple[Finding, ...]:
-        """What there is to say of the folders, and of all results."""
-        found = findings.of(self.results.cells, self.selections)
-        return tuple(dict.fromkeys([*self.results.on_files, *found]))
-
-    @cached_property
-    def findings_of_pairs(self) -> tuple[Finding, ...]:
-        """What there is to say of single comparisons, besides."""
-        found = dict.fromkeys(one for answer in self.found for one in answer.findings)
-        return tuple(one for one in found if one not in self.findings)
+    def review(self) -> Review:
+        """The results and comparisons, with what was found of them."""
+        return Review(results=self.results, answers=self.answers)

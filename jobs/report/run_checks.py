@@ -1,7 +1,7 @@
 """Of the runs a reviewer asks: are all there, each counted once; did some diverge, or learn nothing?"""
 
-from jobs.report.case import Case, quoted, runs_of, worst
 from jobs.report.content import Check, Level
+from jobs.report.review import Review, quoted, runs_of, worst
 from jobs.results.cells import name_some
 from jobs.results.reading import Unsettled
 from jobs.text import printable
@@ -19,17 +19,19 @@ _ON_FILES = {
 }
 
 
-def complete(case: Case) -> Check:
+def complete(review: Review) -> Check:
     """Whether each planned run has a record; worst is what the selected settings lack."""
-    outcomes = case.results.outcomes
+    outcomes = review.results.outcomes
     lacking = [one for one in outcomes if isinstance(one, Unsettled)]
-    more = case.about("unreadable", "undecided", "incomplete")
+    more = review.about("unreadable", "undecided", "incomplete")
     failed = sum(one.is_failed for one in lacking)
     counts = {"failed": failed, "missing": len(lacking) - failed}
     parts = [f"{len(outcomes) - len(lacking)} of {len(outcomes)} runs have a record"]
     parts += [f"{count} {what}" for what, count in counts.items() if count]
     parts += [quoted(more)] if more else []
-    shown = {one.planned.run.id for sel in case.selected if sel.cell for one in sel.cell.unsettled}
+    shown = {
+        one.planned.run.id for sel in review.selected if sel.cell for one in sel.cell.unsettled
+    }
     is_bad = bool(shown) or any(one.forbids for one in more) or not len(outcomes) > len(lacking)
     is_whole = not lacking and not more
     return Check(
@@ -40,22 +42,22 @@ def complete(case: Case) -> Check:
     )
 
 
-def counted_once(case: Case) -> Check:
+def counted_once(review: Review) -> Check:
     """Whether nothing in the folders but each run's own record decides a number."""
-    count = len(case.results.found)
-    return case.judge(
+    count = len(review.results.found)
+    return review.judge(
         "Is each run counted once, and no other run?",
         _ON_FILES,
         f"{count} records, each its run's own; no copy, no other run in the folders",
     )
 
 
-def diverged(case: Case) -> Check:
+def diverged(review: Review) -> Check:
     """Whether runs of the selected settings diverged."""
-    cells = [one.cell for one in case.selected if one.cell is not None]
+    cells = [one.cell for one in review.selected if one.cell is not None]
     total = sum(len(cell.results) for cell in cells)
     bad = [one.planned.run.id for cell in cells for one in cell.diverged]
-    everywhere = sum(one.diverged for one in case.results.found)
+    everywhere = sum(one.diverged for one in review.results.found)
     parts = [f"{len(bad)} of {total} runs of the selected settings diverged"]
     if bad:
         which = [
@@ -65,7 +67,7 @@ def diverged(case: Case) -> Check:
         ]
         parts += [name_some(which), "each counts as worse than any that did not"]
     if everywhere > len(bad):
-        parts.append(f"{everywhere} of all {len(case.results.found)} runs did")
+        parts.append(f"{everywhere} of all {len(review.results.found)} runs did")
     return Check(
         question="Did no run diverge?",
         level=Level.CAUTION if bad else Level.GOOD,
@@ -74,13 +76,13 @@ def diverged(case: Case) -> Check:
     )
 
 
-def learned(case: Case) -> Check:
+def learned(review: Review) -> Check:
     """Whether each run that completed is better than an untrained one; worst are selected ones."""
-    found = case.about("collapsed", "exploded")
-    cells = [one.cell for one in case.selected if one.cell is not None]
+    found = review.about("collapsed", "exploded")
+    cells = [one.cell for one in review.selected if one.cell is not None]
     selected = {one.planned.run.id for cell in cells for one in cell.results}
     levels = (Level.BAD if selected & set(one.runs) else Level.CAUTION for one in found)
-    completed = sum(not one.diverged for one in case.results.found)
+    completed = sum(not one.diverged for one in review.results.found)
     return Check(
         question="Did every run that completed learn something?",
         level=worst(levels),

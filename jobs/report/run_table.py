@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from jobs.report.packed import Column, Kind
 from jobs.report.report import Report
+from jobs.report.table_json import Column, Kind
 from jobs.results import tables
 from jobs.results.cells import metric_of
 from jobs.results.reading import Unsettled

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from jobs.report.case import Case, runs_of
 from jobs.report.content import Check, Level
+from jobs.report.review import Review, runs_of
 from jobs.results.cells import Cell, name_some, spell_seeds
 from jobs.results.selection import Selection
 from jobs.text import printable
@@ -16,42 +16,42 @@ _SELECTED = {
 }
 
 
-def equal_seeds(case: Case) -> Check:
+def equal_seeds(review: Review) -> Check:
     """Whether the selected settings of a problem have records of the same seeds."""
-    by_problem = _seeds(case.selected)
+    by_problem = _seeds(review.selected)
     unequal = {problem: own for problem, own in by_problem.items() if len(set(own.values())) > 1}
     parts = list(_spelled(by_problem, unequal))
     if unequal:
         parts.append("so these runs are no pairs")
-    elif case.about("unequal_seeds"):
+    elif review.about("unequal_seeds"):
         parts.append("other settings have other seeds, and are selected on those that all have")
     return Check(
         question="Do all optimizers have the same seeds?",
         level=Level.CAUTION if unequal or not by_problem else Level.GOOD,
         answer=printable("; ".join(parts)),
-        runs=runs_of(case.about("unequal_seeds")) if unequal else (),
+        runs=runs_of(review.about("unequal_seeds")) if unequal else (),
     )
 
 
-def equal_budgets(case: Case) -> Check:
+def equal_budgets(review: Review) -> Check:
     """Whether all optimizers of a problem had as many settings and runs to be tuned with."""
-    question, own = "Was every optimizer tuned as much as the others?", case.results.selections
-    if all(one.settings == 1 for one in own) and not case.about("unequal_budgets"):
+    question, own = "Was every optimizer tuned as much as the others?", review.results.selections
+    if all(one.settings == 1 for one in own) and not review.about("unequal_budgets"):
         text = (
             "no setting was tuned here, each optimizer has one; where they come from is not known"
         )
         return Check(question=question, level=Level.CAUTION, answer=text)
     spent = dict.fromkeys(f"{one.settings} settings ({one.runs} runs)" for one in own)
     text = f"{name_some(list(spent))} per optimizer, the same for all of a problem"
-    return case.judge(question, {"unequal_budgets": Level.CAUTION}, text)
+    return review.judge(question, {"unequal_budgets": Level.CAUTION}, text)
 
 
-def selected_apart(case: Case) -> Check:
+def selected_apart(review: Review) -> Check:
     """Whether validation data selected each setting, on other seeds than are reported."""
     question = "Was each setting selected by validation data, and reported on other seeds?"
-    by = [one for one in case.selected if one.by]
+    by = [one for one in review.selected if one.by]
     odd = [one for one in by if "valid" not in one.by]
-    if odd and not case.about(*_SELECTED):
+    if odd and not review.about(*_SELECTED):
         which = name_some([f"{one.name} by {one.by}" for one in odd])
         answer = printable(f"not by validation data: {which}")
         return Check(question=question, level=Level.CAUTION, answer=answer, runs=_runs(odd))
@@ -64,15 +64,15 @@ def selected_apart(case: Case) -> Check:
             if one.cell is not None
         ]
         text = name_some(list(dict.fromkeys(names)))
-    return case.judge(question, _SELECTED, text)
+    return review.judge(question, _SELECTED, text)
 
 
-def inside_the_grid(case: Case) -> Check:
+def inside_the_grid(review: Review) -> Check:
     """Whether settings beyond those that were tried could be better."""
     question = "Are the selected settings inside of what was tried, not at its edge?"
-    tried = [one for one in case.selected if one.settings > 1]
+    tried = [one for one in review.selected if one.settings > 1]
     text = f"none of {len(tried)} selected settings is the smallest or largest of its axis"
-    return case.judge(
+    return review.judge(
         question,
         {"grid_edge": Level.CAUTION},
         text if tried else "nothing was tuned here: there is no edge",

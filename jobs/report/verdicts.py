@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jobs.report.content import Level
-from jobs.report.groups import Groups
-from jobs.report.packed import Column
 from jobs.report.report import Report
+from jobs.report.run_groups import RunGroups
+from jobs.report.table_json import Column
 from jobs.results.comparisons import Answer, Compared
 from jobs.results.selection import Selection
 from jobs.results.sentence import difference_text, headline, p_text, sentence
@@ -36,12 +36,12 @@ class Verdict:
     standing: str  # `shown`, `undecided`, `may not be claimed`, `not compared`
 
 
-def verdicts(report: Report, groups: Groups) -> tuple[Verdict, ...]:
+def verdicts(report: Report, groups: RunGroups) -> tuple[Verdict, ...]:
     """Say what each comparison shows."""
-    return tuple(_verdict(one, report, groups) for one in report.found)
+    return tuple(_verdict(one, report, groups) for one in report.answers)
 
 
-def _verdict(one: Answer, report: Report, groups: Groups) -> Verdict:
+def _verdict(one: Answer, report: Report, groups: RunGroups) -> Verdict:
     first, made = headline(one, report.question), one.compared
     numbers = {"n": "", "runs": "", "difference": "", "chance": "", "p": "", "p_adjusted": ""}
     if made is not None:
@@ -126,9 +126,9 @@ def matrix(found: tuple[Verdict, ...]) -> Matrix:
     )
 
 
-def asked(report: Report) -> Iterator[tuple[str, str]]:
+def declaration(report: Report) -> Iterator[tuple[str, str]]:
     """What was declared: names and values."""
-    question, found = report.question, report.found
+    question, found = report.question, report.answers
     wanted = {
         Claim.SUPERIOR: "which of two is better",
         Claim.EQUIVALENT: f"that two differ by less than {question.margin}",

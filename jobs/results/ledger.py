@@ -148,6 +148,11 @@ class Collection:
         """What was found in the sweep's folder, and of what is tuned."""
         return self.ledger.on_files
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings of the sweep."""
+        return self.ledger.findings
+
     @cached_property
     def reported(self) -> list[Cell]:
         """Those of them whose numbers are results: the evaluation, where there is one."""

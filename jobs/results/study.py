@@ -15,7 +15,7 @@ from jobs.results.ledger import Collection
 from jobs.results.reading import Result, Unsettled
 from jobs.results.records import Track
 from jobs.results.same_labels import Labels, told_apart
-from jobs.results.selection import Selection, select
+from jobs.results.selection import Mode, Selection, select
 from jobs.results.tunings import TuningResult
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun, Target
@@ -78,6 +78,10 @@ class Results(Protocol):
     def on_files(self) -> Sequence[Finding]:
         """What was found in the sweeps' folders."""
 
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What was found there, and what a reader of the numbers must know."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -92,6 +96,7 @@ class Study:
     tunings: tuple[TuningResult, ...]
     conflicts: int  # runs with other numbers in another sweep
     across: tuple[Finding, ...]  # what there is to say of the sweeps together, but for the results
+    mode: Mode = "final"  # by which settings are selected
 
     @property
     def name(self) -> str:
@@ -122,7 +127,7 @@ class Study:
     @cached_property
     def selections(self) -> tuple[Selection, ...]:
         """The setting that stands for each optimizer on each problem."""
-        return select(self.cells)
+        return select(self.cells, self.mode)
 
     @cached_property
     def on_files(self) -> tuple[Finding, ...]:
@@ -191,6 +196,15 @@ def of(members: Mapping[str, Collection]) -> Study:
         conflicts=len(merged.conflicts),
         across=(*labels.findings, *merged.findings()),
     )
+
+
+def selected_by(results: Collection | Study, mode: Mode) -> Collection | Study:
+    """The same results with settings that are selected by another mode, and what is found of these."""
+    if isinstance(results, Study):
+        return replace(results, mode=mode)
+    chosen = select(results.cells, mode)
+    found = tuple(findings.of(results.cells, chosen))
+    return replace(results, ledger=replace(results.ledger, selections=chosen, on_results=found))
 
 
 def _relabelled(outcome: Outcome, labels: Labels, sweep: str) -> Outcome:

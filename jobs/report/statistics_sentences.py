@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from jobs.report.training_said import joined
+from jobs.report.training_sentences import joined
 from jobs.results import targets
 from jobs.results.comparisons import Answer
 from jobs.results.profile_figure import profiles_of

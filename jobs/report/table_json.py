@@ -1,4 +1,4 @@
-"""A packed table holds each distinct value of a column once: thousands of runs share most of theirs."""
+"""A table is packed as JSON with each distinct value of a column once: thousands of runs share most of theirs."""
 
 import json
 import math
@@ -41,7 +41,7 @@ class Column:
         return head | ({"same": values[0]} if len(values) == 1 else {"of": values, "at": indices})
 
 
-def table(columns: Iterable[Column], rows: int) -> dict[str, Any]:
+def packed(columns: Iterable[Column], rows: int) -> dict[str, Any]:
     """Pack the columns that say anything."""
     return {"rows": rows, "columns": [one.to_json() for one in columns if not one.is_empty]}
 

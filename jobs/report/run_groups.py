@@ -1,4 +1,4 @@
-"""A group of runs has a title and an address; a number in the page leads to it."""
+"""A group of runs has a title and an address; numbers of the page lead to it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from jobs.results.study import Results
 
 
-class Groups:
+class RunGroups:
     """The groups of a page, in the order in which they were named first."""
 
     def __init__(self, results: Results) -> None:

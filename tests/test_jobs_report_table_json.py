@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.report.packed import Column, script_json, table
+from jobs.report.table_json import Column, packed, script_json
 
 
-def read(packed):
+def read(column):
     """The values of a packed column, as the page reads them."""
-    if "same" in packed:
+    if "same" in column:
         return "same"
-    return packed["all"] if "all" in packed else [packed["of"][at] for at in packed["at"]]
+    return column["all"] if "all" in column else [column["of"][at] for at in column["at"]]
 
 
 @pytest.mark.parametrize(
@@ -27,18 +27,18 @@ def read(packed):
     ],
 )
 def test_each_value_comes_back_and_is_there_once(values, kind):
-    packed = Column(name="x", values=values).to_json()
+    found = Column(name="x", values=values).to_json()
 
-    assert kind in packed
-    assert read(packed) == ("same" if kind == "same" else values)
+    assert kind in found
+    assert read(found) == ("same" if kind == "same" else values)
 
 
 def test_what_json_lacks_is_missing_and_times_are_text():
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     values = [math.nan, math.inf, 1 / 3, moment, [("file", "sha")], ["a", "b"]]
-    packed = Column(name="x", values=values).to_json()
+    found = Column(name="x", values=values).to_json()
 
-    assert packed["all"] == [
+    assert found["all"] == [
         *(None, None, 0.333333333, "2026-01-02T03:04:05+00:00", {"file": "sha"}, ["a", "b"])
     ]
 
@@ -46,7 +46,7 @@ def test_what_json_lacks_is_missing_and_times_are_text():
 def test_a_column_that_says_nothing_is_left_out():
     columns = [Column(name="x", values=[None, None]), Column(name="y", values=[None, 1])]
 
-    assert [one["name"] for one in table(columns, 2)["columns"]] == ["y"]
+    assert [one["name"] for one in packed(columns, 2)["columns"]] == ["y"]
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "<script>", "\ud800", "\u2028", "\x00"])

@@ -1,11 +1,10 @@
-"""A case is what a reviewer judges: results, comparisons, and what was found of both."""
+"""A review looks at results and at what was compared of them, and judges what was found of both."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from jobs.report.content import Check, Level
-from jobs.results import findings
 from jobs.results.comparisons import Answer
 from jobs.results.finding import Finding
 from jobs.results.selection import Selection
@@ -16,22 +15,22 @@ _TEXTS_MAX = 2  # of more findings that answer one question, the first ones are 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """What is known of the results, and of the comparisons that were made of them."""
+class Review:
+    """A review has the results, and the comparisons that were made of them."""
 
     results: Results
-    found: Sequence[Answer]
+    answers: Sequence[Answer]
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What was found of all results, and what else was found of those that are compared."""
-        own = (
-            *self.results.on_files,
-            *findings.of(self.results.cells, self.results.selections),
-        )
-        known = {one.code for one in own}
-        compared = (one for answer in self.found for one in answer.findings)
-        return (*own, *dict.fromkeys(one for one in compared if one.code not in known))
+        """What was found of the folders, and of all results."""
+        return tuple(dict.fromkeys(self.results.findings))
+
+    @cached_property
+    def findings_of_pairs(self) -> tuple[Finding, ...]:
+        """What was found of single comparisons, besides."""
+        found = dict.fromkeys(one for answer in self.answers for one in answer.findings)
+        return tuple(one for one in found if one not in self.findings)
 
     @cached_property
     def selected(self) -> Sequence[Selection]:
@@ -39,8 +38,10 @@ class Case:
         return [one for one in self.results.selections if one.cell is not None]
 
     def about(self, *codes: str) -> tuple[Finding, ...]:
-        """The findings of these codes."""
-        return tuple(one for one in self.findings if one.code in codes)
+        """The findings of these codes: of all results, or where there is none, of single comparisons."""
+        known = {one.code for one in self.findings}
+        more = (one for one in self.findings_of_pairs if one.code not in known)
+        return tuple(one for one in (*self.findings, *more) if one.code in codes)
 
     def judge(self, question: str, levels: Mapping[str, Level], otherwise: str) -> Check:
         """The worst of the findings of these codes is the answer, or `otherwise` that there is none.
@@ -58,8 +59,8 @@ class Case:
         )
 
     def _level(self, finding: Finding, level: Level) -> Level:
-        compared = {one.code for answer in self.found for one in answer.findings}
-        is_elsewhere = bool(self.found) and finding.forbids and finding.code not in compared
+        compared = {one.code for answer in self.answers for one in answer.findings}
+        is_elsewhere = bool(self.answers) and finding.forbids and finding.code not in compared
         return Level.CAUTION if is_elsewhere and level is Level.BAD else level
 
 
