@@ -81,6 +81,15 @@ def test_latex_is_a_table_and_nothing_else(store, capsys):
     assert out.count("digits\\_mlp") == 1
 
 
+def test_one_seed_has_no_difference_and_is_not_said_to_have_diverged(tmp_path, capsys):
+    one = make_sweep(tmp_path / "one", problems=["digits_mlp"], seeds=[1], epochs=1)
+
+    for words in ((), ("--latex",)):
+        out = asked(one, capsys, *words)[1]
+        assert "only one run" in out
+        assert "a run diverged" not in out
+
+
 def test_two_sweeps_are_compared_as_one_study(tmp_path, capsys):
     """The baseline is in a sweep of its own, e.g. of somebody else, which is not written to."""
     for name in ("SGD", "PreconditionedSGD"):

@@ -170,3 +170,14 @@ def test_the_page_has_the_commands_the_records_the_spec_and_the_end_of_a_log(tmp
     columns = {one["name"]: one for one in data["runs"]["columns"]}
     assert "it began\nCUDA out of <b>memory</b>" in columns["log"]["of"]
     assert "<b>memory" not in page
+
+
+def test_a_folder_of_any_name_has_the_commands_and_the_records(tmp_path):
+    store = sweep(tmp_path / f"{'0' * 12}\udcff" / "small", seeds=[1, 2])
+
+    assert main(["report", str(store.root), "-o", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    origin = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["origins"]["small"]
+    assert origin["record"] == [f"{'0' * 12}%FF/small/runs/", "/record.json"]
+    assert origin["why"][0] == "probprec why "
+    assert origin["redo"][1] == origin["send"][1] == ""

@@ -349,6 +349,10 @@ def test_commands_to_copy_are_quoted():
     assert {(name, word) for name, word in found if word not in safe} == set()
 
 
+HEAVY = {"torch", "pandas", "pyarrow", "scipy", "matplotlib", "jinja2", "itables", "vl_convert"}
+"""The packages that train, count, draw and write pages: what sends and watches runs does not wait for them."""
+
+
 def loaded(*names):
     """What is loaded once some modules are imported in a new process: ours, and foreign packages."""
     code = f"import json, sys, {', '.join(names)}; print(json.dumps(sorted(sys.modules)))"
@@ -366,7 +370,7 @@ def test_the_command_line_is_light():
     rooms = {room_of(name) for name in ours} - {"containers", "jobs"}
 
     assert rooms == {"cluster", "cluster.cli", "cluster.terminal"}
-    assert not {"rich", "pydantic", "yaml", "numpy", "torch", "shtab"} & foreign
+    assert not {"rich", "pydantic", "yaml", "numpy", "shtab", *HEAVY} & foreign
 
 
 def test_the_status_is_light():
@@ -383,7 +387,7 @@ def test_the_status_is_light():
         & ours
     )
     assert not {name for name in ours if name.startswith(("jobs.spec", "jobs.datasets."))}
-    assert not {"pydantic", "pydantic_core", "yaml", "pandas", "numpy", "torch"} & foreign
+    assert not {"pydantic", "pydantic_core", "yaml", "numpy", *HEAVY} & foreign
 
 
 def test_the_doctor_on_a_node_needs_the_standard_library_alone():
@@ -405,7 +409,7 @@ def test_submitting_is_light():
         "jobs.node.launcher",
     )
 
-    assert not {"torch", "pandas", "matplotlib"} & foreign
+    assert not HEAVY & foreign
 
 
 def test_a_training_imports_what_the_extra_train_installs():

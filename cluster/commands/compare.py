@@ -17,7 +17,7 @@ from jobs.results import latex
 from jobs.results.comparisons import Answer, answers
 from jobs.results.finding import Finding
 from jobs.results.question import Question
-from jobs.results.sentence import difference_text, p_text, sentence
+from jobs.results.sentence import difference_text, p_text, sentence, why_no_difference
 from jobs.results.study import selected_by
 from jobs.statistics.claims import Claim
 from jobs.store.store import Store
@@ -91,10 +91,8 @@ def _numbers(one: Answer) -> Iterator[str]:
         return
     n, m = made.comparison.n
     yield str(n) if n == m else f"{n}, {m}"
-    difference = made.comparison.difference
-    yield (
-        difference_text(made.comparison).replace("95 % CI ", "") if difference else "a run diverged"
-    )
+    text = difference_text(made.comparison).replace("95 % CI ", "")
+    yield text or why_no_difference(made.comparison)
     yield f"{made.comparison.improvement.probability:.2f}"
     yield p_text(made.evidence.p_value).removeprefix("= ")
     yield p_text(made.p_adjusted).removeprefix("= ")

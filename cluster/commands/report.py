@@ -28,10 +28,9 @@ from jobs.results.study import Results, Study, selected_by
 from jobs.store.store import Store
 from jobs.sweep import Sweep
 
-_LOG_LINES = 12
-_LOG_LINE_CHARACTERS = 300
-_LOGS = 300  # of a sweep of which thousands failed the first ones tell
-_ANY_RUN = "0" * 12  # stands for a run's id
+_LOG_LINES_MAX = 12
+_LOG_LINE_CHARACTERS_MAX = 300
+_LOGS_MAX = 300  # of a sweep of which thousands failed the first ones tell
 
 
 def report(stores: Sequence[Store], request: Request, *, out: Path | None, as_json: bool) -> int:
@@ -87,17 +86,22 @@ def _report(results: Collection | Study, question: Question, mode: Mode, file: P
 
 def _origin(name: str, store: Store, sweep: Sweep, file: Path) -> Origin:
     """Where a sweep's records lie, as seen from the report, and what to type about its runs."""
-    folder = file.resolve().parent
-    record = os.path.relpath(store.run(_ANY_RUN).record_file.resolve(), folder)
-    only = ("--only", f"run={_ANY_RUN}")
+    run = _stand_in(store)
+    record = os.path.relpath(store.run(run).record_file.resolve(), file.resolve().parent)
+    only = ("--only", f"run={run}")
     return Origin(
         sweep=name,
-        record=RunText.around(quote(record), _ANY_RUN),
-        why=RunText.around(advice.why_command(store, _ANY_RUN), _ANY_RUN),
-        send=RunText.around(f"{advice.submit_command(store, sweep)} {' '.join(only)}", _ANY_RUN),
-        redo=RunText.around(command("redo", store.root, *only), _ANY_RUN),
+        record=RunText.around(quote(os.fsencode(record)), run),
+        why=RunText.around(advice.why_command(store, run), run),
+        send=RunText.around(f"{advice.submit_command(store, sweep)} {' '.join(only)}", run),
+        redo=RunText.around(command("redo", store.root, *only), run),
         sources=sweep.sources,
     )
+
+
+def _stand_in(store: Store) -> str:
+    """An id that stands for any run's in a text: nothing in the sweep's path is taken for it."""
+    return next(digit * 12 for digit in "0123456789abcdef" if digit * 12 not in str(store.root))
 
 
 def _logs(results: Results) -> Mapping[str, Sequence[str]]:
@@ -107,8 +111,8 @@ def _logs(results: Results) -> Mapping[str, Sequence[str]]:
     ]
     return {
         one.planned.run.id: [
-            line[:_LOG_LINE_CHARACTERS]
-            for line in last_lines(Path(one.state.log or ""), _LOG_LINES)
+            line[:_LOG_LINE_CHARACTERS_MAX]
+            for line in last_lines(Path(one.state.log or ""), _LOG_LINES_MAX)
         ]
-        for one in failed[:_LOGS]
+        for one in failed[:_LOGS_MAX]
     }

@@ -57,7 +57,7 @@ def enough_seeds(review: Review) -> Check:
     question, made = "Are there enough seeds?", [one for one in review.answers if one.compared]
     if not made:
         return Check(question=question, level=Level.CAUTION, answer=_NOTHING)
-    few = [one for one in made if _smallest_p(one) > ALPHA]
+    few = [one for one in made if one.smallest_p > ALPHA]
     undecided = [one for one in made if one.claim is Claim.UNDECIDED and one not in few]
     parts = [
         *_few(few, len(made)),
@@ -70,16 +70,9 @@ def enough_seeds(review: Review) -> Check:
     )
 
 
-def _smallest_p(one: Answer) -> float:
-    """The smallest p that so many runs could give, adjusted; a t test can give any."""
-    if one.compared is None or one.compared.evidence.claim is not Claim.SUPERIOR:
-        return 0.0
-    return min(1.0, one.compared.comparison.test.smallest_p * one.family)
-
-
 def _few(few: list[Answer], count: int) -> Iterator[str]:
     if few:
-        smallest = min(map(_smallest_p, few))
+        smallest = min(one.smallest_p for one in few)
         pairs = resolution(1, few[0].family).pairs_needed
         yield (
             f"{len(few)} of {count} comparisons can show nothing ({_runs(few)}): the smallest p of so"

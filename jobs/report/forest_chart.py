@@ -7,7 +7,7 @@ from jobs.report.content import Chart
 from jobs.report.vega import Spec
 from jobs.results import forest, style
 from jobs.results.comparisons import Answer
-from jobs.results.sentence import p_text
+from jobs.results.sentence import p_text, why_no_difference
 from jobs.results.study import Results
 from jobs.text import printable
 
@@ -83,8 +83,8 @@ def _row(one: Answer) -> Spec:
     difference = made.comparison.difference
     if difference is None:
         chance = made.comparison.improvement.probability
-        lone = "a run diverged" if any(d.count for d in made.comparison.diverged) else "one run"
-        return own | {"note": f"{lone}\nP(better) {chance:.2f}, p {p_text(made.p_adjusted)}"}
+        why = why_no_difference(made.comparison)
+        return own | {"note": f"{why}\nP(better) {chance:.2f}, p {p_text(made.p_adjusted)}"}
     interval = difference.interval()
     return own | {
         "difference": vega.number(difference.estimate),

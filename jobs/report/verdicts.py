@@ -7,9 +7,9 @@ from jobs.report.content import Level
 from jobs.report.report import Report
 from jobs.report.run_groups import RunGroups
 from jobs.report.table_json import Column
-from jobs.results.comparisons import Answer, Compared
+from jobs.results.comparisons import Answer
 from jobs.results.selection import Selection
-from jobs.results.sentence import difference_text, headline, p_text, sentence
+from jobs.results.sentence import difference_text, headline, p_text, sentence, why_no_difference
 from jobs.statistics.claims import Claim
 from jobs.statistics.multiplicity import ALPHA
 
@@ -52,7 +52,7 @@ def _verdict(one: Answer, report: Report, groups: RunGroups) -> Verdict:
         numbers = {
             "n": str(n) if n == m else f"{n}, {m}",
             "runs": groups.address(title, runs),
-            "difference": text or _no_difference(made),
+            "difference": text or why_no_difference(made.comparison),
             "chance": f"{made.comparison.improvement.probability:.2f}",
             "p": p_text(made.evidence.p_value).removeprefix("= "),
             "p_adjusted": p_text(made.p_adjusted).removeprefix("= "),
@@ -90,11 +90,6 @@ def _standing(one: Answer) -> str:
     if one.forbidden:
         return "may not be claimed"
     return "undecided" if one.claim is Claim.UNDECIDED else "shown"
-
-
-def _no_difference(made: Compared) -> str:
-    is_diverged = any(one.count for one in made.comparison.diverged)
-    return "a run diverged" if is_diverged else "one run has no interval"
 
 
 def _setting(one: Selection) -> str:

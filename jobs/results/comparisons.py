@@ -110,6 +110,13 @@ class Answer:
         )
 
     @property
+    def smallest_p(self) -> float:
+        """The smallest p that so many runs could give, adjusted; a t test can give any."""
+        if self.compared is None or self.compared.evidence.claim is not Claim.SUPERIOR:
+            return 0.0
+        return min(1.0, self.compared.comparison.test.smallest_p * self.family)
+
+    @property
     def resolution(self) -> Resolution | None:
         """What pairs of so many seeds can show in this family; None: there are no pairs."""
         if self.compared is None or not self.compared.comparison.paired:

@@ -10,6 +10,7 @@ from jobs.results.captions import caption, origin
 from jobs.results.comparisons import Answer, answers
 from jobs.results.page import Drawing
 from jobs.results.question import Question
+from jobs.results.sentence import why_no_difference
 from jobs.results.study import Results
 from jobs.results.wanted import Wanted
 
@@ -21,8 +22,8 @@ _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 def draw(results: Results, wanted: Wanted) -> Drawing:
     """Draw a panel per problem and a row per optimizer, as `probprec compare` compares them.
 
-    Where a run diverged there is no difference of means: the row says how probable it is that a run
-    is better than one of the baseline.
+    Where a run diverged, or there is but one, there is no difference of means: the row says how
+    probable it is that a run is better than one of the baseline.
 
     Raises:
         InputError: there is nothing to compare.
@@ -75,7 +76,8 @@ def _draw_row(panel: Axes, row: int, one: Answer, color: str) -> None:
         text = "not compared"
     elif made.comparison.difference is None:
         chance = made.comparison.improvement.probability
-        text = f"a run diverged\nP(better) = {chance:.2f}\np = {made.p_adjusted:.2g}"
+        why = why_no_difference(made.comparison)
+        text = f"{why}\nP(better) = {chance:.2f}\np = {made.p_adjusted:.2g}"
     else:
         interval = made.comparison.difference.interval()
         panel.plot([interval.low, interval.high], [row, row], color=color, linewidth=1.2)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from jobs.results.cells import spell_seeds
 from jobs.results.comparisons import Answer
 from jobs.results.question import Question
-from jobs.results.sentence import difference_text, p_text
+from jobs.results.sentence import difference_text, p_text, why_no_difference
 from jobs.statistics.claims import Claim
 
 _SPECIAL = {
@@ -60,7 +60,7 @@ def _numbers(one: Answer) -> tuple[str, str, str, str]:
         else ""
     )
     chance = made.comparison.improvement.probability
-    shown = effect or rf"a run diverged; $P(\text{{better}}) = {chance:.2f}$"
+    shown = effect or rf"{why_no_difference(made.comparison)}; $P(\text{{better}}) = {chance:.2f}$"
     p = (p_text(value).removeprefix("= ") for value in (made.evidence.p_value, made.p_adjusted))
     first, second = (f"${one}$" for one in p)
     return (str(n) if n == m else f"{n}, {m}", shown, first, second)

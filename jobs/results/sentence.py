@@ -77,6 +77,12 @@ def difference_text(comparison: Comparison, *, is_turned: bool = False) -> str:
     return f"{estimate:+{_form(interval)}} ({interval_text(interval)})"
 
 
+def why_no_difference(comparison: Comparison) -> str:
+    """Say why there is no difference of means."""
+    is_diverged = any(one.count for one in comparison.diverged)
+    return "a run diverged" if is_diverged else "only one run"
+
+
 def _names(answer: Answer) -> str:
     return f"{answer.a.optimizer} and {answer.b.optimizer}"
 
@@ -150,9 +156,8 @@ def _missing(answer: Answer, made: Compared) -> Iterator[str]:
     if made.evidence.obstacle:
         yield made.evidence.obstacle
         return
-    smallest = made.comparison.test.smallest_p * answer.family
-    if made.evidence.claim is Claim.SUPERIOR and smallest > ALPHA:
-        text = f"so few runs cannot show it, p is at least {min(1.0, smallest):.3g}"
+    if answer.smallest_p > ALPHA:
+        text = f"so few runs cannot show it, p is at least {answer.smallest_p:.3g}"
         yield f"{text}: it takes {can.pairs_needed} pairs" if (can := answer.resolution) else text
     for seeds, which in (
         (made.needed.observed, "a difference as large as the observed one"),

@@ -25,6 +25,7 @@ RECORD, JOURNAL = "record.json", "journal.jsonl"
 _ASIDE_PREFIX = "record.torn-"
 LIFE = "set-aside.json"
 RUN_PARTS = {"run.json", JOURNAL, RECORD, "attempts"}
+"""The names that the layout knows in a run's folder."""
 
 
 class RunFolder:
