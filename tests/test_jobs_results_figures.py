@@ -20,13 +20,13 @@ from cluster.commands.collect import plot
 from cluster.profile.profile_file import read_profile
 from jobs.results import ledger, page, sensitivity_axis, style, times
 from jobs.results.cells import group
+from jobs.results.figure_options import FigureOptions
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
 from jobs.results.selection import select
 from jobs.results.sentence import interval_text
 from jobs.results.style import FigureError
-from jobs.results.wanted import Wanted
 from jobs.statistics.interval import Interval
 from jobs.store.store import Store
 from jobs.text import printable
@@ -506,7 +506,7 @@ def test_sensitivity_puts_the_diverged_at_the_bad_end_outside_the_axes(
         epochs=6,
         diverges=diverges,
     )
-    panel = shown(draw(ledger.collect(store), "sensitivity", Wanted(metric=metric)))[0]
+    panel = shown(draw(ledger.collect(store), "sensitivity", FigureOptions(metric=metric)))[0]
     inside = panel.get_window_extent()
     marks = [line for line in crosses(panel) if len(line.get_xdata())]
     boxes = [line.get_transform().transform(line.get_xydata()) for line in marks]
@@ -758,7 +758,9 @@ def test_plot_writes_the_same_files_every_time(store, name, capsys):
 def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
     store = make_sweep(tmp_path / "sweep", epochs=3, is_recorded=lambda p: p.run.seed == 42)
 
-    assert plot(store, figure="final", wanted=Wanted(metric="valid_loss"), as_json=False) == 0
+    assert (
+        plot(store, figure="final", options=FigureOptions(metric="valid_loss"), as_json=False) == 0
+    )
     out = capsys.readouterr().out
     assert "4 of 12 runs have a record" in out
     assert "final_valid_loss.pdf" in out
@@ -778,7 +780,7 @@ def test_plot_of_an_unfinished_sweep_says_so(tmp_path, capsys):
 )
 def test_a_wrong_wish_is_the_users_mistake(collection, name, metric, says):
     with pytest.raises(FigureError, match=says):
-        draw(collection, name, Wanted(metric=metric))
+        draw(collection, name, FigureOptions(metric=metric))
 
 
 def test_nothing_is_drawn_from_nothing(tmp_path):

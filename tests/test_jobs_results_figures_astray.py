@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from jobs.results import ledger
+from jobs.results.figure_options import FigureOptions
 from jobs.results.figures import draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
 from jobs.results.reading import Result
-from jobs.results.wanted import Wanted
 from tests.make_sweep import make_sweep
 
 
@@ -66,7 +66,7 @@ def steps(tmp_path_factory) -> Collection:
 
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
 def test_sensitivity_marks_what_collapsed_or_exploded(steps, metric):
-    drawing = draw(steps, "sensitivity", Wanted(metric=metric))
+    drawing = draw(steps, "sensitivity", FigureOptions(metric=metric))
     (panel,) = panels(drawing)
     collapsed, exploded = marked(panel, "v"), marked(panel, "^")
     low, high = panel.get_ylim()

@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from jobs.errors import InputError
 from jobs.results import ledger, targets
 from jobs.results.comparisons import answers
+from jobs.results.figure_options import FigureOptions
 from jobs.results.figures import draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
 from jobs.results.question import Question
-from jobs.results.reach_times import budget, reaches, solved_by, soonness
+from jobs.results.reach_times import budget, cells_logrank, reaches, solved_by
 from jobs.results.sentence import p_text
 from jobs.results.style import FigureError
 from jobs.results.tuning_figure import after_trials
-from jobs.results.wanted import Wanted
 from jobs.sweep import Target
 from tests.make_sweep import make_sweep
 
@@ -66,7 +66,7 @@ def test_the_forest_has_the_intervals_of_the_comparisons(collection):
 
 
 def test_the_forest_takes_a_metric(collection):
-    panel = panels(draw(collection, "compare", Wanted(metric="test_loss")))[0]
+    panel = panels(draw(collection, "compare", FigureOptions(metric="test_loss")))[0]
 
     assert panel.get_xlabel() == "final test loss,\nless that of SGD"
 
@@ -136,7 +136,7 @@ def test_target_says_how_much_sooner_and_how_sure_that_is(collection):
     cells = {one.name: one.cell for one in collection.selections}
     target = targets.on(collection.targets["quadratic_deep"])
     pair = cells["quadratic_deep Adam"], cells["quadratic_deep SGD"]
-    test = soonness(*pair, target)
+    test = cells_logrank(*pair, target)
     share = solved_by(pair[0], target)
 
     assert adam.endswith(
@@ -152,7 +152,7 @@ def test_target_takes_the_data_and_the_unit(collection, split, data):
     """The time of every run grows evenly: only the scale is another."""
     own = dataclasses.replace(collection, sweep=dataclasses.replace(collection.sweep, targets=LOW))
     by_epoch, by_step, by_second = (
-        draw(own, "target", Wanted(test=split == "test", x=unit))
+        draw(own, "target", FigureOptions(test=split == "test", x=unit))
         for unit in ("epochs", "steps", "seconds")
     )
 
@@ -208,7 +208,7 @@ def test_a_record_without_steps_is_not_drawn_over_them(collection):
     )
 
     with pytest.raises(FigureError, match="46 of 46 records are of an older version"):
-        draw(old, "target", Wanted(x="steps"))
+        draw(old, "target", FigureOptions(x="steps"))
     assert draw(old, "target").caption == draw(collection, "target").caption
 
 

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from jobs.results import ledger, study
+from jobs.results.figure_options import FigureOptions
 from jobs.results.figures import draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
 from jobs.results.style import FigureError
-from jobs.results.wanted import Wanted
 from tests.make_sweep import make_sweep
 
 NAMES = ("SGD", "Momentum", "Adam")
@@ -67,7 +67,7 @@ def test_seeds_joins_a_seed_that_all_have_and_breaks_where_it_diverged(collectio
 
 @pytest.mark.parametrize("metric", ["test_accuracy", "test_loss"])
 def test_seeds_marks_the_diverged_at_the_bad_end_outside_the_axis(collection, metric):
-    panel = panels(draw(collection, "seeds", Wanted(metric=metric)))[0]
+    panel = panels(draw(collection, "seeds", FigureOptions(metric=metric)))[0]
     (marks,) = marked(panel, "x")
     inside = panel.get_window_extent()
     places = marks.get_transform().transform(marks.get_xydata())

@@ -12,10 +12,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from jobs.results import figures, ledger, line_ends, page, style
+from jobs.results.figure_options import FigureOptions
 from jobs.results.figures import FIGURES, draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
-from jobs.results.wanted import Wanted
 from tests.make_sweep import make_sweep
 
 PROBLEMS = ["mnist_logreg", "mnist_2c2d", "fmnist_2c2d", "cifar10_3c3d", "digits_mlp"]
@@ -315,7 +315,9 @@ def test_an_axis_of_no_value_has_no_numbers(tmp_path, metric):
         optimizers={"SGD": [{"lr": lr} for lr in (0.1, 1.0)]},
         diverges=lambda _: 2,
     )
-    (panel,) = draw(ledger.collect(store), "sensitivity", Wanted(metric=metric)).pages[0].axes
+    (panel,) = (
+        draw(ledger.collect(store), "sensitivity", FigureOptions(metric=metric)).pages[0].axes
+    )
 
     assert not len(panel.get_yticks())
 

@@ -67,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
     """Draw the figure."""
     stores = sweeps_of(options)
     from cluster.commands.collect import plot
-    from jobs.results.wanted import Wanted
+    from jobs.results.figure_options import FigureOptions
 
-    wanted = Wanted(
+    figure_options = FigureOptions(
         metric=options.metric,
         valid=options.valid,
         test=options.test,
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     return plot(
         *stores,
         figure=options.figure,
-        wanted=wanted,
+        options=figure_options,
         for_latex=options.latex,
         out=options.out,
         as_json=options.json,

@@ -19,10 +19,10 @@ from cluster.terminal.plain import PlainConsole, plain, to_copy
 from jobs.errors import InputError
 from jobs.results import ledger, study, table_files
 from jobs.results.cells import name_of
+from jobs.results.figure_options import DEFAULTS, FigureOptions
 from jobs.results.ledger import Collection, Ledger
 from jobs.results.reading import Unsettled
 from jobs.results.study import Study
-from jobs.results.wanted import AS_USUAL, Wanted
 from jobs.store.store import Store
 from jobs.sweep import PlannedRun
 
@@ -64,7 +64,7 @@ def collect(*stores: Store, strict: bool, out: Path | None = None, as_json: bool
 def plot(
     *stores: Store,
     figure: str,
-    wanted: Wanted = AS_USUAL,
+    options: FigureOptions = DEFAULTS,
     for_latex: bool = False,
     out: Path | None = None,
     as_json: bool,
@@ -80,7 +80,7 @@ def plot(
     from jobs.results import figures
 
     found = _found(stores, out)
-    written = figures.save(out or stores[0].figures, found, figure, wanted, for_latex=for_latex)
+    written = figures.save(out or stores[0].figures, found, figure, options, for_latex=for_latex)
     content = {
         "schema": 1,
         "figure": figure,

@@ -19,13 +19,13 @@ from jobs.results import (
     trace,
     tuning_figure,
 )
+from jobs.results.figure_options import DEFAULTS, FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.study import Results
 from jobs.results.style import FigureError
-from jobs.results.wanted import AS_USUAL, Wanted
 from jobs.store.record import EPOCH_METRICS
 
-FIGURES: Mapping[str, Callable[[Results, Wanted], Drawing]] = {
+FIGURES: Mapping[str, Callable[[Results, FigureOptions], Drawing]] = {
     "grid": grid.draw,
     "final": final.draw,
     "compare": forest.draw,
@@ -37,7 +37,7 @@ FIGURES: Mapping[str, Callable[[Results, Wanted], Drawing]] = {
     "sensitivity": sensitivity.draw,
     "trace": trace.draw,
 }
-"""What `draw` can draw; each is given what is wanted of it."""
+"""What `draw` can draw; each is given the options."""
 
 _TAKEN_BY = {
     "metric": ("final", "compare", "seeds", "sensitivity"),
@@ -47,36 +47,36 @@ _TAKEN_BY = {
     "x": ("grid", "target"),
     "all": ("final",),
 }
-"""Each option of `Wanted`, and the figures that take it."""
+"""Each option of `FigureOptions`, and the figures that take it."""
 
 _OF_TUNING = ("sensitivity", "tuning")
 """Of what is tuned they show the tuning; the others show the evaluation, once it is chosen."""
 
 
-def draw(collection: Results, name: str, wanted: Wanted = AS_USUAL) -> Drawing:
+def draw(collection: Results, name: str, options: FigureOptions = DEFAULTS) -> Drawing:
     """The figure of that name.
 
     Raises:
         FigureError: there is no such figure, it does not take an option, or there is nothing to draw.
     """
-    _check(name, wanted)
+    _check(name, options)
     if not collection.found:
         raise FigureError(f"sweep {collection.name!r} has no records yet: nothing to draw")
-    is_of_tuning = name in _OF_TUNING or wanted.every
+    is_of_tuning = name in _OF_TUNING or options.every
     if not is_of_tuning and not any(cell.results for cell in collection.reported):
         raise FigureError(
             "nothing to draw yet: no run on evaluation seeds has a record; "
             f"{' and '.join(_OF_TUNING)} show the tuning"
         )
     with style.style():
-        return FIGURES[name](collection, wanted)
+        return FIGURES[name](collection, options)
 
 
 def save(
     folder: Path,
     collection: Results,
     name: str,
-    wanted: Wanted = AS_USUAL,
+    options: FigureOptions = DEFAULTS,
     *,
     for_latex: bool = False,
 ) -> tuple[Path, ...]:
@@ -88,14 +88,14 @@ def save(
         folder: it is made.
         collection: what is drawn.
         name: of the figure.
-        wanted: what it is to show.
+        options: what it is to show.
         for_latex: a PGF per page, too.
 
     Raises:
         FigureError: as `draw`; there is no LaTeX here, or it cannot set a text.
     """
-    drawing = draw(collection, name, wanted)
-    stem = wanted.stem(name)
+    drawing = draw(collection, name, options)
+    stem = options.stem(name)
     with style.style():
         rendered = page.render(drawing, for_latex=for_latex)
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,15 +112,15 @@ def save(
     return tuple(written)
 
 
-def _check(name: str, wanted: Wanted) -> None:
+def _check(name: str, options: FigureOptions) -> None:
     if name not in FIGURES:
         raise FigureError(f"there is no figure {name!r}; there are: {', '.join(FIGURES)}")
-    for option in wanted.given:
+    for option in options.given:
         if name not in (taken := _TAKEN_BY[option]):
             raise FigureError(
                 f"figure {name!r} takes no --{option}; those that do: {', '.join(taken)}"
             )
-    if wanted.metric is not None and wanted.metric not in EPOCH_METRICS:
+    if options.metric is not None and options.metric not in EPOCH_METRICS:
         raise FigureError(
-            f"there is no metric {wanted.metric!r}; there are: {', '.join(EPOCH_METRICS)}"
+            f"there is no metric {options.metric!r}; there are: {', '.join(EPOCH_METRICS)}"
         )

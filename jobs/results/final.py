@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
 from jobs.results.cells import Cell, metric_of
-from jobs.results.located import located
+from jobs.results.figure_options import FigureOptions
+from jobs.results.location_text import location_text
 from jobs.results.page import Drawing
 from jobs.results.reading import Floats
 from jobs.results.selection import Selection
 from jobs.results.study import Results
-from jobs.results.wanted import Wanted
 from jobs.statistics.interval import LEVEL
 from jobs.statistics.location import mean_interval
 from jobs.text import described
@@ -30,20 +30,20 @@ BOX_RUNS_MIN = 8
 Column = Mapping[str, Cell | None]  # by row; None: nothing is selected
 
 
-def draw(collection: Results, wanted: Wanted) -> Drawing:
+def draw(collection: Results, options: FigureOptions) -> Drawing:
     """Draw a panel per problem with a row per optimizer, its selected setting; or with every cell.
 
     The metric is the test accuracy (where a problem has none: the test loss) unless another is
     wanted. Diverged runs are counted beside their row.
     """
     selected = _selected(collection)
-    columns = _every(collection) if wanted.every else _of_selected(selected)
+    columns = _every(collection) if options.every else _of_selected(selected)
     rows = _rows(collection, columns)
 
     def draw_panel(panel: Axes, problem: str, own: Sequence[str]) -> None:
         page.entitle(panel, style.title(problem))
         style.name_rows(panel, [rows[row] for row in own])
-        metric = _metric(columns[problem], wanted.metric)
+        metric = _metric(columns[problem], options.metric)
         _draw_panel(panel, collection, own, columns[problem], metric)
 
     return Drawing(
@@ -54,11 +54,11 @@ def draw(collection: Results, wanted: Wanted) -> Drawing:
             row_in=_ROW_IN,
             around_in=_AROUND_IN,
             handles=(),
-            footer=origin(collection, collection.cells if wanted.every else collection.reported),
+            footer=origin(collection, collection.cells if options.every else collection.reported),
         ),
-        caption=_caption_of_every(collection, columns, wanted.metric)
-        if wanted.every
-        else caption_of(collection, selected, wanted.metric),
+        caption=_caption_of_every(collection, columns, options.metric)
+        if options.every
+        else caption_of(collection, selected, options.metric),
     )
 
 
@@ -190,7 +190,8 @@ def caption_of(
     runs = [
         f"{one.name}: {text}"
         for one in selections
-        if one.cell is not None and (text := located(one.cell, _metric(shown[one.problem], metric)))
+        if one.cell is not None
+        and (text := location_text(one.cell, _metric(shown[one.problem], metric)))
     ]
     return caption(collection, _cells(shown), what, selections=selections, runs=runs)
 

@@ -8,18 +8,18 @@ from matplotlib.ticker import MaxNLocator
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
 from jobs.results.comparisons import Answer, answers
+from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.question import Question
 from jobs.results.sentence import why_no_difference
 from jobs.results.study import Results
-from jobs.results.wanted import Wanted
 
 _ROW_IN = 0.38
 _AROUND_IN = 0.8  # a panel's title and axis
 _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 
 
-def draw(results: Results, wanted: Wanted) -> Drawing:
+def draw(results: Results, options: FigureOptions) -> Drawing:
     """Draw a panel per problem and a row per optimizer, as `probprec compare` compares them.
 
     Where a run diverged, or there is but one, there is no difference of means: the row says how
@@ -28,7 +28,7 @@ def draw(results: Results, wanted: Wanted) -> Drawing:
     Raises:
         InputError: there is nothing to compare.
     """
-    found = answers(results.selections, Question(metric=wanted.metric), results.on_files)
+    found = answers(results.selections, Question(metric=options.metric), results.on_files)
     columns: dict[str, list[Answer]] = {}
     for one in found:
         columns.setdefault(one.problem, []).append(one)

@@ -10,13 +10,13 @@ from matplotlib.lines import Line2D
 from jobs.results import curve_axis, line_ends, page, style
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import Cell, name_some
+from jobs.results.figure_options import DEFAULTS, FigureOptions
 from jobs.results.grid_panel import GridPanel
 from jobs.results.line_ends import LineEnds
 from jobs.results.mean_curves import BAND_RUNS_MIN
 from jobs.results.page import Drawing
 from jobs.results.selection import Selection
 from jobs.results.study import Results
-from jobs.results.wanted import AS_USUAL, Wanted
 from jobs.statistics.interval import LEVEL
 
 _PANEL_IN = 1.5  # inches, with its title's share
@@ -38,7 +38,7 @@ _SECONDS = (
 Columns = Mapping[str, Sequence[Selection]]  # by problem
 
 
-def draw(collection: Results, wanted: Wanted) -> Drawing:
+def draw(collection: Results, options: FigureOptions) -> Drawing:
     """Draw the mean of each optimizer's completed runs, with the t interval of that mean.
 
     An optimizer with several settings is drawn with the selected one (`jobs.results.selection`). A
@@ -52,24 +52,24 @@ def draw(collection: Results, wanted: Wanted) -> Drawing:
         if one.cell is None or one.cell.results:
             columns.setdefault(one.problem, []).append(one)
     cells = _cells(list(chain(*columns.values())))
-    curve_axis.check(collection, cells, wanted.x)
+    curve_axis.check(collection, cells, options.x)
     shown = {one.optimizer for column in columns.values() for one in column}
 
     def draw_pages(ends: LineEnds | None, handles: Sequence[Line2D]) -> list[Figure]:
-        return _draw_pages(collection, wanted, columns, ends, handles)
+        return _draw_pages(collection, options, columns, ends, handles)
 
     figures = line_ends.named_or_legend(
         draw_pages,
         page.lines_of(collection, shown),
         list(shown),
-        has_ends=wanted.x != "seconds" and all(cell.completed for cell in cells),
+        has_ends=options.x != "seconds" and all(cell.completed for cell in cells),
     )
-    return Drawing(pages=figures, caption=caption_of(collection, columns, wanted))
+    return Drawing(pages=figures, caption=caption_of(collection, columns, options))
 
 
 def _draw_pages(
     collection: Results,
-    wanted: Wanted,
+    options: FigureOptions,
     columns: Columns,
     ends: LineEnds | None,
     handles: Sequence[Line2D],
@@ -80,30 +80,30 @@ def _draw_pages(
     for number, problems in enumerate(pages, start=1):
         own = {problem: columns[problem] for problem in problems}
         text = page.numbered(footer, number, len(pages))
-        rows = _measured(own, wanted)
+        rows = _measured(own, options)
         figure, axes = page.page(len(rows), len(own), _PANEL_IN, handles, text)
-        _draw_page(collection, wanted, own, axes, ends)
+        _draw_page(collection, options, own, axes, ends)
         figure.align_ylabels()
-        _lay_out(figure, axes, wanted)
+        _lay_out(figure, axes, options)
         figures.append(figure)
     return figures
 
 
 def _draw_page(
     collection: Results,
-    wanted: Wanted,
+    options: FigureOptions,
     columns: Columns,
     axes: Sequence[Sequence[Axes]],
     ends: LineEnds | None,
 ) -> None:
-    rows = _measured(columns, wanted)
+    rows = _measured(columns, options)
     for index, (problem, column) in enumerate(columns.items()):
         panels = [row[index] for row in axes]
         page.entitle(panels[0], style.title(problem), _note(column), above_pt=_CROSS_PT)
         for metric, panel in zip(rows, panels, strict=True):
             panel.tick_params(labelbottom=False)
             own = GridPanel(
-                axes=panel, metric=metric, collection=collection, wanted=wanted, ends=ends
+                axes=panel, metric=metric, collection=collection, options=options, ends=ends
             )
             if not own.draw(_cells(column)):
                 panel.axison = panel is panels[0]
@@ -112,23 +112,23 @@ def _draw_page(
         first.set_ylabel(style.words(metric))
 
 
-def _lay_out(figure: Figure, axes: Sequence[Sequence[Axes]], wanted: Wanted) -> None:
+def _lay_out(figure: Figure, axes: Sequence[Sequence[Axes]], options: FigureOptions) -> None:
     columns = zip(*axes, strict=True)
     lowest = [[panel for panel in column if panel.axison][-1] for column in columns]
-    _name_axis([panel for panel in lowest if panel in axes[-1]], wanted)
+    _name_axis([panel for panel in lowest if panel in axes[-1]], options)
     page.lay_out(figure)
-    _name_axis(lowest, wanted)  # a shorter column has room below, which no other is to make
+    _name_axis(lowest, options)  # a shorter column has room below, which no other is to make
 
 
-def _name_axis(panels: Sequence[Axes], wanted: Wanted) -> None:
+def _name_axis(panels: Sequence[Axes], options: FigureOptions) -> None:
     for panel in panels:
-        curve_axis.name(panel, wanted.x)
+        curve_axis.name(panel, options.x)
         panel.tick_params(labelbottom=True)
 
 
-def _measured(columns: Columns, wanted: Wanted) -> list[str]:
+def _measured(columns: Columns, options: FigureOptions) -> list[str]:
     """The metrics that have a row; where every run diverged at once there is nothing to see."""
-    split = "valid" if wanted.valid else "test"
+    split = "valid" if options.valid else "test"
     metrics = (f"{split}_loss", "train_loss", f"{split}_accuracy", "train_accuracy")
     cells = _cells(list(chain(*columns.values())))
     rows = [metric for metric in metrics if any(cell.measures(metric) for cell in cells)]
@@ -154,14 +154,14 @@ def _note(column: Sequence[Selection]) -> str:
     return "; ".join(parts)
 
 
-def caption_of(collection: Results, columns: Columns, wanted: Wanted = AS_USUAL) -> str:
+def caption_of(collection: Results, columns: Columns, options: FigureOptions = DEFAULTS) -> str:
     """The caption of the curves of these problems."""
-    metrics = ", ".join(map(style.words, _measured(columns, wanted)))
-    curves = f"{metrics} over {wanted.x}".capitalize()
+    metrics = ", ".join(map(style.words, _measured(columns, options)))
+    curves = f"{metrics} over {options.x}".capitalize()
     what = [f"{curves}, per problem and optimizer.", _WHAT]
-    if wanted.zoom:
+    if options.zoom:
         what.append(_ZOOM)
-    if wanted.x == "seconds":
+    if options.x == "seconds":
         what.append(_SECONDS)
     selections = list(chain(*columns.values()))
     return caption(collection, _cells(selections), what, selections=selections)

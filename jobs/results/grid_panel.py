@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 
 from jobs.results import curve_axis, style
 from jobs.results.cells import Cell
+from jobs.results.figure_options import FigureOptions
 from jobs.results.line_ends import LineEnds
 from jobs.results.mean_curves import band, extents, has_band
 from jobs.results.reading import Floats, Result
 from jobs.results.study import Results
-from jobs.results.wanted import Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class GridPanel:
     axes: Axes
     metric: str
     collection: Results
-    wanted: Wanted
+    options: FigureOptions
     ends: LineEnds | None  # of lines, that are to be named there
 
     def draw(self, cells: Sequence[Cell]) -> bool:
@@ -31,14 +31,14 @@ class GridPanel:
         if not measured:
             return False
         budget = max(planned.run.epochs for cell in measured for planned in cell.planned)
-        first = budget // 2 if self.wanted.zoom else 0
+        first = budget // 2 if self.options.zoom else 0
         style.scale(self.axes, "y", self.metric, *extents(self.metric, measured, first))
         for cell in measured:
             self._draw_completed(cell, first)
         for cell in measured:
             for result in cell.diverged:
                 self._draw_diverged(result, first, cell.optimizer)
-        curve_axis.dress(self.axes, self.wanted.x)
+        curve_axis.dress(self.axes, self.options.x)
         return True
 
     def _draw_completed(self, cell: Cell, first: int) -> None:
@@ -79,5 +79,5 @@ class GridPanel:
         return style.color(self.collection, optimizer), style.line(self.collection, optimizer)
 
     def _along(self, result: Result) -> Floats:
-        evaluations, found = len(result.curves[self.metric]), result.along(self.wanted.x)
+        evaluations, found = len(result.curves[self.metric]), result.along(self.options.x)
         return np.arange(evaluations, dtype=np.float64) if found is None else found[:evaluations]

@@ -2,11 +2,11 @@
 
 from jobs.results import page, style, targets
 from jobs.results.captions import caption, origin
+from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.reach_times import reaches
 from jobs.results.study import Results
 from jobs.results.style import FigureError
-from jobs.results.wanted import Wanted
 from jobs.statistics.profiles import (
     Profile,
     Profiles,
@@ -22,7 +22,7 @@ _WHAT = (
 )
 
 
-def draw(results: Results, _: Wanted) -> Drawing:
+def draw(results: Results, _: FigureOptions) -> Drawing:
     """Draw a line per optimizer over the problems that all of them ran and that have a target.
 
     Raises:

@@ -37,7 +37,7 @@ def solved_by(cell: Cell, target: Target, unit: Unit = "epochs") -> Solved:
     return solved(reaches(cell, target, unit), budget(cell, unit))
 
 
-def soonness(a: Cell, b: Cell, target: Target, unit: Unit = "epochs") -> LogRank | None:
+def cells_logrank(a: Cell, b: Cell, target: Target, unit: Unit = "epochs") -> LogRank | None:
     """The log-rank test of two cells, up to what both were given; None: their times tell nothing."""
     shared = min(budget(a, unit), budget(b, unit))
     return logrank(reaches(a, target, unit), reaches(b, target, unit), shared)

@@ -10,12 +10,12 @@ from matplotlib.ticker import MaxNLocator
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
 from jobs.results.cells import name_some
+from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.selection import baseline_of
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.times import HOW_TO_MEASURE, Pace, paces
-from jobs.results.wanted import Wanted
 from jobs.statistics.time_ratio import TimeRatio
 
 _CLOCKS = (("wall clock", "o", -0.17), ("CPU time", "D", 0.17))  # marker, and place in the row
@@ -25,7 +25,7 @@ _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 _MARKS = "Mark and line: geometric mean of pairs of equal seed, with its 95 % interval; n: pairs."
 
 
-def draw(collection: Results, _: Wanted) -> Drawing:
+def draw(collection: Results, _: FigureOptions) -> Drawing:
     """Draw the wall clock and the CPU time of training without evaluation, per optimizer.
 
     Wall clock is drawn where it can be compared (`jobs.results.times`); the caption says where not.

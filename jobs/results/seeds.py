@@ -11,11 +11,11 @@ from matplotlib.transforms import ScaledTranslation
 from jobs.results import page, style
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import Cell, metric_of, name_some
+from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.reading import Result, is_better_high
 from jobs.results.selection import Selection, baseline_of
 from jobs.results.study import Results
-from jobs.results.wanted import Wanted
 from jobs.statistics.comparison import correlation
 
 _PANEL_IN = 2.1  # with its title, without the optimizers' names
@@ -32,7 +32,7 @@ _PAIRS_MIN = 5  # a correlation of fewer is chance
 Column = Sequence[Selection]
 
 
-def draw(results: Results, wanted: Wanted) -> Drawing:
+def draw(results: Results, options: FigureOptions) -> Drawing:
     """Draw a panel per problem: a place for each optimizer, a line for each seed that all have.
 
     Many optimizers have several panels, with the baseline in each.
@@ -50,7 +50,7 @@ def draw(results: Results, wanted: Wanted) -> Drawing:
 
     def draw_panel(panel: Axes, part: Column) -> None:
         column = columns[part[0].problem]
-        _draw_panel(panel, results, column, part, _metric(column, wanted), is_upright=is_upright)
+        _draw_panel(panel, results, column, part, _metric(column, options), is_upright=is_upright)
 
     return Drawing(
         pages=page.tiles(
@@ -63,7 +63,7 @@ def draw(results: Results, wanted: Wanted) -> Drawing:
             ],
             footer=origin(results, results.reported),
         ),
-        caption=_caption(results, columns, wanted),
+        caption=_caption(results, columns, options),
     )
 
 
@@ -80,8 +80,8 @@ def _shortened(one: Selection) -> str:
     return page.shortened(one.optimizer, _NAME_CHARACTERS_MAX, lines=1)
 
 
-def _metric(column: Column, wanted: Wanted) -> str:
-    return wanted.metric or metric_of(_cells(column), "test")
+def _metric(column: Column, options: FigureOptions) -> str:
+    return options.metric or metric_of(_cells(column), "test")
 
 
 def _cells(column: Column) -> list[Cell]:
@@ -183,9 +183,9 @@ def _note(results: Results, column: Column, metric: str) -> str:
     return "; ".join(parts)
 
 
-def _caption(results: Results, columns: Mapping[str, Column], wanted: Wanted) -> str:
+def _caption(results: Results, columns: Mapping[str, Column], options: FigureOptions) -> str:
     base = baseline_of(results.selections)
-    shown = dict.fromkeys(style.words(_metric(column, wanted)) for column in columns.values())
+    shown = dict.fromkeys(style.words(_metric(column, options)) for column in columns.values())
     what = (
         f"Final {', '.join(shown)}, per problem and optimizer.",
         "Point: a completed run. Cross beyond the axis, at the bad end: a diverged one.",
@@ -196,7 +196,7 @@ def _caption(results: Results, columns: Mapping[str, Column], wanted: Wanted) ->
     runs = [
         f"{problem} {optimizer}: r with {base} {value:.2f} over {count} seeds"
         for problem, column in columns.items()
-        for optimizer, value, count in _correlations(results, column, _metric(column, wanted))
+        for optimizer, value, count in _correlations(results, column, _metric(column, options))
     ]
     selections = list(chain(*columns.values()))
     return caption(results, _cells(selections), what, selections=selections, runs=runs)

@@ -8,13 +8,13 @@ from matplotlib.lines import Line2D
 from jobs.results import page, sensitivity_axis, sensitivity_series, style
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import Cell, compared, metric_of, name_some
+from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.sensitivity_astray import Astray
 from jobs.results.sensitivity_panel import Panel, marks_pt
+from jobs.results.sensitivity_plateau import plateau_text
 from jobs.results.sensitivity_series import Layout
-from jobs.results.sensitivity_width import width
 from jobs.results.study import Results
-from jobs.results.wanted import Wanted
 from jobs.statistics.sensitivity import ACCURACY_POINTS, LOSS_SHARE
 
 _PANEL_IN = 2.2  # with its title and axis
@@ -36,7 +36,7 @@ _NEARLY = (
 )
 
 
-def draw(collection: Results, wanted: Wanted) -> Drawing:
+def draw(collection: Results, options: FigureOptions) -> Drawing:
     """Draw a line per optimizer (and value of one more axis), or a scatter, against an axis.
 
     Of what is tuned the tuning runs are shown, and what was chosen has a ring. An optimizer that does
@@ -57,7 +57,7 @@ def draw(collection: Results, wanted: Wanted) -> Drawing:
 
     def draw_panel(panel: Axes, problem: str) -> None:
         own = [cell for cell in cells if cell.problem == problem]
-        metric = _metric(own, wanted.metric)
+        metric = _metric(own, options.metric)
         room = Panel(panel, axis, layout, metric, collection, astray).draw(own)
         page.entitle(panel, style.title(problem), _note(own, layout), above_pt=room)
 
@@ -69,7 +69,7 @@ def draw(collection: Results, wanted: Wanted) -> Drawing:
             handles=_handles(collection, cells, layout) + astray.handles(),
             footer=origin(collection, every),
         ),
-        caption=caption_of(collection, every, layout, wanted.metric, astray),
+        caption=caption_of(collection, every, layout, options.metric, astray),
     )
 
 
@@ -168,7 +168,9 @@ def _counts(
         text = _counted(names, own)
         is_level = names[1] in layout.levels or not any(cell.results for cell in own)
         yield (
-            text if is_level else f"{text}; {width(own, layout.axis, _metric(of_problem, metric))}"
+            text
+            if is_level
+            else f"{text}; {plateau_text(own, layout.axis, _metric(of_problem, metric))}"
         )
 
 

@@ -12,16 +12,16 @@ from matplotlib.ticker import MaxNLocator
 from jobs.results import curve_axis, line_ends, page, style, targets
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.cells import name_some
+from jobs.results.figure_options import FigureOptions
 from jobs.results.line_ends import LineEnds
 from jobs.results.page import Drawing
-from jobs.results.reach_times import solved_by, soonness
+from jobs.results.reach_times import cells_logrank, solved_by
 from jobs.results.reading import Unit
 from jobs.results.selection import Selection, baseline_of
 from jobs.results.sentence import p_text
 from jobs.results.study import Results
 from jobs.results.style import FigureError
 from jobs.results.targets import Split
-from jobs.results.wanted import Wanted
 from jobs.statistics.time_to_target import Solved
 from jobs.sweep import Target
 from jobs.text import spelled
@@ -36,7 +36,7 @@ _WHAT = (
 )
 
 
-def draw(results: Results, wanted: Wanted) -> Drawing:
+def draw(results: Results, options: FigureOptions) -> Drawing:
     """Draw a panel per problem that has a target, and a step line per optimizer.
 
     Of each optimizer the setting that stands for it.
@@ -44,7 +44,7 @@ def draw(results: Results, wanted: Wanted) -> Drawing:
     Raises:
         FigureError: no problem has a target, or time cannot be counted so.
     """
-    split: Split = "test" if wanted.test else "valid"
+    split: Split = "test" if options.test else "valid"
     columns: dict[str, list[Selection]] = {}
     for one in results.selections:
         if one.problem in results.targets and one.cell is not None and one.cell.results:
@@ -52,13 +52,13 @@ def draw(results: Results, wanted: Wanted) -> Drawing:
     if not columns:
         raise FigureError("no problem has a target that its runs could reach")
     cells = [one.cell for one in chain(*columns.values()) if one.cell is not None]
-    curve_axis.check(results, cells, wanted.x)
+    curve_axis.check(results, cells, options.x)
     shown = {one.optimizer for column in columns.values() for one in column}
     own = {problem: targets.on(results.targets[problem], split) for problem in columns}
 
     def draw_pages(ends: LineEnds | None, handles: Sequence[Line2D]) -> Sequence[Figure]:
         def draw_panel(panel: Axes, problem: str) -> None:
-            _draw_panel(panel, results, columns[problem], own[problem], wanted.x, ends)
+            _draw_panel(panel, results, columns[problem], own[problem], options.x, ends)
 
         return page.tiles(
             list(columns),
@@ -70,7 +70,7 @@ def draw(results: Results, wanted: Wanted) -> Drawing:
 
     handles = page.lines_of(results, shown)
     figures = line_ends.named_or_legend(draw_pages, handles, list(shown), has_ends=True)
-    text = caption_of(results, list(chain(*columns.values())), split, wanted.x)
+    text = caption_of(results, list(chain(*columns.values())), split, options.x)
     return Drawing(pages=figures, caption=text)
 
 
@@ -136,7 +136,7 @@ def caption_of(
     for cell in cells:
         target, other = targets.on(results.targets[cell.problem], split), of_base.get(cell.problem)
         text = _spell(solved_by(cell, target, unit), unit)
-        test = soonness(cell, other, target, unit) if other and other is not cell else None
+        test = cells_logrank(cell, other, target, unit) if other and other is not cell else None
         tested = f"; log-rank p {p_text(test.p_value)}" if test else ""
         runs.append(f"{cell.problem} {cell.optimizer}: {text}{tested}")
     data = {"valid": "validation", "test": "test"}[split]

@@ -11,12 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from jobs.results import page, style
 from jobs.results.captions import caption, origin, spell_counts
+from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.reading import Floats, Result
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.results.style import FigureError
-from jobs.results.wanted import Wanted
 from jobs.store import record
 from jobs.store.store import Store
 
@@ -58,7 +58,7 @@ class _Log:
         return max(taken, 1.0)
 
 
-def draw(results: Results, _: Wanted) -> Drawing:
+def draw(results: Results, _: FigureOptions) -> Drawing:
     """Draw a column per problem, and a row for each of step size, curvatures and estimates.
 
     Raises:

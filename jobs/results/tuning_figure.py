@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
 from jobs.results.cells import Cell, compared, metric_of
+from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.results.style import FigureError
-from jobs.results.wanted import Wanted
 from jobs.statistics.tuning_curve import AfterTrials, tuning_curve
 
 _PANEL_IN = 2.2
@@ -26,7 +26,7 @@ _WHAT = (
 Curve = tuple[Selection, Sequence[AfterTrials]]
 
 
-def draw(results: Results, _: Wanted) -> Drawing:
+def draw(results: Results, _: FigureOptions) -> Drawing:
     """Draw a panel per problem, and a line per optimizer of which several settings were tried.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is wanted of a figure, besides its name."""
+"""The options of a figure say what it shows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from jobs.results.reading import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What a figure is to show; a figure takes some of these, as `jobs.results.figures` says."""
+class FigureOptions:
+    """What a figure is to show; each takes some of these, as `jobs.results.figures` says."""
 
     metric: str | None = None  # None: the problem's own
     valid: bool = False  # validation data instead of test data
@@ -35,5 +35,5 @@ class Wanted:
         return "_".join((figure, *self.given.values()))
 
 
-AS_USUAL = Wanted()
-"""What is wanted where nothing is said."""
+DEFAULTS = FigureOptions()
+"""The options of a figure where none is given."""

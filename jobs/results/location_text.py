@@ -10,7 +10,7 @@ from jobs.statistics.interval import Interval
 from jobs.statistics.location import locate
 
 
-def located(cell: Cell, metric: str) -> str:
+def location_text(cell: Cell, metric: str) -> str:
     """Tell of the completed runs the mean and interquartile mean, of all runs the quartiles.
 
     Empty: no run completed with a value.

@@ -13,13 +13,13 @@ from matplotlib.lines import Line2D
 from cluster.commands.collect import plot
 from jobs.results import figures, ledger, line_ends
 from jobs.results.cells import group
+from jobs.results.figure_options import FigureOptions
 from jobs.results.figures import draw
 from jobs.results.ledger import Collection
 from jobs.results.page import Drawing
 from jobs.results.reading import Result
 from jobs.results.selection import select
 from jobs.results.style import FigureError
-from jobs.results.wanted import Wanted
 from tests.make_sweep import make_sweep
 
 SGD_DIVERGES = {0: 4, 1: 15}  # seeds and epochs
@@ -71,7 +71,7 @@ def changed(collection: Collection, change: Callable[[Result], Result]) -> Colle
 
 
 def test_grid_of_validation_data(collection):
-    drawing = draw(collection, "grid", Wanted(valid=True))
+    drawing = draw(collection, "grid", FigureOptions(valid=True))
     labels = [axes.get_ylabel() for axes in shown(drawing) if axes.get_ylabel()]
     line = means(shown(drawing)[0])[1]
     curves = np.array([one.curves["valid_loss"] for one in of(collection, "PreconditionedSGD")])
@@ -82,7 +82,7 @@ def test_grid_of_validation_data(collection):
 
 
 def test_zoom_shows_the_last_half_and_fits_the_axis_to_it(collection):
-    drawing = draw(collection, "grid", Wanted(zoom=True))
+    drawing = draw(collection, "grid", FigureOptions(zoom=True))
     panel = shown(drawing)[0]
     curves = [
         one.curves["test_loss"][10:]
@@ -102,7 +102,7 @@ def test_zoom_shows_the_last_half_and_fits_the_axis_to_it(collection):
 
 @pytest.mark.parametrize(("unit", "name"), [("steps", "step"), ("seconds", "training time (s)")])
 def test_grid_over_steps_or_seconds_stands_at_the_mean_of_each_epoch(collection, unit, name):
-    alone = draw(collection, "grid", Wanted(x=unit))
+    alone = draw(collection, "grid", FigureOptions(x=unit))
     panel = shown(alone)[0]
     own = of(collection, "PreconditionedSGD")
     times = np.array([one.steps if unit == "steps" else one.seconds for one in own])
@@ -135,10 +135,10 @@ def test_seconds_that_cannot_be_compared_are_not_drawn(collection):
         r"fmnist_2c2d: other runs were trained on the same host at the same time \(12 of 12 runs\)"
     )
     with pytest.raises(FigureError, match=f"{why}. Draw over epochs or steps, or, to measure it"):
-        draw(changed(collection, overlapping), "grid", Wanted(x="seconds"))
+        draw(changed(collection, overlapping), "grid", FigureOptions(x="seconds"))
     with pytest.raises(FigureError, match="different cpu; quadratic_deep: different cpu"):
-        draw(changed(collection, elsewhere), "grid", Wanted(x="seconds"))
-    assert draw(changed(collection, elsewhere), "grid", Wanted(x="steps")).pages
+        draw(changed(collection, elsewhere), "grid", FigureOptions(x="seconds"))
+    assert draw(changed(collection, elsewhere), "grid", FigureOptions(x="steps")).pages
 
 
 @pytest.mark.parametrize("unit", ["steps", "seconds"])
@@ -153,16 +153,16 @@ def test_records_without_times_are_named(collection, unit):
         " e.g. that of fmnist_2c2d SGD seed 0: draw over epochs, or train again"
     )
     with pytest.raises(FigureError, match=says):
-        draw(changed(collection, old), "grid", Wanted(x=unit))
+        draw(changed(collection, old), "grid", FigureOptions(x=unit))
 
 
 @pytest.mark.parametrize(
     ("name", "wanted", "option"),
     [
-        ("final", Wanted(zoom=True), "zoom; those that do: grid"),
-        ("target", Wanted(valid=True), "valid; those that do: grid"),
-        ("compare", Wanted(x="seconds"), "x; those that do: grid"),
-        ("grid", Wanted(every=True), "all; those that do: final"),
+        ("final", FigureOptions(zoom=True), "zoom; those that do: grid"),
+        ("target", FigureOptions(valid=True), "valid; those that do: grid"),
+        ("compare", FigureOptions(x="seconds"), "x; those that do: grid"),
+        ("grid", FigureOptions(every=True), "all; those that do: final"),
     ],
 )
 def test_an_option_that_a_figure_does_not_take_is_refused(collection, name, wanted, option):
@@ -172,9 +172,9 @@ def test_an_option_that_a_figure_does_not_take_is_refused(collection, name, want
 
 def test_options_are_in_the_names_of_the_files(collection, tmp_path):
     for wanted, stem in (
-        (Wanted(), "grid"),
-        (Wanted(valid=True, zoom=True), "grid_valid_zoom"),
-        (Wanted(x="steps"), "grid_steps"),
+        (FigureOptions(), "grid"),
+        (FigureOptions(valid=True, zoom=True), "grid_valid_zoom"),
+        (FigureOptions(x="steps"), "grid_steps"),
     ):
         written = figures.save(tmp_path, collection, "grid", wanted)
         assert [path.name for path in written] == [
@@ -187,12 +187,22 @@ def test_plot_passes_the_options_on(tmp_path, capsys):
     store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], seeds=[1], epochs=2)
 
     assert (
-        plot(store, figure="grid", wanted=Wanted(valid=True, zoom=True, x="seconds"), as_json=True)
+        plot(
+            store,
+            figure="grid",
+            options=FigureOptions(valid=True, zoom=True, x="seconds"),
+            as_json=True,
+        )
         == 0
     )
     first = json.loads(capsys.readouterr().out)["files"][0]
     assert (
-        plot(store, figure="final", wanted=Wanted(metric="test_loss", every=True), as_json=True)
+        plot(
+            store,
+            figure="final",
+            options=FigureOptions(metric="test_loss", every=True),
+            as_json=True,
+        )
         == 0
     )
     second = json.loads(capsys.readouterr().out)["files"][0]
@@ -212,7 +222,7 @@ def test_final_of_all_settings_has_a_row_for_each_and_one_axis(tmp_path):
         diverges=lambda one: 1 if one.run.hyperparameters["lr"] == lrs[-1] else None,
     )
     collection = ledger.collect(store)
-    drawing = draw(collection, "final", Wanted(every=True))
+    drawing = draw(collection, "final", FigureOptions(every=True))
     first = [figure.axes[0] for figure in drawing.pages]
     rows = [label.get_text() for panel in first for label in panel.get_yticklabels()]
 
@@ -286,4 +296,4 @@ def test_a_line_that_ends_early_is_not_named_at_the_edge(tmp_path):
     )
     collection = changed(ledger.collect(store), lambda one: apart(one, 0.3))
 
-    assert len(draw(collection, "grid", Wanted(x="seconds")).pages[0].legends) == 1
+    assert len(draw(collection, "grid", FigureOptions(x="seconds")).pages[0].legends) == 1

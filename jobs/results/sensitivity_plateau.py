@@ -9,7 +9,7 @@ from jobs.results.reading import is_better_high
 from jobs.statistics.sensitivity import Plateau, sensitivity
 
 
-def width(cells: Sequence[Cell], axis: str, metric: str) -> str:
+def plateau_text(cells: Sequence[Cell], axis: str, metric: str) -> str:
     """Tell the range of the axis, and how many of the settings diverged, of one optimizer and problem.
 
     Where settings differ in more than the axis there is no range. A setting is as good as the mean of
