@@ -1,17 +1,16 @@
 """The report of many runs: how long it takes to write, and until it can be used in Chromium."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chromium import launched
 from collecting import Reading
 from make_sweep import make_sweep
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-_ARGUMENTS = ("--no-sandbox", "--disable-gpu")
 _EMPTY = "<!DOCTYPE html><title>empty</title><body data-ready>"
 
 
@@ -56,11 +55,7 @@ def measured(records: int) -> Iterator[tuple[str, str, Callable[[], float], Call
         )
         empty = folder / "empty.html"
         empty.write_text(_EMPTY)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=list(_ARGUMENTS)
-            )
+        with launched() as browser:
             size = f"{store.report_file.stat().st_size / 1e6:.1f} MB"
             opening = Opening(f"open it, {size}", browser, store.report_file, empty)
             yield opening.what, "an empty page", opening.ours, opening.floor
-            browser.close()

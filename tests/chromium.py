@@ -7,6 +7,7 @@ Whatever a page asks of any place but its file, says in the console or throws fa
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 PATIENCE_MS = 300_000  # on a busy machine; nothing depends on it
 _CHROMIUM = "chromium"
-_SILENT = (
+_ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
@@ -26,18 +27,25 @@ Open = Callable[..., "Page"]
 """Opens a file: `opened(path, hash="", width=1400)`."""
 
 
-@pytest.fixture(scope="session")
-def browser() -> "Iterator[Browser]":
-    """The browser of this process."""
+@contextmanager
+def launched() -> "Iterator[Browser]":
+    """The browser that is installed, until the end."""
     path = shutil.which(_CHROMIUM)
     if path is None:
         pytest.fail("Debian's package chromium is not here: scripts/install --dev installs it")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=list(_SILENT))
+        found = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
         yield found
         found.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """The browser of this process."""
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from jobs.report.report import Report
-from jobs.report.run_table import in_order, shown_metrics, told
+from jobs.report.run_table import in_order, metric_heading, shown_metrics
 from jobs.report.table_json import Column, Kind
 from jobs.results import tables
 
@@ -26,7 +26,7 @@ def columns(report: Report) -> Iterator[Column]:
     frame = tables.summary(results.cells, results.targets)
     metrics = {}
     for value, metric in shown_metrics(report):
-        metrics[f"{value}_{metric}_mean"] = f"{told(value, metric)}, mean"
+        metrics[f"{value}_{metric}_mean"] = f"{metric_heading(value, metric)}, mean"
         metrics[f"{value}_{metric}_sd"] = "sd"
     titles = {**_TITLES, **metrics}
     names = [name for name in frame.columns if not name.endswith(_LEFT_OUT)]

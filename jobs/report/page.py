@@ -38,6 +38,18 @@ class _Linked:
     runs: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """What became of the runs of a sweep."""
+
+    sweep: str
+    expected: int
+    completed: int
+    diverged: int
+    failed: int
+    missing: int
+
+
 def render(report: Report) -> bytes:
     """The page, as UTF-8."""
     groups = RunGroups(report.results)
@@ -104,19 +116,18 @@ def _linked(title: str, about: Check | Finding, groups: RunGroups) -> _Linked:
     return _Linked(about=about, number=len(about.runs), runs=groups.address(title, about.runs))
 
 
-def _counts(report: Report) -> Iterator[dict[str, Any]]:
+def _counts(report: Report) -> Iterator[_Counts]:
     """What became of the runs of each sweep."""
     results = report.results
     counts: dict[str, Counter[str]] = {one.sweep: Counter() for one in report.origins}
     for sweep, outcome in zip(results.sweeps, results.outcomes, strict=True):
         own = counts.setdefault(sweep, Counter())
-        own["expected"] += 1
         if isinstance(outcome, Unsettled):
             own["failed" if outcome.is_failed else "missing"] += 1
         else:
             own["diverged" if outcome.diverged else "completed"] += 1
     for sweep, own in counts.items():
-        yield {"sweep": sweep, **{name: own[name] for name in ("expected", *_OUTCOMES)}}
+        yield _Counts(sweep=sweep, expected=own.total(), **{name: own[name] for name in _OUTCOMES})
 
 
 def _sources(report: Report) -> Iterator[tuple[str, str]]:

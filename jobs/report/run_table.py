@@ -27,7 +27,10 @@ _NUMBERS = ("seed", "epochs_to_target")
 def columns(report: Report) -> Iterator[Column]:
     """The columns of runs.parquet, the best of test metrics left out, and where a run stands."""
     found = tables.runs(report.results)
-    titles = {f"{value}_{metric}": told(value, metric) for value, metric in shown_metrics(report)}
+    titles = {
+        f"{value}_{metric}": metric_heading(value, metric)
+        for value, metric in shown_metrics(report)
+    }
     names = [name for name in found.column_names if not name.startswith(_LEFT_OUT)]
     for name in in_order(names, titles):
         values = found.column(name).to_pylist()
@@ -58,7 +61,7 @@ def in_order(names: Sequence[str], metrics: Iterable[str]) -> list[str]:
     return [*others[:at], *shown, *others[at:]]
 
 
-def told(value: str, metric: str) -> str:
+def metric_heading(value: str, metric: str) -> str:
     """A metric's heading: `final test accuracy`."""
     return f"{value} {metric}".replace("_", " ")
 
