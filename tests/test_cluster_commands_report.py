@@ -82,6 +82,14 @@ def test_the_same_records_make_the_same_file(tmp_path):
     assert pages[0] == pages[1]
 
 
+def test_a_folder_is_no_file_for_a_report(tmp_path, capsys):
+    store = sweep(tmp_path / "small", seeds=[1])
+
+    assert main(["report", str(store.root), "-o", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder: -o FILE names a file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
 def test_several_sweeps_need_a_file_and_are_one_study(tmp_path, capsys):
     sweeps = [str(sweep(tmp_path / name, name).root) for name in ("SGD", "PreconditionedSGD")]
     file = tmp_path / "report.html"

@@ -51,7 +51,7 @@ def test_where_else_the_command_could_write(tmp_path, monkeypatch):
 
     assert of(errno.EROFS, inside).endswith("; next: --root DIR with another folder")
     assert of(errno.EROFS, outside) == f"{outside}: Read-only file system"
-    assert of(errno.EROFS, inside, COLLECT).endswith("; next: --out DIR writes to another folder")
+    assert of(errno.EROFS, inside, COLLECT).endswith("; next: --out writes to another place")
     status = argparse.Namespace(command="status", root=Path("sweeps"))
     assert of(errno.EROFS, inside, status) == f"{inside}: Read-only file system"
 

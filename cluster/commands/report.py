@@ -39,12 +39,16 @@ def report(stores: Sequence[Store], request: Request, *, out: Path | None, as_js
     `out`: the file; default: report.html in the sweep's own folder.
 
     Raises:
-        InputError: there is no record, the question is not whole, or there are several sweeps and no
-            `out`.
+        InputError: there is no record, the question is not whole, `out` is a folder, or there are
+            several sweeps and no `out`.
     """
     if len(stores) > 1 and out is None:
         raise InputError("several sweeps have no folder in common: say --out FILE")
     question, file = request.question(), out or stores[0].report_file
+    if file.is_dir():
+        raise InputError(
+            f"{file} is a folder: -o FILE names a file, such as {file / 'report.html'}"
+        )
     results = selected_by(collected(*stores, keep=out is None), request.select)
     if not results.found:
         raise InputError(f"sweep {results.name!r} has no records yet: nothing to report")

@@ -64,7 +64,7 @@ def _elsewhere(number: int | None, path: Path, options: argparse.Namespace) -> l
     if number in _UNRELIABLE | _EXHAUSTED:
         return []
     if hasattr(options, "out"):
-        return ["--out DIR writes to another folder"]
+        return ["--out writes to another place"]
     option = _FOLDER_OPTIONS.get(getattr(options, "command", ""), "")
     folder = getattr(options, option, None)
     if folder is None or not _absolute(path).is_relative_to(_absolute(folder)):
