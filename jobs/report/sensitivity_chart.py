@@ -10,8 +10,9 @@ from jobs.report.content import Chart
 from jobs.report.vega import Spec
 from jobs.results import sensitivity, sensitivity_axis, sensitivity_series, style
 from jobs.results.cells import Cell, compared, metric_of
-from jobs.results.limits import limits
+from jobs.results.limits import Limits, limits
 from jobs.results.reading import is_better_high
+from jobs.results.sensitivity_astray import Astray
 from jobs.results.sensitivity_axis import Axis
 from jobs.results.sensitivity_points import best, diverged_at, moments, running_best
 from jobs.results.sensitivity_series import Layout, Series
@@ -20,6 +21,8 @@ from jobs.text import printable
 
 _MARK_STEP = 9.0  # pixels, from one row of crosses to the next
 _MARKS_MAX = 60.0  # pixels, of all rows
+_TRIANGLES = {"exploded": "triangle-up", "collapsed": "triangle-down"}
+_ASTRAY_COLOR = "#666666"  # in the legend
 
 
 def draw(results: Results) -> Iterator[Chart]:
@@ -39,8 +42,10 @@ def draw(results: Results) -> Iterator[Chart]:
         yield Chart(
             name=f"sensitivity-{1 + results.problems.index(problem)}",
             title=f"{style.problem_name(problem)}: sensitivity to {printable(name)}",
-            caption=sensitivity.caption_of(results, every, layout, None),
-            spec=_Panel(results, axis, layout, metric_of(own, "valid"), own).spec(),
+            caption=sensitivity.caption_of(results, every, layout, None, Astray.of(every)),
+            spec=_Panel(
+                results, axis, layout, metric_of(own, "valid"), own, Astray.of(every)
+            ).spec(),
         )
 
 
@@ -53,16 +58,16 @@ class _Panel:
     layout: Layout
     metric: str
     cells: Sequence[Cell]
+    astray: Astray
 
     def spec(self) -> Spec:
         shown = list(dict.fromkeys(cell.optimizer for cell in self.cells))
         rows = [row for one in self.layout.series(self.cells) for row in self._series(one)]
         crosses = list(self._crosses())
-        means, sds = moments(self.cells, self.metric)
-        found = limits(self.metric, means, np.concatenate([means, means - sds, means + sds]))
+        found = self._limits()
         y = vega.position("mean", "", found)
         y["title"] = None
-        channels = vega.optimizer_channels(self.results, shown, channels=("color", "shape"))
+        channels = self._channels(shown)
         room = self._room(crosses)
         is_top = not is_better_high(self.metric)
         return vega.chart(
@@ -71,8 +76,55 @@ class _Panel:
             ),
             height=vega.HEIGHT,
             title=vega.heading(f"final {style.words(self.metric)}") | {"offset": 8 + room * is_top},
-            data={"values": [*rows, *crosses, *self._ticks(0 if is_top else room)]},
+            data={
+                "values": [
+                    *rows,
+                    *crosses,
+                    *self._astray(found),
+                    *self._ticks(0 if is_top else room),
+                ]
+            },
         )
+
+    def _limits(self) -> Limits | None:
+        """Of the settings' means and spreads, but of what exploded only if there is nothing else."""
+        means, sds = moments(self.cells, self.metric)
+        is_tame = np.array([not self.astray.has_exploded(cell) for cell in self.cells])
+        if np.isfinite(means[is_tame]).any():
+            means, sds = means[is_tame], sds[is_tame]
+        return limits(self.metric, means, np.concatenate([means, means - sds, means + sds]))
+
+    def _channels(self, shown: Sequence[str]) -> Mapping[str, Spec]:
+        """The channels of optimizers; their one legend tells the marks of what went astray, too."""
+        found = vega.optimizer_channels(self.results, shown, channels=("color", "shape"))
+        for name, channel in found.items():
+            for kind in self.astray.kinds:
+                channel["scale"]["domain"].append(kind)
+                look = _ASTRAY_COLOR if name == "color" else _TRIANGLES[kind]
+                channel["scale"]["range"].append(look)
+        return found
+
+    def _astray(self, shown: Limits | None) -> Iterator[Spec]:
+        """A triangle around the point of a setting of which runs collapsed or exploded."""
+        for one in self.layout.series(self.cells):
+            if one.kind == "level" or shown is None:
+                continue
+            color = style.color(self.results, one.optimizer)
+            means, _ = moments(one.cells, self.metric)
+            for cell, mean in zip(one.cells, means, strict=True):
+                for kind, opacity in self.astray.kinds_of(cell).items():
+                    yield {
+                        "kind": "astray",
+                        "optimizer": kind,  # as the legend calls it
+                        "of": printable(one.optimizer),
+                        "setting": printable(cell.setting),
+                        "at": vega.number(self.axis.at(cell)),
+                        "mean": vega.number(float(np.clip(mean, shown.low, shown.high))),
+                        "color": color,
+                        "shape": _TRIANGLES[kind],
+                        "opacity": opacity,
+                        "n": f"{'all' if opacity == 1 else 'some'} completed runs {kind}",
+                    }
 
     def _x(self, room: float) -> Spec:
         """The axis, with ticks at its numbers; `room` is for crosses above their labels."""
@@ -99,9 +151,7 @@ class _Panel:
     def _dash(self) -> Mapping[str, Spec]:
         """By the second axis' value; where there is none, by optimizer, as in the other charts."""
         if self.layout.second is None:
-            shown = list(dict.fromkeys(cell.optimizer for cell in self.cells))
-            found = vega.optimizer_channels(self.results, shown, channels=("strokeDash", "shape"))
-            return {"strokeDash": found["strokeDash"]}  # one legend with color and shape
+            return {"strokeDash": {"field": "dash", "type": "nominal", "scale": None}}
         exact = list(self.layout.values)
         legend = {
             "title": printable(self.layout.second),
@@ -169,6 +219,7 @@ class _Panel:
             "high": vega.number(mean + sd) if has_bar else None,
             "n": count or f"n={len(completed)}",
             "chosen": bool(cell.chosen),
+            "dash": vega.dash(style.line(self.results, one.optimizer)),
             **({"href": link} if link else {}),
         }
 

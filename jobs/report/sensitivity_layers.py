@@ -1,4 +1,4 @@
-"""The layers of a sensitivity chart: levels, lines, running bests, points, crosses, words of the axis."""
+"""The layers of a sensitivity chart: levels, lines, running bests, points, marks, words of the axis."""
 
 from collections.abc import Mapping
 
@@ -48,9 +48,25 @@ def layers(x: Spec, y: Spec, channels: Mapping[str, Spec]) -> list[Spec]:
         _layer("isValid(datum.low)", {"type": "rule", "clip": True}, bar),
         _layer("datum.kind === 'line' || datum.kind === 'scatter'", dot, {**at, **color, **point}),
         _layer("datum.chosen", ring, {**at, **color}),
+        _astray(at),
         _crosses(x, channels["color"]),
         _layer("datum.kind === 'tick'", _WORD, word),
     ]
+
+
+def _astray(at: Spec) -> Spec:
+    """Triangles around points."""
+    raw = {"type": "nominal", "scale": None}
+    encoding = {
+        **at,
+        "stroke": {"field": "color", **raw},
+        "shape": {"field": "shape", **raw},
+        "strokeOpacity": {"field": "opacity", "type": "quantitative", "scale": None},
+        "opacity": vega.pale(1.0),
+        "tooltip": vega.tooltip(of="optimizer", setting="setting", n="of"),
+    }
+    mark = {"type": "point", "filled": False, "size": 170, "strokeWidth": 1.2, "clip": False}
+    return _layer("datum.kind === 'astray'", mark, encoding)
 
 
 def _crosses(x: Spec, color: Spec) -> Spec:

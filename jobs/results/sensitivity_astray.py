@@ -13,6 +13,7 @@ from jobs.results.cells import Cell
 
 _COLOR = "#666666"
 _SIZE_PT = 6.5
+_PARTLY = 0.45  # opacity
 _MARKS = {"exploded": "^", "collapsed": "v"}  # triangles around the point
 
 
@@ -46,21 +47,34 @@ class Astray:
 
     def mark(self, panel: Axes, points: Sequence[Point]) -> None:
         """Mark the points whose runs went astray, light if some did; at the edge what is beyond."""
-        for kind, marker in _MARKS.items():
-            for point in points:
-                count = self._count(point.cell, kind)
-                if not count or not np.isfinite(point.y):
-                    continue
+        for point in points:
+            if not np.isfinite(point.y):
+                continue
+            for kind, alpha in self.kinds_of(point.cell).items():
                 y = float(np.clip(point.y, *panel.get_ylim()))
-                (mark,) = panel.plot(point.x, y, marker, scalex=False, scaley=False)
+                (mark,) = panel.plot(point.x, y, _MARKS[kind], scalex=False, scaley=False)
                 mark.set(
                     color=point.color,
                     fillstyle="none",
                     markersize=_SIZE_PT,
                     markeredgewidth=0.7,
-                    alpha=1.0 if count == len(point.cell.completed) else 0.45,
+                    alpha=alpha,
                     clip_on=False,
                 )
+
+    def kinds_of(self, cell: Cell) -> dict[str, float]:
+        """How the cell went astray, with the opacity of the mark: less if only some runs did."""
+        counts = {kind: self._count(cell, kind) for kind in _MARKS}
+        return {
+            kind: 1.0 if count == len(cell.completed) else _PARTLY
+            for kind, count in counts.items()
+            if count
+        }
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that there are."""
+        return tuple(kind for kind in _MARKS if self.runs[kind])
 
     def handles(self) -> list[Line2D]:
         """An entry of the legend for each kind that there is."""
@@ -69,15 +83,14 @@ class Astray:
                 [],
                 [],
                 color=_COLOR,
-                marker=marker,
+                marker=_MARKS[kind],
                 fillstyle="none",
                 markersize=_SIZE_PT,
                 markeredgewidth=0.7,
                 linestyle="none",
                 label=kind,
             )
-            for kind, marker in _MARKS.items()
-            if self.runs[kind]
+            for kind in self.kinds
         ]
 
     def words(self) -> list[str]:
