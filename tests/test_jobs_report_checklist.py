@@ -99,6 +99,7 @@ def test_a_study_without_fault_is_good_in_all_but_what_runs_decide(good):
         ("tuned as much", "5 settings (5 runs) per optimizer, the same for all of a problem"),
         ("validation", "by final valid accuracy on seed 42, reported on seeds 43..52"),
         ("edge", "none of 2 selected settings is the smallest or largest of its axis"),
+        ("enough seeds", "the one comparison"),
         ("same code", "code 0123456789ab; in all 30 records that tell it"),
         ("same image", "python 3.11.7, torch 2.13.0, numpy 2.1.0, image 111111111111; in all 30"),
         ("same data", "data train bbbbbbbbbbbb"),
@@ -182,8 +183,8 @@ def test_three_seeds_cannot_show_anything_and_six_pairs_are_needed(tmp_path):
 
     assert found.level is Level.BAD
     assert found.answer == (
-        "1 of 1 comparisons can show nothing (n=3): the smallest p of so few runs is 0.25 among 1"
-        " declared; 6 pairs of seeds can"
+        "the one comparison can show nothing (n=3): the smallest p of so few runs is 0.25;"
+        " 6 pairs of seeds can"
     )
 
 
@@ -197,7 +198,9 @@ def test_unequal_seeds_and_budgets_are_named(tmp_path):
     )
 
     assert line(store, "same seeds").level is Level.CAUTION
-    assert "seeds 42..45 of SGD, seeds 43..45 of Adam" in line(store, "same seeds").answer
+    assert line(store, "same seeds").answer.endswith(
+        "seeds 42..45 of SGD, seeds 43..45 of Adam; only seeds that both have are compared, as pairs"
+    )
     assert line(store, "tuned as much").level is Level.CAUTION
     assert "SGD 3 settings (12 runs), Adam 1 setting" in line(store, "tuned as much").answer
     assert "selected and reported on the same seeds" in line(store, "validation").answer
@@ -230,6 +233,29 @@ def test_a_sweep_without_records_has_its_checklist(tmp_path: Path):
 
     assert found[0].level is Level.BAD
     assert found[0].answer.startswith("0 of 12 runs have a record; 12 missing")
+
+
+@pytest.mark.parametrize("words", ["diverge", "same seeds"])
+def test_of_selected_settings_without_a_record_nothing_is_good(tmp_path: Path, words: str):
+    store = make_sweep(
+        tmp_path / "tuned",
+        problems=["fmnist_2c2d"],
+        optimizers={name: [{"lr": 0.1}, {"lr": 0.01}] for name in ("SGD", "Adam")},
+        tuned={"SGD": (1, 2), "Adam": (1, 2)},
+        is_recorded=lambda one: one.role == "tuning",
+    )
+
+    assert line(store, words).level is Level.CAUTION
+
+
+@pytest.mark.parametrize("words", ["tuned as much", "validation", "edge"])
+def test_of_settings_that_were_not_tuned_it_is_not_known_how_good_they_are(
+    tmp_path: Path, words: str
+):
+    found = line(make_sweep(tmp_path / "given", problems=["fmnist_2c2d"]), words)
+
+    assert found.level is Level.CAUTION
+    assert "not known" in found.answer
 
 
 def test_labels_stay_on_their_line(tmp_path: Path):

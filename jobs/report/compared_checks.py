@@ -62,7 +62,7 @@ def enough_seeds(review: Review) -> Check:
     parts = [
         *_few(few, len(made)),
         *_undecided(undecided, len(made)),
-    ] or [f"each of {len(made)} comparisons shows what was asked ({_runs(made)})"]
+    ] or [f"{_all(len(made))} what was asked ({_runs(made)})"]
     return Check(
         question=question,
         level=Level.BAD if few else Level.CAUTION if undecided else Level.GOOD,
@@ -70,14 +70,28 @@ def enough_seeds(review: Review) -> Check:
     )
 
 
+def _all(count: int) -> str:
+    return f"each of {count} comparisons shows" if count > 1 else "the one comparison shows"
+
+
+def _some(number: int, count: int, verb: str) -> str:
+    """`2 of 3 comparisons are`, `1 of 3 comparisons is`, `the one comparison is`."""
+    which = f"{number} of {count} comparisons" if count > 1 else "the one comparison"
+    return f"{which} {verb}"
+
+
 def _few(few: list[Answer], count: int) -> Iterator[str]:
     if few:
         smallest = min(one.smallest_p for one in few)
         pairs = resolution(1, few[0].family).pairs_needed
         yield (
-            f"{len(few)} of {count} comparisons can show nothing ({_runs(few)}): the smallest p of so"
-            f" few runs is {smallest:.2g} among {few[0].family} declared; {pairs} pairs of seeds can"
+            f"{_some(len(few), count, 'can show nothing')} ({_runs(few)}): the smallest p of so few runs"
+            f" is {smallest:.2g}{_declared(few[0].family)}; {pairs} pairs of seeds can"
         )
+
+
+def _declared(family: int) -> str:
+    return f" by Holm among {family} declared" if family > 1 else ""
 
 
 def _undecided(undecided: list[Answer], count: int) -> Iterator[str]:
@@ -92,7 +106,8 @@ def _undecided(undecided: list[Answer], count: int) -> Iterator[str]:
             power = f"; {low} to {high}" if high > low else f"; {low}"
             power += " seeds per optimizer would give a power of 80 %"
             power += " at the margin" if needed[0].margin else " for differences as observed"
-        yield f"{len(undecided)} of {count} comparisons are undecided ({_runs(undecided)}){power}"
+        verb = "are undecided" if len(undecided) > 1 else "is undecided"
+        yield f"{_some(len(undecided), count, verb)} ({_runs(undecided)}){power}"
 
 
 def _runs(made: list[Answer]) -> str:

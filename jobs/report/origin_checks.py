@@ -68,10 +68,11 @@ def same_hardware(review: Review) -> Check:
 def equal_means(review: Review) -> Check:
     """Whether the runs of each mean are alike, and none lacks a value."""
     cells = len(review.results.cells)
+    settings = f"{cells} settings" if cells != 1 else "1 setting"
     return review.judge(
         "Is each mean one of equal runs, with all their values?",
         {"mixed_cell": Level.BAD, "holes": Level.BAD, "conflict": Level.BAD},
-        f"{cells} settings: the runs of each differ in nothing but the seed, and lack no value",
+        f"{settings}: the runs of each differ in nothing but the seed, and lack no value",
     )
 
 

@@ -59,6 +59,8 @@ def diverged(review: Review) -> Check:
     bad = [one.planned.run.id for cell in cells for one in cell.diverged]
     everywhere = sum(one.diverged for one in review.results.found)
     parts = [f"{len(bad)} of {total} runs of the selected settings diverged"]
+    if not total:
+        parts = ["no run of a selected setting has a record"]
     if bad:
         which = [
             f"{cell.problem} {cell.optimizer} {len(cell.diverged)} of {len(cell.results)}"
@@ -70,7 +72,7 @@ def diverged(review: Review) -> Check:
         parts.append(f"{everywhere} of all {len(review.results.found)} runs did")
     return Check(
         question="Did no run diverge?",
-        level=Level.CAUTION if bad else Level.GOOD,
+        level=Level.CAUTION if bad or not total else Level.GOOD,
         answer=printable("; ".join(parts)),
         runs=tuple(bad),
     )
@@ -85,7 +87,7 @@ def learned(review: Review) -> Check:
     completed = sum(not one.diverged for one in review.results.found)
     return Check(
         question="Did every run that completed learn something?",
-        level=worst(levels),
+        level=worst(levels) if completed else Level.CAUTION,
         answer=quoted(found)
         if found
         else f"none of {completed} completed runs ended no better than untrained, or exploded",

@@ -1,6 +1,6 @@
 """Of the settings a reviewer asks: equal seeds, equal tuning, chosen by validation, not at an edge?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from jobs.report.content import Check, Level
 from jobs.report.review import Review, runs_of
@@ -20,14 +20,15 @@ def equal_seeds(review: Review) -> Check:
     """Whether the selected settings of a problem have records of the same seeds."""
     by_problem = _seeds(review.selected)
     unequal = {problem: own for problem, own in by_problem.items() if len(set(own.values())) > 1}
+    seeds = [own for of_problem in by_problem.values() for own in of_problem.values()] or [()]
     parts = list(_spelled(by_problem, unequal))
     if unequal:
-        parts.append("so these runs are no pairs")
+        parts.append(_paired(review, unequal))
     elif review.about("unequal_seeds"):
         parts.append("other settings have other seeds, and are selected on those that all have")
     return Check(
         question="Do all optimizers have the same seeds?",
-        level=Level.CAUTION if unequal or not by_problem else Level.GOOD,
+        level=Level.CAUTION if unequal or not all(seeds) else Level.GOOD,
         answer=printable("; ".join(parts)),
         runs=runs_of(review.about("unequal_seeds")) if unequal else (),
     )
@@ -55,7 +56,10 @@ def selected_apart(review: Review) -> Check:
         which = name_some([f"{one.name} by {one.by}" for one in odd])
         answer = printable(f"not by validation data: {which}")
         return Check(question=question, level=Level.CAUTION, answer=answer, runs=_runs(odd))
-    text = "nothing was selected: each optimizer has one setting"
+    if not by and not review.about(*_SELECTED):
+        answer = "nothing was selected here, each optimizer has one setting; by what is not known"
+        return Check(question=question, level=Level.CAUTION, answer=answer)
+    text = "nothing was selected"
     if by:
         names = [
             f"by {one.by} on {spell_seeds(one.seeds)}, reported on"
@@ -71,11 +75,26 @@ def inside_the_grid(review: Review) -> Check:
     """Whether settings beyond those that were tried could be better."""
     question = "Are the selected settings inside of what was tried, not at its edge?"
     tried = [one for one in review.selected if one.settings > 1]
-    text = f"none of {len(tried)} selected settings is the smallest or largest of its axis"
+    if not tried and not review.about("grid_edge"):
+        answer = "no other setting was tried here: whether one is better is not known"
+        return Check(question=question, level=Level.CAUTION, answer=answer)
+    number = len(tried)
+    which = (
+        f"none of {number} selected settings is" if number > 1 else "the selected setting is not"
+    )
     return review.judge(
-        question,
-        {"grid_edge": Level.CAUTION},
-        text if tried else "nothing was tuned here: there is no edge",
+        question, {"grid_edge": Level.CAUTION}, f"{which} the smallest or largest of its axis"
+    )
+
+
+def _paired(review: Review, problems: Collection[str]) -> str:
+    """How runs of unequal seeds are compared: planned alike, those that both have are pairs."""
+    made = [one.compared for one in review.answers if one.compared and one.problem in problems]
+    kinds = {one.comparison.paired for one in made}
+    if kinds == {True}:
+        return "only seeds that both have are compared, as pairs"
+    return (
+        "so these runs are no pairs" if True not in kinds else "so some of these runs are no pairs"
     )
 
 
