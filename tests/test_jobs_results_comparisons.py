@@ -86,7 +86,10 @@ def test_three_seeds_can_show_nothing_and_that_is_said():
 
     assert found.claim is Claim.UNDECIDED
     text = sentence(found, SUPERIOR)
-    assert text.startswith("It is undecided whether Adam or SGD is better on fmnist_2c2d: ")
+    assert text.startswith(
+        "It is undecided whether Adam or SGD is better on fmnist_2c2d: final valid accuracy of Adam"
+        " less that of SGD +0.0"
+    )
     assert "exact sign-flip p = 0.250" in text
     assert "so few runs cannot show it, p is at least 0.25: it takes 6 pairs" in text
     assert found.to_json()["resolution"] == {
@@ -207,6 +210,7 @@ def test_seeds_that_one_of_both_lacks_are_left_out_of_both_and_named():
     assert found.compared is not None
     assert found.compared.comparison.paired
     assert found.compared.comparison.n == (7, 7)
+    assert "7 pairs of seeds 43..49 (9 were planned)" in sentence(found, SUPERIOR)
     texts = {one.code: one.text for one in found.findings}
     assert texts["incomplete"] == (
         "fmnist_2c2d Adam lr=0.1: 2 of 9 runs have no record (seeds 50, 51)"

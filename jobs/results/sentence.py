@@ -88,11 +88,16 @@ def _names(answer: Answer) -> str:
 
 
 def _effect(answer: Answer, made: Comparison) -> str:
-    """`final test accuracy +0.0121 (95 % CI 0.0027 to 0.0215)`, of whom the verdict names first."""
+    """`final test accuracy +0.0121 (95 % CI 0.0027 to 0.0215)`, of whom the verdict calls better.
+
+    Where it calls neither so, it says whose the difference is: `... of Adam less that of SGD -0.0028`.
+    """
     what = f"{answer.value.replace('_', ' ')} {answer.metric.replace('_', ' ')}"
     is_turned = answer.claim is Claim.SUPERIOR and answer.winner is answer.b
     if text := difference_text(made, is_turned=is_turned):
-        return f"{what} {text}"
+        is_named = answer.claim is not Claim.SUPERIOR
+        whose = f" of {answer.a.optimizer} less that of {answer.b.optimizer}" if is_named else ""
+        return f"{what}{whose} {text}"
     chance = made.improvement
     interval = f" ({interval_text(chance.interval)})" if chance.interval else ""
     return f"{what} of {answer.a.optimizer} is better with probability {chance.probability:.2f}{interval}"
@@ -101,8 +106,11 @@ def _effect(answer: Answer, made: Comparison) -> str:
 def _runs(made: Compared) -> str:
     first, second = (_seeds(cell) for cell in made.runs)
     if made.comparison.paired:
-        count = made.comparison.n[0]
-        return f"{count} pairs of {first}" if count > 1 else f"one pair of {first}"
+        count, planned = made.comparison.n[0], len(made.runs[0].planned)
+        lacking = f" ({planned} were planned)" if planned > count else ""
+        return (
+            f"{count} pairs of {first}{lacking}" if count > 1 else f"one pair of {first}{lacking}"
+        )
     return f"{first} against {second}"
 
 
