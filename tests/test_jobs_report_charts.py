@@ -266,6 +266,20 @@ def test_tuning_curves_are_those_of_the_figure(few):
         assert math.isclose(row["median"], after.test.median, rel_tol=1e-5)
 
 
+def test_numbers_of_settings_are_whole_and_one_value_has_its_place(tmp_path: Path):
+    settings = [{"lr": 0.1, "momentum": 0.9}, {"lr": 0.1, "momentum": 0.95}]
+    store = make_sweep(
+        tmp_path / "same", problems=["fmnist_2c2d"], optimizers={"SGD": settings}, epochs=3
+    )
+    own = ledger.collect(store, keep=False)
+    (chart,) = (one for one in charts(own, ()) if one.name == "tuning-1")
+    encoding = chart.spec["layer"][0]["encoding"]
+    low, high = encoding["y"]["scale"]["domain"]
+
+    assert encoding["x"]["axis"]["values"] == [1, 2]
+    assert all(low < row["median"] < high for row in data(chart))
+
+
 def test_each_setting_is_one_point_and_divergence_has_crosses(few, odd):
     own, _ = found_in(few)
     rows = data(drawn(few)["sensitivity-1"], kind="line")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jobs.report import page
+from jobs.report.charts import charts
 from jobs.report.content import Chart, Check, Level, Methods
 from jobs.report.report import Origin, Report, RunText
 from jobs.results import ledger
@@ -194,6 +195,35 @@ def test_a_mark_of_a_chart_leads_to_its_run(opened, small):
     opening.locator("#chart-curves path[aria-roledescription=bar]").click()
 
     wait_for(opening.get_by_role("dialog").is_visible)
+
+
+def test_the_wheel_scrolls_the_page_and_zooms_only_with_a_key(opened, tmp_path):
+    store = make_sweep(tmp_path / "sweep", problems=["digits_mlp"], seeds=range(2), epochs=3)
+    own = ledger.collect(store)
+    drawn = [one for one in charts(own, ()) if one.name == "curves-1"]
+    (tmp_path / "report.html").write_bytes(page.render(report_of(own, charts=drawn)))
+    opening = opened(tmp_path / "report.html")
+    opening.wait_for_selector("body[data-charts]", state="attached")
+    place = opening.locator("#chart-curves-1 .chart")
+    place.scroll_into_view_if_needed()
+    place.hover(position={"x": 200, "y": 100})
+
+    def shown() -> list[str]:
+        return sorted(place.inner_text().split("\n"))
+
+    ticks, top = shown(), opening.evaluate("scrollY")
+
+    opening.mouse.wheel(0, 100)
+    wait_for(lambda: opening.evaluate("scrollY") > top)
+    assert shown() == ticks
+
+    place.hover(position={"x": 200, "y": 100})
+    opening.keyboard.down("Control")
+    opening.mouse.wheel(0, -300)
+    wait_for(lambda: shown() != ticks)
+    opening.keyboard.up("Control")
+    place.dblclick(position={"x": 200, "y": 100})
+    wait_for(lambda: shown() == ticks)
 
 
 def test_foreign_text_stays_text(opened, small):

@@ -18,6 +18,8 @@ def draw(results: Results, found: Sequence[Answer]) -> Iterator[Chart]:
     for one in found:
         columns.setdefault(one.problem, []).append(one)
     for problem, column in columns.items():
+        if not any(one.compared for one in column):
+            continue
         base = column[0].b.optimizer
         yield Chart(
             name=f"compare-{1 + results.problems.index(problem)}",

@@ -16,7 +16,6 @@ from jobs.report import cell_table, run_table, table_json, verdicts
 from jobs.report.content import Chart, Check, Level
 from jobs.report.report import Report
 from jobs.report.run_groups import RunGroups
-from jobs.report.verdicts import Verdict
 from jobs.results.finding import Finding
 from jobs.results.reading import Unsettled
 from jobs.sweep import OVERRIDES
@@ -70,8 +69,9 @@ def render(report: Report) -> bytes:
         "compared": [one for one in report.charts if _is_compared(one)],
         "charts": [one for one in report.charts if not _is_compared(one)],
         "counts": list(_counts(report)),
+        "is_shared": any(one.code == "shared_runs" for one in report.review.findings),
         "sources": list(_sources(report)),
-        "data": table_json.script_json(_data(report, found, groups)),
+        "data": table_json.script_json(_data(report, groups)),
         "specs": table_json.script_json({one.name: one.spec for one in report.charts}),
         "css": _file("page.css"),
         "script": _file("page.js"),
@@ -138,14 +138,14 @@ def _sources(report: Report) -> Iterator[tuple[str, str]]:
             yield f"{origin.sweep}: {shown}", text
 
 
-def _data(report: Report, found: tuple[Verdict, ...], groups: RunGroups) -> dict[str, Any]:
+def _data(report: Report, groups: RunGroups) -> dict[str, Any]:
     """What the tables and the details of runs are made of."""
     results = report.results
     rows = len(results.outcomes)
     return {
         "runs": table_json.packed(run_table.columns(report), rows),
         "cells": table_json.packed(cell_table.columns(report), len(results.cells)),
-        "comparisons": table_json.packed(verdicts.columns(found), len(found)),
+        "comparisons": table_json.packed(verdicts.columns(report), len(report.answers)),
         "groups": groups.to_json(),
         "origins": {one.sweep: one.to_json() for one in report.origins},
     }

@@ -1,6 +1,6 @@
 """What an optimizer's epoch costs, as a multiple of the baseline's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from jobs.report import vega
 from jobs.report.content import Chart
@@ -20,6 +20,7 @@ _WORDS = vega.tooltip(
     high="to",
     pairs="pairs",
 )
+_ROW_HEIGHT = 38  # of an optimizer's two clocks, in pixels
 
 
 def draw(results: Results) -> Iterator[Chart]:
@@ -70,10 +71,18 @@ def _spec(results: Results, column: Sequence[Pace], base: str) -> Spec:
                 "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
                 "encoding": {"x": x, **at, "shape": shape, "tooltip": _WORDS},
             },
+            _beside(at),
         ],
-        height=vega.ROW_HEIGHT * len(shown),
+        height=_ROW_HEIGHT * len(shown),
         data={"values": [row for one in column for row in _rows(one)]},
     )
+
+
+def _beside(at: Mapping[str, Spec]) -> Spec:
+    """Each ratio with its number of pairs, at the right."""
+    note = vega.note("note", at["y"], "true")
+    note["encoding"] |= {"yOffset": at["yOffset"]}
+    return note
 
 
 def _rows(one: Pace) -> Iterator[Spec]:
@@ -86,4 +95,5 @@ def _rows(one: Pace) -> Iterator[Spec]:
                 "low": vega.number(found.interval.low if found.interval else None),
                 "high": vega.number(found.interval.high if found.interval else None),
                 "pairs": found.pairs,
+                "note": f"{found.ratio:.2f} (n={found.pairs})",
             }

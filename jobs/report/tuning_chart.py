@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from jobs.report import vega
 from jobs.report.content import Chart
 from jobs.report.vega import Spec
 from jobs.results import style, tuning_figure
+from jobs.results.limits import limits
 from jobs.results.selection import Selection
 from jobs.results.study import Results
 from jobs.results.tuning_figure import Curve, after_trials
 from jobs.statistics.tuning_curve import AfterTrials
 from jobs.text import printable
+
+_TICKS_MAX = 6  # numbers of settings on the axis
 
 
 def draw(results: Results) -> Iterator[Chart]:
@@ -31,8 +36,12 @@ def draw(results: Results) -> Iterator[Chart]:
 def _spec(results: Results, column: Sequence[Curve]) -> Spec:
     shown = [one.optimizer for one, _ in column]
     channels = vega.optimizer_channels(results, shown, channels=("color", "strokeDash"))
-    x = vega.position("trials", "settings tried", axis={"tickMinStep": 1, "tickCount": 6})
-    y = vega.position("median", "")
+    rows = [row for curve in column for row in _rows(*curve)]
+    medians = np.array([row["median"] for row in rows])
+    x = vega.position("trials", "settings tried", axis=_whole(max(len(one) for _, one in column)))
+    measured = tuning_figure.measured(results, column)
+    metric = measured.removeprefix("final ").replace(" ", "_")
+    y = vega.position("median", "", limits(metric, medians, medians))
     y["title"] = None
     at = {"x": x, "y": y}
     words = vega.tooltip(
@@ -60,9 +69,14 @@ def _spec(results: Results, column: Sequence[Curve]) -> Spec:
             },
         ],
         height=vega.HEIGHT,
-        title=vega.heading(tuning_figure.measured(results, column)),
-        data={"values": [row for curve in column for row in _rows(*curve)]},
+        title=vega.heading(measured),
+        data={"values": rows},
     )
+
+
+def _whole(most: int) -> Spec:
+    """An axis up to so many settings, with whole numbers."""
+    return {"values": list(range(1, most + 1, -(-most // _TICKS_MAX))), "format": "d"}
 
 
 def _rows(one: Selection, curve: Sequence[AfterTrials]) -> Iterator[Spec]:

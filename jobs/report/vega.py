@@ -32,11 +32,17 @@ _DASHES: Mapping[style.LineStyle, Sequence[float]] = {
     "-.": [6, 2, 1.5, 2],
 }
 _SHAPES = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond"}
+_WHEEL = "wheel![event.ctrlKey || event.metaKey]"
 CROSS = "M-1,-1L1,1M-1,1L1,-1"
 """The shape of a run that diverged."""
 
 _CONFIG = {
-    "axis": {"gridColor": "#e6e6e6", "titleFontWeight": "normal", "labelLimit": _LABEL_WIDTH_MAX},
+    "axis": {
+        "gridColor": "#e6e6e6",
+        "titleFontWeight": "normal",
+        "labelLimit": _LABEL_WIDTH_MAX,
+        "labelSeparation": 6,
+    },
     "legend": {"labelLimit": _LABEL_WIDTH_MAX, "symbolStrokeWidth": 2},
     "view": {"stroke": None},
     "font": "sans-serif",
@@ -112,8 +118,9 @@ def pale(opacity: float) -> Spec:
 
 
 def zoom() -> Spec:
-    """The parameter that lets a panel be dragged, and zoomed with the wheel."""
-    return {"name": "view", "select": "interval", "bind": "scales"}
+    """The parameter that lets a panel be dragged, and zoomed with the wheel and a key; else the page scrolls."""
+    select = {"type": "interval", "zoom": _WHEEL}
+    return {"name": "view", "select": select, "bind": "scales"}
 
 
 def tooltip(**titles: str) -> list[Spec]:

@@ -22,6 +22,7 @@ class Verdict:
     rest: str  # of the sentence
     level: Level
     problem: str
+    metric: str  # `final test accuracy`
     optimizer: str
     setting: str
     baseline: str
@@ -62,6 +63,7 @@ def _verdict(one: Answer, report: Report, groups: RunGroups) -> Verdict:
         rest=sentence(one, report.question).removeprefix(first).removeprefix(": "),
         level=_level(one),
         problem=one.problem,
+        metric=f"{one.value} {one.metric}".replace("_", " ") if made else "",
         optimizer=one.a.optimizer,
         setting=_setting(one.a),
         baseline=one.b.optimizer,
@@ -134,17 +136,45 @@ def declaration(report: Report) -> Iterator[tuple[str, str]]:
     yield "baseline", ", ".join(bases) or (question.baseline or "none")
     yield "optimizers", ", ".join(question.optimizers) or "all"
     yield "problems", ", ".join(question.problems) or "all"
-    metrics = dict.fromkeys(one.metric for one in found)
+    metrics = dict.fromkeys(one.metric for one in found if one.compared)
     names = [*metrics] or [question.metric or "test metric"]
     yield "by", f"{question.value} {' and '.join(names)}".replace("_", " ")
     yield "settings", f"selected by their {report.mode} validation metric"
     number = len(found)
     family = f"{number} comparisons, one family" if number != 1 else "one comparison"
-    yield "declared", f"{family}, alpha {ALPHA:g}" + (" (Holm)" if number > 1 else "")
+    declared = f"{family}, alpha {ALPHA:g}" + (" (Holm)" if number > 1 else "")
+    yield "declared", declared if number else "no comparison"
 
 
-def columns(found: tuple[Verdict, ...]) -> Iterator[Column]:
-    """The comparisons as a table for its CSV."""
-    names = ("problem", "optimizer", "setting", "baseline", "baseline_setting", "n", "difference")
-    for name in (*names, "chance", "p", "p_adjusted", "shown", "headline", "rest"):
-        yield Column(name=name, values=[getattr(one, name) for one in found])
+def columns(report: Report) -> Iterator[Column]:
+    """The comparisons as a table for its CSV; of what was not compared there are no numbers."""
+    rows = [_numbers(one, report) for one in report.answers]
+    for name in rows[0] if rows else ():
+        yield Column(name=name, values=[row[name] for row in rows])
+
+
+def _numbers(one: Answer, report: Report) -> dict[str, object]:
+    told = one.to_json()
+    low, high = told.get("interval") or (None, None)
+    n, m = told.get("n") or (None, None)
+    return {
+        "problem": one.problem,
+        "optimizer": one.a.optimizer,
+        "setting": one.a.cell and one.a.cell.setting,
+        "baseline": one.b.optimizer,
+        "baseline_setting": one.b.cell and one.b.cell.setting,
+        "value": one.value,
+        "metric": one.metric if one.compared else None,
+        "n": n,
+        "n_baseline": m,
+        "paired": told.get("paired"),
+        "difference": told.get("difference"),
+        "low": low,
+        "high": high,
+        "p_better": told.get("improvement"),
+        "p": told.get("p"),
+        "p_adjusted": told.get("p_adjusted"),
+        "shown": _shown(one),
+        "standing": _standing(one),
+        "sentence": sentence(one, report.question),
+    }

@@ -206,11 +206,13 @@ def _caption_of_every(
 
 def _what(columns: Mapping[str, Column], metric: str | None, row: str) -> Sequence[str]:
     shown = dict.fromkeys(style.words(_metric(column, metric)) for column in columns.values())
+    light = "Light: completed only, as other runs of the setting diverged."
+    has_diverged = any(cell.diverged for cell in _cells(columns))
     return (
         f"Final {', '.join(shown)}, per problem and {row}.",
         "Point: a completed run.",
         f"Diamond and line: their mean with its {LEVEL:.0%} Student t interval, from 2 runs on.",
-        "Light: completed only, as other runs of the setting diverged.",
+        *([light] if has_diverged else []),
         f"Box: median, quartiles and whiskers to 1.5 of their range, from {BOX_RUNS_MIN} runs on.",
         "n: completed runs.",
     )

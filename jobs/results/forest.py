@@ -94,6 +94,8 @@ def caption_of(results: Results, found: Sequence[Answer]) -> str:
     what = (
         f"Difference of means to {found[0].b.optimizer}, per problem and optimizer.",
         "Line: its 95 % t interval.",
-        f"{found[0].family} comparisons, p adjusted by Holm.",
+        f"{found[0].family} comparisons, p adjusted by Holm."
+        if found[0].family > 1
+        else "One comparison: p is not adjusted.",
     )
     return caption(results, cells, what, selections=selections)
