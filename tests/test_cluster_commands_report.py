@@ -90,6 +90,23 @@ def test_a_folder_is_no_file_for_a_report(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
+def test_a_sweeps_own_file_is_not_replaced_by_its_report(tmp_path, capsys):
+    store = sweep(tmp_path / "small", seeds=[1])
+    before = store.sweep_file.read_bytes()
+
+    assert main(["report", str(store.root), "-o", str(store.sweep_file)]) == 2
+    assert "-o FILE names a file that ends in .html" in capsys.readouterr().err
+    assert store.sweep_file.read_bytes() == before
+
+
+def test_the_notices_of_licences_go_with_what_they_cover(tmp_path):
+    store = sweep(tmp_path / "small", seeds=[1, 2])
+    assert main(["report", str(store.root)]) == 0
+    page = store.report_file.read_text()
+    assert "University of Washington Interactive Data Lab" in page
+    assert "Copyright (c) SpryMedia Ltd" in page
+
+
 def test_several_sweeps_need_a_file_and_are_one_study(tmp_path, capsys):
     sweeps = [str(sweep(tmp_path / name, name).root) for name in ("SGD", "PreconditionedSGD")]
     file = tmp_path / "report.html"

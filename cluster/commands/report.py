@@ -39,8 +39,8 @@ def report(stores: Sequence[Store], request: Request, *, out: Path | None, as_js
     `out`: the file; default: report.html in the sweep's own folder.
 
     Raises:
-        InputError: there is no record, the question is not whole, `out` is a folder, or there are
-            several sweeps and no `out`.
+        InputError: there is no record, the question is not whole, `out` is a folder or no HTML, or
+            there are several sweeps and no `out`.
     """
     if len(stores) > 1 and out is None:
         raise InputError("several sweeps have no folder in common: say --out FILE")
@@ -49,6 +49,8 @@ def report(stores: Sequence[Store], request: Request, *, out: Path | None, as_js
         raise InputError(
             f"{file} is a folder: -o FILE names a file, such as {file / 'report.html'}"
         )
+    if file.suffix not in (".html", ".htm"):  # it would replace a sweep's own file without a word
+        raise InputError(f"{file}: -o FILE names a file that ends in .html")
     results = selected_by(collected(*stores, keep=out is None), request.select)
     if not results.found:
         raise InputError(f"sweep {results.name!r} has no records yet: nothing to report")

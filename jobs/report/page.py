@@ -157,7 +157,9 @@ def _libraries(charts: Sequence[Chart]) -> dict[str, str]:
     if charts:
         import vl_convert
 
-        vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+        # The bundle has lost the notice of its licence, which goes wherever it goes.
+        licence = f"/*! Vega, Vega-Lite, vega-embed\n{_file('vega_licence.txt')}*/\n"
+        vega = licence + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return {**_tables(), "vega": _inline(vega)}
 
 
