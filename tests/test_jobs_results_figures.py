@@ -18,7 +18,7 @@ from scipy import stats
 from cluster.cli.parser import parser
 from cluster.commands.collect import plot
 from cluster.profile.profile_file import read_profile
-from jobs.results import ledger, page, sensitivity_axis, style, times
+from jobs.results import final, ledger, page, sensitivity_axis, style, times
 from jobs.results.cells import group
 from jobs.results.figure_options import FigureOptions
 from jobs.results.figures import FIGURES, draw
@@ -256,7 +256,13 @@ def test_final_shows_every_run_their_mean_and_its_interval(tmp_path, n):
     if n > 1:
         ends = stats.t.interval(0.95, n - 1, finals.mean(), stats.sem(finals))
         np.testing.assert_allclose(lines[0].get_xdata(), ends)
-    assert len(panel.get_lines()) == 2 + (n > 1) + (6 if n >= 8 else 0)  # a box has six lines
+    boxes = [line for line in panel.get_lines() if line.get_gid() == final.BOX_GID]
+    assert len(boxes) == (n >= 8)
+    for box in boxes:
+        found = cbook.boxplot_stats(finals)[0]
+        ends = [found[name] for name in ("q1", "q3", "med", "whislo", "whishi")]
+        shown_ends = np.asarray(box.get_xdata())
+        assert set(shown_ends[np.isfinite(shown_ends)]) == set(ends)
 
 
 def test_final_says_where_nothing_is_selected(tmp_path):
@@ -326,7 +332,7 @@ def test_runtime_is_the_geometric_mean_of_paired_ratios(tmp_path):
     assert [point.get_xdata()[0] for point in points] == [adam.wall.ratio, slow.wall.ratio]
     assert "Hosts: node1." in drawing.caption
     assert "not compared" not in drawing.caption
-    assert panel.get_xlabel() == "time per epoch, SGD = 1"
+    assert panel.get_xlabel() == "time per epoch,\nSGD = 1"
 
 
 def with_provenance(store: Store, change: Callable[[int], Mapping[str, object]]) -> Collection:
@@ -568,6 +574,7 @@ def test_sensitivity_of_a_random_search_is_a_scatter_with_the_running_best(tmp_p
     np.testing.assert_allclose(points.get_xydata(), sgd)
     assert best.get_drawstyle() == "steps-post"
     np.testing.assert_allclose(best.get_ydata(), np.maximum.accumulate([y for _, y in sgd]))
+    assert "nearly as good" not in drawing.caption  # the settings differ in more than lr
 
 
 @pytest.mark.parametrize(

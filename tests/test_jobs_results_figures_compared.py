@@ -58,7 +58,7 @@ def test_the_forest_has_the_intervals_of_the_comparisons(collection):
     panel = panels(draw(collection, "compare"))[0]
     lines = [line for line in panel.get_lines() if len(line.get_xdata()) == 2][1:]
 
-    assert panel.get_xlabel() == "final test accuracy,\nless that of SGD"
+    assert panel.get_xlabel() == "final test accuracy,\nless that of SGD\nbetter →"
     assert list(lines[0].get_xdata()) == [momentum.interval().low, momentum.interval().high]
     assert texts(panel)[0] == f"p = {found[0].compared.p_adjusted:.2g}"
     assert texts(panel)[1].startswith("a run diverged\nP(better) = 0.")
@@ -68,7 +68,7 @@ def test_the_forest_has_the_intervals_of_the_comparisons(collection):
 def test_the_forest_takes_a_metric(collection):
     panel = panels(draw(collection, "compare", FigureOptions(metric="test_loss")))[0]
 
-    assert panel.get_xlabel() == "final test loss,\nless that of SGD"
+    assert panel.get_xlabel() == "final test loss,\nless that of SGD\n← better"
 
 
 def test_the_forest_of_many_diverged_optimizers_has_pages_and_no_overlap(tmp_path):
@@ -115,7 +115,7 @@ def test_target_draws_a_step_line_per_optimizer_with_its_median(collection):
     assert second.get_ylabel() == "share with\nvalid loss 87.7"
     assert legend(drawing) == ["SGD", "Momentum", "Adam"]
     assert "- quadratic_deep Adam: 5 of 8 reached it; median epoch " in drawing.caption
-    assert texts(first)[0] == "n=7 to 8; never: SGD, Momentum, Adam"
+    assert texts(first)[0] == "n=7 to 8; never: all"
     assert texts(second)[0] == "n=7 to 8"
     for line in first.get_lines():
         shares = np.asarray(line.get_ydata())
@@ -236,7 +236,7 @@ def test_tuning_draws_what_is_selected_after_so_many_settings(tmp_path):
     assert line.get_ydata()[-1] == pytest.approx(sgd.cell.finals("test_accuracy").mean())
     assert panel.get_ylabel() == "final test accuracy"
     assert legend(drawing) == ["SGD"]
-    assert "- fmnist_2c2d SGD: 3 settings\n" in drawing.caption
+    assert "- fmnist_2c2d SGD: 3 settings on seeds 0..2\n" in drawing.caption
 
 
 def test_profile_is_relative_to_the_fastest_of_the_set(tmp_path):
@@ -281,3 +281,46 @@ def test_without_a_target_there_is_nothing_to_draw(tmp_path):
     assert not collection.targets
     with pytest.raises(FigureError, match="no problem has a target"):
         draw(collection, "target")
+
+
+def test_a_single_run_is_not_said_to_have_diverged(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d"],
+        optimizers={"SGD": [{}], "Adam": [{}]},
+        seeds=[1],
+        epochs=2,
+    )
+    drawing = draw(ledger.collect(store), "compare")
+
+    assert texts(panels(drawing)[0])[0].startswith("only one run\nP(better) = ")
+    assert "; one pair of seed 1; exact sign-flip p = 1.000" in drawing.caption
+
+
+def test_what_counts_diverged_runs_does_not_leave_them_out(collection):
+    for name in ("compare", "target"):
+        assert "diverged, and are in no mean" not in draw(collection, name).caption
+    assert "3 of 8 runs diverged, and are in no mean" in draw(collection, "final").caption
+
+
+def test_an_optimizer_alone_is_told_what_to_compare_it_with(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep", problems=["fmnist_2c2d"], optimizers={"Adam": [{}]}, epochs=2
+    )
+
+    with pytest.raises(InputError, match="has the baseline Adam and another optimizer; a sweep"):
+        draw(ledger.collect(store), "compare")
+
+
+def test_axes_are_named_beside_each_other_also_by_a_long_baseline(tmp_path):
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["fmnist_2c2d", "cifar10_3c3d", "digits_mlp"],
+        optimizers={"a baseline with a name of more than forty letters": [{}], "Adam": [{}]},
+        epochs=2,
+    )
+    collection = ledger.collect(store)
+    for name in ("compare", "runtime"):
+        boxes = [axes.xaxis.label.get_window_extent() for axes in panels(draw(collection, name))]
+        for one, other in itertools.pairwise(boxes):
+            assert not one.overlaps(other)

@@ -239,6 +239,22 @@ def test_final_of_all_settings_has_a_row_for_each_and_one_axis(tmp_path):
     ]
 
 
+def test_final_of_all_settings_tells_those_of_a_long_name_apart(tmp_path):
+    name = "an optimizer with a name of more than forty letters"
+    store = make_sweep(
+        tmp_path / "sweep",
+        problems=["digits_mlp"],
+        optimizers={name: [{"lr": 0.1}, {"lr": 0.2}]},
+        epochs=1,
+    )
+    (panel,) = shown(draw(ledger.collect(store), "final", FigureOptions(every=True)))
+
+    assert [label.get_text() for label in panel.get_yticklabels()] == [
+        "an optimizer with a name …\nlr=0.1",
+        "an optimizer with a name …\nlr=0.2",
+    ]
+
+
 def apart(one: Result, gap: float) -> Result:
     """The result with curves of every optimizer in another place."""
     shift = gap * ("SGD", "Momentum", "Adam").index(one.planned.optimizer)

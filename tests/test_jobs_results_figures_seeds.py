@@ -102,6 +102,19 @@ def test_seeds_tells_the_correlation_with_the_baseline(collection):
         )
 
 
+def test_the_legend_of_seeds_has_the_marks_that_are_drawn(collection, tmp_path):
+    alone = make_sweep(
+        tmp_path / "sweep", problems=["digits_mlp"], optimizers={"Adam": [{}]}, epochs=1
+    )
+    drawing = draw(ledger.collect(alone), "seeds")
+
+    assert [len(figure.legends) for figure in drawing.pages] == [0]
+    assert "Line:" not in drawing.caption
+    assert "r: " not in drawing.caption
+    (legend,) = draw(collection, "seeds").pages[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["the same seed", "diverged"]
+
+
 def test_seeds_of_many_optimizers_has_panels_that_begin_with_the_baseline(tmp_path):
     names = [*(f"own{i}" for i in range(29)), "SGD"]
     store = make_sweep(

@@ -336,7 +336,7 @@ def test_a_grid_of_epoch_0_alone_shows_it(tmp_path):
         ("short", 1, "short"),
         ("two words", 2, "two\nwords"),
         ("onelongword", 1, "onel …"),
-        ("a b c d e f g h", 2, "a b c\nd e  …"),
+        ("a b c d e f g h", 2, "a b c\nd e …"),
         ("$a$", 1, r"\$a\$"),
     ],
 )

@@ -17,6 +17,7 @@ def caption(
     *,
     selections: Sequence[Selection] = (),
     runs: Sequence[str] = (),
+    is_of_all: bool = False,
 ) -> str:
     """A caption has paragraphs: what is drawn, the runs, the exclusions, where all of it is from.
 
@@ -26,8 +27,9 @@ def caption(
         what: Sentences: the axes, the marks, the intervals.
         selections: The settings that stand for their optimizers, if they were selected.
         runs: More lines on the runs, one for each thing that is drawn.
+        is_of_all: What is drawn counts diverged runs too: they are not left out.
     """
-    excluded = list(_excluded(cells, selections))
+    excluded = list(_excluded(cells, selections, is_of_all=is_of_all))
     codes = sorted(
         {_code(result.provenance.get("code")) for cell in cells for result in cell.results}
     )
@@ -67,8 +69,10 @@ def _selected(one: Selection) -> str:
     return text
 
 
-def _excluded(cells: Sequence[Cell], selections: Sequence[Selection]) -> Iterator[str]:
-    """Tell of each optimizer on each problem what is in no mean."""
+def _excluded(
+    cells: Sequence[Cell], selections: Sequence[Selection], *, is_of_all: bool
+) -> Iterator[str]:
+    """Tell of each optimizer on each problem what is in no mean, or in nothing that is drawn."""
     for one in selections:
         if one.cell is None:
             yield f"{one.name}: nothing selected"
@@ -79,7 +83,8 @@ def _excluded(cells: Sequence[Cell], selections: Sequence[Selection]) -> Iterato
         planned = sum(len(cell.planned) for cell in own)
         unsettled = [one for cell in own for one in cell.unsettled]
         failed = sum(one.is_failed for one in unsettled)
-        if diverged := sum(len(cell.diverged) for cell in own):
+        diverged = sum(len(cell.diverged) for cell in own)
+        if diverged and not is_of_all:
             yield f"{' '.join(names)}: {diverged} of {planned} runs diverged, and are in no mean"
         if unsettled:
             seeds = spell_seeds(one.planned.run.seed for one in unsettled)

@@ -152,8 +152,9 @@ def answers(
     asked = list(_pairs(selections, question))
     if not asked:
         raise NothingToCompareError(
-            "nothing to compare: no problem has the baseline and another optimizer;"
-            " --baseline NAME takes another baseline"
+            f"nothing to compare: no problem has the baseline {question.baseline or baseline_of(selections)} and"
+            " another optimizer; a sweep that has one can be named beside this one, and"
+            " probprec compare --baseline NAME takes another baseline"
         )
     found = [_answer(a, b, question, len(asked), on_files) for a, b in asked]
     # What is refused stays in the family: it was declared, and a larger family is the safe side.

@@ -12,7 +12,12 @@ from jobs.results.style import FigureError
 from jobs.results.times import HOW_TO_MEASURE, why_not_comparable
 
 _NAMES: Mapping[Unit, str] = {"epochs": "epoch", "steps": "step", "seconds": "training time (s)"}
-_TICKS_MAX: Mapping[Unit, int] = {"epochs": 5, "steps": 3, "seconds": 4}  # and one more
+_TICKS_MAX: Mapping[Unit, int] = {"epochs": 5, "steps": 4, "seconds": 4}  # and one more
+_STEPS: Mapping[Unit, list[float]] = {
+    "epochs": [1, 2, 5, 10],
+    "steps": [1, 2, 2.5, 5, 10],
+    "seconds": [1, 2, 2.5, 5, 10],
+}
 
 
 def check(results: Results, cells: Sequence[Cell], unit: Unit) -> None:
@@ -53,13 +58,18 @@ def name(panel: Axes, unit: Unit) -> None:
     panel.set_xlabel(_NAMES[unit])
 
 
-def dress(panel: Axes, unit: Unit) -> None:
-    """Give the panel's axis its ticks and margins."""
+def tick(panel: Axes, unit: Unit) -> None:
+    """Give the panel's axis its ticks: round numbers, as few as have room in a narrow panel."""
     panel.xaxis.set_major_locator(
-        MaxNLocator(_TICKS_MAX[unit], steps=[1, 2, 5, 10], integer=unit != "seconds", min_n_ticks=1)
+        MaxNLocator(_TICKS_MAX[unit], steps=_STEPS[unit], integer=unit != "seconds", min_n_ticks=1)
     )
     if unit == "steps":
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def dress(panel: Axes, unit: Unit) -> None:
+    """Give the panel's axis its ticks and margins."""
+    tick(panel, unit)
     panel.margins(x=0.02)
     if panel.dataLim.width == 0:  # a single evaluation
         middle = panel.dataLim.x0

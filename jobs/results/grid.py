@@ -25,7 +25,8 @@ _WHAT = f"""\
 Line: mean over the seeds. Band: {LEVEL:.0%} Student t interval of the mean, from {BAND_RUNS_MIN} \
 runs on; of fewer runs each has a thin line. Thin, light line: completed only, as other runs of the \
 setting diverged; it has no band. Cross: the last evaluation of a run that diverged, at the end of \
-its own line; the axis is not scaled to it."""
+its own line; the axis is not scaled to it. Nor is it to epoch 0 and the first tenth of the epochs: \
+what was there may leave the panel."""
 _ZOOM = (
     "The last half of the epochs; a run that diverged before has no cross, and is counted above its"
     " panel."
@@ -144,12 +145,12 @@ def _note(column: Sequence[Selection]) -> str:
     cells = _cells(column)
     parts = [spell_counts([len(cell.results) for cell in cells])] if cells else []
     if diverged := [
-        f"{cell.optimizer} {len(cell.diverged)} of {len(cell.results)}"
+        f"{page.brief(cell.optimizer)} {len(cell.diverged)} of {len(cell.results)}"
         for cell in cells
         if cell.diverged
     ]:
         parts.append(f"{name_some(diverged)} diverged")
-    if unselected := [one.optimizer for one in column if one.cell is None]:
+    if unselected := [page.brief(one.optimizer) for one in column if one.cell is None]:
         parts.append(f"{name_some(unselected)} not selected")
     return "; ".join(parts)
 

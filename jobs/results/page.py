@@ -1,5 +1,6 @@
 """A drawing is the pages of a figure, as wide as a paper's page or column, and their caption."""
 
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -29,6 +30,8 @@ COLUMNS_MAX = 3
 
 _LEGEND_COLUMNS_MAX = 6
 _LEGEND_CHARACTERS_MAX = 42  # of a line of a name
+_BRIEF_CHARACTERS_MAX = 24
+_BREAK = "\v"  # a place where a line may end; no printable text has one
 _FOOTER_IN = 0.16
 _FOOT_IN = 0.8  # with a legend of usual height
 _TITLE_IN = 0.075  # a letter's width
@@ -190,10 +193,12 @@ def lay_out(figure: Figure) -> None:
 
 def shortened(text: str, most: int = _LEGEND_CHARACTERS_MAX, lines: int = 2) -> str:
     """The user's text on so many lines of so many characters, for a figure; the rest is left out."""
-    found = textwrap.wrap(printable(text), most)
-    if len(found) > lines:
-        found = [*found[: lines - 1], f"{found[lines - 1][: most - 2]} …"]
-    return "\n".join(map(plain, found))
+    return "\n".join(map(plain, _cut(text, most, lines)))
+
+
+def brief(name: str) -> str:
+    """The user's name in the middle of a note, which `entitle` makes safe."""
+    return _cut(name, _BRIEF_CHARACTERS_MAX, lines=1)[0].replace(" …", "…")
 
 
 def lines_of(collection: Results, shown: Container[str]) -> list[Line2D]:
@@ -257,7 +262,25 @@ def _add_legend(figure: Figure, handles: Sequence[Artist], width: float) -> floa
 
 
 def _wrapped(text: str, most: float) -> list[str]:
-    return [plain(one) for one in textwrap.wrap(printable(text), int(most))]
+    return list(map(plain, _lines(text, int(most))))
+
+
+def _cut(text: str, most: int, lines: int) -> list[str]:
+    found = _lines(text, most) or [""]
+    if len(found) <= lines:
+        return found
+    last = found[lines - 1][: most - 2]
+    if last != found[lines - 1]:
+        whole = re.split(r"[\s,_]+[^\s,_]*$", last)[0]
+        last = whole if len(whole) >= most // 3 else last
+    return [*found[: lines - 1], f"{last} …"]
+
+
+def _lines(text: str, most: int) -> list[str]:
+    """Lines of a text, broken at a space or after an underscore where there is one."""
+    breakable = printable(text).replace("_", f"_{_BREAK}")
+    found = textwrap.wrap(breakable, most, expand_tabs=False, replace_whitespace=False)
+    return [one.replace(_BREAK, "") for one in found]
 
 
 @contextmanager

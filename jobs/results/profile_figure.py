@@ -18,7 +18,7 @@ from jobs.statistics.time_to_target import Reach
 _PANEL_IN = 2.4
 _WHAT = (
     "Share of problems on which an optimizer's median epochs to the target on validation data are within"
-    " so many times those of the fastest. Band: seeds drawn again. Score: area under the line, of 1."
+    " so many times those of the fastest; a run that diverged never gets there. Band: seeds drawn again. Score: area under the line, of 1."
 )
 
 
@@ -58,7 +58,7 @@ def caption_of(results: Results, found: Profiles) -> str:
     cells = [one.cell for one in chosen if one.cell is not None]
     what = (_WHAT, f"Relative to: {', '.join(found.relative_to)}.")
     runs = [f"{one.optimizer}: {_score(one)}" for one in found.profiles]
-    return caption(results, cells, what, selections=chosen, runs=runs)
+    return caption(results, cells, what, selections=chosen, runs=runs, is_of_all=True)
 
 
 def runs_of(results: Results) -> dict[str, dict[str, list[Reach]]]:

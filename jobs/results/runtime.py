@@ -20,7 +20,7 @@ from jobs.statistics.time_ratio import TimeRatio
 
 _CLOCKS = (("wall clock", "o", -0.17), ("CPU time", "D", 0.17))  # marker, and place in the row
 _ROW_IN = 0.36
-_AROUND_IN = 0.85  # a panel's title and axis
+_AROUND_IN = 0.98  # a panel's title and axis
 _NAME_CHARACTERS_MAX = 22  # of a line of an optimizer's name
 _MARKS = "Mark and line: geometric mean of pairs of equal seed, with its 95 % interval; n: pairs."
 
@@ -83,7 +83,7 @@ def _draw_panel(
 ) -> None:
     base = baseline_of(collection.selections)
     page.entitle(panel, style.title(column[0].selection.problem))
-    panel.set_xlabel(f"time per epoch, {page.shortened(base, lines=1)} = 1")
+    panel.set_xlabel(f"time per epoch,\n{page.shortened(base, _NAME_CHARACTERS_MAX, lines=1)} = 1")
     style.name_rows(panel, [page.shortened(name, _NAME_CHARACTERS_MAX) for name in rows])
     panel.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
     for pace in column:
@@ -91,7 +91,7 @@ def _draw_panel(
         if optimizer in rows:
             _draw_row(panel, rows.index(optimizer), pace, style.color(collection, optimizer))
     panel.margins(x=0.12)
-    panel.xaxis.set_major_locator(MaxNLocator(4))
+    panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
 
 
 def _draw_row(panel: Axes, row: int, pace: Pace, color: str) -> None:
@@ -108,6 +108,11 @@ def _draw_row(panel: Axes, row: int, pace: Pace, color: str) -> None:
             textcoords="offset points",
             va="center",
             fontsize=6,
+            bbox={
+                "facecolor": "white",
+                "edgecolor": "none",
+                "pad": 0.3,
+            },  # over the baseline's line
         )
 
 

@@ -28,6 +28,10 @@ _TICK_PAD_PT = 3.5
 _BESIDE = 0.22  # of the way to the next optimizer, for crosses that would lie on each other
 _LINE = "#888888"
 _PAIRS_MIN = 5  # a correlation of fewer is chance
+_R = (
+    "r: correlation (Pearson) with {base} over seeds that both finished, where they are"
+    f" {_PAIRS_MIN} or more; where it is near 0, pairing by seed gains nothing."
+)
 
 Column = Sequence[Selection]
 
@@ -57,14 +61,21 @@ def draw(results: Results, options: FigureOptions) -> Drawing:
             parts,
             draw_panel,
             panel_in=_PANEL_IN + (longest if is_upright else 0.0),
-            handles=[
-                Line2D([], [], color=_LINE, linewidth=0.6, label="the same seed"),
-                Line2D([], [], color=_LINE, marker="x", linestyle="none", label="diverged"),
-            ],
+            handles=_handles(list(columns.values())),
             footer=origin(results, results.reported),
         ),
         caption=_caption(results, columns, options),
     )
+
+
+def _handles(columns: Sequence[Column]) -> list[Line2D]:
+    """The marks that are drawn."""
+    handles = []
+    if any(len(column) > 1 and _shared(_cells(column)) for column in columns):
+        handles.append(Line2D([], [], color=_LINE, linewidth=0.6, label="the same seed"))
+    if any(cell.diverged for column in columns for cell in _cells(column)):
+        handles.append(Line2D([], [], color=_LINE, marker="x", linestyle="none", label="diverged"))
+    return handles
 
 
 def _parts(column: Column, base: str) -> list[Column]:
@@ -173,9 +184,9 @@ def _note(results: Results, column: Column, metric: str) -> str:
     found = [value for _, value, _ in _correlations(results, column, metric)]
     if found:
         span = f"{found[0]:.2f}" if len(found) == 1 else f"{min(found):.2f} to {max(found):.2f}"
-        parts.append(f"r with {baseline_of(results.selections)} {span}")
+        parts.append(f"r with {page.brief(baseline_of(results.selections))} {span}")
     if diverged := [
-        f"{cell.optimizer} {len(cell.diverged)} of {len(cell.results)}"
+        f"{page.brief(cell.optimizer)} {len(cell.diverged)} of {len(cell.results)}"
         for cell in cells
         if cell.diverged
     ]:
@@ -186,17 +197,18 @@ def _note(results: Results, column: Column, metric: str) -> str:
 def _caption(results: Results, columns: Mapping[str, Column], options: FigureOptions) -> str:
     base = baseline_of(results.selections)
     shown = dict.fromkeys(style.words(_metric(column, options)) for column in columns.values())
-    what = (
-        f"Final {', '.join(shown)}, per problem and optimizer.",
-        "Point: a completed run. Cross beyond the axis, at the bad end: a diverged one.",
-        "Line: a seed that all optimizers have a record of, broken where it diverged.",
-        f"r: correlation (Pearson) with {base} over seeds that both finished.",
-        f"It needs {_PAIRS_MIN} of them; where it is near 0, pairing by seed gains nothing.",
-    )
+    cells = _cells(list(chain(*columns.values())))
     runs = [
         f"{problem} {optimizer}: r with {base} {value:.2f} over {count} seeds"
         for problem, column in columns.items()
         for optimizer, value, count in _correlations(results, column, _metric(column, options))
     ]
+    what = [f"Final {', '.join(shown)}, per problem and optimizer. Point: a completed run."]
+    if any(cell.diverged for cell in cells):
+        what.append("Cross beyond the axis, at the bad end: a diverged one.")
+    if any(len(column) > 1 for column in columns.values()):
+        what.append("Line: a seed that all optimizers have a record of, broken where it diverged.")
+    if runs:
+        what.append(_R.format(base=base))
     selections = list(chain(*columns.values()))
-    return caption(results, _cells(selections), what, selections=selections, runs=runs)
+    return caption(results, cells, what, selections=selections, runs=runs)

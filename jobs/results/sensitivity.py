@@ -115,7 +115,7 @@ def _dash(collection: Results, optimizer: str, layout: Layout) -> style.LineStyl
 def _note(cells: Sequence[Cell], layout: Layout) -> str:
     """How many runs a setting has, and how many of a level, which has no place for a cross."""
     levels = [
-        f"{cell.optimizer} {len(cell.diverged)} of {len(cell.results)}"
+        f"{page.brief(cell.optimizer)} {len(cell.diverged)} of {len(cell.results)}"
         for cell in cells
         if cell.optimizer in layout.levels and cell.diverged
     ]

@@ -12,7 +12,7 @@ from jobs.statistics.sensitivity import Plateau, sensitivity
 def plateau_text(cells: Sequence[Cell], axis: str, metric: str) -> str:
     """Tell the range of the axis, and how many of the settings diverged, of one optimizer and problem.
 
-    Where settings differ in more than the axis there is no range. A setting is as good as the mean of
+    Where settings differ in more than the axis, as in a random search, there is no range. A setting is as good as the mean of
     its runs; it diverged if one of them did.
     """
     tried = [cell for cell in cells if cell.results]
@@ -21,7 +21,8 @@ def plateau_text(cells: Sequence[Cell], axis: str, metric: str) -> str:
     rates = {cell.id: rate for cell in tried if (rate := cell.number(axis)) is not None}
     kept = [cell for cell in tried if cell not in lost]
     means = [float(np.mean(cell.finals(metric))) for cell in kept]
-    is_range = len(tried) > 1 and len(set(rates.values())) == len(tried) and min(rates.values()) > 0
+    are_numbers = len(set(rates.values())) == len(tried) > 1 and min(rates.values()) > 0
+    is_range = are_numbers and _differ_in(axis, tried)
     if not is_range or not np.isfinite(means).all():
         return share
     plateau = sensitivity(
@@ -31,6 +32,12 @@ def plateau_text(cells: Sequence[Cell], axis: str, metric: str) -> str:
         is_accuracy=is_better_high(metric),
     ).plateau
     return share if plateau is None else f"{_spell(plateau, axis)}; {share}"
+
+
+def _differ_in(axis: str, cells: Sequence[Cell]) -> bool:
+    """Whether nothing but the axis tells them apart."""
+    others = [{name: x for name, x in cell.varied.items() if name != axis} for cell in cells]
+    return all(one == others[0] for one in others)
 
 
 def _spell(found: Plateau, axis: str) -> str:

@@ -23,7 +23,7 @@ def sentence(answer: Answer, question: Question) -> str:
     made = answer.compared
     if made is None:
         return f"{headline(answer, question)}: {answer.refused}."
-    parts = [f"{_effect(answer, made.comparison)}, {_runs(made)}, {_test(answer, made)}"]
+    parts = [f"{_effect(answer, made.comparison)}, {runs_text(made)}, {test_text(answer, made)}"]
     parts += [_selected(answer), _diverged(answer, made.comparison)]
     parts += [*_missing(answer, made)] if answer.claim is Claim.UNDECIDED else []
     return f"{headline(answer, question)}: {'; '.join(parts)}."
@@ -83,6 +83,31 @@ def why_no_difference(comparison: Comparison) -> str:
     return "a run diverged" if is_diverged else "only one run"
 
 
+def runs_text(made: Compared) -> str:
+    """Spell the runs that were compared: `9 pairs of seeds 43..51`."""
+    first, second = (_seeds(cell) for cell in made.runs)
+    if made.comparison.paired:
+        count, planned = made.comparison.n[0], len(made.runs[0].planned)
+        lacking = f" ({planned} were planned)" if planned > count else ""
+        return (
+            f"{count} pairs of {first}{lacking}" if count > 1 else f"one pair of {first}{lacking}"
+        )
+    return f"{first} against {second}"
+
+
+def test_text(answer: Answer, made: Compared) -> str:
+    """Spell the declared test and its p value: `exact sign-flip p = 0.020, one comparison declared`."""
+    test = made.comparison.test
+    name = "sign-flip" if made.comparison.paired else "permutation"
+    kind = f"exact {name}" if test.exact else f"{name} ({test.arrangements} draws)"
+    if made.evidence.claim is not Claim.SUPERIOR:
+        kind = "one-sided t"
+    text = f"{kind} p {p_text(made.evidence.p_value)}"
+    if answer.family == 1:
+        return f"{text}, one comparison declared"
+    return f"{text}, {p_text(made.p_adjusted).removeprefix('= ')} by Holm over {answer.family} comparisons declared"
+
+
 def _names(answer: Answer) -> str:
     return f"{answer.a.optimizer} and {answer.b.optimizer}"
 
@@ -103,31 +128,8 @@ def _effect(answer: Answer, made: Comparison) -> str:
     return f"{what} of {answer.a.optimizer} is better with probability {chance.probability:.2f}{interval}"
 
 
-def _runs(made: Compared) -> str:
-    first, second = (_seeds(cell) for cell in made.runs)
-    if made.comparison.paired:
-        count, planned = made.comparison.n[0], len(made.runs[0].planned)
-        lacking = f" ({planned} were planned)" if planned > count else ""
-        return (
-            f"{count} pairs of {first}{lacking}" if count > 1 else f"one pair of {first}{lacking}"
-        )
-    return f"{first} against {second}"
-
-
 def _seeds(cell: Cell) -> str:
     return spell_seeds(one.planned.run.seed for one in cell.results)
-
-
-def _test(answer: Answer, made: Compared) -> str:
-    test = made.comparison.test
-    name = "sign-flip" if made.comparison.paired else "permutation"
-    kind = f"exact {name}" if test.exact else f"{name} ({test.arrangements} draws)"
-    if made.evidence.claim is not Claim.SUPERIOR:
-        kind = "one-sided t"
-    text = f"{kind} p {p_text(made.evidence.p_value)}"
-    if answer.family == 1:
-        return f"{text}, one comparison declared"
-    return f"{text}, {p_text(made.p_adjusted).removeprefix('= ')} by Holm over {answer.family} comparisons declared"
 
 
 def _selected(answer: Answer) -> str:

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from jobs.results import curve_axis, line_ends, page, style, targets
 from jobs.results.captions import caption, origin, spell_counts
@@ -33,6 +32,11 @@ _WHAT = (
     " run that diverged, or did not get there, never has. Band: 95 % interval, of up to"
     f" {style.BANDS_MAX} optimizers in a panel. Restricted mean: of the {{unit}} to the target, where"
     " the budget stands for never. p: log-rank test against {base} alone, not adjusted."
+)
+_UNSETTLED = "Of a run without a record nothing is known: the line is the Kaplan-Meier estimate from the others."
+_SECONDS = (
+    "Seconds: of training by the wall clock, up to those that an optimizer's quickest run took; what"
+    " others reach after that does not count, as nobody knows when the quickest would have."
 )
 
 
@@ -85,9 +89,7 @@ def _draw_panel(
     shares = {one.optimizer: solved_by(one.cell, target, unit) for one in column if one.cell}
     page.entitle(panel, style.title(column[0].problem), _note(column, shares))
     curve_axis.name(panel, unit)
-    panel.xaxis.set_major_locator(
-        MaxNLocator(5 if unit == "epochs" else 3, integer=unit != "seconds")
-    )
+    curve_axis.tick(panel, unit)
     panel.set_ylabel(f"share with\n{style.words(target.metric)} {spelled(target.value)}")
     panel.set_ylim(-0.03, 1.03)
     for one in column:
@@ -99,9 +101,11 @@ def _draw_panel(
 
 
 def _note(column: Sequence[Selection], shares: Mapping[str, Solved]) -> str:
-    """`n=10; never: SGD`: at 0 lines lie on each other."""
+    """`n=10; never: SGD`: at 0 lines lie on each other; `never: all` of several."""
     counts = spell_counts([len(one.cell.results) for one in column if one.cell is not None])
-    never = [optimizer for optimizer, share in shares.items() if not share.reached]
+    never = [page.brief(optimizer) for optimizer, share in shares.items() if not share.reached]
+    if len(never) == len(shares) > 1:
+        return f"{counts}; never: all"
     return f"{counts}; never: {name_some(never)}" if never else counts
 
 
@@ -140,8 +144,12 @@ def caption_of(
         tested = f"; log-rank p {p_text(test.p_value)}" if test else ""
         runs.append(f"{cell.problem} {cell.optimizer}: {text}{tested}")
     data = {"valid": "validation", "test": "test"}[split]
-    what = _WHAT.format(data=data, unit=unit, base=base)
-    return caption(results, cells, (what,), selections=column, runs=runs)
+    what = [_WHAT.format(data=data, unit=unit, base=base)]
+    if any(cell.unsettled for cell in cells):
+        what.append(_UNSETTLED)
+    if unit == "seconds":
+        what.append(_SECONDS)
+    return caption(results, cells, what, selections=column, runs=runs, is_of_all=True)
 
 
 def _spell(share: Solved, unit: Unit) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from jobs.results import page, style
+from jobs.results import curve_axis, page, style
 from jobs.results.captions import caption, origin, spell_counts
 from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
@@ -137,10 +137,10 @@ def _draw_column(
         heights = [np.asarray(line.get_ydata(), dtype=np.float64) for line in panel.get_lines()]
         every = np.concatenate([*heights, np.empty(0)])
         style.scale(panel, "y", "loss", every, every)  # as one: from 0 on, or on a log scale
-    panels[2].yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    panels[2].yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     for panel in panels:
         panel.tick_params(labelbottom=panel is panels[2])
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        curve_axis.tick(panel, "epochs")
     panels[2].margins(x=0.02)
     for panel in panels[:2]:  # nothing is estimated yet when a run begins
         panel.set_xlim(panels[2].get_xlim())

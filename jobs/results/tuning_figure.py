@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jobs.results import page, style
 from jobs.results.captions import caption, origin
-from jobs.results.cells import Cell, compared, metric_of
+from jobs.results.cells import Cell, compared, metric_of, spell_seeds
 from jobs.results.figure_options import FigureOptions
 from jobs.results.page import Drawing
 from jobs.results.selection import Selection
@@ -19,8 +19,9 @@ from jobs.statistics.tuning_curve import AfterTrials, tuning_curve
 
 _PANEL_IN = 2.2
 _WHAT = (
-    "Median over all draws of so many settings: test metric of the setting that validation selects."
-    " A line begins where half of the draws hold a setting that did not diverge."
+    "{metrics} of the setting that validation selects, over the number of settings tried: median over"
+    " all draws of so many. A setting of which a run diverged is never selected; a line begins where"
+    " half of the draws hold another."
 )
 
 Curve = tuple[Selection, Sequence[AfterTrials]]
@@ -72,8 +73,12 @@ def measured(results: Results, column: Sequence[Curve]) -> str:
 def caption_of(results: Results, column: Sequence[Curve]) -> str:
     """The caption of these tuning curves."""
     tried = [cell for one, _ in column for cell in _tried(one, results.cells)]
-    runs = [f"{one.name}: {len(curve)} settings" for one, curve in column]
-    return caption(results, tried, (_WHAT,), runs=runs)
+    runs = [
+        f"{one.name}: {len(curve)} settings on {spell_seeds(one.seeds)}" for one, curve in column
+    ]
+    metrics = ", ".join(dict.fromkeys(measured(results, [one]) for one in column)).capitalize()
+    what = _WHAT.format(metrics=metrics)
+    return caption(results, tried, (what,), runs=runs, is_of_all=True)
 
 
 def after_trials(one: Selection, cells: Sequence[Cell]) -> Sequence[AfterTrials]:

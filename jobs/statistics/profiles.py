@@ -106,8 +106,9 @@ def _problems(runs: Runs) -> tuple[str, ...]:
     problems = tuple(next(iter(runs.values()), {}))
     if len(problems) < PROBLEMS_MIN:
         raise TooFewProblemsError(
-            f"a performance profile needs at least {PROBLEMS_MIN} problems, there "
-            f"{'is' if len(problems) == 1 else 'are'} {len(problems)}: look at each by itself"
+            f"a performance profile needs at least {PROBLEMS_MIN} problems with a target that all"
+            f" optimizers ran, there {'is' if len(problems) == 1 else 'are'} {len(problems)}:"
+            " look at each by itself (figure target)"
         )
     if any(set(of) != set(problems) or not all(of.values()) for of in runs.values()):
         raise ValueError("each optimizer must have a run of each problem")
