@@ -49,7 +49,7 @@ def completed(folder, *words, **environment):
         (["st"], {"status"}),
         (["image", "in"], {"inspect"}),
         (["retry", "quick", "--cl"], {"--class"}),
-        (["plot", "quick", "--figure", "s"], {"sensitivity"}),
+        (["plot", "quick", "--figure", "s"], {"seeds", "sensitivity"}),
         (["check", "pl"], {"plan.yaml", "plot.yml", "plans"}),
         (["submit", "plan.yaml", "--on", "m"], {"mine.yaml"}),
         (["build", "plan"], {"plan.yaml", "plan.txt", "plans"}),

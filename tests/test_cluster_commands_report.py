@@ -137,7 +137,7 @@ def test_what_cannot_be_compared_is_shown_and_the_page_says_so(tmp_path):
     store = sweep(tmp_path / "alone", "SGD")
 
     assert main(["report", str(store.root)]) == 0
-    assert "Nothing to compare: no problem has the baseline and another" in text_of(
+    assert "Nothing to compare: no problem has the baseline SGD and another" in text_of(
         store.report_file
     )
 
