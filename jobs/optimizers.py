@@ -74,6 +74,19 @@ _ALL = (
         path="probprec.PreconditionedTunedMomentum",
         tuned=_MOMENTUM,
     ),
+    OptimizerInfo(name="ThesisPreconditionedSGD", path="probprec.thesis.PreconditionedSGD"),
+    OptimizerInfo(name="ThesisAdaptiveSGD", path="probprec.thesis.AdaptiveSGD"),
+    OptimizerInfo(name="ThesisOnlyAdaptiveSGD", path="probprec.thesis.OnlyAdaptiveSGD"),
+    OptimizerInfo(
+        name="ThesisPreconditionedTunedSGD",
+        path="probprec.thesis.PreconditionedTunedSGD",
+        tuned=_SGD,
+    ),
+    OptimizerInfo(
+        name="ThesisPreconditionedTunedMomentum",
+        path="probprec.thesis.PreconditionedTunedMomentum",
+        tuned=_MOMENTUM,
+    ),
 )
 
 OPTIMIZERS: dict[str, OptimizerInfo] = {info.name: info for info in _ALL}

@@ -68,7 +68,7 @@ def some_pairs(
     """Pairs that leave nobody out: whoever is in a row or a column has two partners at least.
 
     Args:
-        rows: As many as columns, or more.
+        rows: Two at least.
         columns: Two at least.
         seed: What is drawn depends on it, and on nothing else.
         more: So many pairs beyond those.
@@ -76,7 +76,13 @@ def some_pairs(
     Returns:
         The pairs, in the order of rows and columns.
     """
-    assert len(rows) >= len(columns) > 1
+    assert len(rows) > 1
+    assert len(columns) > 1
+    if len(rows) < len(columns):
+        return sorted(
+            ((row, column) for column, row in some_pairs(columns, rows, seed=seed, more=more)),
+            key=lambda pair: (rows.index(pair[0]), columns.index(pair[1])),
+        )
     draws = random.Random(seed)  # of a string: the same in every process
     across, down = (draws.sample(range(len(of)), len(of)) for of in (rows, columns))
     turns = len(down)  # a ring: with the next column, too

@@ -189,7 +189,9 @@ def test_mistakes_in_groups_and_classes(tmp_path: Path) -> None:
         (
             "15:41: optimizers.B.groups[1]: no optimizer 'SDG'; did you mean 'SGD'? (known: SGD, Momentum,"
             " Nesterov, Adam, AdamW, Preconditioner, PreconditionedSGD, AdaptiveSGD, OnlyAdaptiveSGD,"
-            " PreconditionedTunedSGD, PreconditionedTunedMomentum; or a dotted path like my_pkg.mod:Name)"
+            " PreconditionedTunedSGD, PreconditionedTunedMomentum, ThesisPreconditionedSGD,"
+            " ThesisAdaptiveSGD, ThesisOnlyAdaptiveSGD, ThesisPreconditionedTunedSGD,"
+            " ThesisPreconditionedTunedMomentum; or a dotted path like my_pkg.mod:Name)"
         ),
         "15:78: optimizers.B.groups[2].lr: expected a number (default 0.001), found the text 'high'",
     ]
