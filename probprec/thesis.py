@@ -96,7 +96,8 @@ class Preconditioner(WrappingOptimizer):
         check_count("num_observations", num_observations, 1)
         check_count("prior_iterations", prior_iterations, 1)
         if semantics not in get_args(Semantics):
-            raise ValueError(f"Invalid semantics: {semantics!r} (must be one of {Semantics})")
+            known = " or ".join(get_args(Semantics))
+            raise ValueError(f"Invalid semantics: {semantics!r} (must be {known})")
         self.est_rank = est_rank
         self.num_observations = num_observations
         self.prior_iterations = prior_iterations
@@ -125,6 +126,8 @@ class Preconditioner(WrappingOptimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict()` was called; its hyperparameters replace the constructor's."""
+        if "estimate" not in state_dict:
+            raise ValueError("Invalid state_dict: without 'estimate' (no Preconditioner made it)")
         super().load_state_dict(state_dict)
         saved = state_dict["estimate"]
         for name in _SETTINGS + _PROGRESS:

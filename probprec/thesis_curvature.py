@@ -82,7 +82,9 @@ class GroupCurvature:
         for Z, sizes, s_l, y_l in zip(self.columns, self.sizes, s, y, strict=True):
             size, known = (s_l @ s_l).item(), len(sizes)
             if not (math.isfinite(size) and y_l.isfinite().all()):
-                raise FloatingPointError("the curvature is not finite: so ended the program of 2019")
+                raise FloatingPointError(
+                    "the curvature is not finite: so ended the program of 2019"
+                )
             if size > 0:
                 Z[known], Z[len(Z) // 2 + known] = s_l / size**0.5, y_l / size**0.5
                 sizes.append(size)
