@@ -14,6 +14,15 @@ def test_adjusted_p_values_are_statsmodels(m):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
+def test_thousands_of_pairs_can_show_anything():
+    """2 / 2^2500 is no number of double precision."""
+    found = resolution(pairs=2500, comparisons=3)
+
+    assert found.smallest_adjusted_p == 0
+    assert found.comparisons_max > 1e12
+    assert found.pairs_needed == 7
+
+
 def test_three_by_hand():
     assert holm(np.array([0.04, 0.01, 0.03])).tolist() == pytest.approx([0.06, 0.03, 0.06])
     assert holm(np.array([0.9, 0.8])).tolist() == [1, 1]

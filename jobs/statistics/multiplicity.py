@@ -9,6 +9,7 @@ from jobs.statistics.interval import FloatArray
 from jobs.statistics.permutation import smallest_sign_flip_p
 
 ALPHA = 0.05
+_COUNTED_PAIRS_MAX = 50  # more can show more comparisons than anybody makes
 
 
 def holm(p: FloatArray) -> FloatArray:
@@ -32,7 +33,7 @@ class Resolution:
     Attributes:
         smallest_p: The smallest p of one comparison, 2 / 2^n.
         smallest_adjusted_p: The smallest that Holm makes of it, 2 m / 2^n, at most 1.
-        comparisons_max: The most comparisons in whose family one can be shown.
+        comparisons_max: The most comparisons in whose family one can be shown, counted up to 50 pairs.
         pairs_needed: The fewest pairs with which one of m can be shown.
     """
 
@@ -48,6 +49,6 @@ def resolution(pairs: int, comparisons: int, alpha: float = ALPHA) -> Resolution
     return Resolution(
         smallest_p=smallest,
         smallest_adjusted_p=min(1.0, comparisons * smallest),
-        comparisons_max=math.floor(alpha / smallest),
+        comparisons_max=math.floor(alpha * 2 ** (min(pairs, _COUNTED_PAIRS_MAX) - 1)),
         pairs_needed=math.ceil(1 + math.log2(comparisons / alpha)),
     )
